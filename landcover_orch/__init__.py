@@ -1,0 +1,1 @@
+"""Land-cover mapping from aerial orthophotos: the library, which knows nothing of Dagster."""

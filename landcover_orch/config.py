@@ -1,0 +1,428 @@
+"""Frozen models of configs/*.yaml, and the one way to read them: safe, limited, with every problem at once."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from landcover_orch.errors import ConfigError, Problem
+from landcover_orch.grid import Edge
+from landcover_orch.legend import IGNORE_NAME, Legend
+
+MAX_YAML_BYTES = 1_000_000
+MAX_YAML_DEPTH = 20
+KEY = r"^[A-Za-z0-9_-]+$"
+"""What a name may hold: it becomes a Dagster key, a partition and a folder."""
+
+_MODEL = TypeVar("_MODEL", bound=BaseModel)
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TileOverride(_Frozen):
+    """What one tile has different from its dataset's patterns."""
+
+    image: str | None = Field(default=None, description="path of the orthophoto below `root`")
+    label: str | None = Field(default=None, description="path of the labels below `root`")
+    year: int | None = Field(default=None, description="year of the orthophoto")
+    label_year: int | None = Field(default=None, description="year of the labels")
+    dtype: str | None = Field(
+        default=None, description="dtype this file is stored in, where every value fits the dataset's"
+    )
+    layer: str | None = Field(default=None, description="layer of this tile's label file")
+
+
+class Tiles(_Frozen):
+    """Which files are the tiles: patterns with {tile} in them, corrected tile by tile."""
+
+    image: str = Field(description="pattern below `root`; {tile} stands for the tile's name, as in 'images/{tile}.tif'")
+    label: str = Field(description="pattern below `root`; without {tile} all tiles share one label file")
+    names: tuple[str, ...] = Field(default=(), description="the tiles; empty: every file that matches `image`")
+    year: int | None = Field(default=None, description="year of the orthophotos")
+    label_year: int | None = Field(default=None, description="year of the labels")
+    overrides: dict[str, TileOverride] = Field(default_factory=dict, description="tile -> what it has different")
+
+
+class Labels(_Frozen):
+    """How labels are read."""
+
+    kind: Literal["vector", "raster", "rgb"] = Field(
+        default="vector", description="how labels arrive: polygons, one band of codes, or colour-coded RGB"
+    )
+    layer: str | None = Field(default=None, description="layer of a vector file; empty: its only layer")
+    attribute: str | None = Field(default=None, description="column of a vector file that holds the source code")
+    unlabelled: str = Field(
+        default=IGNORE_NAME, description="what a pixel without a label means: 'ignore', or a class name"
+    )
+    area_tolerance: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="fraction by which a code's area in polygons and raster may differ",
+    )
+
+
+class Share(_Frozen):
+    """One side of a split: whole tiles, or a fraction of the spatial blocks of the other tiles."""
+
+    tiles: tuple[str, ...] = Field(default=(), description="tiles that belong to this side whole")
+    blocks: float = Field(default=0.0, ge=0, lt=1, description="fraction of the spatial blocks of all other tiles")
+
+
+class Splits(_Frozen):
+    """Who learns from what: everything that is neither validation nor test is train."""
+
+    validation: Share = Field(default=Share(), description="chooses the checkpoint")
+    test: Share = Field(default=Share(), description="scored in the report; never seen by training")
+    block: float = Field(default=128.0, gt=0, description="side of a spatial block in units of the CRS (metres)")
+    seed: int = Field(default=0, description="draws the blocks")
+    on_overlap: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="train windows that meet validation or test ground: refuse the dataset, or drop and count them",
+    )
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Splits:
+        both = set(self.validation.tiles) & set(self.test.tiles)
+        if both:
+            raise ValueError(f"tiles {sorted(both)} are both validation and test")
+        if self.validation.blocks + self.test.blocks >= 1:
+            raise ValueError("validation.blocks + test.blocks leave nothing to train on")
+        return self
+
+
+class Patches(_Frozen):
+    """How training arrays are cut."""
+
+    size: int = Field(default=256, ge=16, le=4096, description="side of a patch in pixels")
+    stride: int = Field(default=256, ge=1, description="step between patches in pixels")
+    edge: Edge = Field(default="shift_back", description="what becomes of a tile's remainder: shift_back, pad or drop")
+    min_labelled: float = Field(
+        default=0.0, ge=0, le=1, description="patches with a smaller labelled fraction are left out"
+    )
+    shard: int = Field(default=128, ge=1, le=1024, description="patches in one shard (one file) of the store")
+
+
+class Limits(_Frozen):
+    """Where a check refuses an input."""
+
+    max_pixels: int = Field(default=4_000_000_000, gt=0, description="largest tile, in pixels")
+    max_year_gap: int = Field(default=3, ge=0, description="most years between orthophoto and labels")
+    weight_clip: float = Field(default=10.0, ge=1, description="largest class weight, as a multiple of the smallest")
+
+
+class Automation(_Frozen):
+    """What runs by itself once switched on in Dagster."""
+
+    retrain: str = Field(default="0 3 * * 0", description="cron time of the retraining schedule")
+    timezone: str = Field(default="UTC", description="time zone of the schedule")
+
+
+class Dataset(_Frozen):
+    """Tiles + legend + patch settings + the experiments that run on them: one file of configs/datasets."""
+
+    name: str = Field(pattern=KEY, description="the file's name without .yaml; key prefix and group in Dagster")
+    description: str = Field(default="", description="one sentence for people")
+    root: str = Field(description="folder of the raw files; ${VARIABLE} and ${VARIABLE:-default} are replaced")
+    tiles: Tiles = Field(description="which files are the tiles")
+    bands: tuple[str, ...] = Field(min_length=1, description="band names in the order of the files")
+    dtype: Literal["uint8", "uint16", "int16", "float32"] = Field(
+        default="uint8", description="dtype of the orthophotos"
+    )
+    nodata: float | Literal["file", "none"] = Field(
+        default="file", description="nodata value: what the file says, none (its tag is wrong), or a number"
+    )
+    legend: str = Field(description="name of a file in configs/legends")
+    labels: Labels = Field(default=Labels(), description="how labels are read")
+    splits: Splits = Field(default=Splits(), description="train, validation, test")
+    patches: Patches = Field(default=Patches(), description="how training arrays are cut")
+    experiments: tuple[str, ...] = Field(min_length=1, description="names of files in configs/experiments")
+    limits: Limits = Field(default=Limits(), description="where a check refuses an input")
+    automation: Automation = Field(default=Automation(), description="what runs by itself")
+    cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
+
+    @property
+    def folder(self) -> Path:
+        """`root` with its variables replaced, absolute.
+
+        Raises:
+            ConfigError: a variable without a default is not set.
+        """
+        return Path(expand(self.root, f"configs/datasets/{self.name}.yaml: root")).expanduser().resolve()
+
+
+class Network(_Frozen):
+    """Which network, and how wide."""
+
+    name: Literal["unet", "segnet"] = Field(description="network family")
+    width: int = Field(default=64, ge=4, le=1024, description="channels of the first level")
+    levels: int = Field(default=3, ge=1, le=6, description="times the network halves its input")
+
+
+class Loss(_Frozen):
+    """What training minimises; pixels of 255 never count."""
+
+    name: Literal["cross_entropy"] = Field(default="cross_entropy", description="loss function")
+    class_weights: bool = Field(default=False, description="weigh classes by the manifest's inverse frequencies")
+
+
+class Optimiser(_Frozen):
+    """How weights move."""
+
+    name: Literal["adam", "sgd"] = Field(default="adam", description="optimiser")
+    lr: float = Field(default=1e-3, gt=0, description="learning rate; the peak where a schedule has one")
+    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (Nesterov)")
+
+
+class Augmentation(_Frozen):
+    """How training patches vary; each epoch draws anew under the seed."""
+
+    flips: bool = Field(default=True, description="mirror image and mask")
+    right_angles: bool = Field(default=True, description="turn image and mask by 0, 90, 180 or 270 degrees")
+    brightness: float = Field(
+        default=0.1, ge=0, le=1, description="shift of the image by up to this many band standard deviations"
+    )
+    contrast: float = Field(default=0.1, ge=0, lt=1, description="factor 1 -+ this on the image about its band means")
+
+
+class Prediction(_Frozen):
+    """How whole tiles are predicted."""
+
+    window: int = Field(default=256, ge=16, le=4096, description="side of a window in pixels")
+    stride: int = Field(default=192, ge=1, description="step between windows in pixels")
+    batch_size: int = Field(default=8, ge=1, description="windows in one forward pass")
+
+    @model_validator(mode="after")
+    def _covers(self) -> Prediction:
+        if self.stride > self.window:
+            raise ValueError(f"stride {self.stride} leaves gaps between windows of {self.window}")
+        return self
+
+
+class Experiment(_Frozen):
+    """A training recipe: one file of configs/experiments."""
+
+    name: str = Field(pattern=KEY, description="the file's name without .yaml; a partition in Dagster")
+    description: str = Field(default="", description="one sentence for people")
+    network: Network = Field(description="which network, and how wide")
+    loss: Loss = Field(default=Loss(), description="what training minimises")
+    optimiser: Optimiser = Field(default=Optimiser(), description="how weights move")
+    schedule: Literal["constant", "one_cycle"] = Field(default="constant", description="learning rate over the run")
+    augmentation: Augmentation = Field(default=Augmentation(), description="how training patches vary")
+    epochs: int = Field(default=20, ge=1, description="passes over the training patches, at most")
+    steps_per_epoch: int | None = Field(default=None, ge=1, description="batches an epoch; empty: every patch once")
+    batch_size: int = Field(default=16, ge=1, description="patches a step")
+    patience: int | None = Field(default=None, ge=1, description="epochs without a better `metric` before stopping")
+    metric: Literal["loss", "accuracy", "mean_iou", "mean_f1"] = Field(
+        default="mean_iou", description="validation metric that chooses the checkpoint"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="arithmetic; auto: bfloat16 where the device has it"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a CUDA device where there is one")
+    seed: int = Field(default=0, ge=0, description="of weights, order and augmentation")
+    prediction: Prediction = Field(default=Prediction(), description="how whole tiles are predicted")
+
+
+def home() -> Path:
+    """The folder everything is written below: LANDCOVER_HOME, or `var` in the working folder."""
+    return Path(os.environ.get("LANDCOVER_HOME", "var")).expanduser().resolve()
+
+
+def configs() -> Path:
+    """The folder of configurations: LANDCOVER_CONFIGS, or `configs` beside the library, or in the working folder."""
+    if "LANDCOVER_CONFIGS" in os.environ:
+        return Path(os.environ["LANDCOVER_CONFIGS"]).expanduser().resolve()
+    beside = Path(__file__).resolve().parent.parent / "configs"
+    return beside if beside.is_dir() else Path("configs").resolve()
+
+
+def expand(text: str, where: str) -> str:
+    """`text` with ${VARIABLE} and ${VARIABLE:-default} replaced; LANDCOVER_HOME is always known."""
+    missing = [
+        m[1] for m in _VARIABLE.finditer(text) if m[2] is None and m[1] not in os.environ and m[1] != "LANDCOVER_HOME"
+    ]
+    if missing:
+        raise ConfigError(
+            *(
+                Problem(
+                    where,
+                    f"${{{name}}}, which is not set",
+                    "an environment variable",
+                    f"export {name}=/path/of/the/data",
+                )
+                for name in missing
+            )
+        )
+    known = {"LANDCOVER_HOME": str(home()), **os.environ}
+    return _VARIABLE.sub(lambda m: known.get(m[1], m[2] or ""), text)
+
+
+def inside(root: Path, relative: str, where: str) -> Path:
+    """`root/relative`, resolved.
+
+    Raises:
+        ConfigError: the path leaves `root` (by '..', an absolute path, or a link).
+    """
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ConfigError(
+            Problem(
+                where,
+                f"path {relative!r} leaves {root}",
+                "a path inside the dataset's root",
+                "move the file, or widen `root`",
+            )
+        )
+    return path
+
+
+def digest(value: object) -> str:
+    """First 16 hexadecimal digits of the SHA-256 of a value's canonical JSON; models count by their fields."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:16]
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys and no spaces: the same value always gives the same text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} has no canonical form")
+
+
+def dataset_names() -> list[str]:
+    """Names of the datasets that configs/datasets describes, sorted."""
+    return sorted(path.stem for path in (configs() / "datasets").glob("*.yaml"))
+
+
+def load_dataset(name: str) -> Dataset:
+    """The dataset of configs/datasets/<name>.yaml."""
+    return _load("datasets", name, Dataset)
+
+
+def load_legend(name: str) -> Legend:
+    """The legend of configs/legends/<name>.yaml."""
+    return _load("legends", name, Legend)
+
+
+def load_experiment(name: str) -> Experiment:
+    """The experiment of configs/experiments/<name>.yaml."""
+    return _load("experiments", name, Experiment)
+
+
+def _load(room: str, name: str, model: type[_MODEL]) -> _MODEL:
+    folder = configs() / room
+    path = folder / f"{name}.yaml"
+    if not re.match(KEY, name) or not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        raise ConfigError(
+            Problem(
+                f"configs/{room}",
+                f"no file {name}.yaml",
+                f"one of {known}",
+                _did_you_mean(name, known) or "write the file",
+            )
+        )
+    found = parse(read_yaml(path), model, f"configs/{room}/{name}.yaml")
+    if getattr(found, "name", name) != name:
+        raise ConfigError(
+            Problem(
+                f"configs/{room}/{name}.yaml: name",
+                repr(getattr(found, "name", None)),
+                f"{name!r}, as the file is called",
+                "rename one of them",
+            )
+        )
+    return found
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds: safe-loaded, without aliases, within limits of size and depth.
+
+    Raises:
+        ConfigError: too large, too deep, an alias, or not YAML (with line and column).
+    """
+    size = path.stat().st_size
+    if size > MAX_YAML_BYTES:
+        raise ConfigError(Problem(str(path), f"{size} bytes", f"at most {MAX_YAML_BYTES}", "split the file"))
+    try:
+        text = path.read_text(encoding="utf-8")
+        _check_events(yaml.parse(text, Loader=yaml.SafeLoader), path)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            Problem(str(path), " ".join(str(error).split()), "a YAML file in UTF-8", "correct the line it names")
+        ) from error
+
+
+def _check_events(events: Iterator[yaml.Event], path: Path) -> None:
+    depth = 0
+    for event in events:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > MAX_YAML_DEPTH:
+            found = "an alias (*name)" if isinstance(event, yaml.AliasEvent) else f"more than {MAX_YAML_DEPTH} levels"
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            raise ConfigError(Problem(f"{path}:{line}", found, "plain nested keys", "write the value out"))
+
+
+def parse(value: object, model: type[_MODEL], where: str) -> _MODEL:
+    """A configuration model from plain values.
+
+    Raises:
+        ConfigError: every key that is unknown, missing or wrong, with 'did you mean' for unknown ones.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError(*(_problem(item, model, where) for item in error.errors())) from error
+
+
+def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
+    path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(model, item["loc"][:-1])
+        return Problem(
+            f"{where}: {path}",
+            "an unknown key",
+            f"one of {known}",
+            _did_you_mean(str(item["loc"][-1]), known) or "delete the key",
+        )
+    if item["type"] == "missing":
+        return Problem(f"{where}: {path}", "nothing", "a value", f"add the key `{path}`")
+    return Problem(f"{where}: {path}", repr(item["input"])[:80], item["msg"], f"correct `{path}`")
+
+
+def _fields_at(model: type[BaseModel], location: tuple[object, ...]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        inner = [
+            t
+            for t in (field.annotation, *get_args(field.annotation))
+            if isinstance(t, type) and issubclass(t, BaseModel)
+        ]
+        if inner:
+            model = inner[0]
+    return sorted(model.model_fields)
+
+
+def _did_you_mean(word: str, known: list[str]) -> str | None:
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else None

@@ -1,0 +1,140 @@
+"""The confusion matrix, and every metric as a function of it. Rows = actual, columns = predicted.
+
+A class that occurs neither as actual nor as predicted has no precision, recall, F1 or IoU: it is None, never 0, and
+means leave it out and say over which classes they were taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch.errors import GridError, Problem
+from landcover_orch.legend import IGNORE
+
+Matrix = NDArray[np.int64]
+"""Pixel counts (actual, predicted), shape (classes, classes)."""
+
+Value = float | None
+BLOCK = 2**20
+
+
+def count(actual: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> Matrix:
+    """Pixel counts (actual, predicted) of two class arrays of one shape; pixels whose actual class is 255 do not count.
+
+    Counts by `bincount` over a joint 16-bit code, block by block.
+
+    Raises:
+        GridError: shapes differ, or a labelled pixel has a value that is no class.
+    """
+    if actual.shape != predicted.shape:
+        raise GridError(
+            Problem(
+                "confusion matrix",
+                f"shapes {actual.shape} and {predicted.shape}",
+                "equal shapes",
+                "predict on the label's grid",
+            )
+        )
+    joint = np.zeros(65_536, np.int64)
+    flat_actual, flat_predicted = actual.reshape(-1), predicted.reshape(-1)
+    for start in range(0, flat_actual.size, BLOCK):
+        code = flat_actual[start : start + BLOCK].astype(np.uint16) << 8 | flat_predicted[start : start + BLOCK]
+        joint += np.bincount(code, minlength=65_536)
+    table = joint.reshape(256, 256)
+    strays = {
+        "actual": np.flatnonzero(table[classes:IGNORE].sum(axis=1)) + classes,
+        "predicted": np.flatnonzero(table[:classes, classes:].sum(axis=0)) + classes,
+    }
+    for side, values in strays.items():
+        if values.size:
+            raise GridError(
+                Problem(
+                    f"confusion matrix, {side} classes",
+                    f"values {values.tolist()}",
+                    f"0 to {classes - 1}",
+                    "use the legend both were made with",
+                )
+            )
+    return table[:classes, :classes].copy()
+
+
+def _ratios(part: NDArray[np.int64], whole: NDArray[np.int64]) -> list[Value]:
+    return [float(p / w) if w else None for p, w in zip(part, whole, strict=True)]
+
+
+def accuracy(matrix: Matrix) -> Value:
+    """Overall accuracy: correct pixels over all pixels; None for an empty matrix."""
+    total = int(matrix.sum())
+    return float(np.trace(matrix) / total) if total else None
+
+
+def recall(matrix: Matrix) -> list[Value]:
+    """Producer's accuracy a class: correct over actual; None for a class that does not occur."""
+    return _ratios(np.diag(matrix), matrix.sum(axis=1))
+
+
+def precision(matrix: Matrix) -> list[Value]:
+    """User's accuracy a class: correct over predicted; None for a class that is never predicted."""
+    return _ratios(np.diag(matrix), matrix.sum(axis=0))
+
+
+def f1(matrix: Matrix) -> list[Value]:
+    """Harmonic mean of precision and recall a class: 2 hits / (actual + predicted)."""
+    return _ratios(2 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
+
+
+def iou(matrix: Matrix) -> list[Value]:
+    """Intersection over union a class: hits / (actual + predicted - hits)."""
+    return _ratios(np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix))
+
+
+def mean(values: Sequence[Value]) -> Value:
+    """Mean over the classes that have a value; None where none has."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+def kappa(matrix: Matrix) -> Value:
+    """Cohen's kappa: (po - pe) / (1 - pe); None where it is undefined (no pixels, or pe = 1)."""
+    total = float(matrix.sum())
+    if not total:
+        return None
+    expected = float((matrix.sum(axis=0) / total) @ (matrix.sum(axis=1) / total))
+    return float((np.trace(matrix) / total - expected) / (1 - expected)) if expected < 1 else None
+
+
+def mcc(matrix: Matrix) -> Value:
+    """Matthews correlation for any number of classes (Gorodkin 2004); 0 by definition where a margin is empty.
+
+    None for an empty matrix.
+    """
+    total = float(matrix.sum())
+    if not total:
+        return None
+    share = matrix / total
+    predicted, actual = share.sum(axis=0), share.sum(axis=1)
+    spread = (1 - predicted @ predicted) * (1 - actual @ actual)
+    return float((np.trace(share) - predicted @ actual) / np.sqrt(spread)) if spread > 0 else 0.0
+
+
+def normalised(matrix: Matrix, axis: str) -> list[list[Value]]:
+    """The matrix as shares of each `actual` row or each `predicted` column; None where that has no pixel."""
+    whole = matrix.sum(axis=1, keepdims=True) if axis == "actual" else matrix.sum(axis=0, keepdims=True)
+    whole = np.broadcast_to(whole, matrix.shape)
+    return [_ratios(part, of) for part, of in zip(matrix, whole, strict=True)]
+
+
+def summary(matrix: Matrix) -> dict[str, Value]:
+    """The headline metrics: accuracy, mean recall, precision, F1 and IoU over occurring classes, kappa, MCC."""
+    return {
+        "accuracy": accuracy(matrix),
+        "mean_recall": mean(recall(matrix)),
+        "mean_precision": mean(precision(matrix)),
+        "mean_f1": mean(f1(matrix)),
+        "mean_iou": mean(iou(matrix)),
+        "kappa": kappa(matrix),
+        "mcc": mcc(matrix),
+    }

@@ -1,0 +1,79 @@
+"""One error tree: every error says what was found where, what was expected, and how to fix it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where it is, what was found there, what was expected, and the remedy."""
+
+    where: str
+    found: str
+    expected: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.found}; expected {self.expected}. Fix: {self.fix}."
+
+
+class LandcoverError(Exception):
+    """Root of the tree; holds every problem that one look found, so that a person mends them in one go."""
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        if len(self.problems) == 1:
+            return str(self.problems[0])
+        return "\n".join([f"{len(self.problems)} problems:", *(f"- {problem}" for problem in self.problems)])
+
+
+class ConfigError(LandcoverError, ValueError):
+    """A file of configs/ does not say what it must."""
+
+
+class GridError(LandcoverError, ValueError):
+    """Windows or grids that do not fit each other."""
+
+
+class RasterError(LandcoverError, OSError):
+    """A raster that cannot be read, or is not what its dataset says."""
+
+
+class LabelError(LandcoverError, ValueError):
+    """Labels that cannot become classes."""
+
+
+class UnknownCodeError(LabelError):
+    """A source code that the legend does not know."""
+
+
+class CatalogueError(LandcoverError, ValueError):
+    """The tiles of a dataset do not pass their checks."""
+
+
+class LeakError(LandcoverError, ValueError):
+    """Training data meets validation or test data on the ground."""
+
+
+class PublishError(LandcoverError, RuntimeError):
+    """A product that cannot be published."""
+
+
+class BusyError(PublishError):
+    """Another process is building the same product."""
+
+
+class IncompleteError(PublishError):
+    """A product without a valid manifest, or whose files differ from it."""
+
+
+class ContractError(LandcoverError, ValueError):
+    """A raster that does not fit what a model was trained on."""
+
+
+class TrackingError(LandcoverError, ConnectionError):
+    """MLflow did not take or give what was asked."""

@@ -1,0 +1,48 @@
+"""Fingerprints of files: what their bytes are, remembered so that an unchanged terabyte is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from landcover_orch.errors import Problem, RasterError
+
+CLOCK_GRAIN_NS = 2_000_000_000
+"""A file written this shortly before being hashed could change again under the same time stamp."""
+
+
+def fingerprint(path: Path, memory: Path) -> str:
+    """SHA-256 of a file's bytes, as 'sha256:...'; remembered by path, size and time in the SQLite file `memory`.
+
+    An unchanged terabyte is not read again. Sidecars that change what GDAL reads (.msk, .aux.xml, .tfw) count too.
+    """
+    parts = [path, *(path.with_name(path.name + end) for end in (".msk", ".aux.xml")), path.with_suffix(".tfw")]
+    hashes = [_remembered_hash(part, memory) for part in parts if part.is_file()]
+    if not hashes:
+        raise RasterError(Problem(str(path), "no such file", "a file", "restore it, or correct the dataset's paths"))
+    joined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return f"sha256:{joined}"
+
+
+def _remembered_hash(path: Path, memory: Path) -> str:
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(memory, timeout=60, isolation_level=None)) as known:
+        known.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime INT, sha256 TEXT)")
+        row = known.execute("SELECT sha256 FROM files WHERE (path, size, mtime) = (?, ?, ?)", key).fetchone()
+        if row:
+            return str(row[0])
+        value = file_hash(path)
+        if time.time_ns() - stat.st_mtime_ns > CLOCK_GRAIN_NS:
+            known.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (*key, value))
+    return value
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,108 @@
+"""Where pixels are: windows, how they cover a tile, and the spatial blocks that splits are made of. No IO."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from landcover_orch.errors import GridError, Problem
+
+Edge = Literal["shift_back", "pad", "drop"]
+
+
+class Window(NamedTuple):
+    """A box of pixels: offsets of its upper left corner, then its size, all in pixels."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices of the window in an array of the whole tile."""
+        return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
+
+    def within(self, shape: tuple[int, int]) -> Window:
+        """The part of the window that lies inside a tile of `shape` (height, width)."""
+        row, col = max(self.row, 0), max(self.col, 0)
+        bottom, right = min(self.row + self.height, shape[0]), min(self.col + self.width, shape[1])
+        return Window(row, col, max(bottom - row, 0), max(right - col, 0))
+
+
+def starts(length: int, size: int, stride: int, edge: Edge = "shift_back") -> list[int]:
+    """Offsets of windows of `size` along an axis of `length` pixels, `stride` pixels apart.
+
+    The edge policy says what becomes of a remainder: `shift_back` pulls the last window back to the edge,
+    `pad` lets it reach over the edge, `drop` leaves the remainder out.
+
+    Raises:
+        GridError: the axis is shorter than one window and the policy is not `pad`.
+    """
+    if length < size and edge != "pad":
+        raise GridError(
+            Problem(
+                "axis of a tile",
+                f"{length} px",
+                f"at least one window of {size} px",
+                "set `patches.edge: pad`, or a smaller `patches.size`",
+            )
+        )
+    last = max(length - size, 0)
+    regular = list(range(0, last + 1, stride))
+    if edge == "drop" or regular[-1] + size >= length:
+        return regular
+    return [*regular, last] if edge == "shift_back" else [*regular, regular[-1] + stride]
+
+
+def windows(shape: tuple[int, int], size: int, stride: int, edge: Edge = "shift_back") -> list[Window]:
+    """Square windows that cover a tile of `shape` (height, width), row by row; see `starts` for the edges."""
+    rows, cols = (starts(length, size, stride, edge) for length in shape)
+    return [Window(row, col, size, size) for row in rows for col in cols]
+
+
+def blocks(shape: tuple[int, int], height: int, width: int) -> list[Window]:
+    """Windows of at most `height` x `width` that cover a tile of `shape` exactly once, row by row."""
+    return [
+        Window(row, col, min(height, shape[0] - row), min(width, shape[1] - col))
+        for row in range(0, shape[0], height)
+        for col in range(0, shape[1], width)
+    ]
+
+
+def coverage(shape: tuple[int, int], boxes: list[Window]) -> float:
+    """Fraction of a tile's pixels that lie in at least one of the windows (windows of one regular cutting)."""
+    rows, cols = np.zeros(shape[0], bool), np.zeros(shape[1], bool)
+    for box in boxes:
+        rows[max(box.row, 0) : box.row + box.height] = True
+        cols[max(box.col, 0) : box.col + box.width] = True
+    return float(rows.mean() * cols.mean())
+
+
+def resolution(grid: GeoBox) -> float:
+    """Ground sample distance in units of the CRS: the square root of a pixel's area."""
+    affine = grid.affine
+    return float(abs(affine.a * affine.e - affine.b * affine.d) ** 0.5)
+
+
+def pixel_shift(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
+    """Where the origin of `other` lies in `grid`, in pixels (column, row); whole numbers on aligned grids."""
+    col, row = ~grid.affine * (other.affine.c, other.affine.f)
+    return float(col), float(row)
+
+
+def ground_blocks(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Index of the spatial block that each pixel of a window lies in, as (block column, block row) arrays (y, x).
+
+    Blocks are squares of `size` units of the CRS, anchored at its origin, so that tiles which overlap on the
+    ground agree about every pixel's block. A pixel belongs to the block of its centre.
+    """
+    affine = grid.affine
+    cols = np.arange(window.col, window.col + window.width) + 0.5
+    rows = (np.arange(window.row, window.row + window.height) + 0.5)[:, None]
+    x = affine.a * cols + affine.b * rows + affine.c
+    y = affine.d * cols + affine.e * rows + affine.f
+    return np.floor(x / size).astype(np.int64), np.floor(y / size).astype(np.int64)

@@ -1,0 +1,145 @@
+"""Classes, their ids and colours, and the mapping from source codes to classes. No IO."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from landcover_orch.errors import LabelError, Problem
+
+IGNORE = 255
+"""Value of a class raster where nothing is trained and nothing scored."""
+
+IGNORE_NAME = "ignore"
+MAX_CODE = 65_535
+"""The largest integer code of a label raster that the look-up table holds."""
+
+
+def _as_code(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Code = Annotated[str, BeforeValidator(_as_code)]
+"""A source label, always compared as text: the integer 255 of a raster is the code "255"."""
+
+
+class LandClass(BaseModel):
+    """One class: what is trained, drawn and scored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int = Field(ge=0, lt=IGNORE, description="value in class rasters; ids run 0, 1, 2, ... without gaps")
+    name: str = Field(min_length=1, description="what people read")
+    colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$", description="fill colour as #rrggbb")
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as red, green, blue, 0-255."""
+        return parse_colour(self.colour)
+
+
+class Legend(BaseModel):
+    """Classes and the mapping from source codes to them, with the rules of drawing polygons."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="the file's name without .yaml")
+    description: str = Field(default="", description="what the classes are for")
+    classes: tuple[LandClass, ...] = Field(min_length=1, description="the classes, in order of their ids")
+    codes: dict[Code, str] = Field(
+        description="source code -> class name, or 'ignore'; for colour-coded rasters the code is '#rrggbb'"
+    )
+    burn_order: tuple[Code, ...] = Field(
+        default=(),
+        description="codes from first to last burnt (later covers earlier); empty: the file's order",
+    )
+    all_touched: bool = Field(default=False, description="burn every pixel a polygon touches, not just centres")
+    border: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="pixels on either side of a border between classes that become ignore",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Legend:
+        problems = [*self._class_problems(), *self._code_problems()]
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _class_problems(self) -> list[str]:
+        ids, names = [c.id for c in self.classes], [c.name for c in self.classes]
+        found = []
+        if ids != list(range(len(ids))):
+            found.append(f"class ids are {ids}, expected 0 to {len(ids) - 1} in order")
+        if len(set(names)) < len(names) or IGNORE_NAME in names:
+            found.append(f"class names must differ, and none may be '{IGNORE_NAME}'")
+        return found
+
+    def _code_problems(self) -> list[str]:
+        names = {*self.names, IGNORE_NAME}
+        found = [
+            f"code {code!r} maps to {name!r}, which is no class of {sorted(names)}"
+            for code, name in self.codes.items()
+            if name not in names
+        ]
+        found += [
+            f"burn_order names {code!r}, which `codes` lacks" for code in self.burn_order if code not in self.codes
+        ]
+        if self.burn_order and set(self.burn_order) != set(self.codes):
+            found.append(f"burn_order leaves out {sorted(set(self.codes) - set(self.burn_order))}")
+        return found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in order of their ids."""
+        return tuple(c.name for c in self.classes)
+
+    def id_of(self, name: str) -> int:
+        """Id of a class by name, 255 for 'ignore'."""
+        return IGNORE if name == IGNORE_NAME else self.names.index(name)
+
+    @property
+    def class_of_code(self) -> dict[str, int]:
+        """Source code -> class id, 255 where the legend ignores the code."""
+        return {code: self.id_of(name) for code, name in self.codes.items()}
+
+    @property
+    def palette(self) -> dict[int, tuple[int, int, int]]:
+        """Class id -> red, green, blue; the ignored value is black."""
+        return {**{c.id: c.rgb for c in self.classes}, IGNORE: (0, 0, 0)}
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """Red, green, blue, 0-255, of a colour written #rrggbb."""
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def lookup_table(codes: Mapping[int, int]) -> NDArray[np.uint16]:
+    """Table from an unsigned 16-bit source value to a class id, with 256 where the value is no known code.
+
+    The entry 256 cannot be mistaken for a class or for ignore (255), so an unknown code is found by looking at
+    the result, and the full-size table leaves no index that could wrap.
+
+    Raises:
+        LabelError: a code does not fit 0 to 65,535.
+    """
+    wrong = sorted(code for code in codes if not 0 <= code <= MAX_CODE)
+    if wrong:
+        raise LabelError(
+            Problem(
+                "legend",
+                f"codes {wrong}",
+                f"whole numbers from 0 to {MAX_CODE}",
+                "shift the codes of the raster and the legend",
+            )
+        )
+    table = np.full(MAX_CODE + 1, 256, np.uint16)
+    for code, value in codes.items():
+        table[code] = value
+    return table

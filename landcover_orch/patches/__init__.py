@@ -1,0 +1,1 @@
+"""Training arrays: windows, the Zarr store, statistics, splits and the dataset's manifest."""

@@ -1,0 +1,90 @@
+"""The dataset's manifest as data: which tiles, their versions, their split, their numbers, under one digest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from odc.geo.geobox import GeoBox
+from pydantic import BaseModel, ConfigDict, Field
+
+from landcover_orch.config import Dataset, digest
+from landcover_orch.legend import Legend
+
+FILE = "dataset.json"
+SPLITS = ("train", "validation", "test")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TileEntry(_Frozen):
+    """One tile: what it was made of and where its products lie."""
+
+    name: str
+    image: str = Field(description="path of the orthophoto")
+    stored_dtype: str | None = Field(description="dtype of the file where it differs from the dataset's")
+    year: int | None
+    label_year: int | None
+    image_fingerprint: str
+    label_fingerprint: str
+    ground_truth: str = Field(description="folder of the ground-truth product, relative to LANDCOVER_HOME")
+    ground_truth_fingerprint: str
+    patches: str = Field(description="folder of the patch product, relative to LANDCOVER_HOME")
+    patches_fingerprint: str
+    shape: tuple[int, int] = Field(description="height, width in pixels")
+    transform: tuple[float, float, float, float, float, float] = Field(description="affine a, b, c, d, e, f")
+    crs: str | None
+    counts: dict[str, int] = Field(description="patches of train, validation and test, and those dropped")
+    class_pixels: dict[str, tuple[int, ...]] = Field(
+        description="split -> labelled pixels of each class, each counted once"
+    )
+
+    @property
+    def grid(self) -> GeoBox:
+        """Where the tile's pixels lie."""
+        from affine import Affine
+
+        return GeoBox(self.shape, Affine(*self.transform), self.crs)
+
+
+class BandStatistics(_Frozen):
+    """One band over the valid pixels of the train split."""
+
+    name: str
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    percentiles: dict[str, float] = Field(description="2, 25, 50, 75, 98 -> value")
+
+
+class DatasetManifest(_Frozen):
+    """Everything training, prediction and evaluation must know of a dataset."""
+
+    dataset: Dataset
+    legend: Legend
+    tiles: tuple[TileEntry, ...]
+    bands: tuple[BandStatistics, ...]
+    class_weights: tuple[float, ...] = Field(
+        description="inverse frequency in train pixels, clipped; mean 1 over classes that occur"
+    )
+
+    @property
+    def digest(self) -> str:
+        """One fingerprint of all that training or scoring depends on."""
+        tiles = [(t.name, t.image_fingerprint, t.ground_truth_fingerprint, t.patches_fingerprint) for t in self.tiles]
+        return digest(
+            {"tiles": tiles, "splits": self.dataset.splits, "legend": self.legend, "bands": self.dataset.bands}
+        )
+
+    @property
+    def test_digest(self) -> str:
+        """One fingerprint of what models are compared on: test pixels and their labels."""
+        tested = [(t.name, t.ground_truth_fingerprint) for t in self.tiles if any(t.class_pixels["test"])]
+        return digest({"tiles": tested, "splits": self.dataset.splits, "classes": self.legend.names})
+
+
+def load(folder: Path) -> DatasetManifest:
+    """The manifest in a published folder."""
+    return DatasetManifest.model_validate_json((folder / FILE).read_text(encoding="utf-8"))

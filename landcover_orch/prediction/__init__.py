@@ -1,0 +1,1 @@
+"""Whole-tile maps: streamed windows, blended so that the map does not depend on how it was computed."""

@@ -1,0 +1,266 @@
+"""The only importer of rasterio: open, read and write rasters; burn polygons into one.
+
+A rasterio dataset must not be shared between threads nor inherited by a fork (both gave silently wrong windows), so a
+`Raster` here is only a description: every reader opens its own dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import rasterio
+import rasterio.errors
+import rasterio.features
+import rasterio.shutil
+import rasterio.windows
+from numpy.typing import DTypeLike, NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+
+from landcover_orch.errors import Problem, RasterError
+from landcover_orch.grid import Window
+
+CACHE_BYTES = 256 * 2**20
+"""GDAL's block cache; its own default is 5 % of the machine's memory for every process."""
+
+Nodata = float | Literal["file", "none"]
+MaskKind = Literal["none", "nodata", "mask band", "alpha"]
+
+
+@contextmanager
+def environment() -> Iterator[None]:
+    """GDAL settings everything here runs under: a bounded cache (in bytes), no network, no guessing of drivers."""
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_HTTP_TIMEOUT=1, CPL_VSIL_CURL_ALLOWED_EXTENSIONS="none"):
+        yield
+
+
+@dataclass(frozen=True)
+class Raster:
+    """What a GeoTIFF says of itself; `count` is without an alpha band, `block` is (height, width) of its blocks."""
+
+    path: Path
+    grid: GeoBox
+    count: int
+    dtype: str
+    nodata: float | None
+    mask: MaskKind
+    block: tuple[int, int]
+    descriptions: tuple[str | None, ...]
+    palette: Mapping[int, tuple[int, int, int]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return int(self.grid.shape[0]), int(self.grid.shape[1])
+
+    @property
+    def crs(self) -> str | None:
+        """The CRS as 'EPSG:n' where it has such a code, else as WKT; None where the file has none."""
+        return None if self.grid.crs is None else str(self.grid.crs)
+
+
+def inspect(path: Path) -> Raster:
+    """What a GeoTIFF says of itself, without reading its pixels.
+
+    Raises:
+        RasterError: the file is missing or no GeoTIFF (a VRT named .tif is refused: it could read any file).
+    """
+    with environment(), _open(path) as source:
+        alpha = ColorInterp.alpha in source.colorinterp
+        return Raster(
+            path=path,
+            grid=GeoBox(source.shape, source.transform, source.crs),
+            count=source.count - alpha,
+            dtype=source.dtypes[0],
+            nodata=source.nodata,
+            mask=_mask_kind(source, alpha),
+            block=source.block_shapes[0],
+            descriptions=source.descriptions[: source.count - alpha],
+            palette=_palette(source),
+        )
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Any]:
+    try:
+        source = rasterio.open(path, driver="GTiff")
+    except rasterio.errors.RasterioIOError as error:
+        found = "no such file" if not path.exists() else f"not readable as GeoTIFF ({error})"
+        raise RasterError(
+            Problem(str(path), found, "a GeoTIFF", "restore the file, or convert it with gdal_translate -of GTiff")
+        ) from error
+    with source:
+        yield source
+
+
+def _mask_kind(source: Any, alpha: bool) -> MaskKind:
+    flags = source.mask_flag_enums[0]
+    if alpha:
+        return "alpha"
+    if MaskFlags.nodata in flags:
+        return "nodata"
+    return "none" if MaskFlags.all_valid in flags else "mask band"
+
+
+def _palette(source: Any) -> dict[int, tuple[int, int, int]]:
+    if ColorInterp.palette not in source.colorinterp:
+        return {}
+    return {value: tuple(rgba[:3]) for value, rgba in source.colormap(1).items()}
+
+
+class Reader:
+    """An open raster of one thread: `read` gives pixels, `valid` says which of them the file calls data."""
+
+    def __init__(self, source: Any, raster: Raster, dtype: np.dtype[Any], nodata: Nodata) -> None:
+        self._source, self.raster, self._dtype = source, raster, dtype
+        self._nodata = raster.nodata if nodata == "file" else None if nodata == "none" else float(nodata)
+        self._mask: MaskKind = raster.mask if nodata == "file" else "none" if self._nodata is None else "nodata"
+
+    def read(self, window: Window) -> NDArray[Any]:
+        """Pixels (band, y, x) of a window that lies inside the tile, in the reader's dtype.
+
+        Raises:
+            RasterError: a block is truncated or corrupt, or a value does not fit the dtype.
+        """
+        data = self._read(window)
+        if data.dtype == self._dtype:
+            return data
+        cast = data.astype(self._dtype)
+        if not np.array_equal(cast.astype(data.dtype), data, equal_nan=data.dtype.kind == "f"):
+            raise RasterError(self._misfit(data))
+        return cast
+
+    def valid(self, window: Window, data: NDArray[Any] | None = None) -> NDArray[np.bool_]:
+        """Where a window (y, x) holds data: not nodata in every band, finite, not masked, not transparent.
+
+        `data` (band, y, x) saves reading the pixels again.
+        """
+        if self._mask in ("mask band", "alpha"):
+            return np.asarray(self._blocks(window, lambda box: self._source.dataset_mask(window=box)) > 0)
+        data = self._read(window) if data is None else data
+        valid = np.isfinite(data).all(axis=0) if data.dtype.kind == "f" else np.ones(data.shape[1:], bool)
+        if self._nodata is not None and not np.isnan(self._nodata):
+            valid &= (data != self._nodata).any(axis=0)
+        return valid
+
+    def _read(self, window: Window) -> NDArray[Any]:
+        bands = list(range(1, self.raster.count + 1))
+        data: NDArray[Any] = self._blocks(window, lambda box: self._source.read(bands, window=box))
+        return data
+
+    def _blocks(self, window: Window, read: Any) -> Any:
+        try:
+            return read(_box(window))
+        except rasterio.errors.RasterioError as error:
+            raise RasterError(
+                Problem(
+                    f"{self.raster.path}: rows {window.row}-{window.row + window.height - 1}",
+                    f"unreadable block ({error.__cause__ or error})",
+                    "whole blocks",
+                    "copy the file again from its source",
+                )
+            ) from error
+
+    def _misfit(self, data: NDArray[Any]) -> Problem:
+        return Problem(
+            str(self.raster.path),
+            f"{data.dtype} values from {data.min()} to {data.max()}",
+            f"values that fit {self._dtype}",
+            "set the dataset's `dtype` to the file's",
+        )
+
+
+@contextmanager
+def reader(raster: Raster, dtype: DTypeLike | None = None, nodata: Nodata = "file") -> Iterator[Reader]:
+    """A reader for the calling thread; `dtype` casts exactly or raises, `nodata` overrules a wrong tag."""
+    with environment(), _open(raster.path) as source:
+        yield Reader(source, raster, np.dtype(dtype or raster.dtype), nodata)
+
+
+def _box(window: Window) -> Any:
+    return rasterio.windows.Window(window.col, window.row, window.width, window.height)
+
+
+def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
+    """The whole raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them."""
+    scale = max(1.0, max(raster.shape) / side)
+    shape = tuple(max(1, round(length / scale)) for length in raster.shape)
+    with environment(), _open(raster.path) as source:
+        bands = list(range(1, raster.count + 1))
+        how = Resampling.nearest if raster.palette else Resampling.average
+        data: NDArray[Any] = source.read(bands, out_shape=(raster.count, *shape), resampling=how)
+    return data if dtype is None else data.astype(dtype)
+
+
+def write_cog(
+    path: Path,
+    grid: GeoBox,
+    blocks: Iterable[tuple[Window, NDArray[np.uint8]]],
+    *,
+    band: str,
+    palette: Mapping[int, tuple[int, int, int]] | None = None,
+    names: Sequence[str] = (),
+    nodata: int | None = None,
+) -> None:
+    """Writes one uint8 band as cloud-optimised GeoTIFF from blocks (window, pixels (y, x)) that cover the grid.
+
+    Class names go in as the metadata CLASS_0, CLASS_1, ...; the palette as colour table. The same blocks give the
+    same bytes. `path` is staged by the caller: a plain GeoTIFF stands beside it meanwhile.
+    """
+    plain = path.with_suffix(".plain.tif")
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 1,
+        "height": grid.shape[0],
+        "width": grid.shape[1],
+        "transform": grid.affine,
+        "crs": None if grid.crs is None else grid.crs.to_wkt(),
+        "nodata": nodata,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "compress": "zstd",
+        "zstd_level": 1,
+        "bigtiff": "if_safer",
+    }
+    with environment():
+        with rasterio.open(plain, "w", **profile) as target:
+            target.set_band_description(1, band)
+            target.update_tags(**{f"CLASS_{i}": name for i, name in enumerate(names)})
+            if palette:
+                target.write_colormap(1, {value: (*rgb, 255) for value, rgb in palette.items()})
+            for window, data in blocks:
+                target.write(data, 1, window=_box(window))
+        rasterio.shutil.copy(
+            plain,
+            path,
+            driver="COG",
+            compress="deflate",
+            blocksize=512,
+            overview_resampling="nearest",
+            bigtiff="if_safer",
+        )
+    plain.unlink()
+
+
+def class_names(path: Path) -> tuple[str, ...]:
+    """The class names that `write_cog` put into a file, in order of their ids."""
+    with environment(), _open(path) as source:
+        tags = source.tags()
+    return tuple(tags[f"CLASS_{i}"] for i in range(sum(key.startswith("CLASS_") for key in tags)))
+
+
+def burn(shapes: Sequence[tuple[Any, int]], grid: GeoBox, *, all_touched: bool, fill: int) -> NDArray[np.uint16]:
+    """Array (y, x) of the grid with each (geometry, value) burnt in turn, later over earlier; `fill` elsewhere."""
+    if not shapes:
+        return np.full(tuple(grid.shape), fill, np.uint16)
+    burnt: NDArray[np.uint16] = rasterio.features.rasterize(
+        shapes, out_shape=tuple(grid.shape), fill=fill, transform=grid.affine, all_touched=all_touched, dtype="uint16"
+    )
+    return burnt

@@ -1,0 +1,1 @@
+"""The tiles: catalogue, checks, previews, and the generated landscape."""

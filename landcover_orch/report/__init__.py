@@ -1,0 +1,1 @@
+"""Scores of a map against ground truth: matrices, metrics, figures, pages, leaderboard."""

@@ -1,0 +1,1 @@
+"""Fitting a network to a dataset's patches, in a process of its own."""

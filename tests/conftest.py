@@ -1,0 +1,37 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REAL = Path(os.environ.get("LANDCOVER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty LANDCOVER_HOME of this test."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    monkeypatch.setenv("LANDCOVER_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture
+def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of configurations of this test, with its three rooms."""
+    folder = tmp_path / "configs"
+    for room in ("datasets", "legends", "experiments"):
+        (folder / room).mkdir(parents=True)
+    monkeypatch.setenv("LANDCOVER_CONFIGS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real rasters; tests that need it are skipped, with this reason, where it is absent."""
+    if not (REAL / "nrcan-bakerlake").is_dir():
+        pytest.skip(f"real rasters are not at {REAL} (set LANDCOVER_DATA)")
+    return REAL
