@@ -1,0 +1,55 @@
+# The two commands of the README are `make demo` and `make test`; everything else is for daily work.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/installed
+
+export LANDCOVER_HOME ?= $(CURDIR)/var
+export DAGSTER_HOME ?= $(LANDCOVER_HOME)/dagster
+export MLFLOW_DISABLE_TELEMETRY := true
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help install demo materialise test check lint format ui doctor check-dataset bench clean
+
+help:            ## what can be done here
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+install: $(READY)  ## the environment in .venv
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)     ## the whole lineage on a generated landscape, through Dagster
+	@$(BIN)/python -m assets.demo
+
+materialise: $(READY)  ## all that is missing or stale of DATASET=name
+	@$(BIN)/python -m assets.materialise $(DATASET)
+
+test: $(READY)     ## the tests
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test   ## what CI runs: ruff, mypy --strict, tests
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+ui: $(READY)       ## Dagster on http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000
+	@$(BIN)/python -m assets.ui
+
+doctor: $(READY)   ## what was found on this machine, and the fix for what is wrong
+	@$(BIN)/python -m landcover_orch.doctor
+
+check-dataset: $(READY)  ## every problem of every file of DATASET=name
+	@$(BIN)/python -m landcover_orch.raw check $(DATASET)
+
+bench: $(READY)    ## figures against the machine's own limits; TILE=54000x38000 for full size
+	@$(BIN)/python -m tests.benchmarks $(TILE)
+
+clean:             ## removes the environment; var/ (your products) stays
+	rm -rf .venv
