@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import GridError, Problem
+
+if TYPE_CHECKING:  # a bare GPU machine has neither odc-geo nor PROJ
+    from odc.geo.geobox import GeoBox
 
 Edge = Literal["shift_back", "pad", "drop"]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from odc.geo.geobox import GeoBox
 from pydantic import BaseModel, ConfigDict, Field
 
 from landcover_orch.config import Dataset, digest
 from landcover_orch.legend import Legend
+
+if TYPE_CHECKING:
+    from odc.geo.geobox import GeoBox
 
 FILE = "dataset.json"
 SPLITS = ("train", "validation", "test")
@@ -44,6 +47,7 @@ class TileEntry(_Frozen):
     def grid(self) -> GeoBox:
         """Where the tile's pixels lie."""
         from affine import Affine
+        from odc.geo.geobox import GeoBox
 
         return GeoBox(self.shape, Affine(*self.transform), self.crs)
 

@@ -1,0 +1,87 @@
+"""Networks by name, the normalisation in front of them, and how a trained one is stored: weights and contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from landcover_orch.config import Network
+from landcover_orch.errors import ContractError, Problem
+from landcover_orch.model.contract import WEIGHTS, Contract, load_contract
+from landcover_orch.model.segnet import SegNet
+from landcover_orch.model.unet import UNet
+
+BUILDERS: dict[str, Callable[[int, int, int, int], nn.Module]] = {"unet": UNet, "segnet": SegNet}
+"""Name -> builder of (bands, classes, width, levels)."""
+
+
+def build(network: Network, bands: int, classes: int) -> nn.Module:
+    """An untrained network: normalised float (n, band, y, x) in, logits (n, class, y, x) out; sizes need not divide."""
+    return BUILDERS[network.name](bands, classes, network.width, network.levels)
+
+
+def parameters(module: nn.Module) -> int:
+    """Numbers a module holds: trainable parameters and running statistics (the counters of batches left out)."""
+    return sum(value.numel() for value in module.state_dict().values() if value.is_floating_point())
+
+
+class Normalised(nn.Module):
+    """A network that takes pixels as they are stored: logits (n, class, y, x) of raw images (n, band, y, x).
+
+    Bands are brought to mean 0 and standard deviation 1 of the train pixels; a pixel without a value (NaN) becomes
+    the mean. The statistics belong to the contract and are not among the weights.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        # A constant band has no spread to divide by; 1 leaves it at 0.
+        scale = [1 / value if value > 0 else 1.0 for value in std]
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale).reshape(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, class, y, x) of pixels of any dtype."""
+        values = (x.to(torch.float32) - self.mean) * self.scale
+        if x.is_floating_point():
+            values = values.nan_to_num(nan=0.0)
+        logits: Tensor = self.network(values.contiguous(memory_format=torch.channels_last))
+        return logits
+
+
+def save(folder: Path, module: Normalised, contract: Contract) -> None:
+    """Writes model.safetensors (the network's weights) and contract.json into a folder."""
+    state = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    contract.save(folder)
+
+
+def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, Contract]:
+    """The trained model in a folder, in evaluation mode on a device, and what it was made for.
+
+    Raises:
+        ContractError: the weights are missing, damaged, or not those of the contract's network.
+    """
+    contract = load_contract(folder)
+    network = build(contract.network, len(contract.bands), len(contract.legend.classes))
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ContractError(
+            Problem(
+                str(folder / WEIGHTS),
+                " ".join(str(error).split())[:300],
+                f"the weights of a {contract.network.name} as contract.json describes it",
+                "train the experiment again, or restore the folder whole",
+            )
+        ) from error
+    module = Normalised(network, contract.mean, contract.std)
+    return module.to(device=device, memory_format=torch.channels_last).eval(), contract

@@ -1,0 +1,66 @@
+"""SegNet (Badrinarayanan et al. 2017, arXiv:1511.00561): a VGG16 encoder, and a decoder that unpools by its indices.
+
+Where it differs from the paper: `width` scales the channels of all levels (64 is the paper's), `levels` may leave out
+the deepest ones (5 is the paper's), weights start random and not from ImageNet, and inputs of any size are padded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from landcover_orch.model.padding import pad_to_multiple
+
+CONVOLUTIONS = (2, 2, 3, 3, 3, 3)
+"""Convolutions of each level of VGG16; a sixth level repeats the fifth."""
+
+
+def pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest value of each 2x2 cell, and where in its plane it was."""
+    values, indices = F.max_pool2d(x, 2, return_indices=True)
+    return values, indices
+
+
+def unpool(x: Tensor, indices: Tensor) -> Tensor:
+    """Twice the size: each value where its cell's largest one was, 0 elsewhere."""
+    return F.max_unpool2d(x, indices, 2)
+
+
+class SegNet(nn.Module):
+    """Logits (n, class, y, x) of normalised images (n, band, y, x) of any size."""
+
+    def __init__(self, bands: int, classes: int, width: int = 64, levels: int = 5) -> None:
+        super().__init__()
+        self.multiple = 2**levels
+        channels = [width * min(2**level, 8) for level in range(levels)]
+        counts = CONVOLUTIONS[:levels]
+        encoders = zip([bands, *channels], channels, counts, strict=False)
+        self.encoder = nn.ModuleList(_block([before] + [own] * count) for before, own, count in encoders)
+        decoders = zip(channels, [channels[0], *channels], counts, strict=False)
+        self.decoder = nn.ModuleList(_block([own] * count + [after]) for own, after, count in decoders)
+        self.head = nn.Conv2d(channels[0], classes, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, class, y, x)."""
+        height, width = x.shape[-2:]
+        x = pad_to_multiple(x, self.multiple)
+        places = []
+        for encode in self.encoder:
+            x, indices = pool(encode(x))
+            places.append(indices)
+        for decode, indices in zip(reversed(self.decoder), reversed(places), strict=True):
+            x = decode(unpool(x, indices))
+        logits: Tensor = self.head(x)
+        return logits[..., :height, :width]
+
+
+def _block(channels: list[int]) -> nn.Sequential:
+    return nn.Sequential(*_layers(channels))
+
+
+def _layers(channels: list[int]) -> Iterator[nn.Module]:
+    for before, after in pairwise(channels):
+        yield from (nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
