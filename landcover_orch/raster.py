@@ -20,10 +20,10 @@ import rasterio.shutil
 import rasterio.windows
 from numpy.typing import DTypeLike, NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 
 from landcover_orch.errors import Problem, RasterError
-from landcover_orch.grid import Window
+from landcover_orch.grid import Window, blocks
 
 CACHE_BYTES = 256 * 2**20
 """GDAL's block cache; its own default is 5 % of the machine's memory for every process."""
@@ -186,6 +186,26 @@ def _box(window: Window) -> Any:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
+def truncated_blocks(raster: Raster) -> list[Window]:
+    """Blocks whose bytes lie beyond the end of the file, by the file's own list of offsets; no pixel is read."""
+    size = raster.path.stat().st_size
+    with environment(), _open(raster.path) as source:
+        bands = source.indexes if source.interleaving == Interleaving.band else [1]
+        height, width = raster.block
+        return [
+            box
+            for box in blocks(raster.shape, height, width)
+            if any(_block_end(source, box.row // height, box.col // width, band) > size for band in bands)
+        ]
+
+
+def _block_end(source: Any, row: int, col: int, band: int) -> int:
+    offset, length = (
+        source.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")
+    )
+    return int(offset or 0) + int(length or 0)
+
+
 def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
     """The whole raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them."""
     scale = max(1.0, max(raster.shape) / side)
@@ -247,6 +267,39 @@ def write_cog(
             bigtiff="if_safer",
         )
     plain.unlink()
+
+
+def write_tiled(
+    path: Path, grid: GeoBox, dtype: DTypeLike, bands: Sequence[str], pieces: Iterable[tuple[Window, NDArray[Any]]]
+) -> None:
+    """Writes a plain deflate GeoTIFF in blocks of 256 from pieces (window, pixels (band, y, x)) that cover the grid.
+
+    Pieces of whole block rows, from top to bottom, are written once each and need no more memory than themselves.
+    """
+    profile = {
+        "driver": "GTiff",
+        "dtype": np.dtype(dtype).name,
+        "count": len(bands),
+        "height": grid.shape[0],
+        "width": grid.shape[1],
+        "transform": grid.affine,
+        "crs": None if grid.crs is None else grid.crs.to_wkt(),
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+        "compress": "deflate",
+        "zlevel": 1,
+        "num_threads": "all_cpus",
+        "interleave": "pixel",
+        "photometric": "rgb" if len(bands) >= 3 else "minisblack",
+        "alpha": "no",
+        "bigtiff": "if_safer",
+    }
+    with environment(), rasterio.open(path, "w", **profile) as target:
+        for i, band in enumerate(bands, start=1):
+            target.set_band_description(i, band)
+        for window, data in pieces:
+            target.write(data, window=_box(window))
 
 
 def class_names(path: Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from landcover_orch.config import KEY, Dataset, TileOverride, inside
 from landcover_orch.errors import CatalogueError, ConfigError, Problem
 from landcover_orch.fingerprint import fingerprint
+from landcover_orch.raw.findings import some
 
 PLACE = "{tile}"
 
@@ -43,7 +44,7 @@ def tiles(dataset: Dataset) -> list[Tile]:
     if not names and not problems:
         problems.append(_nothing(dataset))
     found = [tile for name in names if (tile := _tile(dataset, name, problems))]
-    problems += [*_bad_names(names), *_duplicates(dataset, found), *_unknown(dataset, names)]
+    problems += [*_bad_names(names), *_duplicates(dataset, found), *(_unknown(dataset, names) if names else ())]
     if problems:
         raise CatalogueError(*problems)
     return found
@@ -177,13 +178,8 @@ def _unknown(dataset: Dataset, names: Iterable[str]) -> list[Problem]:
     }
     known = sorted(names)
     return [
-        Problem(_where(dataset, key), f"unknown tile {name!r}", f"one of {_short(known)}", f"correct `{key}`")
+        Problem(_where(dataset, key), f"unknown tile {name!r}", f"one of {some(known)}", f"correct `{key}`")
         for key, listed in named.items()
         for name in listed
         if name not in known
     ]
-
-
-def _short(names: list[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{names[:most]}{more}"

@@ -1,0 +1,81 @@
+"""Checks of labels that arrive as rasters: what they hold, and whether they lie on their orthophoto's grid."""
+
+from __future__ import annotations
+
+from landcover_orch.config import Dataset
+from landcover_orch.grid import pixel_shift
+from landcover_orch.raster import Raster, inspect
+from landcover_orch.raw import pixels
+from landcover_orch.raw.catalogue import Tile
+from landcover_orch.raw.findings import Sheet
+
+TOLERANCE = 0.01
+"""Shift in pixels below which two grids are one (rounded coordinates)."""
+
+
+def check(sheet: Sheet, dataset: Dataset, tile: Tile, image: Raster | None, *, deep: bool) -> None:
+    """Writes down what is wrong with a label raster (codes or colours), by itself and against its orthophoto.
+
+    Raises:
+        RasterError: the file is no GeoTIFF.
+    """
+    label = inspect(tile.label)
+    pixels.check_place(sheet, dataset, label)
+    _content(sheet, dataset, label)
+    if pixels.check_blocks(sheet, label) and (deep or pixels.is_small(label)):
+        pixels.check_readable(sheet, label)
+    if image is not None:
+        _together(sheet, image, label)
+
+
+def _content(sheet: Sheet, dataset: Dataset, label: Raster) -> None:
+    colour = dataset.labels.kind == "rgb"
+    fits = label.dtype == "uint8" if colour else "int" in label.dtype
+    if not fits or label.count != (3 if colour else 1):
+        sheet.problem(
+            label.path,
+            f"{label.count} bands of {label.dtype}",
+            "3 bands of uint8" if colour else "1 band of whole numbers",
+            "correct the dataset's `labels.kind`, or convert the labels",
+        )
+
+
+def _together(sheet: Sheet, image: Raster, label: Raster) -> None:
+    if image.crs is None or label.crs is None:
+        return
+    if image.grid.crs != label.grid.crs:
+        sheet.problem(
+            label.path,
+            f"CRS is {label.crs}, its orthophoto {image.path} has {image.crs}",
+            "one CRS (label rasters are never reprojected silently)",
+            f"reproject the labels once (gdalwarp -t_srs {image.crs} -r near), or correct `tiles.label`",
+        )
+    elif not image.grid.extent.intersects(label.grid.extent):
+        sheet.problem(label.path, "no pixel on its orthophoto", "labels of the same place", "correct `tiles.label`")
+    else:
+        _aligned(sheet, image, label)
+
+
+def _aligned(sheet: Sheet, image: Raster, label: Raster) -> None:
+    """Corner against corner, in the orthophoto's pixels: another pixel size shows at the lower right one."""
+    col, row = pixel_shift(image.grid, label.grid)
+    right, bottom = _lower_right(image, label)
+    shift = max(map(abs, (col, row, right - image.shape[1], bottom - image.shape[0])))
+    if label.shape != image.shape or shift > TOLERANCE:
+        sheet.problem(
+            label.path,
+            f"{_size(label)} from ({col:.2f}, {row:.2f}) to ({right:.2f}, {bottom:.2f}) in its orthophoto's pixels "
+            f"(column, row): shifted by {col:.2f} columns and {row:.2f} rows",
+            f"{_size(image)}, the grid of {image.path}",
+            "warp the labels once onto the orthophoto's grid (gdalwarp -te ... -ts ... -r near)",
+        )
+
+
+def _lower_right(image: Raster, label: Raster) -> tuple[float, float]:
+    corner = label.grid.affine * (label.shape[1], label.shape[0])
+    col, row = ~image.grid.affine * corner
+    return float(col), float(row)
+
+
+def _size(raster: Raster) -> str:
+    return f"{raster.shape[0]} x {raster.shape[1]} pixels"

@@ -1,0 +1,62 @@
+"""What a tile is, as plain facts and as a small picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from landcover_orch.config import Dataset
+from landcover_orch.grid import resolution
+from landcover_orch.picture import display, small_png
+from landcover_orch.raster import Raster, inspect, thumbnail
+from landcover_orch.raw.catalogue import Tile
+
+SIDE = 512
+"""Longer side of a preview in pixels."""
+
+
+def facts(dataset: Dataset, tile: Tile) -> dict[str, Any]:
+    """Grid, bands, resolution, footprint and sizes of a tile's files, as JSON values."""
+    raster = inspect(tile.image)
+    height, width = raster.shape
+    return {
+        "image": tile.image.name,
+        "label": tile.label.name,
+        "year": tile.year,
+        "label_year": tile.label_year,
+        "height": height,
+        "width": width,
+        "pixels": height * width,
+        "bands": list(dataset.bands),
+        "dtype": raster.dtype,
+        "crs": raster.crs,
+        "transform": list(raster.grid.affine[:6]),
+        "resolution": resolution(raster.grid),
+        "bounds": list(raster.grid.boundingbox),
+        "footprint": _footprint(raster),
+        "nodata": _nodata(dataset, raster),
+        "image_bytes": tile.image.stat().st_size,
+        "label_bytes": tile.label.stat().st_size,
+    }
+
+
+def _footprint(raster: Raster) -> list[float] | None:
+    """West, south, east, north in degrees; None without a CRS."""
+    return None if raster.grid.crs is None else list(raster.grid.footprint("EPSG:4326", buffer=0).boundingbox)
+
+
+def _nodata(dataset: Dataset, raster: Raster) -> str:
+    if dataset.nodata == "file":
+        return {"nodata": f"value {raster.nodata:g}" if raster.nodata is not None else "none"}.get(
+            raster.mask, raster.mask
+        )
+    tag = "" if raster.nodata is None else f" (the file's tag {raster.nodata:g} is overruled)"
+    return f"{'none' if dataset.nodata == 'none' else f'value {dataset.nodata:g}'}{tag}"
+
+
+def preview(dataset: Dataset, tile: Tile) -> bytes:
+    """A PNG of the orthophoto, at most 512 pixels wide and high and 75 kB; nodata is not told apart."""
+    raster = inspect(tile.image)
+    bands = dataset.bands if len(dataset.bands) == raster.count else ()
+    return small_png(display(np.nan_to_num(thumbnail(raster, SIDE)), bands))
