@@ -90,6 +90,15 @@ def resolution(grid: GeoBox) -> float:
     return float(abs(affine.a * affine.e - affine.b * affine.d) ** 0.5)
 
 
+def bounds_in(grid: GeoBox, crs: str) -> tuple[float, float, float, float]:
+    """West, south, east, north of a grid in another CRS (its edges bend: they are followed at 21 points each)."""
+    from pyproj import Transformer
+
+    change = Transformer.from_crs(grid.crs.proj, crs, always_xy=True)
+    left, bottom, right, top = change.transform_bounds(*grid.boundingbox)
+    return left, bottom, right, top
+
+
 def pixel_shift(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
     """Where the origin of `other` lies in `grid`, in pixels (column, row); whole numbers on aligned grids."""
     col, row = ~grid.affine * (other.affine.c, other.affine.f)

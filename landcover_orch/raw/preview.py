@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from landcover_orch.config import Dataset
-from landcover_orch.grid import resolution
+from landcover_orch.grid import bounds_in, resolution
 from landcover_orch.picture import display, small_png
 from landcover_orch.raster import Raster, inspect, thumbnail
 from landcover_orch.raw.catalogue import Tile
@@ -43,7 +43,7 @@ def facts(dataset: Dataset, tile: Tile) -> dict[str, Any]:
 
 def _footprint(raster: Raster) -> list[float] | None:
     """West, south, east, north in degrees; None without a CRS."""
-    return None if raster.grid.crs is None else list(raster.grid.footprint("EPSG:4326", buffer=0).boundingbox)
+    return None if raster.grid.crs is None else list(bounds_in(raster.grid, "EPSG:4326"))
 
 
 def _nodata(dataset: Dataset, raster: Raster) -> str:

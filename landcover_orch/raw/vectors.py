@@ -6,11 +6,11 @@ from typing import Any
 
 import pyogrio
 from odc.geo.geobox import GeoBox
-from odc.geo.geom import box
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError, Problem
+from landcover_orch.grid import bounds_in
 from landcover_orch.legend import IGNORE_NAME
 from landcover_orch.raw.catalogue import Tile
 from landcover_orch.raw.findings import Sheet, some
@@ -75,21 +75,21 @@ def _place(sheet: Sheet, dataset: Dataset, tile: Tile, layer: str, crs: str | No
 
 
 def _overlap(sheet: Sheet, dataset: Dataset, tile: Tile, layer: str, grid: GeoBox, crs: str) -> None:
-    there = grid.extent.to_crs(crs, resolution="auto").boundingbox
-    ids, _ = pyogrio.read_bounds(tile.label, layer=layer, bbox=tuple(there))
+    there = bounds_in(grid, crs)
+    ids, _ = pyogrio.read_bounds(tile.label, layer=layer, bbox=there)
     if len(ids):
         return
     if dataset.labels.unlabelled != IGNORE_NAME:
         sheet.note(f"{tile.label}: no polygon on tile {tile.name}; all of it is {dataset.labels.unlabelled!r}")
         return
-    bounds = box(*pyogrio.read_info(tile.label, layer=layer, force_total_bounds=True)["total_bounds"], crs=crs)
+    lie = pyogrio.read_info(tile.label, layer=layer, force_total_bounds=True)["total_bounds"]
     sheet.problem(
         tile.label,
-        f"no polygon on {tile.image}: they lie in {_bounds(bounds.boundingbox)}",
+        f"no polygon on {tile.image}: they lie in {_bounds(lie)}",
         f"polygons in {_bounds(there)} ({crs})",
         "correct `tiles.label`, or the CRS of one of the files",
     )
 
 
-def _bounds(place: Any) -> str:
-    return "({:.1f}, {:.1f}, {:.1f}, {:.1f})".format(*place)
+def _bounds(place: tuple[float, float, float, float] | None) -> str:
+    return "({:.1f}, {:.1f}, {:.1f}, {:.1f})".format(*place) if place else "no place: the layer is empty"
