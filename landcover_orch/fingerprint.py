@@ -10,6 +10,9 @@ from pathlib import Path
 
 from landcover_orch.errors import Problem, RasterError
 
+MEMORY = "fingerprints.sqlite"
+"""Name of the SQLite file, below LANDCOVER_HOME, that remembers fingerprints."""
+
 CLOCK_GRAIN_NS = 2_000_000_000
 """A file written this shortly before being hashed could change again under the same time stamp."""
 

@@ -120,8 +120,12 @@ def parse_colour(text: str) -> tuple[int, int, int]:
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
 
 
-def lookup_table(codes: Mapping[int, int]) -> NDArray[np.uint16]:
-    """Table from an unsigned 16-bit source value to a class id, with 256 where the value is no known code.
+UNKNOWN = 256
+"""Entry of a look-up table where the source value is no known code; no class, and not ignore."""
+
+
+def lookup_table(codes: Mapping[int, int], unknown: int = UNKNOWN) -> NDArray[np.uint16]:
+    """Table from an unsigned 16-bit source value to a class id, with `unknown` where the value is no known code.
 
     The entry 256 cannot be mistaken for a class or for ignore (255), so an unknown code is found by looking at
     the result, and the full-size table leaves no index that could wrap.
@@ -139,7 +143,7 @@ def lookup_table(codes: Mapping[int, int]) -> NDArray[np.uint16]:
                 "shift the codes of the raster and the legend",
             )
         )
-    table = np.full(MAX_CODE + 1, 256, np.uint16)
+    table = np.full(MAX_CODE + 1, unknown, np.uint16)
     for code, value in codes.items():
         table[code] = value
     return table
