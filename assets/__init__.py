@@ -1,0 +1,1 @@
+"""The lineage as Dagster assets: thin, and the only importer of dagster."""

@@ -1,0 +1,75 @@
+"""Relabelled ground truth: one class raster a tile, and the check that no area was lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets import partitions, raw
+from assets.results import Event, table, tile_results
+from landcover_orch import config, ground_truth
+from landcover_orch.config import Dataset
+from landcover_orch.publish import current
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The asset `ground_truth` of a dataset and its check."""
+    return [_asset(dataset), _areas_agree(dataset)]
+
+
+def _asset(dataset: Dataset) -> dg.AssetsDefinition:
+    legend = config.load_legend(dataset.legend)
+    key = partitions.key(dataset, "ground_truth")
+
+    @dg.asset(
+        key=key,
+        description="Source codes relabelled to classes on the orthophoto's grid; 255 = ignore. "
+        f"{len(legend.codes)} codes, {len(legend.classes)} classes: {', '.join(legend.names)}.",
+        deps=[partitions.key(dataset, "orthophoto"), partitions.key(dataset, "labels")],
+        partitions_def=partitions.tiles(dataset),
+        backfill_policy=partitions.TILE_BACKFILL,
+        group_name=partitions.identifier(dataset),
+        kinds={"rasterio", "geotiff"},
+        owners=["team:mapping"],
+        code_version=f"{ground_truth.VERSION}-{config.digest([legend, dataset.labels, dataset.nodata, dataset.dtype])}",
+        automation_condition=dg.AutomationCondition.eager(),
+    )
+    def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        from landcover_orch.ground_truth.build import build
+        from landcover_orch.raw import checks
+
+        tiles = [raw.tile(dataset, name) for name in context.partition_keys]
+        checks.require(dataset, legend, tiles)
+        by_name = {tile.name: tile for tile in tiles}
+        yield from tile_results(context, lambda name: build(dataset, legend, by_name[name], config.home()), key)
+
+    return asset
+
+
+def _areas_agree(dataset: Dataset) -> dg.AssetChecksDefinition:
+    tiles = partitions.tiles(dataset)
+
+    @dg.asset_check(
+        asset=partitions.key(dataset, "ground_truth"),
+        name="areas_agree",
+        description="Each source code covers the same area in the labels and in the class raster.",
+        blocking=True,
+        partitions_def=tiles,
+    )
+    def areas_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from landcover_orch.ground_truth.areas import area_problems
+
+        folder = config.home() / dataset.name / "ground_truth"
+        names = raw.chosen(context, tiles)
+        summaries = {name: current(folder, name).json("summary.json") for name in names}
+        problems = [problem for summary in summaries.values() for problem in area_problems(summary)]
+        rows = [{"tile": name, **row} for name, summary in summaries.items() for row in summary["codes"]]
+        return dg.AssetCheckResult(
+            passed=not problems,
+            metadata={"tiles": len(names), "codes": table(rows)} if rows else {"tiles": len(names)},
+            description="\n".join(map(str, problems)) or None,
+        )
+
+    return areas_agree

@@ -1,0 +1,34 @@
+"""How assets are partitioned: tiles are dynamic partitions, experiments static ones."""
+
+from __future__ import annotations
+
+import re
+
+import dagster as dg
+
+from landcover_orch.config import Dataset
+
+TILES_PER_RUN = 50
+"""A backfill of 100 tiles is two runs, each handing its tiles to Dask."""
+
+TILE_BACKFILL = dg.BackfillPolicy.multi_run(max_partitions_per_run=TILES_PER_RUN)
+
+
+def tiles(dataset: Dataset) -> dg.DynamicPartitionsDefinition:
+    """One partition a source raster; keys arrive from `observe` (the watch sensor, or the command line)."""
+    return dg.DynamicPartitionsDefinition(name=f"{dataset.name}_tiles")
+
+
+def experiments(dataset: Dataset) -> dg.StaticPartitionsDefinition:
+    """One partition a recipe of the dataset."""
+    return dg.StaticPartitionsDefinition(list(dataset.experiments))
+
+
+def key(dataset: Dataset, asset: str) -> dg.AssetKey:
+    """The key of one of a dataset's assets: dataset, then room."""
+    return dg.AssetKey([dataset.name, asset])
+
+
+def identifier(dataset: Dataset) -> str:
+    """The dataset's name as Dagster wants groups, jobs and sensors to be called: letters, digits and underscores."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", dataset.name)

@@ -1,0 +1,149 @@
+"""Patch stores a tile, and the dataset's manifest: the first look at the data, and the door to training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets import partitions, raw
+from assets.results import Event, result, table, tile_results
+from landcover_orch import config, patches, publish
+from landcover_orch.config import Dataset
+from landcover_orch.errors import IncompleteError
+from landcover_orch.raw import catalogue
+
+MANIFEST = "dataset"
+"""Name of the manifest's product."""
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The assets `patches` and `dataset_manifest` of a dataset, and their checks."""
+    return [_patches(dataset), _store_is_whole(dataset), _manifest(dataset), *_manifest_checks(dataset)]
+
+
+def _patches(dataset: Dataset) -> dg.AssetsDefinition:
+    key = partitions.key(dataset, "patches")
+
+    @dg.asset(
+        key=key,
+        description=f"Training arrays of {dataset.patches.size} x {dataset.patches.size} px every "
+        f"{dataset.patches.stride} px: one Zarr store a tile.",
+        deps=[partitions.key(dataset, "orthophoto"), partitions.key(dataset, "ground_truth")],
+        partitions_def=partitions.tiles(dataset),
+        backfill_policy=partitions.TILE_BACKFILL,
+        group_name=partitions.identifier(dataset),
+        kinds={"zarr", "dask"},
+        owners=["team:mapping"],
+        code_version=f"{patches.VERSION}-{config.digest([dataset.patches, dataset.bands, dataset.dtype])}",
+        automation_condition=dg.AutomationCondition.eager(),
+    )
+    def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        from landcover_orch.patches.write import build
+
+        legend = config.load_legend(dataset.legend)
+        by_name = {tile.name: tile for tile in catalogue.tiles(dataset)}
+        yield from tile_results(context, lambda name: build(dataset, legend, by_name[name], config.home()), key)
+
+    return asset
+
+
+def _store_is_whole(dataset: Dataset) -> dg.AssetChecksDefinition:
+    tiles = partitions.tiles(dataset)
+
+    @dg.asset_check(
+        asset=partitions.key(dataset, "patches"),
+        name="store_is_whole",
+        description="Every file of the store has the bytes that its manifest says.",
+        blocking=True,
+        partitions_def=tiles,
+    )
+    def store_is_whole(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        folder = config.home() / dataset.name / "patches"
+        names = raw.chosen(context, tiles)
+        problems = [problem for name in names for problem in _damage(folder / name)]
+        return dg.AssetCheckResult(
+            passed=not problems, metadata={"tiles": len(names)}, description="\n".join(problems) or None
+        )
+
+    return store_is_whole
+
+
+def _damage(link: Any) -> list[str]:
+    try:
+        publish.load(link.resolve(), deep=True)
+    except IncompleteError as error:
+        return [str(problem) for problem in error.problems]
+    return []
+
+
+def _manifest(dataset: Dataset) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=partitions.key(dataset, "dataset_manifest"),
+        description="The first look at the data: tiles, versions, splits, class distribution, band statistics, "
+        "class weights and the leak check, under one digest.",
+        deps=[partitions.key(dataset, name) for name in ("ground_truth", "patches")],
+        group_name=partitions.identifier(dataset),
+        kinds={"xarray", "html"},
+        owners=["team:mapping"],
+        code_version=f"{patches.VERSION}-{config.digest([dataset.splits, dataset.limits])}",
+        automation_condition=dg.AutomationCondition.eager(),
+    )
+    def asset() -> dg.MaterializeResult[Any]:
+        from landcover_orch.patches.dataset import build
+
+        legend = config.load_legend(dataset.legend)
+        return result(build(dataset, legend, catalogue.tiles(dataset), config.home()))
+
+    return asset
+
+
+def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
+    key = partitions.key(dataset, "dataset_manifest")
+
+    @dg.asset_check(
+        asset=key,
+        name="tiles_complete",
+        description="Every tile of the configuration is in the manifest, in its current version.",
+        blocking=True,
+    )
+    def tiles_complete() -> dg.AssetCheckResult:
+        manifest = _current(dataset)
+        home = config.home()
+        wanted = {
+            tile.name: publish.current(home / dataset.name / "patches", tile.name).fingerprint
+            for tile in catalogue.tiles(dataset)
+        }
+        held = {tile.name: tile.patches_fingerprint for tile in manifest.tiles}
+        wrong = [
+            {"tile": name, "in the manifest": held.get(name), "current": wanted.get(name)}
+            for name in sorted(wanted.keys() | held.keys())
+            if wanted.get(name) != held.get(name)
+        ]
+        shown: dict[str, Any] = {"differences": table(wrong)} if wrong else {}
+        return dg.AssetCheckResult(passed=not wrong, metadata={"tiles": len(held), **shown})
+
+    @dg.asset_check(
+        asset=key, name="classes_trained", description="Every class of the legend has pixels in the train split."
+    )
+    def classes_trained() -> dg.AssetCheckResult:
+        manifest = _current(dataset)
+        pixels = [sum(column) for column in zip(*(t.class_pixels["train"] for t in manifest.tiles), strict=True)]
+        absent = [name for name, count in zip(manifest.legend.names, pixels, strict=True) if not count]
+        return dg.AssetCheckResult(
+            passed=not absent, severity=dg.AssetCheckSeverity.WARN, metadata={"absent": ", ".join(absent) or "none"}
+        )
+
+    return [tiles_complete, classes_trained]
+
+
+def _current(dataset: Dataset) -> Any:
+    from landcover_orch.patches import manifest
+
+    return manifest.load(current(dataset).path)
+
+
+def current(dataset: Dataset) -> publish.Product:
+    """The manifest that was last published."""
+    return publish.current(config.home() / dataset.name / "dataset_manifest", MANIFEST)

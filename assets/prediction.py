@@ -1,0 +1,113 @@
+"""Maps: the evaluation tiles by each experiment, and any tile by the champion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from assets import model, partitions, patches, raw
+from assets.results import Event, picture, tile_results
+from landcover_orch import config, prediction, publish
+from landcover_orch.config import Dataset
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The assets `prediction` and `land_cover_map` of a dataset, and the check of the maps."""
+    return [_prediction(dataset), _covers_the_tile(dataset), _land_cover_map(dataset)]
+
+
+def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=partitions.key(dataset, "prediction"),
+        description="Class and confidence maps of the evaluation tiles: streamed, blended windows.",
+        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "model", "experiment")],
+        partitions_def=partitions.experiments(dataset),
+        group_name=partitions.identifier(dataset),
+        kinds={"torch", "geotiff"},
+        owners=["team:mapping"],
+        code_version=str(prediction.VERSION),
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from landcover_orch.patches import manifest
+        from landcover_orch.prediction.build import build
+        from landcover_orch.report.evaluate import tiles_to_predict
+
+        experiment = config.load_experiment(context.partition_key)
+        trained, described = model.model(dataset, experiment.name), manifest.load(patches.current(dataset).path)
+        products = {}
+        for entry in tiles_to_predict(described):
+            products[entry.name] = build(described, entry, trained, experiment, config.home())
+            context.log.info("tile %s predicted", entry.name)
+        shown = {f"tile {name}": dg.MetadataValue.path(str(product.path)) for name, product in products.items()}
+        first = next(iter(products.values()))
+        return dg.MaterializeResult(
+            metadata={"tiles": len(products), "preview": picture(first.file("preview.png").read_bytes()), **shown},
+            data_version=dg.DataVersion(config.digest({name: p.fingerprint for name, p in products.items()})),
+        )
+
+    return asset
+
+
+def predictions(dataset: Dataset, experiment: str) -> dict[str, publish.Product]:
+    """The maps of an experiment that were last published, by tile."""
+    from landcover_orch.patches import manifest
+    from landcover_orch.report.evaluate import tiles_to_predict
+
+    folder = config.home() / dataset.name / "prediction" / experiment
+    described = manifest.load(patches.current(dataset).path)
+    return {entry.name: publish.current(folder, entry.name) for entry in tiles_to_predict(described)}
+
+
+def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, "prediction"),
+        name="covers_the_tile",
+        description="Every pixel that holds data has a class.",
+        blocking=True,
+        partitions_def=partitions.experiments(dataset),
+    )
+    def covers_the_tile(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        step = context.op_execution_context
+        names = [step.partition_key] if step.has_partition_key else list(dataset.experiments)
+        summaries = {
+            f"{name}, {tile}": product.json("summary.json")
+            for name in names
+            for tile, product in predictions(dataset, name).items()
+        }
+        gaps = [name for name, s in summaries.items() if s["valid_pixels"] != s["predicted_pixels"]]
+        return dg.AssetCheckResult(
+            passed=not gaps, metadata={"maps": len(summaries), "with gaps": ", ".join(gaps) or "none"}
+        )
+
+    return covers_the_tile
+
+
+def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
+    key = partitions.key(dataset, "land_cover_map")
+
+    @dg.asset(
+        key=key,
+        description="The champion's map of any tile.",
+        deps=[partitions.key(dataset, "orthophoto"), partitions.key(dataset, "champion")],
+        partitions_def=partitions.tiles(dataset),
+        backfill_policy=partitions.TILE_BACKFILL,
+        group_name=partitions.identifier(dataset),
+        kinds={"torch", "geotiff"},
+        owners=["team:mapping"],
+        code_version=str(prediction.VERSION),
+    )
+    def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        from assets.report import champion
+        from landcover_orch.prediction.build import build_map
+
+        standing = champion(dataset)
+        trained, experiment = standing.product(config.home()), config.load_experiment(standing.experiment)
+        yield from tile_results(
+            context,
+            lambda name: build_map(dataset, raw.tile(dataset, name), trained, experiment.prediction, config.home()),
+            key,
+        )
+
+    return asset

@@ -1,0 +1,185 @@
+"""Raw files: external assets, their observations, the sensor that watches for new tiles, and the check at the door."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets import partitions
+from assets.results import VERSION_TAG, facts, picture, table
+from landcover_orch import config
+from landcover_orch.config import Dataset
+from landcover_orch.raw import catalogue
+from landcover_orch.raw.catalogue import Tile
+
+SECONDS_A_TICK = 30.0
+"""How long one tick of the sensor may read new files; what it does not get to, the next tick does."""
+
+WATCH_INTERVAL_S = 60
+PREVIEW_TILES = 30
+"""More new tiles than this are observed without their pictures, which would be a quick look at each file."""
+
+Observation = tuple[dg.AssetKey, str, str]
+"""Asset, partition, fingerprint."""
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The external assets of a dataset, its watch sensor, and its file check."""
+    return [*_specs(dataset), _watch(dataset), _files_fit(dataset)]
+
+
+def _specs(dataset: Dataset) -> list[dg.AssetSpec]:
+    tiles, recipes = partitions.tiles(dataset), partitions.experiments(dataset)
+    described = {
+        "orthophoto": (tiles, "The raster as it was delivered; never written to.", "geotiff"),
+        "labels": (tiles, "Polygons or code raster drawn over the orthophoto; never written to.", "file"),
+        "experiment": (recipes, "The recipe: a file of configs/experiments.", "yaml"),
+    }
+    return [
+        dg.AssetSpec(
+            partitions.key(dataset, name),
+            description=text,
+            partitions_def=partition,
+            group_name=partitions.identifier(dataset),
+            kinds={kind},
+            owners=["team:mapping"],
+        )
+        for name, (partition, text, kind) in described.items()
+    ]
+
+
+def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float("inf")) -> Iterator[Observation]:
+    """Fingerprints of a dataset's files and recipes; stops after the first file that is read past `seconds`."""
+    memory = config.home() / "fingerprints.sqlite"
+    for name in dataset.experiments:
+        yield partitions.key(dataset, "experiment"), name, config.digest(config.load_experiment(name))
+    deadline = time.monotonic() + seconds
+    for tile in tiles:
+        image, label = catalogue.fingerprints(tile, memory)
+        yield partitions.key(dataset, "orthophoto"), tile.name, image
+        yield partitions.key(dataset, "labels"), tile.name, label
+        if time.monotonic() > deadline:
+            return
+
+
+def news(instance: dg.DagsterInstance, seen: Sequence[Observation]) -> list[Observation]:
+    """The observations whose fingerprint differs from the one Dagster last heard of."""
+    known = {asset: _known_versions(instance, asset) for asset in {asset for asset, _, _ in seen}}
+    return [entry for entry in seen if known[entry[0]].get(entry[1]) != entry[2]]
+
+
+def _known_versions(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, str]:
+    tags = instance.event_log_storage.get_latest_tags_by_partition(
+        asset, dg.DagsterEventType.ASSET_OBSERVATION, tag_keys=[VERSION_TAG]
+    )
+    return {partition: values[VERSION_TAG] for partition, values in tags.items() if VERSION_TAG in values}
+
+
+def observe(instance: dg.DagsterInstance, dataset: Dataset) -> list[str]:
+    """Tells Dagster of a dataset's tiles, files and recipes now, all of them; gives the tiles' names."""
+    tiles = catalogue.tiles(dataset)
+    names = [tile.name for tile in tiles]
+    instance.add_dynamic_partitions(str(partitions.tiles(dataset).name), names)
+    fresh = news(instance, list(observations(dataset, tiles)))
+    for event in _events(dataset, tiles, fresh):
+        instance.report_runless_asset_event(event)
+    return names
+
+
+def _events(dataset: Dataset, tiles: Sequence[Tile], seen: Sequence[Observation]) -> list[dg.AssetObservation]:
+    by_name = {tile.name: tile for tile in tiles}
+    pictured = len(seen) <= PREVIEW_TILES
+    return [
+        dg.AssetObservation(
+            asset,
+            partition=partition,
+            tags={VERSION_TAG: version},
+            metadata=_metadata(dataset, by_name[partition], asset.path[-1], pictured) if partition in by_name else {},
+        )
+        for asset, partition, version in seen
+    ]
+
+
+def _metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[str, Any]:
+    from landcover_orch.errors import LandcoverError
+    from landcover_orch.raw import preview
+
+    if asset == "labels":
+        return {"path": dg.MetadataValue.path(str(tile.label)), "year": tile.label_year}
+    path = dg.MetadataValue.path(str(tile.image))
+    try:
+        shown = {"path": path, **facts(preview.facts(dataset, tile))}
+        return {**shown, "preview": picture(preview.preview(dataset, tile))} if pictured else shown
+    except LandcoverError as error:
+        # a file that cannot be read is observed all the same; the check `files_fit` says what is wrong with it
+        return {"path": path, "problem": str(error)}
+
+
+def _watch(dataset: Dataset) -> dg.SensorDefinition:
+    @dg.sensor(
+        name=f"{partitions.identifier(dataset)}_watch",
+        description="New and changed files become tile partitions and observations.",
+        minimum_interval_seconds=WATCH_INTERVAL_S,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+    )
+    def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        tiles = catalogue.tiles(dataset)
+        definition = partitions.tiles(dataset)
+        known = set(context.instance.get_dynamic_partitions(str(definition.name)))
+        fresh = news(context.instance, list(observations(dataset, tiles, SECONDS_A_TICK)))
+        new = sorted({partition for asset, partition, _ in fresh if asset.path[-1] == "orthophoto"} - known)
+        if not fresh and not new:
+            return dg.SkipReason(f"{len(tiles)} tiles, nothing new")
+        return dg.SensorResult(
+            asset_events=_events(dataset, tiles, fresh),
+            dynamic_partitions_requests=[definition.build_add_request(new)] if new else [],
+        )
+
+    return watch
+
+
+def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
+    tiles_def = partitions.tiles(dataset)
+
+    @dg.asset_check(
+        asset=partitions.key(dataset, "orthophoto"),
+        name="files_fit",
+        description="Orthophoto and labels can be read, fit each other, and are what the dataset says.",
+        blocking=True,
+        partitions_def=tiles_def,
+    )
+    def files_fit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from landcover_orch.raw import checks
+
+        wanted = set(chosen(context, tiles_def))
+        tiles = [tile for tile in catalogue.tiles(dataset) if tile.name in wanted]
+        findings = checks.check(dataset, config.load_legend(dataset.legend), tiles)
+        rows = [vars(problem) for problem in findings.problems]
+        shown: dict[str, Any] = {"tiles": len(tiles), "problems": table(rows)} if rows else {"tiles": len(tiles)}
+        return dg.AssetCheckResult(
+            passed=not rows,
+            metadata={**shown, "notes": "\n".join(findings.notes)},
+            description="\n".join(str(problem) for problem in findings.problems) or None,
+        )
+
+    return files_fit
+
+
+def chosen(
+    context: dg.AssetCheckExecutionContext, tiles: dg.DynamicPartitionsDefinition | None = None
+) -> Sequence[str]:
+    """The partitions a check is about: those of its run; all that are known where it runs without any."""
+    step = context.op_execution_context
+    if step.has_partition_key:
+        return [step.partition_key]
+    if step.has_partition_key_range:
+        return list(step.partition_keys)
+    return tiles.get_partition_keys(dynamic_partitions_store=context.instance) if tiles else []
+
+
+def tile(dataset: Dataset, name: str) -> Tile:
+    """One tile of the catalogue by its partition key."""
+    return {tile.name: tile for tile in catalogue.tiles(dataset)}[name]

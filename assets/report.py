@@ -1,0 +1,151 @@
+"""Scores: the report of each experiment, the leaderboard of all, and the champion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from assets import model, partitions, patches, prediction
+from assets.results import result
+from landcover_orch import config, publish, report
+from landcover_orch.config import Dataset
+from landcover_orch.errors import IncompleteError
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The assets `report`, `leaderboard` and `champion` of a dataset, and the check of the matrix."""
+    return [_report(dataset), _counted_once(dataset), _leaderboard(dataset), _champion(dataset)]
+
+
+def _manifest(dataset: Dataset) -> Any:
+    from landcover_orch.patches import manifest
+
+    return manifest.load(patches.current(dataset).path)
+
+
+def _report(dataset: Dataset) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=partitions.key(dataset, "report"),
+        description="Confusion matrix a tile and pooled, metrics, figures, costs: one HTML page; also in the MLflow run.",
+        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "model", "prediction", "experiment")],
+        partitions_def=partitions.experiments(dataset),
+        group_name=partitions.identifier(dataset),
+        kinds={"matplotlib", "html"},
+        owners=["team:mapping"],
+        code_version=str(report.VERSION),
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from landcover_orch import tracking
+        from landcover_orch.report.build import build
+
+        experiment = config.load_experiment(context.partition_key)
+        trained = model.model(dataset, experiment.name)
+        maps = prediction.predictions(dataset, experiment.name)
+        product = build(_manifest(dataset), experiment, trained, maps, config.home())
+        version = tracking.find_version(dataset.name, trained, config.home())
+        if version is None:
+            return result(product)
+        tracking.log_report(version.run_id, product, config.home())
+        return result(product, **{"MLflow run": dg.MetadataValue.url(version.url)})
+
+    return asset
+
+
+def reports(dataset: Dataset) -> dict[str, publish.Product]:
+    """The reports there are, by experiment: those made of the present manifest and the present model."""
+    folder, digest = config.home() / dataset.name / "report", _manifest(dataset).digest
+    found = {}
+    for name in dataset.experiments:
+        try:
+            product = publish.current(folder, name)
+        except IncompleteError:
+            continue
+        if product.json("report.json")["data_digest"] == digest:
+            found[name] = product
+    return found
+
+
+def _counted_once(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, "report"),
+        name="counted_once",
+        description="The pooled matrix counts every labelled test pixel exactly once.",
+        blocking=True,
+        partitions_def=partitions.experiments(dataset),
+    )
+    def counted_once(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        step = context.op_execution_context
+        names = [step.partition_key] if step.has_partition_key else list(dataset.experiments)
+        expected = sum(sum(tile.class_pixels["test"]) for tile in _manifest(dataset).tiles)
+        folder = config.home() / dataset.name / "report"
+        counted = {name: publish.current(folder, name).json("summary.json")["pixels"] for name in names}
+        return dg.AssetCheckResult(
+            passed=all(count == expected for count in counted.values()),
+            metadata={"labelled test pixels": expected, "counted": dg.MetadataValue.json(counted)},
+        )
+
+    return counted_once
+
+
+def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=partitions.key(dataset, "leaderboard"),
+        description="Every experiment of the dataset in one table, on the same test tiles.",
+        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "report")],
+        group_name=partitions.identifier(dataset),
+        kinds={"html"},
+        owners=["team:mapping"],
+        code_version=str(report.VERSION),
+    )
+    def asset() -> dg.MaterializeResult[Any]:
+        from landcover_orch.report.leaderboard import build
+
+        found = reports(dataset)
+        models = {name: model.model(dataset, name) for name in found}
+        return result(build(_manifest(dataset), found, models, config.home()))
+
+    return asset
+
+
+def champion(dataset: Dataset) -> Any:
+    """The standing champion of a dataset."""
+    from landcover_orch.report import champion as election
+
+    return election.load(dataset.name, config.home())
+
+
+def _champion(dataset: Dataset) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=partitions.key(dataset, "champion"),
+        description="The model with the best mean IoU on the present test tiles; alias `champion` in MLflow's registry.",
+        deps=[partitions.key(dataset, "report")],
+        group_name=partitions.identifier(dataset),
+        kinds={"mlflow"},
+        owners=["team:mapping"],
+        code_version=str(report.VERSION),
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from landcover_orch import tracking
+        from landcover_orch.report import champion as election
+
+        home, manifest = config.home(), _manifest(dataset)
+        candidates = [
+            election.candidate(manifest, model.model(dataset, name), product, home)
+            for name, product in reports(dataset).items()
+        ]
+        standing = _standing(dataset)
+        present = election.on_present_tiles(standing, manifest, home) if standing else None
+        chosen = election.elect(present, candidates)
+        product = election.build(dataset.name, chosen, home)
+        tracking.promote(dataset.name, chosen.product(home), product.json("summary.json"), context.run_id, home)
+        return result(product)
+
+    return asset
+
+
+def _standing(dataset: Dataset) -> Any:
+    try:
+        return champion(dataset)
+    except IncompleteError:
+        return None

@@ -1,0 +1,99 @@
+"""The champion: of the standing one and all challengers, the model with the best mean IoU on the same test tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from landcover_orch import confusion, publish
+from landcover_orch.config import load_experiment
+from landcover_orch.model.contract import load_contract
+from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.publish import Product, Stage
+from landcover_orch.report import VERSION
+
+FILE = "champion.json"
+NAME = "champion"
+
+
+class Champion(BaseModel):
+    """A model and its score on named test tiles."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: str
+    model: str = Field(description="folder of the model's product, relative to LANDCOVER_HOME")
+    fingerprint: str = Field(description="of the model's product")
+    data_digest: str = Field(description="digest of the manifest it was trained on")
+    test_digest: str = Field(description="of the test tiles and labels of the score")
+    mean_iou: float = Field(description="on those tiles, over the classes that occur")
+
+    def product(self, home: Path) -> Product:
+        """The model itself."""
+        return publish.load(home / self.model)
+
+
+def candidate(manifest: DatasetManifest, trained: Product, report: Product, home: Path) -> Champion:
+    """A freshly reported model as it stands for election."""
+    return _scored(manifest, trained, float(report.json("summary.json")["mean_iou"] or 0), home)
+
+
+def _scored(manifest: DatasetManifest, trained: Product, mean_iou: float, home: Path) -> Champion:
+    contract = load_contract(trained.path)
+    return Champion(
+        experiment=contract.experiment,
+        model=trained.path.relative_to(home).as_posix(),
+        fingerprint=trained.fingerprint,
+        data_digest=contract.data_digest,
+        test_digest=manifest.test_digest,
+        mean_iou=mean_iou,
+    )
+
+
+def on_present_tiles(standing: Champion, manifest: DatasetManifest, home: Path) -> Champion:
+    """The standing champion with a score on the manifest's test tiles; predicted anew where they have changed."""
+    if standing.test_digest == manifest.test_digest:
+        return standing
+    from landcover_orch.prediction.build import build as predict
+    from landcover_orch.report.evaluate import evaluate, tiles_to_predict
+
+    trained = standing.product(home)
+    recipe = load_experiment(standing.experiment).model_copy(update={"name": NAME})
+    maps = {entry.name: predict(manifest, entry, trained, recipe, home) for entry in tiles_to_predict(manifest)}
+    mean_iou = confusion.mean(confusion.iou(evaluate(manifest, maps, home).pooled))
+    return _scored(manifest, trained, mean_iou or 0.0, home)
+
+
+def elect(standing: Champion | None, candidates: list[Champion]) -> Champion:
+    """The best by mean IoU; the standing champion stays unless it is beaten.
+
+    All must be scored on the same test tiles.
+    """
+    best = max(candidates, key=lambda c: c.mean_iou)
+    return best if standing is None or best.mean_iou > standing.mean_iou else standing
+
+
+def build(dataset: str, chosen: Champion, home: Path) -> Product:
+    """Publishes the election's result as home/<dataset>/champion/champion."""
+
+    def write(stage: Stage) -> None:
+        stage.write_json(FILE, chosen.model_dump())
+        stage.write_json("summary.json", chosen.model_dump())
+
+    recipe = {
+        "room": NAME,
+        "version": VERSION,
+        "inputs": {"model": chosen.fingerprint},
+        "configuration": {"test_digest": chosen.test_digest, "mean_iou": chosen.mean_iou},
+    }
+    return publish.publish(home / dataset / NAME, NAME, recipe, write)
+
+
+def load(dataset: str, home: Path) -> Champion:
+    """The champion of a dataset.
+
+    Raises:
+        IncompleteError: there is none yet.
+    """
+    return Champion.model_validate(publish.current(home / dataset / NAME, NAME).json(FILE))
