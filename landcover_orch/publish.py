@@ -108,6 +108,7 @@ def publish(folder: Path, name: str, recipe: Recipe, build: Callable[[Stage], No
         IncompleteError: the product exists but its files are not what its manifest says.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    recipe = json.loads(canonical(recipe))  # models and tuples become what the manifest will hold
     final = folder / f"{name}-{digest(recipe)}"
     with _locked(folder, name):
         if not final.exists():
