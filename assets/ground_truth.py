@@ -1,7 +1,5 @@
 """Relabelled ground truth: one class raster a tile, and the check that no area was lost on the way."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

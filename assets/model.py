@@ -1,7 +1,5 @@
 """Trained models: a process of its own through Dagster Pipes, an MLflow run, a registered version."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Patch stores a tile, and the dataset's manifest: the first look at the data, and the door to training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

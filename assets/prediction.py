@@ -1,7 +1,5 @@
 """Maps: the evaluation tiles by each experiment, and any tile by the champion."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

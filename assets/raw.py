@@ -1,7 +1,5 @@
 """Raw files: external assets, their observations, the sensor that watches for new tiles, and the check at the door."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Scores: the report of each experiment, the leaderboard of all, and the champion."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

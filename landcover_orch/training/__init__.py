@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from landcover_orch.training.product import recipe, run
 
-__all__ = ["recipe", "run"]
+__all__ = ["VERSION", "recipe", "run"]
+
+VERSION = 1
+"""Raised when the same inputs and configuration would give other bytes."""
 
 
 def __getattr__(name: str) -> object:

@@ -1,0 +1,162 @@
+"""Jobs, the retraining schedule, and the sensor that prepares new tiles.
+
+`prepare` and `everything` ask Dagster for one backfill of what is missing or stale: a job-level backfill over tiles
+would ignore the assets' backfill policy and start a run a tile.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.utils import make_new_backfill_id
+from dagster._time import get_current_timestamp
+
+from assets import partitions, raw, staleness
+from landcover_orch import config
+from landcover_orch.config import Dataset
+from landcover_orch.errors import IncompleteError
+
+STAGES = (
+    ("ground_truth", "patches"),
+    ("dataset_manifest",),
+    ("model",),
+    ("prediction",),
+    ("report",),
+    ("leaderboard", "champion"),
+    ("land_cover_map",),
+)
+"""The materialised assets in the order in which their results depend on each other."""
+
+PREPARE = ("ground_truth", "patches", "dataset_manifest")
+EVERYTHING = tuple(asset for stage in STAGES for asset in stage)
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """Jobs, schedule and automation sensor of a dataset."""
+    name, recipes = partitions.identifier(dataset), partitions.experiments(dataset)
+    train = _asset_job(dataset, f"{name}_train", "Train an experiment.", ("model",), recipes)
+    score = _asset_job(
+        dataset,
+        f"{name}_predict_and_report",
+        "Predict an experiment's evaluation tiles and score them.",
+        ("prediction", "report"),
+        recipes,
+    )
+    return [
+        _backfill_job(dataset, f"{name}_prepare", PREPARE),
+        train,
+        score,
+        _backfill_job(dataset, f"{name}_everything", EVERYTHING),
+        _retrain(dataset, train),
+        _automation(dataset),
+    ]
+
+
+def keys(dataset: Dataset, assets: Sequence[str]) -> list[dg.AssetKey]:
+    """Asset keys of a dataset by their last names."""
+    return [partitions.key(dataset, asset) for asset in assets]
+
+
+def _asset_job(
+    dataset: Dataset, name: str, text: str, assets: Sequence[str], partition: dg.PartitionsDefinition[Any]
+) -> Any:
+    selection = dg.AssetSelection.assets(*keys(dataset, assets))
+    return dg.define_asset_job(name, selection=selection, description=text, partitions_def=partition)
+
+
+def _backfill_job(dataset: Dataset, name: str, assets: Sequence[str]) -> dg.JobDefinition:
+    @dg.op(name=f"request_{name}", out=dg.Out(dg.Nothing))
+    def request(context: dg.OpExecutionContext) -> None:
+        from assets.definitions import defs
+
+        raw.observe(context.instance, dataset)
+        graph = defs.resolve_asset_graph()
+        backfill = request_backfill(context.instance, graph, keys(dataset, assets), f"{dataset.name}: {name}")
+        found = f"Backfill {backfill} requested: follow it under Runs > Backfills." if backfill else "All up to date."
+        context.log.info(found)
+
+    @dg.job(name=name, description=f"Backfills what is missing or stale of: {', '.join(assets)}.")
+    def job() -> None:
+        request()
+
+    return job
+
+
+def request_backfill(
+    instance: dg.DagsterInstance, graph: AssetGraph, wanted: Sequence[dg.AssetKey], title: str
+) -> str | None:
+    """Asks the daemon for one backfill of all that is missing or stale, and what is made of it; None if nothing is."""
+    stale = staleness.unsynced(instance, graph, wanted)
+    needed = staleness.with_downstream(instance, graph, stale, wanted)
+    if not needed:
+        return None
+    from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+
+    subset = AssetGraphSubset.from_asset_partition_set(
+        {dg.AssetKeyPartitionKey(key, p) for key, found in needed.items() for p in found}, graph
+    )
+    backfill = PartitionBackfill.from_asset_graph_subset(
+        backfill_id=make_new_backfill_id(),
+        dynamic_partitions_store=instance,
+        backfill_timestamp=get_current_timestamp(),
+        asset_graph_subset=subset,
+        tags={},
+        title=title,
+        description=None,
+        run_config=None,
+    )
+    instance.add_backfill(backfill)
+    return str(backfill.backfill_id)
+
+
+def _retrain(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
+    @dg.schedule(
+        name=f"{partitions.identifier(dataset)}_retrain",
+        job=job,
+        cron_schedule=dataset.automation.retrain,
+        execution_timezone=dataset.automation.timezone,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        description="Trains every experiment anew, only when the manifest's digest changed since the champion.",
+    )
+    def retrain(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        digest, trained_on = _digests(dataset)
+        if digest is None:
+            yield dg.SkipReason("no manifest yet: materialise dataset_manifest first")
+        elif digest == trained_on:
+            yield dg.SkipReason(f"manifest unchanged ({digest}) since the champion was trained")
+        else:
+            for name in dataset.experiments:
+                yield dg.RunRequest(run_key=f"{digest}-{name}", partition_key=name)
+
+    return retrain
+
+
+def _digests(dataset: Dataset) -> tuple[str | None, str | None]:
+    """Digests of the present manifest and of the one the champion was trained on; None where there is none."""
+    from assets import patches
+    from assets.report import champion
+
+    try:
+        digest = patches.current(dataset).json("summary.json")["digest"]
+    except IncompleteError:
+        return None, None
+    try:
+        return digest, champion(dataset).data_digest
+    except IncompleteError:
+        return digest, None
+
+
+def _automation(dataset: Dataset) -> dg.AutomationConditionSensorDefinition:
+    return dg.AutomationConditionSensorDefinition(
+        name=f"{partitions.identifier(dataset)}_prepare_new_tiles",
+        target=dg.AssetSelection.assets(*keys(dataset, PREPARE)),
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        description="Prepares new and changed tiles as the watch sensor reports them.",
+    )
+
+
+def datasets() -> list[Dataset]:
+    """The datasets of configs/datasets, in order of their names."""
+    return [config.load_dataset(name) for name in config.dataset_names()]
