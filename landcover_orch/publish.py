@@ -164,7 +164,7 @@ def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (partial / RECIPE).unlink()
     _sync_tree(partial)
-    _replace_text(_cost_path(final), canonical(cost.result(partial)))
+    _replace_text(_cost_path(final), canonical(cost.result(partial).as_dict()))
     partial.rename(final)
     _sync(folder)
 
