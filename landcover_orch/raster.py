@@ -33,9 +33,9 @@ MaskKind = Literal["none", "nodata", "mask band", "alpha"]
 
 
 @contextmanager
-def environment() -> Iterator[None]:
+def environment(cache: int = CACHE_BYTES) -> Iterator[None]:
     """GDAL settings everything here runs under: a bounded cache (in bytes), no network, no guessing of drivers."""
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_HTTP_TIMEOUT=1, CPL_VSIL_CURL_ALLOWED_EXTENSIONS="none"):
+    with rasterio.Env(GDAL_CACHEMAX=cache, GDAL_HTTP_TIMEOUT=1, CPL_VSIL_CURL_ALLOWED_EXTENSIONS="none"):
         yield
 
 
@@ -121,6 +121,11 @@ class Reader:
         self._nodata = raster.nodata if nodata == "file" else None if nodata == "none" else float(nodata)
         self._mask: MaskKind = raster.mask if nodata == "file" else "none" if self._nodata is None else "nodata"
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """What `read` gives."""
+        return self._dtype
+
     def read(self, window: Window) -> NDArray[Any]:
         """Pixels (band, y, x) of a window that lies inside the tile, in the reader's dtype.
 
@@ -135,6 +140,11 @@ class Reader:
             raise RasterError(self._misfit(data))
         return cast
 
+    @property
+    def may_be_invalid(self) -> bool:
+        """Whether `valid` could be false anywhere; where not, pixels need not be read to know it."""
+        return self._mask != "none" or np.dtype(self.raster.dtype).kind == "f"
+
     def valid(self, window: Window, data: NDArray[Any] | None = None) -> NDArray[np.bool_]:
         """Where a window (y, x) holds data: not nodata in every band, finite, not masked, not transparent.
 
@@ -142,6 +152,8 @@ class Reader:
         """
         if self._mask in ("mask band", "alpha"):
             return np.asarray(self._blocks(window, lambda box: self._source.dataset_mask(window=box)) > 0)
+        if not self.may_be_invalid:
+            return np.ones((window.height, window.width), bool)
         data = self._read(window) if data is None else data
         valid = np.isfinite(data).all(axis=0) if data.dtype.kind == "f" else np.ones(data.shape[1:], bool)
         if self._nodata is not None and not np.isnan(self._nodata):
@@ -176,9 +188,11 @@ class Reader:
 
 
 @contextmanager
-def reader(raster: Raster, dtype: DTypeLike | None = None, nodata: Nodata = "file") -> Iterator[Reader]:
+def reader(
+    raster: Raster, dtype: DTypeLike | None = None, nodata: Nodata = "file", cache: int = CACHE_BYTES
+) -> Iterator[Reader]:
     """A reader for the calling thread; `dtype` casts exactly or raises, `nodata` overrules a wrong tag."""
-    with environment(), _open(raster.path) as source:
+    with environment(cache), _open(raster.path) as source:
         yield Reader(source, raster, np.dtype(dtype or raster.dtype), nodata)
 
 
@@ -206,11 +220,13 @@ def _block_end(source: Any, row: int, col: int, band: int) -> int:
     return int(offset or 0) + int(length or 0)
 
 
-def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None) -> NDArray[Any]:
+def thumbnail(
+    raster: Raster, side: int, dtype: DTypeLike | None = None, cache: int = CACHE_BYTES
+) -> NDArray[Any]:
     """The whole raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them."""
     scale = max(1.0, max(raster.shape) / side)
     shape = tuple(max(1, round(length / scale)) for length in raster.shape)
-    with environment(), _open(raster.path) as source:
+    with environment(cache), _open(raster.path) as source:
         bands = list(range(1, raster.count + 1))
         how = Resampling.nearest if raster.palette else Resampling.average
         data: NDArray[Any] = source.read(bands, out_shape=(raster.count, *shape), resampling=how)
@@ -226,6 +242,7 @@ def write_cog(
     palette: Mapping[int, tuple[int, int, int]] | None = None,
     names: Sequence[str] = (),
     nodata: int | None = None,
+    cache: int = CACHE_BYTES,
 ) -> None:
     """Writes one uint8 band as cloud-optimised GeoTIFF from blocks (window, pixels (y, x)) that cover the grid.
 
@@ -249,7 +266,7 @@ def write_cog(
         "zstd_level": 1,
         "bigtiff": "if_safer",
     }
-    with environment():
+    with environment(cache):
         with rasterio.open(plain, "w", **profile) as target:
             target.set_band_description(1, band)
             target.update_tags(**{f"CLASS_{i}": name for i, name in enumerate(names)})
