@@ -25,7 +25,7 @@ def _manifest(dataset: Dataset) -> Any:
 def _report(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, "report"),
-        description="Confusion matrix a tile and pooled, metrics, figures, costs: one HTML page; also in the MLflow run.",
+        description="Confusion matrix a tile and pooled, metrics, figures, costs: one HTML page, also in MLflow.",
         deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "model", "prediction", "experiment")],
         partitions_def=partitions.experiments(dataset),
         group_name=partitions.identifier(dataset),
@@ -116,7 +116,7 @@ def champion(dataset: Dataset) -> Any:
 def _champion(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, "champion"),
-        description="The model with the best mean IoU on the present test tiles; alias `champion` in MLflow's registry.",
+        description="The model with the best mean IoU on the present test tiles; alias `champion` in MLflow.",
         deps=[partitions.key(dataset, "report")],
         group_name=partitions.identifier(dataset),
         kinds={"mlflow"},

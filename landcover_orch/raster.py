@@ -334,3 +334,8 @@ def burn(shapes: Sequence[tuple[Any, int]], grid: GeoBox, *, all_touched: bool, 
         shapes, out_shape=tuple(grid.shape), fill=fill, transform=grid.affine, all_touched=all_touched, dtype="uint16"
     )
     return burnt
+
+
+def versions() -> tuple[str, str]:
+    """Versions of GDAL and PROJ that rasterio carries."""
+    return str(rasterio.__gdal_version__), str(rasterio.__proj_version__)

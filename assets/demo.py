@@ -1,0 +1,60 @@
+"""`python -m assets.demo`: the whole lineage on a generated landscape, through Dagster, into LANDCOVER_HOME."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from assets import instance, patches
+from assets.materialise import materialise
+from assets.report import champion, reports
+from landcover_orch import config, page
+from landcover_orch.config import Dataset
+
+NAME = "demo"
+
+
+def main() -> int:
+    """Runs the demonstration; a second run says that all is up to date."""
+    started = time.perf_counter()
+    instance.prepare()
+    dataset = config.load_dataset(NAME)
+    _landscape(dataset)
+    print("Materialising the lineage:")
+    with instance.opened() as dagster:
+        runs = materialise(dagster, dataset)
+    _close(dataset, runs, time.perf_counter() - started)
+    return 0
+
+
+def _landscape(dataset: Dataset) -> None:
+    from landcover_orch.raw import landscape
+
+    names = landscape.write(dataset.folder)
+    print(f"Landscape: {len(names)} tiles in {_shown(dataset.folder)}")
+
+
+def _close(dataset: Dataset, runs: int, seconds: float) -> None:
+    from landcover_orch import tracking
+
+    found = f"{runs} runs in {seconds:.0f} s" if runs else f"Everything is up to date ({seconds:.0f} s)"
+    print(f"{found}. Test tiles: {', '.join(dataset.splits.test.tiles)}.\n")
+    for name, product in reports(dataset).items():
+        summary = product.json("summary.json")
+        scores = "  ".join(f"{key} {page.share(summary[key])}" for key in ("accuracy", "mean_iou", "mean_f1"))
+        print(f"  {name:<14} {scores}\n  {'':<14} {_shown(product.file('index.html'))}")
+    standing = champion(dataset)
+    version = tracking.champion(dataset.name, config.home())
+    print(
+        f"\nChampion: {standing.experiment}, registered as {dataset.name} version {version.version if version else '?'}"
+    )
+    print(f"First look at the data: {_shown(patches.current(dataset).file('index.html'))}")
+    print("Open the UIs: make ui")
+
+
+def _shown(path: os.PathLike[str]) -> str:
+    return os.path.relpath(path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

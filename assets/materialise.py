@@ -1,0 +1,100 @@
+"""`python -m assets.materialise DATASET`: all that is missing or stale, stage by stage, in this process."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets import instance, jobs, partitions, raw, staleness
+from assets.resources import resources
+from landcover_orch import config
+from landcover_orch.config import Dataset
+from landcover_orch.errors import LandcoverError
+
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+def materialise(dagster: dg.DagsterInstance, dataset: Dataset, assets: Sequence[str] = jobs.EVERYTHING) -> int:
+    """Materialises what is missing or stale of a dataset, in the order of the lineage; gives the number of runs.
+
+    Staleness is asked again before each stage: a stage whose inputs came out the same does not run.
+
+    Raises:
+        dagster.DagsterError or the library's error: a step or a blocking check failed.
+    """
+    from assets.definitions import defs
+
+    raw.observe(dagster, dataset)
+    graph = defs.resolve_asset_graph()
+    runs = 0
+    for stage in jobs.STAGES:
+        wanted = jobs.keys(dataset, [asset for asset in stage if asset in assets])
+        stale = staleness.unsynced(dagster, graph, wanted)
+        stale = staleness.with_downstream(dagster, graph, stale, wanted)
+        for group in _runs(stale):
+            _run(dagster, dataset, *group)
+            runs += 1
+    return runs
+
+
+def _runs(stale: staleness.Needed) -> list[tuple[list[dg.AssetKey], list[str]]]:
+    """Which assets run together over which partitions: tiles in one run, experiments one by one."""
+    if not stale:
+        return []
+    keys = list(stale)
+    wanted = [p for p in dict.fromkeys(p for found in stale.values() for p in found) if p is not None]
+    if not wanted:
+        return [(keys, [])]
+    if keys[0].path[-1] in ("ground_truth", "patches", "land_cover_map"):
+        return [(keys, wanted)]
+    return [(keys, [partition]) for partition in wanted]
+
+
+def _run(dagster: dg.DagsterInstance, dataset: Dataset, keys: list[dg.AssetKey], chosen: list[str]) -> None:
+    from assets.definitions import ROOMS
+
+    lineage: list[Any] = [
+        item
+        for room in ROOMS
+        for item in room.definitions(dataset)
+        if isinstance(item, dg.AssetsDefinition | dg.AssetSpec)
+    ]
+    selection: dg.AssetSelection = dg.AssetSelection.assets(*keys)
+    if any(key.path[-1] == "ground_truth" for key in keys):
+        selection |= dg.AssetSelection.checks_for_assets(partitions.key(dataset, "orthophoto"))
+    print(f"  {', '.join(key.path[-1] for key in keys)}" + (f" [{_shown(chosen)}]" if chosen else ""), flush=True)
+    dg.materialize(
+        lineage,
+        selection=selection,
+        instance=dagster,
+        resources=resources(),
+        partition_key=chosen[0] if len(chosen) == 1 else None,
+        tags={RANGE_START: chosen[0], RANGE_END: chosen[-1]} if len(chosen) > 1 else None,
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 6 else f"{names[0]} ... {names[-1]}, {len(names)} in all"
+
+
+def main() -> int:
+    """Runs the command line; 1 where something is wrong with the input, with the sentence that says what."""
+    parser = argparse.ArgumentParser(prog="python -m assets.materialise", description=__doc__)
+    parser.add_argument("dataset", help=f"one of {', '.join(config.dataset_names())}")
+    name = parser.parse_args().dataset
+    try:
+        with instance.opened() as dagster:
+            runs = materialise(dagster, config.load_dataset(name))
+    except LandcoverError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"{runs} runs" if runs else "Everything is up to date.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,78 @@
+"""`python -m assets.ui`: Dagster's webserver and daemon and MLflow's server, on loopback, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from assets import instance
+from landcover_orch import config, tracking
+
+DAGSTER_PORT = int(os.environ.get("LANDCOVER_DAGSTER_PORT", "3000"))
+MLFLOW_PORT = int(os.environ.get("LANDCOVER_MLFLOW_PORT", "5000"))
+PATIENCE_S = 15
+WATCH_S = 0.5
+
+
+def commands() -> dict[str, list[str]]:
+    """The processes by name."""
+    python = sys.executable
+    store = tracking.store(config.home())
+    return {
+        "Dagster webserver": [python, "-m", "assets.webserver", "--port", str(DAGSTER_PORT)],
+        "Dagster daemon": [python, "-m", "dagster._daemon", "run", "-w", str(_workspace())],
+        "MLflow": [
+            *(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--workers", "1"),
+            *("--backend-store-uri", store.uri, "--artifacts-destination", store.artifacts, "--serve-artifacts"),
+        ],
+    }
+
+
+def _workspace() -> Path:
+    return Path(__file__).resolve().parent.parent / "workspace.yaml"
+
+
+def main() -> int:
+    """Starts all, says where they are, ends all when one ends or the person interrupts."""
+    instance.prepare()
+    tracking.prepare(config.home())
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    running = {
+        name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands().items()
+    }
+    print(f"Dagster  http://127.0.0.1:{DAGSTER_PORT}\nMLflow   http://127.0.0.1:{MLFLOW_PORT}\nCtrl-C ends both.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _watch(running)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _end(running)
+
+
+def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
+    while True:
+        for name, process in running.items():
+            if process.poll() is not None:
+                print(f"{name} ended with {process.returncode}; `make doctor` says whether its port is free.")
+                return 1
+        time.sleep(WATCH_S)
+
+
+def _end(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    for process in running.values():
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+    for process in running.values():
+        try:
+            process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
