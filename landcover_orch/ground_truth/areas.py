@@ -1,0 +1,117 @@
+"""Does the raster hold what the labels say: the area of each source code in both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from landcover_orch.errors import Problem
+from landcover_orch.grid import resolution
+from landcover_orch.ground_truth.burning import in_pixels
+from landcover_orch.ground_truth.codes import Coding
+from landcover_orch.ground_truth.polygons import Polygons
+
+SIGMAS = 3.0
+SIMPLE = 0.25
+"""Pixels within which neighbouring edges count as one straight edge."""
+
+Row = dict[str, Any]
+
+
+def area_check(
+    polygons: Polygons, grid: GeoBox, pixels: NDArray[np.int64], coding: Coding, *, all_touched: bool, tolerance: float
+) -> list[Row]:
+    """A row for each code of the legend: what its polygons show of it, what was burnt, and whether they agree.
+
+    The area of a code is what is visible of its polygons: clipped to the tile, less what later polygons cover. The
+    burnt area may differ by `tolerance` of it plus an allowance for the pixels on its outline. With pixel centres an
+    edge of length l is off by at most half a pixel either way, so its error has variance l^2 / 12 and the allowance is
+    `SIGMAS` standard deviations, 3 * sqrt(sum l^2 / 12); burning all touched pixels adds (|dx| + |dy|) / 2 an edge.
+
+    Args:
+        pixels: burnt pixels by code number, before the border band and image nodata.
+
+    Returns:
+        Rows with code, polygons, polygon_area, pixels, pixel_area, difference, allowance (areas in units of the CRS
+        squared), agrees.
+    """
+    seen = visible(in_pixels(polygons.geometry, grid), (int(grid.shape[0]), int(grid.shape[1])))
+    unit, size = resolution(grid) ** 2, len(coding.codes)
+    count = np.bincount(polygons.number, minlength=size)
+    area = np.bincount(polygons.number, weights=shapely.area(seen), minlength=size)
+    allowance = outline_allowance(seen, polygons.number, size, all_touched=all_touched)
+    return [
+        _row(code, int(count[i]), area[i] * unit, int(pixels[i]), unit, allowance[i] * unit, tolerance)
+        for i, code in enumerate(coding.codes)
+    ]
+
+
+def counted(pixels: NDArray[np.int64], grid: GeoBox, coding: Coding, tolerance: float) -> list[Row]:
+    """The rows of labels that arrive as a raster on the same grid, where the areas are the source's own pixels."""
+    unit = resolution(grid) ** 2
+    return [
+        _row(code, None, float(pixels[i]) * unit, int(pixels[i]), unit, 0.0, tolerance)
+        for i, code in enumerate(coding.codes)
+    ]
+
+
+def _row(
+    code: str, polygons: int | None, area: float, pixels: int, unit: float, allowance: float, tolerance: float
+) -> Row:
+    difference = pixels * unit - area
+    return {
+        "code": code,
+        "polygons": polygons,
+        "polygon_area": round(area, 3),
+        "pixels": pixels,
+        "pixel_area": round(pixels * unit, 3),
+        "difference": round(difference, 3),
+        "allowance": round(tolerance * area + allowance, 3),
+        "agrees": bool(abs(difference) <= tolerance * area + allowance + unit),
+    }
+
+
+def visible(geometry: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """What each polygon, in pixels and in burn order, shows inside a tile of `shape`: less what later ones cover."""
+    inside = shapely.intersection(geometry, shapely.box(0, 0, shape[1], shape[0]))
+    first, second = shapely.STRtree(inside).query(inside, predicate="intersects")
+    later = second > first
+    first, second = first[later], second[later]
+    overlap = ~shapely.touches(inside[first], inside[second])
+    first, second = first[overlap], second[overlap]
+    for i in np.unique(first):
+        inside[i] = shapely.difference(inside[i], shapely.union_all(inside[second[first == i]]))
+    return np.asarray(inside, object)
+
+
+def outline_allowance(
+    geometry: NDArray[Any], number: NDArray[np.uint16], codes: int, *, all_touched: bool
+) -> NDArray[np.float64]:
+    """Pixels by which the burnt area of each code may be off for its outline alone; see `area_check`."""
+    outlines, owner = shapely.get_parts(shapely.simplify(geometry, SIMPLE), return_index=True)
+    rings, ring_owner = shapely.get_rings(outlines, return_index=True)
+    xy, of_ring = shapely.get_coordinates(rings, return_index=True)
+    step = np.abs(np.diff(xy, axis=0))[np.diff(of_ring) == 0]
+    of_code = number[owner[ring_owner[of_ring]]][1:][np.diff(of_ring) == 0]
+    spread = SIGMAS * np.sqrt(np.bincount(of_code, weights=(step**2).sum(axis=1) / 12, minlength=codes))
+    excess = np.bincount(of_code, weights=step.sum(axis=1) / 2, minlength=codes)
+    return np.asarray(spread + excess if all_touched else spread)
+
+
+def area_problems(summary: dict[str, Any]) -> list[Problem]:
+    """What the blocking check refuses in a ground truth's summary: codes whose areas do not agree."""
+    return [
+        Problem(
+            f"tile {summary['tile']}, code {row['code']!r}",
+            f"{row['pixel_area']:,.1f} in the raster ({row['pixels']:,} pixels)",
+            f"{row['polygon_area']:,.1f} as in the labels, give or take {row['allowance']:,.1f}",
+            "look at the preview: a wrong CRS, overlapping polygons in another order, or polygons narrower than a pixel"
+            " (then set `all_touched`, or a wider `labels.area_tolerance`)",
+        )
+        for row in summary["codes"]
+        if not row["agrees"]
+    ]

@@ -1,0 +1,46 @@
+"""Polygons to strips of code numbers, a strip at a time, the same whatever the strips' height."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from landcover_orch import raster
+from landcover_orch.grid import Window
+from landcover_orch.ground_truth.codes import Strip
+from landcover_orch.ground_truth.polygons import Polygons
+
+GRAIN = 2.0**-20
+"""Pixels that polygon coordinates are rounded to, so that moving them by whole rows is exact in every strip."""
+
+
+def strips(
+    polygons: Polygons, grid: GeoBox, windows: Sequence[Window], *, all_touched: bool, fill: int
+) -> Iterator[Strip]:
+    """Code numbers (y, x) of each window; `fill` where no polygon lies.
+
+    Coordinates are turned into pixels of the whole tile once and rounded to a millionth of a pixel: a strip then only
+    subtracts whole rows, which floating point does exactly, so that a seam between strips cannot be seen.
+    """
+    shapes = in_pixels(polygons.geometry, grid)
+    bounds = shapely.bounds(shapes)
+    for window in windows:
+        top, bottom = window.row, window.row + window.height
+        met = np.flatnonzero((bounds[:, 3] >= top) & (bounds[:, 1] <= bottom))
+        place = GeoBox((window.height, window.width), Affine.translation(window.col, window.row), None)
+        pairs = [(shapes[i], int(polygons.number[i])) for i in met]
+        yield raster.burn(pairs, place, all_touched=all_touched, fill=fill)
+
+
+def in_pixels(geometry: NDArray[Any], grid: GeoBox) -> NDArray[Any]:
+    """Geometries in pixels of a grid (x = column, y = row), rounded to `GRAIN`."""
+    inverse = ~grid.affine
+    matrix, shift = np.array([[inverse.a, inverse.b], [inverse.d, inverse.e]]), (inverse.c, inverse.f)
+    moved = shapely.transform(geometry, lambda xy: np.round((xy @ matrix.T + shift) / GRAIN) * GRAIN)
+    return np.asarray(moved, object)

@@ -1,0 +1,135 @@
+"""Source codes as small numbers: one strip format for polygons, code rasters and colour-coded rasters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch.errors import Problem, UnknownCodeError
+from landcover_orch.legend import IGNORE, MAX_CODE, Legend
+
+Strip = NDArray[np.uint16]
+"""Code numbers (y, x): the place of each pixel's code in `Coding.codes`, or `Coding.unlabelled`."""
+
+NULL = "NULL"
+"""How an absent attribute is named in errors."""
+
+LISTED = 20
+"""Unknown codes that one error names, most frequent first."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The numbers that stand for a legend's source codes, and the class of each."""
+
+    codes: tuple[str, ...]
+    classes: NDArray[np.uint16]
+
+    @property
+    def unlabelled(self) -> int:
+        """Number of a pixel that no code was given to."""
+        return len(self.codes)
+
+    @property
+    def unknown(self) -> int:
+        """Number of a pixel whose code the legend lacks; it never leaves the reading of labels."""
+        return len(self.codes) + 1
+
+    def number(self, code: str) -> int:
+        """Number of a code, `unknown` where the legend lacks it."""
+        return self.codes.index(code) if code in self.codes else self.unknown
+
+
+def coding(legend: Legend, unlabelled: str) -> Coding:
+    """Numbers for the legend's codes; `unlabelled` is the class, or 'ignore', of pixels without a label."""
+    ids = legend.class_of_code
+    return Coding(tuple(ids), np.array([*ids.values(), legend.id_of(unlabelled)], np.uint16))
+
+
+def as_code(value: object) -> str | None:
+    """An attribute as code: 255, '255' and 255.0 are all '255'; None where there is no value."""
+    if value is None or value != value:  # NaN is how a missing number arrives
+        return None
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value).strip() or None
+
+
+@dataclass(frozen=True)
+class Stray:
+    """An unknown code: how many pixels or polygons have it, and where the first one is."""
+
+    code: str
+    count: int
+    first: str
+
+
+def unknown_codes(where: str, unit: str, strays: Iterable[Stray], legend: Legend) -> UnknownCodeError:
+    """The error that names every unknown code of a file, with counts and first positions."""
+    ranked = sorted(strays, key=lambda stray: (-stray.count, stray.code))
+    more = [] if len(ranked) <= LISTED else [_more(where, len(ranked) - LISTED)]
+    return UnknownCodeError(*(_unknown(where, unit, stray, legend) for stray in ranked[:LISTED]), *more)
+
+
+def _unknown(where: str, unit: str, stray: Stray, legend: Legend) -> Problem:
+    known = sorted(legend.codes)
+    shown = f"{known[:LISTED]}{' and more' if len(known) > LISTED else ''}"
+    named = "no code (NULL)" if stray.code == NULL else f"unknown code {stray.code!r}"
+    return Problem(
+        where,
+        f"{named} in {stray.count} {unit}, first at {stray.first}",
+        f"a code of legend {legend.name!r}: {shown}",
+        "give those polygons a code, or delete them"
+        if stray.code == NULL
+        else f'add "{stray.code}" to `codes` of configs/legends/{legend.name}.yaml: a class name, or ignore',
+    )
+
+
+def _more(where: str, count: int) -> Problem:
+    return Problem(where, f"{count} more unknown codes", "codes of the legend", "add them to the legend's `codes`")
+
+
+def look_up(values: NDArray[np.integer], table: NDArray[np.uint16], outside: int) -> Strip:
+    """`table[value]` for every pixel, `outside` where the value lies beyond 0 to 65,535; nothing wraps.
+
+    The table has an entry for each of the 65,536 unsigned 16-bit values, so that those need no test. Blocks that fit
+    the cache make it three times as fast as one look-up of the whole array.
+    """
+    flat, found = np.ascontiguousarray(values).reshape(-1), np.empty(values.size, np.uint16)
+    narrow = values.dtype.kind == "u" and values.dtype.itemsize <= 2
+    for start in range(0, flat.size, BLOCK):
+        part, into = flat[start : start + BLOCK], found[start : start + BLOCK]
+        if narrow:
+            np.take(table, part, out=into, mode="clip")
+        else:
+            inside = (part >= 0) & (part <= MAX_CODE)
+            into[:] = np.where(inside, table[np.where(inside, part, 0)], outside)
+    return found.reshape(values.shape)
+
+
+BLOCK = 2**16
+"""Pixels looked up at a time."""
+
+
+def to_classes(strip: Strip, coding: Coding) -> NDArray[np.uint8]:
+    """Class ids (y, x) of a strip of code numbers, 255 where ignored.
+
+    Raises:
+        ValueError: the strip still holds unknown codes.
+    """
+    classes = look_up(strip, _full(coding.classes), UNREACHED)
+    if classes.size and int(classes.max()) > IGNORE:
+        raise ValueError("a strip with unknown codes reached the classes")
+    return classes.astype(np.uint8)
+
+
+UNREACHED = 65_535
+
+
+def _full(classes: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    table = np.full(MAX_CODE + 1, UNREACHED, np.uint16)
+    table[: classes.size] = classes
+    return table

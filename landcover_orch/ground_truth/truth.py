@@ -1,0 +1,194 @@
+"""The ground truth of a tile: its labels as classes on the orthophoto's grid, and what was decided on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from landcover_orch import picture, raster
+from landcover_orch.config import Dataset
+from landcover_orch.fingerprint import MEMORY
+from landcover_orch.grid import Window, blocks, resolution
+from landcover_orch.ground_truth import areas, burning, label_rasters, polygons
+from landcover_orch.ground_truth.borders import bands
+from landcover_orch.ground_truth.codes import Coding, Strip, coding, to_classes
+from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
+from landcover_orch.publish import Product, Recipe, Stage, publish
+from landcover_orch.raw.catalogue import Tile, fingerprints
+
+ASSET = "ground_truth"
+VERSION = 1
+CLASSES = "classes.tif"
+SUMMARY = "summary.json"
+PREVIEW = "preview.png"
+STRIP_ROWS = 512
+"""Rows worked on at a time; as many as a block of the class raster has, and more than the widest border band."""
+
+PREVIEW_SIDE = 640
+
+
+def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
+    """The published ground truth of a tile: classes.tif, summary.json and preview.png.
+
+    Works strip by strip, so that memory does not grow with the tile's height.
+
+    Raises:
+        UnknownCodeError: codes that the legend lacks, all of them with counts and first positions.
+        LabelError: labels that cannot be read as the dataset says, or that lie on another grid.
+    """
+    recipe = _recipe(dataset, legend, tile, home)
+    folder = home / dataset.name / ASSET
+    return publish(folder, tile.name, recipe, lambda stage: _write(stage, dataset, legend, tile))
+
+
+def _recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:
+    image, label = fingerprints(tile, home / MEMORY)
+    return {
+        "room": ASSET,
+        "version": VERSION,
+        "inputs": {"image": image, "label": label},
+        "configuration": {
+            "labels": dataset.labels,
+            "layer": tile.layer,
+            "legend": legend.model_dump(mode="json", exclude={"description"}),
+            "nodata": dataset.nodata,
+            "bands": dataset.bands,
+        },
+    }
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Labels ready to be read: strips of code numbers, top to bottom."""
+
+    strips: Iterator[Strip]
+    found: polygons.Polygons | None
+
+    @property
+    def notes(self) -> list[str]:
+        return [] if self.found is None else list(self.found.notes)
+
+
+def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
+    image = raster.inspect(tile.image)
+    codes = coding(legend, dataset.labels.unlabelled)
+    windows = blocks(image.shape, STRIP_ROWS, image.shape[1])
+    labels = _labels(dataset, legend, tile, image.grid, windows, codes)
+    tally = _Tally(codes)
+    with raster.reader(image, nodata=dataset.nodata) as pixels:
+        strips = tally.classes(labels.strips, windows, pixels)
+        raster.write_cog(
+            stage.path / CLASSES,
+            image.grid,
+            zip(windows, tally.without_borders(strips, legend.border), strict=True),
+            band="class",
+            palette=legend.palette,
+            names=legend.names,
+            nodata=IGNORE,
+        )
+    rows = _rows(dataset, legend, labels, tally, image.grid, codes)
+    stage.write_json(SUMMARY, _summary(tile, legend, image.grid, rows, tally, labels.notes))
+    (stage.path / PREVIEW).write_bytes(_preview(stage.path / CLASSES, image, dataset, legend))
+
+
+def _labels(
+    dataset: Dataset, legend: Legend, tile: Tile, grid: GeoBox, windows: Sequence[Window], codes: Coding
+) -> _Labels:
+    if dataset.labels.kind == "vector":
+        found = polygons.read(tile.label, tile.layer, dataset.labels.attribute, grid, legend, codes)
+        burnt = burning.strips(found, grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
+        return _Labels(burnt, found)
+    source = raster.inspect(tile.label)
+    label_rasters.require_grid(source, grid)
+    read = label_rasters.strips if dataset.labels.kind == "raster" else label_rasters.colour_strips
+    return _Labels(read(source, windows, legend, codes), None)
+
+
+class _Tally:
+    """Turns strips of code numbers into classes and counts every decision on the way, each pixel once."""
+
+    def __init__(self, codes: Coding) -> None:
+        self._codes = codes
+        self.pixels = np.zeros(len(codes.codes) + 1, np.int64)
+        self.class_pixels = np.zeros(IGNORE + 1, np.int64)
+        self.image_nodata = 0
+        self.border = 0
+
+    def classes(
+        self, strips: Iterable[Strip], windows: Sequence[Window], image: raster.Reader
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Class ids (y, x) of each strip, 255 where the legend ignores the code or the image has no data."""
+        for strip, window in zip(strips, windows, strict=True):
+            self.pixels += np.bincount(strip.reshape(-1), minlength=self.pixels.size)
+            classes = to_classes(strip, self._codes)
+            if image.may_be_invalid:
+                lost = ~image.valid(window) & (classes != IGNORE)
+                classes[lost] = IGNORE
+                self.image_nodata += int(lost.sum())
+            yield classes
+
+    def without_borders(self, strips: Iterable[NDArray[np.uint8]], width: int) -> Iterator[NDArray[np.uint8]]:
+        """The strips with the band along class borders ignored."""
+        for classes, border in bands(strips, width):
+            self.border += int(border.sum())
+            final = np.where(border, np.uint8(IGNORE), classes)
+            self.class_pixels += np.bincount(final.reshape(-1), minlength=IGNORE + 1)
+            yield final
+
+    def ignored(self) -> dict[str, int]:
+        """Ignored pixels by the rule that ignored them; each counts under the first rule that meets it."""
+        by_code = self._codes.classes == IGNORE
+        return {
+            "code ignored by the legend": int(self.pixels[:-1][by_code[:-1]].sum()),
+            "unlabelled": int(self.pixels[-1]) if by_code[-1] else 0,
+            "image without data": self.image_nodata,
+            "border between classes": self.border,
+        }
+
+
+def _rows(
+    dataset: Dataset, legend: Legend, labels: _Labels, tally: _Tally, grid: GeoBox, codes: Coding
+) -> list[areas.Row]:
+    tolerance = dataset.labels.area_tolerance
+    if labels.found is None:
+        rows = areas.counted(tally.pixels, grid, codes, tolerance)
+    else:
+        rows = areas.area_check(
+            labels.found, grid, tally.pixels, codes, all_touched=legend.all_touched, tolerance=tolerance
+        )
+    return [{**row, "class": legend.codes[row["code"]]} for row in rows]
+
+
+def _summary(
+    tile: Tile, legend: Legend, grid: GeoBox, rows: list[areas.Row], tally: _Tally, notes: list[str]
+) -> dict[str, Any]:
+    total, unit = int(tally.class_pixels.sum()), resolution(grid) ** 2
+    labelled = total - int(tally.class_pixels[IGNORE])
+    return {
+        "tile": tile.name,
+        "pixels": total,
+        "labelled_pixels": labelled,
+        "labelled": labelled / total,
+        "classes": [
+            {"class": c.name, "pixels": int(n), "area": round(int(n) * unit, 3), "share": int(n) / max(labelled, 1)}
+            for c, n in zip(legend.classes, tally.class_pixels, strict=False)
+        ],
+        "codes": rows,
+        "areas_agree": all(row["agrees"] for row in rows),
+        IGNORE_NAME: tally.ignored(),
+        "unlabelled_pixels": int(tally.pixels[-1]),
+        "notes": notes,
+    }
+
+
+def _preview(classes: Path, image: raster.Raster, dataset: Dataset, legend: Legend) -> bytes:
+    truth = raster.thumbnail(raster.inspect(classes), PREVIEW_SIDE)[0]
+    shown = picture.display(raster.thumbnail(image, PREVIEW_SIDE), dataset.bands)
+    over = picture.overlay(shown, truth, legend.palette)
+    return picture.small_png(picture.beside([shown, picture.interpreted(shown, truth), over]))
