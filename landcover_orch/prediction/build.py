@@ -1,0 +1,177 @@
+"""Predictions as products: class and confidence rasters of a tile, made part by part and resumed after a kill."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landcover_orch import model as models
+from landcover_orch import picture, raster
+from landcover_orch.config import Dataset, Experiment
+from landcover_orch.fingerprint import fingerprint
+from landcover_orch.grid import Window
+from landcover_orch.legend import IGNORE, Legend
+from landcover_orch.model.contract import load_contract
+from landcover_orch.patches.manifest import DatasetManifest, TileEntry
+from landcover_orch.prediction import VERSION
+from landcover_orch.prediction.blend import STEPS
+from landcover_orch.prediction.layout import BUDGET, Layout, runs
+from landcover_orch.prediction.source import ImageSource, ahead, strips
+from landcover_orch.publish import Product, Stage, publish
+from landcover_orch.raw.catalogue import Tile
+
+CLASSES, CONFIDENCE, SUMMARY, PREVIEW = "class.tif", "confidence.tif", "summary.json", "preview.png"
+PARTS = "parts"
+
+CACHE = 48 * 2**20
+"""GDAL's block cache while predicting: a row of 512-px blocks over the widest tile, several bytes a pixel."""
+
+
+MEMORY = "fingerprints.sqlite"
+
+
+def build(manifest: DatasetManifest, entry: TileEntry, model: Product, experiment: Experiment, home: Path) -> Product:
+    """An experiment's map of a tile of the manifest, for its evaluation; see `predict`."""
+    image = _source(manifest.dataset, Path(entry.image), entry.image_fingerprint)
+    return predict(model, image, home / manifest.dataset.name / "prediction" / experiment.name, entry.name, experiment)
+
+
+def build_map(dataset: Dataset, tile: Tile, model: Product, experiment: Experiment, home: Path) -> Product:
+    """The map of any tile of a dataset, labelled or not, by a model of `experiment`; see `predict`."""
+    image = _source(dataset, tile.image, fingerprint(tile.image, home / MEMORY))
+    return predict(model, image, home / dataset.name / "land_cover_map", tile.name, experiment)
+
+
+def _source(dataset: Dataset, path: Path, version: str) -> ImageSource:
+    return ImageSource(raster.inspect(path), dataset.bands, dataset.dtype, dataset.nodata, version)
+
+
+def predict(
+    model: Product,
+    image: ImageSource,
+    folder: Path,
+    name: str,
+    experiment: Experiment,
+    *,
+    budget: int = BUDGET,
+) -> Product:
+    """The map of an orthophoto: class.tif and confidence.tif (steps of 1/254) on its grid, 255 where it has no data.
+
+    The bits do not depend on batch size, memory budget (in bytes) or interruptions. They may differ between kinds of
+    devices, and in float32 between numbers of threads: convolution libraries choose their loops by both.
+
+    Raises:
+        ContractError: the model was not made for this raster; nothing is computed.
+    """
+    image.require(load_contract(model.path))
+    recipe = {
+        "room": "prediction",
+        "version": VERSION,
+        "inputs": {"image": image.fingerprint, "model": model.fingerprint},
+        "configuration": {
+            "window": experiment.prediction.window,
+            "stride": experiment.prediction.stride,
+            "precision": experiment.precision,
+            "nodata": image.nodata,
+        },
+    }
+    return publish(folder, name, recipe, lambda stage: _build(stage, model.path, image, experiment, budget))
+
+
+def _build(stage: Stage, model: Path, image: ImageSource, experiment: Experiment, budget: int) -> None:
+    legend, settings = load_contract(model).legend, experiment.prediction
+    if not stage.done("maps"):
+        layout = Layout(image.raster.shape, settings.window, settings.stride)
+        pixel_bytes = image.raster.count * np.dtype(image.dtype).itemsize
+        width = layout.width(len(legend.classes), pixel_bytes, budget)
+        _predict_parts(stage, model, image, layout, width, experiment)
+        _assemble(stage, image, legend, [part for run in runs(layout, width) for part in run.parts])
+    shutil.rmtree(stage.path / PARTS, ignore_errors=True)
+    stage.write_json(SUMMARY, _summary(stage.path, image, legend))
+    (stage.path / PREVIEW).write_bytes(_preview(stage.path, image, legend))
+
+
+def _predict_parts(
+    stage: Stage, model: Path, image: ImageSource, layout: Layout, width: int, experiment: Experiment
+) -> None:
+    everything = [part for run in runs(layout, width) for part in run.parts]
+    done = frozenset(part for part in everything if stage.done(_name(part)))
+    work = runs(layout, width, done)
+    if not work:
+        return
+    from landcover_orch.prediction.forward import Forward
+    from landcover_orch.prediction.stream import finished_rows, parts
+    from landcover_orch.training.device import choose
+
+    device = choose(experiment)
+    module, contract = models.load(model, device.kind)
+    forward = Forward(module, layout.size, device)
+    (stage.path / PARTS).mkdir(exist_ok=True)
+    with closing(ahead(strips(image, work, CACHE))) as coming:
+        rows = finished_rows(coming, forward, len(contract.legend.classes), experiment.prediction.batch_size)
+        for part, maps in parts(rows, [part for run in work for part in run.parts]):
+            file = stage.path / _name(part)
+            np.save(file, maps)
+            stage.mark(_name(part), file)
+
+
+def _name(part: Window) -> str:
+    return f"{PARTS}/r{part.row:06d}-c{part.col:06d}-w{part.width:06d}.npy"
+
+
+def _assemble(stage: Stage, image: ImageSource, legend: Legend, everything: list[Window]) -> None:
+    def blocks(layer: int) -> Iterator[tuple[Window, Any]]:
+        return ((part, np.load(stage.path / _name(part))[layer]) for part in everything)
+
+    grid = image.raster.grid
+    files = stage.path / CLASSES, stage.path / CONFIDENCE
+    raster.write_cog(
+        files[0],
+        grid,
+        blocks(0),
+        band="class",
+        palette=legend.palette,
+        names=legend.names,
+        nodata=IGNORE,
+        cache=CACHE,
+    )
+    raster.write_cog(files[1], grid, blocks(1), band="confidence in steps of 1/254", nodata=IGNORE, cache=CACHE)
+    stage.mark("maps", *files)
+
+
+def _summary(folder: Path, image: ImageSource, legend: Legend) -> dict[str, Any]:
+    counts, confidences = (_histogram(folder / name) for name in (CLASSES, CONFIDENCE))
+    mapped = int(counts[:IGNORE].sum())
+    steps = int(confidences[:IGNORE] @ np.arange(IGNORE))
+    return {
+        "height": image.raster.shape[0],
+        "width": image.raster.shape[1],
+        "valid_pixels": int(confidences[:IGNORE].sum()),
+        "predicted_pixels": mapped,
+        "nodata_pixels": int(counts[IGNORE]),
+        "class_pixels": {c.name: int(counts[c.id]) for c in legend.classes},
+        "class_shares": {c.name: round(counts[c.id] / mapped, 6) if mapped else None for c in legend.classes},
+        "mean_confidence": round(steps / STEPS / mapped, 6) if mapped else None,
+    }
+
+
+def _histogram(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+    found = raster.inspect(path)
+    total = np.zeros(256, np.int64)
+    with raster.reader(found, cache=CACHE) as reader:
+        for row in range(0, found.shape[0], 512):
+            window = Window(row, 0, min(512, found.shape[0] - row), found.shape[1])
+            total += np.bincount(reader.read(window).reshape(-1), minlength=256)
+    return total
+
+
+def _preview(folder: Path, image: ImageSource, legend: Legend) -> bytes:
+    classes = raster.thumbnail(raster.inspect(folder / CLASSES), 400, cache=CACHE)[0]
+    photo = raster.thumbnail(image.raster, 400, cache=CACHE)
+    panels = [picture.display(photo, image.bands), picture.colourise(classes, legend.palette)]
+    return picture.small_png(picture.beside(panels))

@@ -1,0 +1,97 @@
+"""The orthophoto as strips of pixels, read ahead in a thread of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch.grid import Window, resolution
+from landcover_orch.model.contract import Contract
+from landcover_orch.prediction.layout import Run
+from landcover_orch.raster import Nodata, Raster, Reader, reader
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """An orthophoto as its dataset describes it: band names in order, dtype of the pixels, what nodata is."""
+
+    raster: Raster
+    bands: tuple[str, ...]
+    dtype: str
+    nodata: Nodata
+    fingerprint: str
+
+    def require(self, contract: Contract) -> None:
+        """Raises ContractError where a model was not made for this raster."""
+        bands = self.bands if len(self.bands) == self.raster.count else (f"{self.raster.count} bands in the file",)
+        contract.require(bands, self.dtype, resolution(self.raster.grid), str(self.raster.path))
+
+
+@dataclass(frozen=True, eq=False)
+class Strip:
+    """Pixels (band, y, x) under one row of a run's windows, and which of them (y, x) are data."""
+
+    run: Run
+    index: int
+    pixels: NDArray[Any]
+    valid: NDArray[np.bool_]
+
+    def windows(self) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Each window's first column in the strip, and its pixels (band, y, x)."""
+        left, size = self.run.reach[0], self.run.layout.size
+        for col in self.run.cols:
+            yield col - left, self.pixels[:, :, col - left : col - left + size]
+
+
+def strips(image: ImageSource, work: list[Run], cache: int) -> Generator[Strip, None, None]:
+    """The strips of all runs in order, every row of a run read once; for one thread. `cache` is GDAL's, in bytes."""
+    with reader(image.raster, image.dtype, image.nodata, cache=cache) as source:
+        for run in work:
+            yield from _strips(source, run)
+
+
+def _strips(source: Reader, run: Run) -> Iterator[Strip]:
+    height = run.layout.size
+    left, right = run.reach
+    pixels = np.empty((source.raster.count, 0, right - left), source.dtype)
+    valid = np.empty((0, right - left), bool)
+    seen = run.rows[0]
+    for index, row in enumerate(run.rows):
+        fresh, known = _read(source, Window(seen, left, row + height - seen, right - left))
+        keep = seen - row
+        pixels = np.concatenate([pixels[:, pixels.shape[1] - keep :], fresh], axis=1)
+        valid = np.concatenate([valid[valid.shape[0] - keep :], known], axis=0)
+        seen = row + height
+        yield Strip(run, index, pixels, valid)
+
+
+def _read(source: Reader, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Pixels and validity of a window; where it reaches over the tile's edge, the tile is mirrored."""
+    inside = window.within(source.raster.shape)
+    data = source.read(inside)
+    valid = source.valid(inside, data)
+    below, right = window.height - inside.height, window.width - inside.width
+    if below or right:
+        data = np.pad(data, ((0, 0), (0, below), (0, right)), mode="reflect")
+        valid = np.pad(valid, ((0, below), (0, right)))
+    return data, valid
+
+
+def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
+    """The same items, the next one always under way in a thread of its own (the only one that touches `items`)."""
+    end = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, end)
+        try:
+            while (item := coming.result()) is not end:
+                coming = pool.submit(next, items, end)
+                yield item  # type: ignore[misc]
+        finally:
+            pool.submit(items.close).result()

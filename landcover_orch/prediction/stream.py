@@ -1,0 +1,93 @@
+"""The prediction of a whole tile, row of windows after row of windows, in memory that its size does not change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from operator import itemgetter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from landcover_orch.grid import Window
+from landcover_orch.prediction.blend import blank, decide
+from landcover_orch.prediction.forward import Forward
+from landcover_orch.prediction.layout import Run
+from landcover_orch.prediction.source import Strip
+
+Maps = NDArray[np.uint8]
+"""Classes and confidence (2, y, x)."""
+
+
+class Sums:
+    """The fixed-point sums under one row of windows of a run; they move down with it."""
+
+    def __init__(self, run: Run, classes: int, device: torch.device) -> None:
+        layout, (left, right) = run.layout, run.reach
+        dtype = torch.int32 if layout.sum_bytes == 4 else torch.int64
+        self.run = run
+        self._sums = torch.zeros((classes, layout.size, right - left), dtype=dtype, device=device)
+        self._rows, self._cols = (torch.from_numpy(total).to(device) for total in layout.totals)
+
+    def add(self, col: int, weighted: torch.Tensor) -> None:
+        """Adds a window's weighted probabilities (class, y, x) at a column of the strip."""
+        self._sums[:, :, col : col + weighted.shape[2]].add_(weighted)
+
+    def finish(self, strip: Strip) -> Maps:
+        """The rows of the run that the strip's windows complete; the sums then stand under the next row of windows."""
+        run, begin = self.run, self.run.rows[strip.index]
+        top, bottom = run.finished(strip.index)
+        found = self._decided(strip, slice(top - begin, max(bottom, top) - begin))
+        if strip.index + 1 < len(run.rows):
+            self._move(run.rows[strip.index + 1] - begin)
+        return found
+
+    def _decided(self, strip: Strip, rows: slice) -> Maps:
+        run, begin, left = self.run, self.run.rows[strip.index], self.run.reach[0]
+        cols = slice(run.left - left, run.right - left)
+        classes, confidence = decide(
+            self._sums[:, rows, cols],
+            self._rows[begin + rows.start : begin + rows.stop],
+            self._cols[run.left : run.right],
+        )
+        return blank(np.stack([classes, confidence]), strip.valid[rows, cols])
+
+    def _move(self, down: int) -> None:
+        keep = self._sums.shape[1] - down
+        self._sums[:, :keep] = self._sums[:, down:].clone()
+        self._sums[:, keep:] = 0
+
+
+def finished_rows(strips: Iterable[Strip], forward: Forward, classes: int, batch: int) -> Iterator[Maps]:
+    """Rows of the map as they are completed, run by run and from top to bottom."""
+    sums: Sums | None = None
+    for strip, windows in groupby(_forwarded(strips, forward, batch), key=itemgetter(0)):
+        if sums is None or sums.run is not strip.run:
+            sums = Sums(strip.run, classes, forward.device)
+        for _, col, weighted in windows:
+            sums.add(col, weighted)
+        yield sums.finish(strip)
+
+
+def _forwarded(strips: Iterable[Strip], forward: Forward, batch: int) -> Iterator[tuple[Strip, int, torch.Tensor]]:
+    """Each window's strip, column and weighted probabilities, `batch` windows at a time (whole groups)."""
+    windows = ((strip, col, pixels) for strip in strips for col, pixels in strip.windows())
+    size = -(-batch // forward.group) * forward.group
+    while some := list(islice(windows, size)):
+        results = forward.weighted([pixels for _, _, pixels in some])
+        yield from ((strip, col, weighted) for (strip, col, _), weighted in zip(some, results, strict=True))
+
+
+def parts(rows: Iterable[Maps], wanted: Iterable[Window]) -> Iterator[tuple[Window, Maps]]:
+    """The same rows gathered into the wanted parts, which follow one another as the rows do."""
+    remaining = iter(rows)
+    left: Maps | None = None
+    for part in wanted:
+        gathered, filled = np.empty((2, part.height, part.width), np.uint8), 0
+        while filled < part.height:
+            left = next(remaining) if left is None or not left.shape[1] else left
+            take = min(part.height - filled, left.shape[1])
+            gathered[:, filled : filled + take] = left[:, :take]
+            left, filled = left[:, take:], filled + take
+        yield part, gathered
