@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from landcover_orch.errors import GridError, Problem
 
 if TYPE_CHECKING:  # a bare GPU machine has neither odc-geo nor PROJ
+    from affine import Affine
     from odc.geo.geobox import GeoBox
 
 Edge = Literal["shift_back", "pad", "drop"]
@@ -101,8 +102,30 @@ def bounds_in(grid: GeoBox, crs: str) -> tuple[float, float, float, float]:
 
 def pixel_shift(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
     """Where the origin of `other` lies in `grid`, in pixels (column, row); whole numbers on aligned grids."""
-    col, row = ~grid.affine * (other.affine.c, other.affine.f)
-    return float(col), float(row)
+    return _apply(~grid.affine, other.affine.c, other.affine.f)
+
+
+def lower_right(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
+    """Where the lower right corner of `other` lies in `grid`, in pixels (column, row)."""
+    height, width = other.shape
+    return _apply(~grid.affine, *_apply(other.affine, width, height))
+
+
+def crop(grid: GeoBox, window: Window) -> GeoBox:
+    """The grid of a window of a grid."""
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    x, y = _apply(grid.affine, window.col, window.row)
+    a, b, _, d, e, _ = grid.affine[:6]
+    return GeoBox((window.height, window.width), Affine(a, b, x, d, e, y), grid.crs)
+
+
+def _apply(affine: Affine, col: float, row: float) -> tuple[float, float]:
+    """The point that an affine maps (column, row) to; spelt out, for its operators change between versions."""
+    x = affine.a * col + affine.b * row + affine.c
+    y = affine.d * col + affine.e * row + affine.f
+    return float(x), float(y)
 
 
 def ground_blocks(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from landcover_orch.config import Dataset
-from landcover_orch.grid import pixel_shift
+from landcover_orch.grid import lower_right, pixel_shift
 from landcover_orch.raster import Raster, inspect
 from landcover_orch.raw import pixels
 from landcover_orch.raw.catalogue import Tile
@@ -59,7 +59,7 @@ def _together(sheet: Sheet, image: Raster, label: Raster) -> None:
 def _aligned(sheet: Sheet, image: Raster, label: Raster) -> None:
     """Corner against corner, in the orthophoto's pixels: another pixel size shows at the lower right one."""
     col, row = pixel_shift(image.grid, label.grid)
-    right, bottom = _lower_right(image, label)
+    right, bottom = lower_right(image.grid, label.grid)
     shift = max(map(abs, (col, row, right - image.shape[1], bottom - image.shape[0])))
     if label.shape != image.shape or shift > TOLERANCE:
         sheet.problem(
@@ -69,12 +69,6 @@ def _aligned(sheet: Sheet, image: Raster, label: Raster) -> None:
             f"{_size(image)}, the grid of {image.path}",
             "warp the labels once onto the orthophoto's grid (gdalwarp -te ... -ts ... -r near)",
         )
-
-
-def _lower_right(image: Raster, label: Raster) -> tuple[float, float]:
-    corner = label.grid.affine * (label.shape[1], label.shape[0])
-    col, row = ~image.grid.affine * corner
-    return float(col), float(row)
 
 
 def _size(raster: Raster) -> str:

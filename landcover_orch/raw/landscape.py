@@ -1,0 +1,192 @@
+"""The generated landscape: tiles of an orthophoto with a true mask and three labelled versions of it.
+
+The true mask is the complete labels burnt by pixel centre, so both agree in every pixel. Labels that are incomplete
+or inexact let a person measure what a method loses to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from shapely.geometry import Polygon, box
+
+from landcover_orch.errors import ConfigError, Problem
+from landcover_orch.grid import Window, crop
+from landcover_orch.legend import IGNORE
+from landcover_orch.publish import Stage, publish
+from landcover_orch.raster import burn, write_tiled
+from landcover_orch.raw import interpreters
+from landcover_orch.raw.camera import BANDS, photograph
+from landcover_orch.raw.interpreters import Label
+from landcover_orch.raw.terrain import Terrain, terrain
+
+VERSION = 1
+CRS = "EPSG:25830"
+ORIGIN = (500_000.0, 4_700_000.0)
+"""Upper left corner of the mosaic (x, y)."""
+
+MARGIN_M = 16.0
+"""Ground that is generated beyond the mosaic, so that moved borders do not open gaps at its edge."""
+
+CLASSES = {"110": 0, "120": 0, "210": 1, "220": 1, "310": 2, "410": 3, "510": 4}
+"""Source code -> class id, as configs/legends/landscape.yaml says."""
+
+LABELS = ("complete", "incomplete", "inexact")
+LAYER = "cover"
+DATE = "2024-01-01T00:00:00.000Z"
+"""What GeoPackages state as their time of change: the same landscape has the same bytes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a landscape depends on: the seed, tiles down and across, pixels along a tile's side, metres a pixel."""
+
+    seed: int = 0
+    rows: int = 2
+    cols: int = 3
+    size: int = 640
+    resolution: float = 0.5
+
+    @property
+    def tiles(self) -> list[str]:
+        """Names of the tiles, r0c0, r0c1, ... row by row."""
+        return [f"r{row}c{col}" for row in range(self.rows) for col in range(self.cols)]
+
+    def window(self, name: str) -> Window:
+        """Where a tile lies in the mosaic."""
+        row, col = map(int, name[1:].split("c"))
+        return Window(row * self.size, col * self.size, self.size, self.size)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A mosaic in memory: its grid, image (band, y, x) uint8, true class ids (y, x), and the ground as polygons."""
+
+    grid: GeoBox
+    image: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+    land: Terrain
+
+
+def scene(height: int, width: int, *, seed: int = 0, resolution: float = 0.5) -> Scene:
+    """A landscape of one piece, `height` x `width` pixels; the same arguments give the same pixels."""
+    x, y = ORIGIN
+    grid = GeoBox((height, width), Affine(resolution, 0, x, 0, -resolution, y), CRS)
+    plan, light = (np.random.default_rng((seed, part)) for part in (0, 1))
+    land = terrain(_outline(grid).buffer(MARGIN_M, join_style="mitre"), plan)
+    truth = _burnt(interpreters.complete(land.parcels), grid)
+    return Scene(grid, photograph(land, grid, light), truth, land)
+
+
+def write(
+    folder: Path, *, seed: int = 0, rows: int = 2, cols: int = 3, size: int = 640, resolution: float = 0.5
+) -> list[str]:
+    """Names of the tiles of a landscape in `folder`, which is written unless the same one is there already.
+
+    `folder` becomes a link to the published landscape: images/, truth/, labels/{complete,incomplete,inexact}/ with a
+    file a tile, and settings.json.
+
+    Raises:
+        ConfigError: the settings make no landscape, or `folder` holds something else.
+    """
+    settings = Settings(seed, rows, cols, size, resolution)
+    _require(folder, settings)
+    recipe = {"room": "raw", "version": VERSION, "inputs": {}, "configuration": asdict(settings)}
+    publish(folder.parent, folder.name, recipe, lambda stage: _build(stage, settings))
+    return settings.tiles
+
+
+def _require(folder: Path, settings: Settings) -> None:
+    smallest = {"rows": 1, "cols": 1, "size": 64, "seed": 0}
+    wrong = [
+        Problem(f"landscape: {name}", str(value), f"at least {least}", f"give a larger {name}")
+        for name, least in smallest.items()
+        if (value := getattr(settings, name)) < least
+    ]
+    if not settings.resolution > 0:
+        wrong.append(Problem("landscape: resolution", str(settings.resolution), "above 0", "give metres a pixel"))
+    if folder.exists() and not folder.is_symlink():
+        wrong.append(
+            Problem(str(folder), "something that is no generated landscape", "a free name", "choose another folder")
+        )
+    if wrong:
+        raise ConfigError(*wrong)
+
+
+def _build(stage: Stage, settings: Settings) -> None:
+    size = settings.size
+    mosaic = scene(settings.rows * size, settings.cols * size, seed=settings.seed, resolution=settings.resolution)
+    versions = _versions(mosaic, settings)
+    for name in settings.tiles:
+        _write_tile(stage.path, name, settings.window(name), mosaic, versions)
+    stage.write_json("settings.json", {"version": VERSION, **asdict(settings)})
+    stage.write_json("summary.json", _summary(mosaic, versions, settings))
+
+
+def _versions(mosaic: Scene, settings: Settings) -> dict[str, list[Label]]:
+    gaps, moves = (np.random.default_rng((settings.seed, part)) for part in (2, 3))
+    parcels = mosaic.land.parcels
+    return {
+        "complete": interpreters.complete(parcels),
+        "incomplete": interpreters.incomplete(parcels, _outline(mosaic.grid), gaps),
+        "inexact": interpreters.inexact(parcels, settings.resolution, moves),
+    }
+
+
+def _write_tile(folder: Path, name: str, window: Window, mosaic: Scene, versions: dict[str, list[Label]]) -> None:
+    grid = crop(mosaic.grid, window)
+    whole = Window(0, 0, window.height, window.width)
+    for room in ("images", "truth", *(f"labels/{version}" for version in LABELS)):
+        (folder / room).mkdir(parents=True, exist_ok=True)
+    rows, cols = window.slices
+    write_tiled(folder / f"images/{name}.tif", grid, "uint8", BANDS, [(whole, mosaic.image[:, rows, cols])])
+    bounds = tuple(grid.boundingbox)
+    for version in LABELS:
+        labels = interpreters.clipped(versions[version], bounds)
+        _write_polygons(folder / f"labels/{version}/{name}.gpkg", labels)
+        if version == "complete":
+            write_tiled(folder / f"truth/{name}.tif", grid, "uint8", ("class",), [(whole, _burnt(labels, grid)[None])])
+
+
+def _burnt(labels: Sequence[Label], grid: GeoBox) -> NDArray[np.uint8]:
+    shapes = [(label.shape, CLASSES[label.code]) for label in labels]
+    return burn(shapes, grid, all_touched=False, fill=IGNORE).astype(np.uint8)
+
+
+def _write_polygons(path: Path, labels: Sequence[Label]) -> None:
+    import geopandas
+    import pyogrio
+
+    frame = geopandas.GeoDataFrame(
+        {"id": range(1, len(labels) + 1), "code": [label.code for label in labels]},
+        geometry=[label.shape for label in labels],
+        crs=CRS,
+    )
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
+    try:
+        frame.to_file(path, layer=LAYER, driver="GPKG", engine="pyogrio", geometry_type="Polygon")
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+
+
+def _summary(mosaic: Scene, versions: dict[str, list[Label]], settings: Settings) -> dict[str, Any]:
+    area = _outline(mosaic.grid).area
+    pixels = np.bincount(mosaic.truth.reshape(-1), minlength=max(CLASSES.values()) + 1)
+    labelled = interpreters.clipped(versions["incomplete"], _outline(mosaic.grid).bounds)
+    return {
+        "tiles": settings.tiles,
+        "class_pixels": pixels[: max(CLASSES.values()) + 1].tolist(),
+        "polygons": {version: len(labels) for version, labels in versions.items()},
+        "interpreted_share": round(sum(label.shape.area for label in labelled) / area, 4),
+    }
+
+
+def _outline(grid: GeoBox) -> Polygon:
+    return box(*grid.boundingbox)
