@@ -1,0 +1,201 @@
+"""Cuts a tile into its patch store: whole shards, each written once, by as many workers as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch import compute, raster
+from landcover_orch.config import Dataset
+from landcover_orch.fingerprint import MEMORY, fingerprint
+from landcover_orch.grid import Window, coverage, windows
+from landcover_orch.legend import IGNORE, Legend
+from landcover_orch.patches import store
+from landcover_orch.patches.rows import Rows
+from landcover_orch.publish import Product, Recipe, Stage, current, publish
+from landcover_orch.raw.catalogue import Tile
+
+ASSET = "patches"
+VERSION = 1
+SUMMARY = "summary.json"
+RUN_ROWS = 2048
+"""Rows of the tile that one worker goes through without a break, so that few blocks are decoded twice."""
+
+
+def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
+    """The published patch store of a tile, cut from its orthophoto and its current ground truth.
+
+    Raises:
+        IncompleteError: the tile has no ground truth.
+        GridError: the tile is smaller than a patch and the edge policy is not `pad`.
+    """
+    truth = current(home / dataset.name / "ground_truth", tile.name)
+    recipe = _recipe(dataset, legend, tile, truth, home)
+    folder = home / dataset.name / ASSET
+    return publish(folder, tile.name, recipe, lambda stage: _write(stage, dataset, legend, tile, truth))
+
+
+def _recipe(dataset: Dataset, legend: Legend, tile: Tile, truth: Product, home: Path) -> Recipe:
+    return {
+        "room": ASSET,
+        "version": VERSION,
+        "inputs": {"image": fingerprint(tile.image, home / MEMORY), "ground_truth": truth.fingerprint},
+        "configuration": {
+            "patches": dataset.patches,
+            "bands": dataset.bands,
+            "dtype": dataset.dtype,
+            "nodata": dataset.nodata,
+            "classes": legend.names,
+        },
+    }
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The two rasters that patches are cut from, as plain values that travel to a worker."""
+
+    image: Path
+    classes: Path
+    dtype: str
+    nodata: raster.Nodata
+    count: int
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Shards that follow each other, written by one worker from top to bottom."""
+
+    source: _Source
+    path: Path
+    shards: tuple[tuple[int, tuple[Window, ...]], ...]
+    size: int
+    """Patches of a whole shard."""
+
+
+def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, truth: Product) -> None:
+    path = stage.path / store.STORE
+    for leftover in path.rglob("*.__lock"):
+        leftover.unlink()
+    image = raster.inspect(tile.image)
+    boxes = windows(image.shape, dataset.patches.size, dataset.patches.stride, dataset.patches.edge)
+    source = _Source(tile.image, truth.file("classes.tif"), dataset.dtype, dataset.nodata, len(legend.classes))
+    index = _index(stage, path, dataset, legend, source, image, boxes)
+    layout = _layout(dataset, image, len(index))
+    runs = _runs(stage, source, path, layout, index.windows(dataset.patches.size))
+    compute.run(
+        write_run, runs, done=lambda run, _: _mark(stage, run), cluster=dataset.cluster, label=f"patches of {tile.name}"
+    )
+    stage.write_json(SUMMARY, _summary(dataset, legend, tile, image.shape, boxes, index, layout))
+
+
+def _layout(dataset: Dataset, image: raster.Raster, patches: int) -> store.Layout:
+    size = dataset.patches.size
+    patch_bytes = image.count * size * size * np.dtype(dataset.dtype).itemsize
+    shard = store.shard_size(dataset.patches.shard, patches, patch_bytes)
+    return store.Layout(patches, image.count, size, dataset.dtype, shard)
+
+
+def _index(
+    stage: Stage,
+    path: Path,
+    dataset: Dataset,
+    legend: Legend,
+    source: _Source,
+    image: raster.Raster,
+    boxes: Sequence[Window],
+) -> store.Index:
+    """The index of a store whose metadata lie on disk: those of a killed build, else counted and written now."""
+    if not stage.done("layout"):
+        index = _chosen(dataset, boxes, _counts(dataset, source, boxes))
+        attributes = {"bands": list(dataset.bands), "classes": list(legend.names), "ignore": IGNORE}
+        store.create(path, _layout(dataset, image, len(index)), index, attributes)
+        stage.mark("layout", *(file for file in sorted(path.rglob("*")) if file.is_file()))
+    return store.read_index(path)
+
+
+def _chosen(dataset: Dataset, boxes: Sequence[Window], counts: NDArray[np.int64]) -> store.Index:
+    labelled = (counts.sum(axis=1) / dataset.patches.size**2).astype(np.float32)
+    kept = labelled >= np.float32(dataset.patches.min_labelled)
+    place = np.array([(box.row, box.col) for box in boxes], np.int64).reshape(-1, 2)[kept]
+    return store.Index(place[:, 0].copy(), place[:, 1].copy(), labelled[kept], counts[kept])
+
+
+def _counts(dataset: Dataset, source: _Source, boxes: Sequence[Window]) -> NDArray[np.int64]:
+    """Labelled pixels (window, class) of every window."""
+    groups = [tuple(group) for _, group in groupby(boxes, key=lambda box: box.row // RUN_ROWS)]
+    found = compute.run(count_classes, [(source, group) for group in groups], cluster=dataset.cluster, label="count")
+    return np.concatenate(found)
+
+
+def count_classes(job: tuple[_Source, Sequence[Window]]) -> NDArray[np.int64]:
+    """Labelled pixels (window, class) of windows in row order."""
+    source, boxes = job
+    with raster.reader(raster.inspect(source.classes), nodata="none") as classes:
+        rows = Rows(classes, fill=IGNORE)
+        counts = [np.bincount(rows.cut(box).reshape(-1), minlength=IGNORE + 1) for box in boxes]
+    return np.array(counts, np.int64)[:, : source.count]
+
+
+def _runs(stage: Stage, source: _Source, path: Path, layout: store.Layout, boxes: Sequence[Window]) -> list[_Run]:
+    """The shards that are not finished, in runs of neighbours that begin within `RUN_ROWS` rows."""
+    todo = [(k, first, last) for k, (first, last) in enumerate(layout.shards) if not stage.done(f"shard {k}")]
+    groups = groupby(todo, key=lambda shard: boxes[shard[1]].row // RUN_ROWS)
+    return [
+        _Run(source, path, tuple((k, tuple(boxes[first:last])) for k, first, last in group), layout.shard)
+        for _, members in groups
+        if (group := list(members))
+    ]
+
+
+def write_run(run: _Run) -> int:
+    """Number of patches written: the image and label shards of a run, each in one piece."""
+    source = run.source
+    image, label = (store.open_array(run.path, name) for name in (store.IMAGE, store.LABEL))
+    with (
+        raster.reader(raster.inspect(source.image), dtype=source.dtype, nodata=source.nodata) as pixels,
+        raster.reader(raster.inspect(source.classes), nodata="none") as classes,
+    ):
+        both = (image, Rows(pixels, fill=0)), (label, Rows(classes, fill=IGNORE))
+        for shard, boxes in run.shards:
+            for array, rows in both:
+                _write_shard(array, rows, shard * run.size, boxes)
+    return sum(len(boxes) for _, boxes in run.shards)
+
+
+def _write_shard(array: Any, rows: Rows, first: int, boxes: Sequence[Window]) -> None:
+    block = np.empty((len(boxes), *array.shape[1:]), array.dtype.numpy_dtype)
+    for i, box in enumerate(boxes):
+        block[i] = rows.cut(box)
+    array[first : first + len(boxes)].write(block).result()
+
+
+def _mark(stage: Stage, run: _Run) -> None:
+    for shard, _ in run.shards:
+        stage.mark(f"shard {shard}", *(store.shard_file(run.path, name, shard) for name in (store.IMAGE, store.LABEL)))
+
+
+def _summary(
+    dataset: Dataset,
+    legend: Legend,
+    tile: Tile,
+    shape: tuple[int, int],
+    boxes: Sequence[Window],
+    index: store.Index,
+    layout: store.Layout,
+) -> dict[str, Any]:
+    return {
+        "tile": tile.name,
+        **store.summarise(boxes, len(index)),
+        "coverage": coverage(shape, list(boxes)),
+        "labelled": float(index.labelled.mean(dtype=np.float64)) if len(index) else None,
+        "class_pixels": dict(zip(legend.names, index.class_count.sum(axis=0).tolist(), strict=True)),
+        "size": dataset.patches.size,
+        "shards": len(layout.shards),
+        "patches_per_shard": layout.shard,
+    }
