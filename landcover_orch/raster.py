@@ -61,7 +61,8 @@ class Raster:
     @property
     def crs(self) -> str | None:
         """The CRS as 'EPSG:n' where it has such a code, else as WKT; None where the file has none."""
-        return None if self.grid.crs is None else str(self.grid.crs)
+        crs = self.grid.crs
+        return None if crs is None else f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
 
 
 def inspect(path: Path) -> Raster:
