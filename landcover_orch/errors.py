@@ -71,6 +71,10 @@ class IncompleteError(PublishError):
     """A product without a valid manifest, or whose files differ from it."""
 
 
+class TrainingError(LandcoverError, ValueError):
+    """A training that cannot begin with what it was given."""
+
+
 class ContractError(LandcoverError, ValueError):
     """A raster that does not fit what a model was trained on."""
 

@@ -84,4 +84,5 @@ def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, 
             )
         ) from error
     module = Normalised(network, contract.mean, contract.std)
-    return module.to(device=device, memory_format=torch.channels_last).eval(), contract
+    module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.to(device).eval(), contract

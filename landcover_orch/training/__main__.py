@@ -1,0 +1,136 @@
+"""The training command: `python -m landcover_orch.training --dataset NAME --experiment NAME [--home DIR]`.
+
+Works by itself, and as the child of a Dagster asset, to which it then reports through Pipes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from landcover_orch import config, publish
+from landcover_orch.errors import LandcoverError, TrackingError
+from landcover_orch.publish import Product
+from landcover_orch.tracking import ModelVersion, Start, Tracker, register
+from landcover_orch.training.process import end_when_asked, end_with_parent
+
+UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
+PARENT = "LANDCOVER_PARENT"
+
+
+class Console:
+    """Tells a person at a terminal."""
+
+    tags: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+    def line(self, text: str) -> None:
+        """One line."""
+        print(text, file=sys.stderr, flush=True)
+
+    def done(self, product: Product, version: ModelVersion | None) -> None:
+        """The end."""
+        print(product.path)
+        if version is not None:
+            print(f"registered as {version.name}, version {version.version}; run: {version.run_url}")
+
+
+class Pipes:
+    """Tells Dagster: lines to its log, the product as the asset's materialisation."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self.tags = {"dagster.run_id": context.run_id, "dagster.asset_key": context.asset_key}
+
+    def line(self, text: str) -> None:
+        """One line."""
+        self._context.log.info(text)
+
+    def done(self, product: Product, version: ModelVersion | None) -> None:
+        """The materialisation: the summary's facts, paths, links, and the fingerprint as data version."""
+        summary = product.json("summary.json")
+        facts: dict[str, Any] = {name: value for name, value in summary.items() if value is not None}
+        facts["path"] = {"raw_value": str(product.path), "type": "path"}
+        facts["curves"] = {"raw_value": _picture(product), "type": "md"}
+        facts["bytes"] = product.bytes
+        if version is not None:
+            facts["MLflow run"] = {"raw_value": version.run_url, "type": "url"}
+            facts["registered model"] = {"raw_value": version.url, "type": "url"}
+            facts["version"] = version.version
+        self._context.report_asset_materialization(metadata=facts, data_version=product.fingerprint)
+
+
+def _picture(product: Product) -> str:
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from landcover_orch.picture import data_uri, small_png
+
+    curves = Image.open(io.BytesIO(product.file("curves.png").read_bytes())).convert("RGB")
+    return f"![curves]({data_uri(small_png(np.asarray(curves)))})"
+
+
+@contextmanager
+def audience() -> Iterator[Console | Pipes]:
+    """Who is told: Dagster where it started this process, else the terminal."""
+    if UNDER_DAGSTER not in os.environ:
+        yield Console()
+        return
+    from dagster_pipes import open_dagster_pipes
+
+    parent = os.environ.get(PARENT)
+    end_with_parent(int(parent) if parent else None)
+    with open_dagster_pipes() as context:
+        yield Pipes(context)
+
+
+def train(dataset: str, experiment: str, home: Path, told: Console | Pipes) -> Product:
+    """Trains, registers and reports; an MLflow that does not answer leaves the model unregistered, with a line."""
+    from landcover_orch.patches import manifest
+    from landcover_orch.training.product import run
+
+    described = publish.current(home / dataset / "dataset_manifest", "dataset")
+    recipe = config.load_experiment(experiment)
+
+    def tracker(start: Start) -> Tracker:
+        return Tracker(start, home, told.tags)
+
+    product = run(described, recipe, home, tracker=tracker, progress=told.line)
+    version = None
+    try:
+        version = register(product, manifest.load(described.path), home, tags=told.tags)
+    except TrackingError as error:
+        told.line(f"not registered: {error}")
+    told.done(product, version)
+    return product
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status of the command: 0, or 1 after a sentence about what is wrong."""
+    parser = argparse.ArgumentParser("python -m landcover_orch.training", description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
+    parser.add_argument("--experiment", required=True, help="name of a file in configs/experiments")
+    parser.add_argument("--home", type=Path, help="folder everything is written below (default: LANDCOVER_HOME)")
+    chosen = parser.parse_args(arguments)
+    home = (chosen.home or config.home()).resolve()
+    os.environ["LANDCOVER_HOME"] = str(home)
+    end_when_asked()
+    with audience() as told:
+        try:
+            train(chosen.dataset, chosen.experiment, home, told)
+        except LandcoverError as error:
+            if isinstance(told, Pipes):
+                raise
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

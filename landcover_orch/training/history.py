@@ -1,0 +1,122 @@
+"""What each epoch reached, which one is best, and when to stop; as rows, CSV and a picture."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from landcover_orch import confusion
+from landcover_orch.confusion import Matrix, Value
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch; the metrics are those of the validation split, `iou` a class, None where a class does not occur."""
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    accuracy: Value
+    mean_iou: Value
+    mean_f1: Value
+    iou: dict[str, Value]
+    lr: float
+
+    def metrics(self) -> dict[str, float]:
+        """Every defined number by name, IoU as 'iou/<class>'."""
+        plain = {name: value for name, value in asdict(self).items() if name not in ("epoch", "iou")}
+        each = {f"iou/{name}": value for name, value in self.iou.items()}
+        return {name: float(value) for name, value in {**plain, **each}.items() if value is not None}
+
+
+def row(epoch: int, loss: float, validation_loss: float, matrix: Matrix, names: Sequence[str], lr: float) -> Row:
+    """The row of an epoch from its losses and the validation split's confusion matrix."""
+    f1, iou = confusion.f1(matrix), confusion.iou(matrix)
+    return Row(
+        epoch=epoch,
+        loss=loss,
+        validation_loss=validation_loss,
+        accuracy=confusion.accuracy(matrix),
+        mean_iou=confusion.mean(iou),
+        mean_f1=confusion.mean(f1),
+        iou=dict(zip(names, iou, strict=True)),
+        lr=lr,
+    )
+
+
+def score(entry: Row, metric: str) -> float:
+    """What the experiment chooses by, the larger the better: a metric, or minus the validation loss."""
+    if metric == "loss":
+        return -entry.validation_loss
+    value: Value = getattr(entry, metric)
+    return float("-inf") if value is None else value
+
+
+def best(history: Sequence[Row], metric: str) -> Row:
+    """The epoch with the best score; of equals the first."""
+    return max(history, key=lambda entry: score(entry, metric))
+
+
+def exhausted(history: Sequence[Row], metric: str, patience: int | None) -> bool:
+    """Whether the last `patience` epochs all failed to beat the best."""
+    return bool(history) and patience is not None and history[-1].epoch - best(history, metric).epoch >= patience
+
+
+def write_csv(path: Path, history: Sequence[Row]) -> None:
+    """One line an epoch, an empty cell where a value is undefined."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        lines = [_flat(entry) for entry in history]
+        table = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(lines)
+
+
+def _flat(entry: Row) -> dict[str, Any]:
+    plain = {name: value for name, value in asdict(entry).items() if name != "iou"}
+    return {**plain, **{f"iou {name}": value for name, value in entry.iou.items()}}
+
+
+def draw(path: Path, history: Sequence[Row], colours: Sequence[str], chosen: int) -> None:
+    """Losses, means and the classes' IoU over the epochs as a PNG; a line marks the chosen epoch."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, (title, curves) in zip(figure.subplots(1, 3), _panels(history, colours).items(), strict=True):
+        for name, values, style in curves:
+            axes.plot([entry.epoch for entry in history], values, label=name, marker=".", **style)
+        axes.axvline(chosen, color="#999999", linewidth=1, linestyle=":")
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+        if title != "loss":
+            axes.set_ylim(0, 1)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+Curve = tuple[str, list[Value], dict[str, Any]]
+
+
+def _panels(history: Sequence[Row], colours: Sequence[str]) -> dict[str, list[Curve]]:
+    names = list(history[0].iou)
+    means = ("accuracy", "mean_f1", "mean_iou")
+    return {
+        "loss": [
+            ("train", [entry.loss for entry in history], {}),
+            ("validation", [entry.validation_loss for entry in history], {}),
+        ],
+        "validation": [(name.replace("_", " "), [getattr(entry, name) for entry in history], {}) for name in means],
+        "validation IoU a class": [
+            (name, [_nan(entry.iou[name]) for entry in history], {"color": colour})
+            for name, colour in zip(names, colours, strict=True)
+        ],
+    }
+
+
+def _nan(value: Value) -> float:
+    return float("nan") if value is None else value

@@ -1,0 +1,96 @@
+"""Batches in the order that (seed, epoch) gives, read ahead by threads, in the dtype they are stored in."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+ORDER = 0
+"""Tells this stream of random numbers from the others of one (seed, epoch)."""
+
+THREADS = 2
+AHEAD = 4
+"""Batches that are read, or being read, before they are asked for."""
+
+Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
+Vary = Callable[[int, Arrays], Arrays]
+"""(step, batch) -> the batch varied."""
+
+
+class PatchSource(Protocol):
+    """One split's patches, safe to read from several threads."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, indices: NDArray[np.int64]) -> Arrays:
+        """Images (n, band, y, x) in their raw dtype, and labels (n, y, x) uint8."""
+        ...
+
+
+class Batch(NamedTuple):
+    """Images (n, band, y, x) not normalised, labels (n, y, x) uint8, and which step of the epoch this is."""
+
+    image: Tensor
+    label: Tensor
+    step: int
+
+
+def shuffled(count: int, batch_size: int, steps: int | None, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Patch indices of each step of an epoch: every patch once, or `steps` full batches.
+
+    Where `steps` asks for more patches than there are, no patch comes again before all have come.
+    """
+    random = np.random.default_rng([seed, epoch, ORDER])
+    wanted = count if steps is None else steps * batch_size
+    rounds = [random.permutation(count) for _ in range(-(-wanted // count))]
+    return in_order(np.concatenate(rounds)[:wanted], batch_size)
+
+
+def in_order(indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """The indices cut into batches; the last may be smaller."""
+    return [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
+
+
+class Batches:
+    """Batches of one pass; threads read (and vary) those to come while the device works on this one."""
+
+    def __init__(
+        self,
+        source: PatchSource,
+        steps: Sequence[NDArray[np.int64]],
+        vary: Vary | None = None,
+        *,
+        pinned: bool = False,
+    ) -> None:
+        self._source, self._steps, self._vary, self._pinned = source, steps, vary, pinned
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __iter__(self) -> Iterator[Batch]:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="patches") as pool:
+            pending: deque[Future[Batch]] = deque()
+            try:
+                for step in range(len(self)):
+                    pending.append(pool.submit(self.read, step))
+                    if len(pending) > AHEAD:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def read(self, step: int) -> Batch:
+        """One batch, read now."""
+        arrays = self._source.take(self._steps[step])
+        image, label = self._vary(step, arrays) if self._vary else arrays
+        tensors = (torch.from_numpy(np.ascontiguousarray(part)) for part in (image, label))
+        image_tensor, label_tensor = (part.pin_memory() if self._pinned else part for part in tensors)
+        return Batch(image_tensor, label_tensor, step)

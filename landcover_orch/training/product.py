@@ -1,0 +1,213 @@
+"""From a dataset's manifest and an experiment to a published model.
+
+The product's files follow from its recipe, on one machine with one number of threads, to the bit; throughput.json
+alone does not: it holds what was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from landcover_orch import publish
+from landcover_orch.config import Experiment
+from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.model.contract import Contract
+from landcover_orch.model.networks import Normalised, build, parameters, save
+from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.patches.manifest import load as load_manifest
+from landcover_orch.publish import Product, Recipe, Stage
+from landcover_orch.tracking import Log, Start, untracked
+from landcover_orch.training import VERSION, checkpoint, device, history, throughput
+from landcover_orch.training.fit import Keeper, Task, fit
+from landcover_orch.training.history import Row
+from landcover_orch.training.loader import PatchSource
+
+ASSET = "model"
+JOURNAL = "tracking.jsonl"
+
+Tracker = Callable[[Start], AbstractContextManager[Log]]
+Progress = Callable[[str], None]
+
+
+def recipe(manifest: DatasetManifest, experiment: Experiment) -> Recipe:
+    """What a model is made of: the manifest's digest, and all of the experiment that training depends on."""
+    configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction"})
+    if experiment.loss.class_weights:
+        configuration["class_weights"] = list(manifest.class_weights)
+    return {"room": ASSET, "version": VERSION, "inputs": {"manifest": manifest.digest}, "configuration": configuration}
+
+
+def run(
+    manifest_product: Product,
+    experiment: Experiment,
+    home: Path,
+    *,
+    tracker: Tracker = untracked,
+    progress: Progress = lambda line: None,
+) -> Product:
+    """The trained model of an experiment: found where it exists, gone on with where it was interrupted.
+
+    It holds model.safetensors, contract.json, history.json and .csv, curves.png, throughput.json and summary.json.
+
+    Args:
+        manifest_product: the dataset's published manifest.
+        experiment: the recipe.
+        home: folder everything is written below.
+        tracker: gives the log that hears of each epoch; see `landcover_orch.tracking`.
+        progress: takes one line for people an epoch, and a few more.
+
+    Raises:
+        TrainingError: a split is empty, nothing is labelled, or the device asked for is not there.
+    """
+    manifest = load_manifest(manifest_product.path)
+    made_of = recipe(manifest, experiment)
+
+    def build_model(stage: Stage) -> None:
+        start = Start.of(manifest, experiment.name, made_of, stage.path / JOURNAL)
+        with tracker(start) as log:
+            _train(stage, manifest, experiment, home, log, progress)
+
+    return publish.publish(home / manifest.dataset.name / ASSET, experiment.name, made_of, build_model)
+
+
+def _train(
+    stage: Stage, manifest: DatasetManifest, experiment: Experiment, home: Path, log: Log, progress: Progress
+) -> None:
+    task = _task(manifest, experiment, home)
+    progress(str(task.device))
+    model = _model(manifest, experiment)
+
+    def report(row: Row, seconds: float) -> None:
+        log.epoch(row.epoch, {**row.metrics(), "seconds": seconds})
+        progress(_line(row, seconds, experiment))
+
+    before = checkpoint.load(stage.path)
+    if before is not None:
+        progress(_resumed(before))
+    kept = fit(task, model, stage.path, report)
+    measured = throughput.table(task, kept.seconds)
+    for line in throughput.lines(measured):
+        progress(line)
+    _write(stage, manifest, experiment, model, kept, measured)
+    log.finish(stage.path, {f"throughput/{name}": value for name, value in measured.items() if value is not None})
+    for name in (checkpoint.FILE, JOURNAL):
+        (stage.path / name).unlink(missing_ok=True)
+
+
+def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
+    sources = {split: _source(manifest, home, split) for split in ("train", "validation")}
+    _require_labels(manifest)
+    return Task(
+        experiment=experiment,
+        train=sources["train"],
+        validation=sources["validation"],
+        classes=manifest.legend.names,
+        mean=np.array([band.mean for band in manifest.bands], np.float32),
+        std=np.array([band.std for band in manifest.bands], np.float32),
+        weights=manifest.class_weights if experiment.loss.class_weights else None,
+        device=device.choose(experiment),
+    )
+
+
+def _source(manifest: DatasetManifest, home: Path, split: Any) -> PatchSource:
+    # Imported here: a machine that trains on other patches needs no zarr.
+    from landcover_orch.patches.read import open_split
+
+    source: PatchSource = open_split(manifest, home, split)
+    if len(source) == 0:
+        where = f"configs/datasets/{manifest.dataset.name}.yaml: splits"
+        fix = "give `splits.validation` tiles or blocks" if split == "validation" else "take fewer tiles from training"
+        raise TrainingError(Problem(where, f"no patch in the {split} split", "at least one", fix))
+    return source
+
+
+def _require_labels(manifest: DatasetManifest) -> None:
+    empty = [s for s in ("train", "validation") if not any(sum(t.class_pixels[s]) for t in manifest.tiles)]
+    if empty:
+        name = manifest.dataset.name
+        raise TrainingError(
+            *(
+                Problem(f"dataset {name}, {split} split", "no labelled pixel", "some", "choose tiles that have labels")
+                for split in empty
+            )
+        )
+
+
+def _model(manifest: DatasetManifest, experiment: Experiment) -> Normalised:
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed)
+        network = build(experiment.network, len(manifest.bands), len(manifest.legend.classes))
+    return Normalised(network, [band.mean for band in manifest.bands], [band.std for band in manifest.bands])
+
+
+def _contract(manifest: DatasetManifest, experiment: Experiment) -> Contract:
+    a, b, _, d, e, _ = manifest.tiles[0].transform
+    return Contract(
+        network=experiment.network,
+        bands=manifest.dataset.bands,
+        dtype=manifest.dataset.dtype,
+        resolution=abs(a * e - b * d) ** 0.5,
+        mean=tuple(band.mean for band in manifest.bands),
+        std=tuple(band.std for band in manifest.bands),
+        legend=manifest.legend,
+        patch_size=manifest.dataset.patches.size,
+        dataset=manifest.dataset.name,
+        data_digest=manifest.digest,
+        experiment=experiment.name,
+    )
+
+
+def _write(
+    stage: Stage,
+    manifest: DatasetManifest,
+    experiment: Experiment,
+    model: Normalised,
+    kept: Keeper,
+    measured: throughput.Table,
+) -> None:
+    best = history.best(kept.rows, experiment.metric)
+    colours = [c.colour for c in manifest.legend.classes]
+    save(stage.path, model, _contract(manifest, experiment))
+    stage.write_json("history.json", [asdict(row) for row in kept.rows])
+    history.write_csv(stage.path / "history.csv", kept.rows)
+    history.draw(stage.path / "curves.png", kept.rows, colours, best.epoch)
+    stage.write_json("throughput.json", {"images_per_second": measured, "epoch_seconds": kept.seconds})
+    stage.write_json("summary.json", _summary(manifest, experiment, model, kept))
+
+
+def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: Keeper) -> dict[str, Any]:
+    best = history.best(kept.rows, experiment.metric)
+    pixels = np.sum([tile.class_pixels["validation"] for tile in manifest.tiles], axis=0)
+    plain = {name: value for name, value in asdict(best).items() if name not in ("epoch", "iou")}
+    return {
+        **plain,
+        **{f"iou {name}": value for name, value in best.iou.items()},
+        "epochs": len(kept.rows),
+        "best_epoch": best.epoch,
+        "chosen_by": experiment.metric,
+        "majority_share": float(pixels.max() / pixels.sum()),
+        "parameters": parameters(model.network),
+        "network": experiment.network.name,
+    }
+
+
+def _line(row: Row, seconds: float, experiment: Experiment) -> str:
+    iou = "undefined" if row.mean_iou is None else f"{row.mean_iou:.3f}"
+    return (
+        f"epoch {row.epoch} of {experiment.epochs}: loss {row.loss:.4f}, validation loss {row.validation_loss:.4f},"
+        f" mean IoU {iou}, {seconds:.1f} s"
+    )
+
+
+def _resumed(found: checkpoint.Checkpoint) -> str:
+    line = f"going on after epoch {found.epochs}"
+    if found.threads != torch.get_num_threads():
+        line += f" (begun with {found.threads} threads, now {torch.get_num_threads()}: last bits may differ)"
+    return line
