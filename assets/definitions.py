@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -9,13 +10,14 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from assets import ground_truth, jobs, model, patches, prediction, raw, report
 from assets.resources import resources
+from landcover_orch.config import Dataset
 
 ROOMS = (raw, ground_truth, patches, model, prediction, report, jobs)
 
 
-def collect() -> dg.Definitions:
-    """Assets, checks, jobs, schedules and sensors of every dataset."""
-    found: list[Any] = [item for dataset in jobs.datasets() for room in ROOMS for item in room.definitions(dataset)]
+def collect(datasets: Sequence[Dataset], loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
+    """Assets, checks, jobs, schedules and sensors of datasets."""
+    found: list[Any] = [item for dataset in datasets for room in ROOMS for item in room.definitions(dataset)]
     checks = [item for item in found if isinstance(item, dg.AssetChecksDefinition)]
     return dg.Definitions(
         assets=[item for item in found if isinstance(item, dg.AssetSpec | dg.AssetsDefinition) and item not in checks],
@@ -24,7 +26,8 @@ def collect() -> dg.Definitions:
         schedules=[item for item in found if isinstance(item, dg.ScheduleDefinition)],
         sensors=[item for item in found if isinstance(item, dg.SensorDefinition)],
         resources=resources(),
+        loggers=loggers,
     )
 
 
-defs = collect()
+defs = collect(jobs.datasets())

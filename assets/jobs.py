@@ -35,14 +35,14 @@ EVERYTHING = tuple(asset for stage in STAGES for asset in stage)
 
 def definitions(dataset: Dataset) -> list[Any]:
     """Jobs, schedule and automation sensor of a dataset."""
-    name, recipes = partitions.identifier(dataset), partitions.experiments(dataset)
-    train = _asset_job(dataset, f"{name}_train", "Train an experiment.", ("model",), recipes)
+    name = partitions.identifier(dataset)
+    train = _asset_job(dataset, f"{name}_train", "Train an experiment.", "model")
     score = _asset_job(
         dataset,
         f"{name}_predict_and_report",
-        "Predict an experiment's evaluation tiles and score them.",
-        ("prediction", "report"),
-        recipes,
+        "Predict an experiment's test tiles and score them.",
+        "prediction",
+        "report",
     )
     return [
         _backfill_job(dataset, f"{name}_prepare", PREPARE),
@@ -59,11 +59,9 @@ def keys(dataset: Dataset, assets: Sequence[str]) -> list[dg.AssetKey]:
     return [partitions.key(dataset, asset) for asset in assets]
 
 
-def _asset_job(
-    dataset: Dataset, name: str, text: str, assets: Sequence[str], partition: dg.PartitionsDefinition[Any]
-) -> Any:
+def _asset_job(dataset: Dataset, name: str, text: str, *assets: str) -> Any:
     selection = dg.AssetSelection.assets(*keys(dataset, assets))
-    return dg.define_asset_job(name, selection=selection, description=text, partitions_def=partition)
+    return dg.define_asset_job(name, selection=selection, description=text)
 
 
 def _backfill_job(dataset: Dataset, name: str, assets: Sequence[str]) -> dg.JobDefinition:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import dagster as dg
 
-from assets import instance, jobs, partitions, raw, staleness
-from assets.resources import resources
+from assets import instance, jobs, raw, staleness
+from assets.console import lines
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
 
+JOB = "materialise"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 
@@ -26,17 +26,18 @@ def materialise(dagster: dg.DagsterInstance, dataset: Dataset, assets: Sequence[
     Raises:
         dagster.DagsterError or the library's error: a step or a blocking check failed.
     """
-    from assets.definitions import defs
+    from assets.definitions import collect
 
     raw.observe(dagster, dataset)
-    graph = defs.resolve_asset_graph()
+    definitions = collect([dataset], {"console": lines})
+    graph = definitions.resolve_asset_graph()
     runs = 0
     for stage in jobs.STAGES:
         wanted = jobs.keys(dataset, [asset for asset in stage if asset in assets])
         stale = staleness.unsynced(dagster, graph, wanted)
         stale = staleness.with_downstream(dagster, graph, stale, wanted)
         for group in _runs(stale):
-            _run(dagster, dataset, *group)
+            _run(dagster, definitions, *group)
             runs += 1
     return runs
 
@@ -54,27 +55,22 @@ def _runs(stale: staleness.Needed) -> list[tuple[list[dg.AssetKey], list[str]]]:
     return [(keys, [partition]) for partition in wanted]
 
 
-def _run(dagster: dg.DagsterInstance, dataset: Dataset, keys: list[dg.AssetKey], chosen: list[str]) -> None:
-    from assets.definitions import ROOMS
-
-    lineage: list[Any] = [
-        item
-        for room in ROOMS
-        for item in room.definitions(dataset)
-        if isinstance(item, dg.AssetsDefinition | dg.AssetSpec)
-    ]
-    selection: dg.AssetSelection = dg.AssetSelection.assets(*keys)
-    if any(key.path[-1] == "ground_truth" for key in keys):
-        selection |= dg.AssetSelection.checks_for_assets(partitions.key(dataset, "orthophoto"))
+def _run(dagster: dg.DagsterInstance, definitions: dg.Definitions, keys: list[dg.AssetKey], chosen: list[str]) -> None:
     print(f"  {', '.join(key.path[-1] for key in keys)}" + (f" [{_shown(chosen)}]" if chosen else ""), flush=True)
-    dg.materialize(
-        lineage,
-        selection=selection,
+    job = dg.define_asset_job(JOB, selection=_with_checks(keys))
+    dg.Definitions.merge(definitions, dg.Definitions(jobs=[job])).resolve_job_def(JOB).execute_in_process(
         instance=dagster,
-        resources=resources(),
+        run_config={"loggers": {"console": {}}},
         partition_key=chosen[0] if len(chosen) == 1 else None,
         tags={RANGE_START: chosen[0], RANGE_END: chosen[-1]} if len(chosen) > 1 else None,
     )
+
+
+def _with_checks(keys: list[dg.AssetKey]) -> dg.AssetSelection:
+    """The assets and the checks at their doors: ground truth's is the check of the raw files."""
+    selection: dg.AssetSelection = dg.AssetSelection.assets(*keys)
+    doors = [dg.AssetKey([*key.path[:-1], "orthophoto"]) for key in keys if key.path[-1] == "ground_truth"]
+    return selection | dg.AssetSelection.checks_for_assets(*doors) if doors else selection
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Trained models: a process of its own through Dagster Pipes, an MLflow run, a registered version."""
 
+import os
 import sys
 from typing import Any
 
@@ -36,10 +37,11 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         pool=POOL,
     )
     def asset(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult[Any]:
+        folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.configs())}
         finished = pipes.run(
             command=command(dataset, context.partition_key),
             context=context,
-            env={"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.configs())},
+            env={**folders, "LANDCOVER_PARENT": str(os.getpid())},  # the child ends with this process
         )
         return finished.get_materialize_result()
 

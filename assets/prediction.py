@@ -104,7 +104,7 @@ def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
         trained, experiment = standing.product(config.home()), config.load_experiment(standing.experiment)
         yield from tile_results(
             context,
-            lambda name: build_map(dataset, raw.tile(dataset, name), trained, experiment.prediction, config.home()),
+            lambda name: build_map(dataset, raw.tile(dataset, name), trained, experiment, config.home()),
             key,
         )
 

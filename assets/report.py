@@ -8,7 +8,7 @@ from assets import model, partitions, patches, prediction
 from assets.results import result
 from landcover_orch import config, publish, report
 from landcover_orch.config import Dataset
-from landcover_orch.errors import IncompleteError
+from landcover_orch.errors import IncompleteError, TrackingError
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -41,11 +41,14 @@ def _report(dataset: Dataset) -> dg.AssetsDefinition:
         trained = model.model(dataset, experiment.name)
         maps = prediction.predictions(dataset, experiment.name)
         product = build(_manifest(dataset), experiment, trained, maps, config.home())
-        version = tracking.find_version(dataset.name, trained, config.home())
-        if version is None:
+        try:
+            version = tracking.register(trained, _manifest(dataset), config.home())
+            tracking.log_report(version.run_id, product, config.home())
+        except TrackingError as error:
+            # the report stands without MLflow; materialising it again adds it there
+            context.log.warning("not in MLflow: %s", error)
             return result(product)
-        tracking.log_report(version.run_id, product, config.home())
-        return result(product, **{"MLflow run": dg.MetadataValue.url(version.url)})
+        return result(product, **{"MLflow run": dg.MetadataValue.url(version.run_url)})
 
     return asset
 

@@ -21,13 +21,14 @@ WATCH_S = 0.5
 def commands() -> dict[str, list[str]]:
     """The processes by name."""
     python = sys.executable
-    store = tracking.store(config.home())
+    home = config.home()
     return {
         "Dagster webserver": [python, "-m", "assets.webserver", "--port", str(DAGSTER_PORT)],
         "Dagster daemon": [python, "-m", "dagster._daemon", "run", "-w", str(_workspace())],
         "MLflow": [
             *(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--workers", "1"),
-            *("--backend-store-uri", store.uri, "--artifacts-destination", store.artifacts, "--serve-artifacts"),
+            *("--backend-store-uri", tracking.address(home), "--default-artifact-root", str(home / "mlartifacts")),
+            "--no-serve-artifacts",
         ],
     }
 
@@ -39,7 +40,7 @@ def _workspace() -> Path:
 def main() -> int:
     """Starts all, says where they are, ends all when one ends or the person interrupts."""
     instance.prepare()
-    tracking.prepare(config.home())
+    tracking.client(config.home())
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     running = {
         name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands().items()

@@ -82,5 +82,7 @@ class _Progress:
 
     def step(self) -> None:
         self._count += 1
+        if self._total == 1:
+            return
         if self._count == self._total or self._count * 10 // self._total > (self._count - 1) * 10 // self._total:
             log.info("%s: %d of %d", self._label, self._count, self._total)

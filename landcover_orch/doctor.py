@@ -122,7 +122,8 @@ def _datasets() -> Iterator[Finding]:
         try:
             folder = config.load_dataset(name).folder
         except ConfigError as error:
-            yield Finding(f"Dataset {name}", error.problems[0].found, error.problems[0].fix)
+            problem = error.problems[0]
+            yield Finding(f"Dataset {name}", f"{problem.found}; to use it: {problem.fix}")
         else:
             yield Finding(f"Dataset {name}", str(folder) if folder.is_dir() else f"{folder} is not there yet")
 
