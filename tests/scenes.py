@@ -9,7 +9,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import rasterio
-from rasterio.transform import Affine, from_origin
+from affine import Affine
 from shapely.geometry.base import BaseGeometry
 
 CRS = "EPSG:25830"
@@ -35,7 +35,7 @@ def write_geotiff(
         "width": data.shape[2],
         "dtype": data.dtype,
         "crs": crs,
-        "transform": from_origin(*origin, resolution, resolution),
+        "transform": Affine(resolution, 0, origin[0], 0, -resolution, origin[1]),
         "compress": "deflate",
         **profile,
     }
@@ -63,4 +63,4 @@ def write_polygons(
 
 def transform(resolution: float = 1.0) -> Affine:
     """The affine of `write_geotiff` with its defaults."""
-    return from_origin(*ORIGIN, resolution, resolution)
+    return Affine(resolution, 0, ORIGIN[0], 0, -resolution, ORIGIN[1])
