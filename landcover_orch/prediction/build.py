@@ -13,7 +13,7 @@ import numpy as np
 from landcover_orch import model as models
 from landcover_orch import picture, raster
 from landcover_orch.config import Dataset, Experiment
-from landcover_orch.fingerprint import fingerprint
+from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.model.contract import load_contract
@@ -30,9 +30,6 @@ PARTS = "parts"
 
 CACHE = 48 * 2**20
 """GDAL's block cache while predicting: a row of 512-px blocks over the widest tile, several bytes a pixel."""
-
-
-MEMORY = "fingerprints.sqlite"
 
 
 def build(manifest: DatasetManifest, entry: TileEntry, model: Product, experiment: Experiment, home: Path) -> Product:

@@ -1,0 +1,57 @@
+"""Numbers of a matrix as rows: a class each, flat headline metrics, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from landcover_orch import confusion
+from landcover_orch.confusion import Matrix, Value
+
+CORNER = "actual \\ predicted"
+"""Head of a matrix's first column: which way its axes run."""
+
+
+def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Rows as CSV; an undefined value is an empty field."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def class_rows(names: Sequence[str], matrix: Matrix) -> list[dict[str, Any]]:
+    """One row a class: pixels actual and predicted, precision, recall, F1 and IoU, each None where undefined."""
+    columns: dict[str, Sequence[Any]] = {
+        "class": names,
+        "actual_pixels": matrix.sum(axis=1).tolist(),
+        "predicted_pixels": matrix.sum(axis=0).tolist(),
+        "precision": confusion.precision(matrix),
+        "recall": confusion.recall(matrix),
+        "f1": confusion.f1(matrix),
+        "iou": confusion.iou(matrix),
+    }
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def summary(names: Sequence[str], matrix: Matrix) -> dict[str, Value]:
+    """The headline metrics flat: pixels, accuracy, means, kappa, MCC, and the IoU of each class."""
+    ious = {f"iou {name}": value for name, value in zip(names, confusion.iou(matrix), strict=True)}
+    return {"pixels": int(matrix.sum()), **confusion.summary(matrix), **ious}
+
+
+def averaged(names: Sequence[str], matrix: Matrix) -> dict[str, list[str]]:
+    """Over which classes each mean was taken: those where the measure is defined."""
+    measures = {
+        "mean_recall": confusion.recall(matrix),
+        "mean_precision": confusion.precision(matrix),
+        "mean_f1": confusion.f1(matrix),
+        "mean_iou": confusion.iou(matrix),
+    }
+    return {
+        mean: [name for name, value in zip(names, values, strict=True) if value is not None]
+        for mean, values in measures.items()
+    }

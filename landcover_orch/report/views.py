@@ -1,0 +1,79 @@
+"""Looks at test tiles: the whole tile reduced, and a detail at full resolution."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch import picture, raster
+from landcover_orch.grid import Window, starts
+from landcover_orch.legend import IGNORE
+from landcover_orch.patches.manifest import DatasetManifest, TileEntry
+from landcover_orch.patches.splits import TEST, roles
+from landcover_orch.publish import Product
+from landcover_orch.report.evaluate import MAP, labels_of, tested
+from landcover_orch.report.figures import View
+
+SIDE = 640
+"""Longer side of the picture of a whole tile, in pixels."""
+
+DETAIL = 256
+"""Side of the detail, in pixels of the orthophoto."""
+
+CONFIDENCE = "confidence.tif"
+
+
+def whole(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> View:
+    """The whole tile, reduced to at most `SIDE` pixels; what is scored is seen through the reduced grid."""
+    labels = raster.thumbnail(labels_of(entry, home), SIDE)[0]
+    grid = entry.grid.zoom_to(labels.shape)
+    role = roles(manifest.dataset.splits, entry.name, grid, Window(0, 0, *labels.shape))
+    photo = raster.thumbnail(raster.inspect(Path(entry.image)), SIDE)
+    return View(
+        name=entry.name,
+        image=picture.display(photo, manifest.dataset.bands),
+        labels=labels,
+        scored=np.where(role == TEST, labels, np.uint8(IGNORE)),
+        predicted=raster.thumbnail(raster.inspect(product.file(MAP)), SIDE)[0],
+        confidence=raster.thumbnail(raster.inspect(product.file(CONFIDENCE)), SIDE)[0],
+    )
+
+
+def detail(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path, overview: View) -> View:
+    """A detail at full resolution, where the overview's scored pixels show the classes most evenly."""
+    box = _telling(overview.scored, entry.shape)
+    labels = _read(labels_of(entry, home), box)
+    with raster.reader(raster.inspect(Path(entry.image)), nodata=manifest.dataset.nodata) as source:
+        photo = source.read(box)
+    return View(
+        name=entry.name,
+        image=picture.display(photo, manifest.dataset.bands),
+        labels=labels,
+        scored=tested(manifest, entry, box, labels),
+        predicted=_read(raster.inspect(product.file(MAP)), box),
+        confidence=_read(raster.inspect(product.file(CONFIDENCE)), box),
+    )
+
+
+def _telling(scored: NDArray[np.uint8], shape: tuple[int, int]) -> Window:
+    """The box of the tile over which the reduced classes have the most entropy, summed over scored pixels."""
+    scale = shape[0] / scored.shape[0]
+    side = max(1, min(round(DETAIL / scale), *scored.shape))
+    places = [(row, col) for row in starts(scored.shape[0], side, side) for col in starts(scored.shape[1], side, side)]
+    row, col = max(places, key=lambda at: _information(scored[at[0] : at[0] + side, at[1] : at[1] + side]))
+    height, width = min(DETAIL, shape[0]), min(DETAIL, shape[1])
+    return Window(min(int(row * scale), shape[0] - height), min(int(col * scale), shape[1] - width), height, width)
+
+
+def _information(classes: NDArray[np.uint8]) -> float:
+    counts = np.bincount(classes.reshape(-1), minlength=256)[:IGNORE].astype(float)
+    shares = counts[counts > 0] / max(counts.sum(), 1)
+    return float(-(shares * np.log2(shares)).sum() * counts.sum() + 1e-6 * counts.sum())
+
+
+def _read(source: raster.Raster, box: Window) -> NDArray[np.uint8]:
+    with raster.reader(source, nodata="none") as pixels:
+        found: NDArray[np.uint8] = pixels.read(box)[0]
+    return found
