@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import LabelError, Problem
-from landcover_orch.grid import Window
+from landcover_orch.grid import Window, lower_right, pixel_shift
 from landcover_orch.ground_truth.codes import Coding, Stray, Strip, as_code, look_up, unknown_codes
 from landcover_orch.legend import Legend, lookup_table, parse_colour
 from landcover_orch.raster import Raster, reader
@@ -74,9 +74,8 @@ def require_grid(raster: Raster, grid: GeoBox) -> None:
     if raster.crs != (None if grid.crs is None else str(grid.crs)) and raster.grid.crs != grid.crs:
         fix = f"reproject the labels once (gdalwarp -t_srs {grid.crs} -r near), or correct `labels.path`"
         raise LabelError(Problem(str(raster.path), f"CRS {raster.crs}", f"{grid.crs}, as its orthophoto", fix))
-    corners = [(0, 0), (grid.shape[1], 0), (0, grid.shape[0])]
-    moved = [~grid.affine * (raster.grid.affine * corner) for corner in corners]
-    off = max(abs(a - b) for one, other in zip(corners, moved, strict=True) for a, b in zip(one, other, strict=True))
+    first, last = pixel_shift(grid, raster.grid), lower_right(grid, raster.grid)
+    off = max(abs(n) for n in (*first, last[0] - grid.shape[1], last[1] - grid.shape[0]))
     if raster.shape != tuple(grid.shape) or off > GRID_TOLERANCE:
         found = f"{raster.shape[0]} x {raster.shape[1]} px, corners up to {off:.2f} px off"
         expected = f"the orthophoto's grid of {grid.shape[0]} x {grid.shape[1]} px"

@@ -15,7 +15,7 @@ from landcover_orch import picture, raster
 from landcover_orch.config import Dataset
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window, blocks, resolution
-from landcover_orch.ground_truth import areas, burning, label_rasters, polygons
+from landcover_orch.ground_truth import VERSION, areas, burning, label_rasters, polygons
 from landcover_orch.ground_truth.borders import bands
 from landcover_orch.ground_truth.codes import Coding, Strip, coding, to_classes
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
@@ -23,7 +23,6 @@ from landcover_orch.publish import Product, Recipe, Stage, publish
 from landcover_orch.raw.catalogue import Tile, fingerprints
 
 ASSET = "ground_truth"
-VERSION = 1
 CLASSES = "classes.tif"
 SUMMARY = "summary.json"
 PREVIEW = "preview.png"
@@ -42,12 +41,14 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
         UnknownCodeError: codes that the legend lacks, all of them with counts and first positions.
         LabelError: labels that cannot be read as the dataset says, or that lie on another grid.
     """
-    recipe = _recipe(dataset, legend, tile, home)
     folder = home / dataset.name / ASSET
-    return publish(folder, tile.name, recipe, lambda stage: _write(stage, dataset, legend, tile))
+    return publish(
+        folder, tile.name, recipe(dataset, legend, tile, home), lambda stage: _write(stage, dataset, legend, tile)
+    )
 
 
-def _recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:
+def recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:
+    """What the ground truth of a tile is made of."""
     image, label = fingerprints(tile, home / MEMORY)
     return {
         "room": ASSET,

@@ -39,6 +39,9 @@ class TileEntry(_Frozen):
     transform: tuple[float, float, float, float, float, float] = Field(description="affine a, b, c, d, e, f")
     crs: str | None
     counts: dict[str, int] = Field(description="patches of train, validation and test, and those dropped")
+    patch_roles: str = Field(
+        default="", description="role of each patch in store order, as run lengths; see `splits.decode`"
+    )
     class_pixels: dict[str, tuple[int, ...]] = Field(
         description="split -> labelled pixels of each class, each counted once"
     )

@@ -16,13 +16,12 @@ from landcover_orch.config import Dataset
 from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.grid import Window, coverage, windows
 from landcover_orch.legend import IGNORE, Legend
-from landcover_orch.patches import store
+from landcover_orch.patches import VERSION, store
 from landcover_orch.patches.rows import Rows
 from landcover_orch.publish import Product, Recipe, Stage, current, publish
 from landcover_orch.raw.catalogue import Tile
 
 ASSET = "patches"
-VERSION = 1
 SUMMARY = "summary.json"
 RUN_ROWS = 2048
 """Rows of the tile that one worker goes through without a break, so that few blocks are decoded twice."""
@@ -36,12 +35,12 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
         GridError: the tile is smaller than a patch and the edge policy is not `pad`.
     """
     truth = current(home / dataset.name / "ground_truth", tile.name)
-    recipe = _recipe(dataset, legend, tile, truth, home)
-    folder = home / dataset.name / ASSET
-    return publish(folder, tile.name, recipe, lambda stage: _write(stage, dataset, legend, tile, truth))
+    folder, made_of = home / dataset.name / ASSET, recipe(dataset, legend, tile, truth, home)
+    return publish(folder, tile.name, made_of, lambda stage: _write(stage, dataset, legend, tile, truth))
 
 
-def _recipe(dataset: Dataset, legend: Legend, tile: Tile, truth: Product, home: Path) -> Recipe:
+def recipe(dataset: Dataset, legend: Legend, tile: Tile, truth: Product, home: Path) -> Recipe:
+    """What the patch store of a tile is made of."""
     return {
         "room": ASSET,
         "version": VERSION,

@@ -1,0 +1,193 @@
+"""What the pixels of a dataset are like: bands over train pixels, classes by split, in one pass over the rasters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch import raster
+from landcover_orch.config import Splits
+from landcover_orch.grid import Window, blocks
+from landcover_orch.legend import IGNORE
+from landcover_orch.patches.manifest import SPLITS, BandStatistics
+from landcover_orch.patches.splits import TRAIN, roles
+
+PERCENTILES = (2, 25, 50, 75, 98)
+STRIP_ROWS = 512
+KEYS = 2**16
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a tile to be counted, as plain values that travel to a worker."""
+
+    tile: str
+    image: Path
+    classes: Path
+    dtype: str
+    nodata: raster.Nodata
+    splits: Splits
+    window: Window
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted in a part, or in several.
+
+    `classes` is (split, class value 0-255) in pixels. For the train pixels with data: `keys` and `key_counts` are a
+    sparse histogram a band (see `_keys`), `moments` is (band, 5): count, mean, sum of squared deviations, min, max.
+    """
+
+    classes: NDArray[np.int64]
+    keys: tuple[NDArray[np.int64], ...]
+    key_counts: tuple[NDArray[np.int64], ...]
+    moments: NDArray[np.float64]
+
+
+def parts(
+    tile: str, image: raster.Raster, classes: Path, dtype: str, nodata: raster.Nodata, splits: Splits, *, rows: int
+) -> list[Part]:
+    """A tile in parts of at most `rows` rows."""
+    windows = blocks(image.shape, rows, image.shape[1])
+    return [Part(tile, image.path, classes, dtype, nodata, splits, window) for window in windows]
+
+
+def count(part: Part) -> Counts:
+    """What a part holds: class pixels of each split, and the values of its train pixels."""
+    image, truth = raster.inspect(part.image), raster.inspect(part.classes)
+    table = np.zeros((len(SPLITS), IGNORE + 1), np.int64)
+    values = _Values(image.count, np.dtype(part.dtype))
+    with (
+        raster.reader(image, dtype=part.dtype, nodata=part.nodata) as pixels,
+        raster.reader(truth, nodata="none") as classes,
+    ):
+        for window in _strips(part.window):
+            found = roles(part.splits, part.tile, image.grid, window)
+            table += _by_split(found, classes.read(window)[0])
+            if (found == TRAIN).any():
+                data = pixels.read(window)
+                values.add(data[:, (found == TRAIN) & pixels.valid(window)])
+    return values.counts(table)
+
+
+def _strips(part: Window) -> list[Window]:
+    inner = blocks((part.height, part.width), STRIP_ROWS, part.width)
+    return [Window(part.row + box.row, part.col, box.height, box.width) for box in inner]
+
+
+def _by_split(found: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDArray[np.int64]:
+    joint = found.astype(np.uint16) << 8 | classes
+    return np.bincount(joint.reshape(-1), minlength=len(SPLITS) << 8).reshape(len(SPLITS), IGNORE + 1)
+
+
+class _Values:
+    """Histogram and moments of the values of each band, added strip by strip."""
+
+    def __init__(self, bands: int, dtype: np.dtype[Any]) -> None:
+        self._histogram = np.zeros((bands, 256 if dtype == np.uint8 else KEYS), np.int64)
+        self._moments = _nothing(bands)
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Counts the values (band, pixel) of one strip."""
+        if not values.shape[1]:
+            return
+        size = self._histogram.shape[1]
+        self._histogram += [np.bincount(_keys(band), minlength=size) for band in values]
+        exact = values.astype(np.float64)
+        mean = exact.mean(axis=1)
+        spread = ((exact - mean[:, None]) ** 2).sum(axis=1)
+        number = np.full(len(values), values.shape[1])
+        fresh = np.column_stack([number, mean, spread, exact.min(axis=1), exact.max(axis=1)])
+        self._moments = _merged(self._moments, fresh)
+
+    def counts(self, classes: NDArray[np.int64]) -> Counts:
+        """What was added, with the class table beside it."""
+        keys = tuple(np.flatnonzero(band) for band in self._histogram)
+        numbers = tuple(band[found] for band, found in zip(self._histogram, keys, strict=True))
+        return Counts(classes, keys, numbers, self._moments)
+
+
+def _keys(values: NDArray[Any]) -> NDArray[np.integer[Any]]:
+    """Bins of a histogram: the value itself for integers, the upper 16 bits of a float (a grain of 1/128 of it)."""
+    if values.dtype.kind != "f":
+        return values if values.dtype.kind == "u" else values.astype(np.int32) + KEYS // 2
+    bits = values.astype(np.float32).view(np.uint32)
+    ordered = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+    return np.asarray(ordered >> 16)
+
+
+def _value(key: int, dtype: np.dtype[Any]) -> float:
+    """The value in the middle of a bin."""
+    if dtype.kind != "f":
+        return float(key) if dtype.kind == "u" else float(key - KEYS // 2)
+    ordered = np.uint32(key << 16 | 1 << 15)
+    bits = ordered ^ np.uint32(1 << 31) if ordered >> 31 else ~ordered
+    return float(np.array(bits, np.uint32).view(np.float32))
+
+
+def _nothing(bands: int) -> NDArray[np.float64]:
+    return np.tile([0.0, 0.0, 0.0, np.inf, -np.inf], (bands, 1))
+
+
+def _merged(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Moments of two sets of values together (Chan, Golub and LeVeque 1979)."""
+    number = one[:, 0] + other[:, 0]
+    weight = np.divide(other[:, 0], number, out=np.zeros_like(number), where=number > 0)
+    step = other[:, 1] - one[:, 1]
+    mean = one[:, 1] + step * weight
+    spread = one[:, 2] + other[:, 2] + step**2 * one[:, 0] * weight
+    return np.column_stack(
+        [number, mean, spread, np.minimum(one[:, 3], other[:, 3]), np.maximum(one[:, 4], other[:, 4])]
+    )
+
+
+def band_statistics(names: Sequence[str], dtype: str, found: Sequence[Counts]) -> tuple[BandStatistics, ...]:
+    """Statistics of each band over all parts; empty where no part holds a train pixel.
+
+    Minimum, maximum, mean and (population) standard deviation are exact. Percentiles are the smallest value that the
+    share of pixels reaches: exact for integers, within 1/256 of the value for floats.
+    """
+    moments = _nothing(len(names))
+    for counts in found:
+        moments = _merged(moments, counts.moments)
+    if not moments[0, 0]:
+        return ()
+    return tuple(_band(i, name, np.dtype(dtype), moments[i], found) for i, name in enumerate(names))
+
+
+def _band(
+    i: int, name: str, dtype: np.dtype[Any], moments: NDArray[np.float64], found: Sequence[Counts]
+) -> BandStatistics:
+    histogram = np.zeros(KEYS, np.int64)
+    for counts in found:
+        histogram[counts.keys[i]] += counts.key_counts[i]
+    reached = np.cumsum(histogram)
+    ranks = {str(p): int(np.searchsorted(reached, p / 100 * reached[-1])) for p in PERCENTILES}
+    number, mean, spread, low, high = (float(value) for value in moments)
+    return BandStatistics(
+        name=name,
+        minimum=low,
+        maximum=high,
+        mean=mean,
+        std=float((spread / number) ** 0.5),
+        percentiles={p: min(max(_value(key, dtype), low), high) for p, key in ranks.items()},
+    )
+
+
+def class_weights(pixels: NDArray[np.int64], clip: float) -> tuple[float, ...]:
+    """Weight of each class by inverse frequency, at most `clip` times the smallest, mean 1 over classes that occur.
+
+    A class without a train pixel has weight 1: it never counts in training, and a batch that holds nothing else (in
+    validation) must not divide by zero.
+    """
+    occurs = pixels > 0
+    if not occurs.any():
+        return (1.0,) * pixels.size
+    inverse = 1.0 / np.maximum(pixels, 1)
+    clipped = np.minimum(inverse, clip * inverse[occurs].min())
+    return tuple(np.where(occurs, clipped / clipped[occurs].mean(), 1.0).tolist())
