@@ -1,0 +1,232 @@
+"""The first look at the data: tiles, versions, splits, statistics and the leak check, under one digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch import compute, raster
+from landcover_orch.config import Automation, Dataset, digest
+from landcover_orch.errors import CatalogueError, IncompleteError, LeakError, Problem
+from landcover_orch.fingerprint import MEMORY
+from landcover_orch.ground_truth import truth as ground_truth
+from landcover_orch.legend import Legend
+from landcover_orch.patches import VERSION, look, splits, statistics, store, write
+from landcover_orch.patches.ground import Ground
+from landcover_orch.patches.leak import dropped, leaks
+from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
+from landcover_orch.publish import Product, Recipe, Stage, current, publish
+from landcover_orch.raw.catalogue import Tile, fingerprints
+
+ASSET = "dataset_manifest"
+NAME = "dataset"
+SUMMARY = "summary.json"
+PAGE = "index.html"
+PREVIEW = "preview.png"
+PART_ROWS = 4096
+"""Rows of a tile whose statistics one worker takes."""
+
+
+def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path) -> Product:
+    """The published manifest of a dataset: dataset.json, summary.json, index.html and preview.png.
+
+    Raises:
+        CatalogueError: a tile has no ground truth or patches, or has them of other inputs; or nothing is left to
+            train on.
+        LeakError: train windows meet validation or test ground.
+    """
+    sources = _sources(dataset, legend, tiles, home)
+    essential = _essential(dataset)
+    recipe = _recipe(essential, legend, sources)
+    folder = home / dataset.name / ASSET
+    return publish(folder, NAME, recipe, lambda stage: _write(stage, dataset, essential, legend, sources, home))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A tile with its current products and fingerprints."""
+
+    tile: Tile
+    image: str
+    label: str
+    truth: Product
+    patches: Product
+
+
+def _essential(dataset: Dataset) -> Dataset:
+    """The dataset without what no pixel depends on: another experiment or schedule leaves the manifest as it is."""
+    return dataset.model_copy(
+        update={"description": "", "experiments": ("any",), "automation": Automation(), "cluster": None}
+    )
+
+
+def _recipe(essential: Dataset, legend: Legend, sources: Sequence[_Source]) -> Recipe:
+    return {
+        "room": ASSET,
+        "version": VERSION,
+        "inputs": {
+            s.tile.name: [s.image, s.label, s.truth.fingerprint, s.patches.fingerprint, str(s.tile.image)]
+            for s in sources
+        },
+        "configuration": {"dataset": essential, "legend": legend},
+    }
+
+
+def _sources(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path) -> list[_Source]:
+    problems: list[Problem] = []
+    found = [_source(dataset, legend, tile, home, problems) for tile in sorted(tiles, key=lambda tile: tile.name)]
+    if problems:
+        raise CatalogueError(*problems)
+    return [source for source in found if source]
+
+
+def _source(dataset: Dataset, legend: Legend, tile: Tile, home: Path, problems: list[Problem]) -> _Source | None:
+    """The tile's products if they are there and made of what the tile is now."""
+    image, label = fingerprints(tile, home / MEMORY)
+    try:
+        truth = current(home / dataset.name / ground_truth.ASSET, tile.name)
+        patches = current(home / dataset.name / write.ASSET, tile.name)
+    except IncompleteError as error:
+        problems.extend(error.problems)
+        return None
+    wanted = {
+        ground_truth.ASSET: (truth, ground_truth.recipe(dataset, legend, tile, home)),
+        write.ASSET: (patches, write.recipe(dataset, legend, tile, truth, home)),
+    }
+    stale = [asset for asset, (product, recipe) in wanted.items() if product.fingerprint != digest(recipe)]
+    problems.extend(_stale(tile, asset) for asset in stale)
+    return None if stale else _Source(tile, image, label, truth, patches)
+
+
+def _stale(tile: Tile, asset: str) -> Problem:
+    found = f"`{asset}` was made of other files or another configuration"
+    return Problem(f"tile {tile.name}", found, "the tile as it is now", f"materialise `{asset}` again for {tile.name}")
+
+
+def _write(
+    stage: Stage, dataset: Dataset, essential: Dataset, legend: Legend, sources: Sequence[_Source], home: Path
+) -> None:
+    grounds = _assigned(dataset, sources)
+    counted = _counted(dataset, sources)
+    bands = _bands(dataset, counted)
+    entries = [
+        _entry(source, ground, classes, home, legend)
+        for source, ground, classes in zip(sources, grounds, _class_pixels(counted, sources), strict=True)
+    ]
+    train = np.sum([entry.class_pixels["train"] for entry in entries], axis=0)
+    weights = statistics.class_weights(np.asarray(train, np.int64), dataset.limits.weight_clip)
+    manifest = DatasetManifest(
+        dataset=essential, legend=legend, tiles=tuple(entries), bands=bands, class_weights=weights
+    )
+    (stage.path / FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    stage.write_json(SUMMARY, _summary(manifest, sources))
+    samples = look.samples(manifest, home)
+    page = look.page(manifest, [source.patches.json(write.SUMMARY) for source in sources], samples, dataset.description)
+    (stage.path / PAGE).write_text(page, encoding="utf-8")
+    (stage.path / PREVIEW).write_bytes(look.preview(samples))
+
+
+def _assigned(dataset: Dataset, sources: Sequence[_Source]) -> list[Ground]:
+    """The tiles' windows with their roles, without leaks.
+
+    Raises:
+        LeakError: train windows meet held-out ground and the configuration does not drop them.
+    """
+    grounds = [_ground(dataset, source) for source in sources]
+    if dataset.splits.on_overlap == "drop":
+        grounds = dropped(grounds)
+    problems = leaks(grounds)
+    if problems:
+        raise LeakError(*problems)
+    return grounds
+
+
+def _ground(dataset: Dataset, source: _Source) -> Ground:
+    grid, name = raster.inspect(source.truth.file(ground_truth.CLASSES)).grid, source.tile.name
+    windows = store.read_index(source.patches.file(store.STORE)).windows(dataset.patches.size)
+    found = splits.window_roles(dataset.splits, name, grid, windows)
+    return Ground(name, grid, windows, found, splits.held_out(dataset.splits, name, grid))
+
+
+def _counted(dataset: Dataset, sources: Sequence[_Source]) -> list[tuple[str, statistics.Counts]]:
+    parts = [part for source in sources for part in _parts(dataset, source)]
+    found = compute.run(statistics.count, parts, cluster=dataset.cluster, label="statistics")
+    return [(part.tile, counts) for part, counts in zip(parts, found, strict=True)]
+
+
+def _parts(dataset: Dataset, source: _Source) -> list[statistics.Part]:
+    image, classes = raster.inspect(source.tile.image), source.truth.file(ground_truth.CLASSES)
+    name = source.tile.name
+    return statistics.parts(name, image, classes, dataset.dtype, dataset.nodata, dataset.splits, rows=PART_ROWS)
+
+
+def _bands(dataset: Dataset, counted: Sequence[tuple[str, statistics.Counts]]) -> tuple[BandStatistics, ...]:
+    bands = statistics.band_statistics(dataset.bands, dataset.dtype, [counts for _, counts in counted])
+    if not bands:
+        where = f"configs/datasets/{dataset.name}.yaml: splits"
+        fix = "leave a tile or some blocks to training"
+        raise CatalogueError(Problem(where, "no train pixel with data", "something to train on", fix))
+    return bands
+
+
+def _class_pixels(
+    counted: Sequence[tuple[str, statistics.Counts]], sources: Sequence[_Source]
+) -> list[NDArray[np.int64]]:
+    """Pixels (split, class value) of each tile."""
+    return [
+        np.sum([counts.classes for name, counts in counted if name == source.tile.name], axis=0) for source in sources
+    ]
+
+
+def _entry(source: _Source, ground: Ground, classes: NDArray[np.int64], home: Path, legend: Legend) -> TileEntry:
+    tile, grid = source.tile, ground.grid
+    used = {name: int((ground.roles == role).sum()) for role, name in enumerate(SPLITS)}
+    return TileEntry(
+        name=tile.name,
+        image=str(tile.image),
+        stored_dtype=tile.stored_dtype,
+        year=tile.year,
+        label_year=tile.label_year,
+        image_fingerprint=source.image,
+        label_fingerprint=source.label,
+        ground_truth=source.truth.path.relative_to(home.resolve()).as_posix(),
+        ground_truth_fingerprint=source.truth.fingerprint,
+        patches=source.patches.path.relative_to(home.resolve()).as_posix(),
+        patches_fingerprint=source.patches.fingerprint,
+        shape=(int(grid.shape[0]), int(grid.shape[1])),
+        transform=tuple(grid.affine)[:6],
+        crs=None if grid.crs is None else str(grid.crs),
+        counts={**used, "dropped": int((ground.roles == splits.SEVERAL).sum())},
+        patch_roles=splits.encode(ground.roles),
+        class_pixels={name: tuple(classes[role, : len(legend.classes)].tolist()) for role, name in enumerate(SPLITS)},
+    )
+
+
+def _summary(manifest: DatasetManifest, sources: Sequence[_Source]) -> dict[str, Any]:
+    patches = [source.patches.json(write.SUMMARY) for source in sources]
+    counts = {key: sum(tile.counts[key] for tile in manifest.tiles) for key in (*SPLITS, "dropped")}
+    pixels = sum(tile.shape[0] * tile.shape[1] for tile in manifest.tiles)
+    labelled = sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS)
+    return {
+        "digest": manifest.digest,
+        "tiles": len(manifest.tiles),
+        "pixels": pixels,
+        "labelled": labelled / pixels,
+        "patches": counts,
+        "patches_left_out": sum(tile["left_out"] for tile in patches),
+        "coverage": float(
+            np.average(
+                [tile["coverage"] for tile in patches], weights=[t.shape[0] * t.shape[1] for t in manifest.tiles]
+            )
+        ),
+        "class_shares": {
+            split: dict(zip(manifest.legend.names, look.shares(manifest, split), strict=True)) for split in SPLITS
+        },
+        "class_weights": dict(zip(manifest.legend.names, manifest.class_weights, strict=True)),
+        "bands": [band.model_dump() for band in manifest.bands],
+    }

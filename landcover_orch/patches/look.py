@@ -1,0 +1,93 @@
+"""The page and pictures of the first look at the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch import page as pages
+from landcover_orch import picture
+from landcover_orch.patches.manifest import SPLITS, DatasetManifest
+from landcover_orch.patches.read import PatchReader, open_split
+
+SAMPLES = 3
+"""Patches shown of each split."""
+
+CANDIDATES = 64
+SIDE = 220
+"""Pixels of a sample's side on the page."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A patch as people see it: image | label | overlay."""
+
+    split: str
+    tile: str
+    picture: picture.RGB
+
+
+def shares(manifest: DatasetManifest, split: str) -> list[float | None]:
+    """Share of each class in the labelled pixels of a split; None where it has no labelled pixel."""
+    pixels = np.sum([tile.class_pixels[split] for tile in manifest.tiles], axis=0)
+    total = int(pixels.sum())
+    return [float(n / total) if total else None for n in pixels]
+
+
+def samples(manifest: DatasetManifest, home: Path) -> list[Sample]:
+    """A few patches of each split: of an even choice, those that hold most classes and most labels."""
+    return [sample for split in SPLITS for sample in _of_split(manifest, split, open_split(manifest, home, split))]
+
+
+def _of_split(manifest: DatasetManifest, split: str, reader: PatchReader) -> list[Sample]:
+    spread = np.unique(np.linspace(0, len(reader) - 1, min(CANDIDATES, len(reader))).astype(np.int64))
+    if not spread.size:
+        return []
+    images, labels = reader.take(spread)
+    rich = [(len(np.unique(label)), float((label != 255).mean())) for label in labels]
+    best = sorted(range(len(rich)), key=lambda i: rich[i], reverse=True)[:SAMPLES]
+    return [Sample(split, reader.tile_of(int(spread[i])), _drawn(images[i], labels[i], manifest)) for i in sorted(best)]
+
+
+def _drawn(image: NDArray[Any], label: NDArray[np.uint8], manifest: DatasetManifest) -> picture.RGB:
+    palette = manifest.legend.palette
+    times = max(1, SIDE // image.shape[-1])
+    shown, drawn = (
+        _larger(picture.display(image, manifest.dataset.bands), times),
+        np.kron(label, np.ones((times, times), np.uint8)),
+    )
+    return picture.beside([shown, picture.colourise(drawn, palette), picture.overlay(shown, drawn, palette)])
+
+
+def _larger(shown: picture.RGB, times: int) -> picture.RGB:
+    return np.repeat(np.repeat(shown, times, axis=0), times, axis=1)
+
+
+def preview(found: Sequence[Sample]) -> bytes:
+    """One picture of the samples, a row a patch, small enough for Dagster."""
+    rows = [sample.picture for sample in found]
+    gap = np.full((6, rows[0].shape[1], 3), 255, np.uint8)
+    return picture.small_png(np.concatenate([part for row in rows for part in (row, gap)][:-1]))
+
+
+def page(manifest: DatasetManifest, cut: Sequence[Mapping[str, Any]], found: Sequence[Sample], description: str) -> str:
+    """The HTML page: what the dataset holds, how it is split, and what it looks like."""
+    return pages.render(
+        "patches/dataset.html",
+        title=f"{manifest.dataset.name}: the first look at the data",
+        description=description,
+        manifest=manifest,
+        splits=SPLITS,
+        cut=list(cut),
+        totals={key: sum(tile.counts[key] for tile in manifest.tiles) for key in (*SPLITS, "dropped")},
+        left_out=sum(tile["left_out"] for tile in cut),
+        pixels=sum(tile.shape[0] * tile.shape[1] for tile in manifest.tiles),
+        labelled=sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS),
+        shares={split: shares(manifest, split) for split in SPLITS},
+        samples=[(sample, picture.data_uri(picture.png(sample.picture, colours=128))) for sample in found],
+    )
