@@ -91,6 +91,11 @@ def resolution(grid: GeoBox) -> float:
     return float(abs(affine.a * affine.e - affine.b * affine.d) ** 0.5)
 
 
+def crs_name(grid: GeoBox) -> str | None:
+    """The CRS as 'EPSG:n' where it has such a code, else as WKT; None where there is none."""
+    return None if grid.crs is None else f"EPSG:{grid.crs.epsg}" if grid.crs.epsg else str(grid.crs)
+
+
 def bounds_in(grid: GeoBox, crs: str) -> tuple[float, float, float, float]:
     """West, south, east, north of a grid in another CRS (its edges bend: they are followed at 21 points each)."""
     from pyproj import Transformer

@@ -23,7 +23,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 
 from landcover_orch.errors import Problem, RasterError
-from landcover_orch.grid import Window, blocks
+from landcover_orch.grid import Window, blocks, crs_name
 
 CACHE_BYTES = 256 * 2**20
 """GDAL's block cache; its own default is 5 % of the machine's memory for every process."""
@@ -61,8 +61,7 @@ class Raster:
     @property
     def crs(self) -> str | None:
         """The CRS as 'EPSG:n' where it has such a code, else as WKT; None where the file has none."""
-        crs = self.grid.crs
-        return None if crs is None else f"EPSG:{crs.epsg}" if crs.epsg else str(crs)
+        return crs_name(self.grid)
 
 
 def inspect(path: Path) -> Raster:
@@ -221,9 +220,7 @@ def _block_end(source: Any, row: int, col: int, band: int) -> int:
     return int(offset or 0) + int(length or 0)
 
 
-def thumbnail(
-    raster: Raster, side: int, dtype: DTypeLike | None = None, cache: int = CACHE_BYTES
-) -> NDArray[Any]:
+def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None, cache: int = CACHE_BYTES) -> NDArray[Any]:
     """The whole raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them."""
     scale = max(1.0, max(raster.shape) / side)
     shape = tuple(max(1, round(length / scale)) for length in raster.shape)

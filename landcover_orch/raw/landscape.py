@@ -6,6 +6,7 @@ or inexact let a person measure what a method loses to them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,10 +98,17 @@ def write(
         ConfigError: the settings make no landscape, or `folder` holds something else.
     """
     settings = Settings(seed, rows, cols, size, resolution)
+    folder = _link(folder)
     _require(folder, settings)
     recipe = {"room": "raw", "version": VERSION, "inputs": {}, "configuration": asdict(settings)}
     publish(folder.parent, folder.name, recipe, lambda stage: _build(stage, settings))
     return settings.tiles
+
+
+def _link(folder: Path) -> Path:
+    """The name that a landscape was published under, where `folder` is what its link resolves to."""
+    link = folder.with_name(re.sub(r"-[0-9a-f]{16}$", "", folder.name))
+    return link if link.is_symlink() and link.resolve() == folder.resolve() else folder
 
 
 def _require(folder: Path, settings: Settings) -> None:

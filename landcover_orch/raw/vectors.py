@@ -10,7 +10,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError, Problem
-from landcover_orch.grid import bounds_in
+from landcover_orch.grid import bounds_in, crs_name
 from landcover_orch.legend import IGNORE_NAME
 from landcover_orch.raw.catalogue import Tile
 from landcover_orch.raw.findings import Sheet, some
@@ -70,7 +70,7 @@ def _place(sheet: Sheet, dataset: Dataset, tile: Tile, layer: str, crs: str | No
         sheet.problem(tile.label, "no CRS", "a coordinate reference system", fix)
     elif grid is not None and grid.crs is not None:
         if grid.crs != crs:
-            sheet.note(f"{tile.label}: polygons in {crs} are reprojected to their orthophoto's {grid.crs}")
+            sheet.note(f"{tile.label}: polygons in {crs} are reprojected to their orthophoto's {crs_name(grid)}")
         _overlap(sheet, dataset, tile, layer, grid, crs)
 
 

@@ -1,0 +1,142 @@
+"""Patterns become tiles, and everything that is wrong with them comes in one error."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landcover_orch.config import Dataset, parse
+from landcover_orch.errors import CatalogueError
+from landcover_orch.raw import catalogue
+
+PATTERNS = {"image": "images/{tile}.tif", "label": "labels/{tile}.gpkg"}
+
+
+def dataset(root: Path, tiles: dict[str, Any] | None = None, **changes: Any) -> Dataset:
+    plain = {
+        "name": "town",
+        "root": str(root),
+        "tiles": {**PATTERNS, **(tiles or {})},
+        "bands": ["red", "green", "blue"],
+        "legend": "cover",
+        "experiments": ["small"],
+        **changes,
+    }
+    return parse(plain, Dataset, "test")
+
+
+def put(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+
+
+def problems(data: Dataset) -> str:
+    with pytest.raises(CatalogueError) as error:
+        catalogue.tiles(data)
+    return str(error.value)
+
+
+def test_tiles_are_captured_from_file_names_and_sorted(tmp_path: Path) -> None:
+    put(tmp_path, "images/b.tif", "images/a-1.tif", "labels/a-1.gpkg", "labels/b.gpkg", "images/b.txt")
+    found = catalogue.tiles(dataset(tmp_path, {"year": 2020, "label_year": 2019}))
+    assert [tile.name for tile in found] == ["a-1", "b"]
+    assert found[0].image == tmp_path / "images/a-1.tif"
+    assert found[0].label == tmp_path / "labels/a-1.gpkg"
+    assert (found[0].year, found[0].label_year, found[0].stored_dtype, found[0].layer) == (2020, 2019, None, None)
+
+
+def test_a_tile_may_name_its_folder_as_well(tmp_path: Path) -> None:
+    put(tmp_path, "t1/t1.tif", "t2/other.tif", "t2/t2.tif", "all.gpkg")
+    found = catalogue.tiles(dataset(tmp_path, {"image": "{tile}/{tile}.tif", "label": "all.gpkg"}))
+    assert [tile.name for tile in found] == ["t1", "t2"]
+    assert {tile.label for tile in found} == {tmp_path / "all.gpkg"}
+
+
+def test_characters_that_globs_know_are_plain(tmp_path: Path) -> None:
+    put(tmp_path, "[2017] t1.tif", "2 t2.tif", "all.gpkg")
+    found = catalogue.tiles(dataset(tmp_path, {"image": "[2017] {tile}.tif", "label": "all.gpkg"}))
+    assert [tile.name for tile in found] == ["t1"]
+
+
+def test_hidden_files_are_uploads_in_progress(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "images/.b.tif", "labels/a.gpkg")
+    assert [tile.name for tile in catalogue.tiles(dataset(tmp_path))] == ["a"]
+
+
+def test_overrides_change_and_add_tiles(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "labels/a.gpkg", "elsewhere/x y.tif", "labels/b.gpkg")
+    own = {"a": {"dtype": "uint16", "layer": "other", "year": 2011}, "b": {"image": "elsewhere/x y.tif"}}
+    data = dataset(tmp_path, {"overrides": own, "year": 2020}, labels={"layer": "cover"})
+    first, second = catalogue.tiles(data)
+    assert (first.stored_dtype, first.layer, first.year) == ("uint16", "other", 2011)
+    assert (second.name, second.image.name, second.layer, second.year) == ("b", "x y.tif", "cover", 2020)
+
+
+def test_names_choose_the_tiles(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "images/b.tif", "labels/a.gpkg")
+    assert [tile.name for tile in catalogue.tiles(dataset(tmp_path, {"names": ["a"]}))] == ["a"]
+
+
+def test_every_problem_is_listed(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "images/A.tif", "images/c.1.tif", "labels/a.gpkg", "labels/A.gpkg", "labels/c.1.gpkg")
+    data = dataset(
+        tmp_path,
+        {"overrides": {"ghost": {"year": 2000}, "far": {"image": "../far.tif"}}},
+        splits={"test": {"tiles": ["moon"]}, "validation": {"tiles": ["sun"]}},
+    )
+    text = problems(data)
+    for part in (
+        "differ in case alone: ['A', 'a']",
+        "'c.1'",
+        "unknown tile 'ghost'",
+        "'moon'",
+        "'sun'",
+        "'../far.tif'",
+    ):
+        assert part in text
+    assert text.startswith("7 problems:")  # the tile `far` has no labels either
+
+
+def test_missing_files_are_named_with_their_tile(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "labels/b.gpkg")
+    text = problems(dataset(tmp_path, {"names": ["a", "b"]}))
+    assert f"{tmp_path}/labels/a.gpkg: no such file" in text
+    assert f"{tmp_path}/images/b.tif: no such file" in text
+
+
+def test_nothing_matches(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    assert "no file matches 'images/{tile}.tif'" in problems(dataset(tmp_path))
+    assert "no such folder" in problems(dataset(tmp_path / "absent", splits={"test": {"tiles": ["a"]}}))
+
+
+def test_a_pattern_without_a_place_needs_names(tmp_path: Path) -> None:
+    put(tmp_path, "ortho.tif", "all.gpkg")
+    single = {"image": "ortho.tif", "label": "all.gpkg"}
+    assert "a pattern with {tile}" in problems(dataset(tmp_path, single))
+    assert [tile.name for tile in catalogue.tiles(dataset(tmp_path, {**single, "names": ["one"]}))] == ["one"]
+    assert "are one file" in problems(dataset(tmp_path, {**single, "names": ["one", "two"]}))
+    assert "listed twice" in problems(dataset(tmp_path, {**single, "names": ["one", "one"]}))
+
+
+def test_a_link_must_stay_inside_the_root(tmp_path: Path) -> None:
+    put(tmp_path, "secret.tif", "root/labels/a.gpkg")
+    (tmp_path / "root/images").mkdir()
+    (tmp_path / "root/images/a.tif").symlink_to(tmp_path / "secret.tif")
+    assert "leaves" in problems(dataset(tmp_path / "root"))
+
+
+def test_fingerprints_follow_the_bytes(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "labels/a.gpkg")
+    (tile,) = catalogue.tiles(dataset(tmp_path))
+    image, label = catalogue.fingerprints(tile, tmp_path / "memory.db")
+    assert image.startswith("sha256:")
+    tile.label.write_bytes(b"other labels")
+    os.utime(tile.label, ns=(1, 1))
+    assert catalogue.fingerprints(tile, tmp_path / "memory.db")[0] == image
+    assert catalogue.fingerprints(tile, tmp_path / "memory.db")[1] != label
