@@ -20,11 +20,12 @@ Palette = Mapping[int, tuple[int, int, int]]
 def display(image: NDArray[Any], bands: Sequence[str]) -> RGB:
     """An orthophoto (band, y, x) as people expect it: red, green, blue, stretched from the 2nd to the 98th percentile.
 
-    The bands are found by name. Without bands of those names, the first three; of fewer bands, the first alone as grey.
+    One stretch for all three, so that grey stays grey. The bands are found by name; without such names, the first
+    three; of fewer bands, the first alone as grey.
     """
     chosen = image[_colour_bands(bands)]
-    low, high = np.percentile(chosen, (2, 98), axis=(1, 2), keepdims=True)
-    scaled = (chosen - low) / np.maximum(high - low, 1e-9) * 255
+    low, high = np.percentile(chosen, (2, 98))
+    scaled = (chosen - low) / max(high - low, 1e-9) * 255
     return np.moveaxis(scaled.clip(0, 255).astype(np.uint8), 0, -1)
 
 
