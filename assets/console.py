@@ -19,12 +19,13 @@ def _said_by_a_step(record: logging.LogRecord) -> bool:
     return not getattr(record, "dagster_event", None) and not getattr(record, "dagster_meta", {}).get("dagster_event")
 
 
-@dg.logger(description="The lines that steps write.")
-def lines(context: dg.InitLoggerContext) -> logging.Logger:
-    """A logger that prints the steps' own lines to standard error."""
+def _logger(context: dg.InitLoggerContext) -> logging.Logger:
     handler = logging.StreamHandler()
     handler.setFormatter(Lines())
     handler.addFilter(_said_by_a_step)
     logger = logging.Logger("materialise", logging.INFO)
     logger.addHandler(handler)
     return logger
+
+
+lines = dg.LoggerDefinition(_logger, description="Prints the lines that steps write to standard error.")

@@ -139,7 +139,7 @@ def _champion(dataset: Dataset) -> dg.AssetsDefinition:
         present = election.on_present_tiles(standing, manifest, home) if standing else None
         chosen = election.elect(present, candidates)
         product = election.build(dataset.name, chosen, home)
-        tracking.promote(dataset.name, chosen.product(home), product.json("summary.json"), context.run_id, home)
+        tracking.promote(dataset.name, chosen.product(home), product.json("summary.json"), context.run.run_id, home)
         return result(product)
 
     return asset
