@@ -20,14 +20,23 @@ CLOCK_GRAIN_NS = 2_000_000_000
 def fingerprint(path: Path, memory: Path) -> str:
     """SHA-256 of a file's bytes, as 'sha256:...'; remembered by path, size and time in the SQLite file `memory`.
 
-    An unchanged terabyte is not read again. Sidecars that change what GDAL reads (.msk, .aux.xml, .tfw) count too.
+    An unchanged terabyte is not read again. Files beside it that change what GDAL reads count too: masks and metadata
+    of a raster (.msk, .aux.xml, .tfw), the parts of a shapefile (.dbf, .shx, .prj, .cpg).
+
+    Raises:
+        RasterError: there is no such file.
     """
-    parts = [path, *(path.with_name(path.name + end) for end in (".msk", ".aux.xml")), path.with_suffix(".tfw")]
-    hashes = [_remembered_hash(part, memory) for part in parts if part.is_file()]
-    if not hashes:
+    if not path.is_file():
         raise RasterError(Problem(str(path), "no such file", "a file", "restore it, or correct the dataset's paths"))
+    hashes = [_remembered_hash(part, memory) for part in (path, *_companions(path)) if part.is_file()]
     joined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
     return f"sha256:{joined}"
+
+
+def _companions(path: Path) -> list[Path]:
+    if path.suffix.lower() == ".shp":
+        return [path.with_suffix(end) for end in (".dbf", ".shx", ".prj", ".cpg")]
+    return [*(path.with_name(path.name + end) for end in (".msk", ".aux.xml")), path.with_suffix(".tfw")]
 
 
 def _remembered_hash(path: Path, memory: Path) -> str:
