@@ -19,6 +19,9 @@ from landcover_orch.ground_truth.polygons import Polygons
 GRAIN = 2.0**-20
 """Pixels that polygon coordinates are rounded to, so that moving them by whole rows is exact in every strip."""
 
+HALO = 1
+"""Rows that a strip is burnt beyond its own on either side."""
+
 
 def strips(
     polygons: Polygons, grid: GeoBox, windows: Sequence[Window], *, all_touched: bool, fill: int
@@ -26,16 +29,19 @@ def strips(
     """Code numbers (y, x) of each window; `fill` where no polygon lies.
 
     Coordinates are turned into pixels of the whole tile once and rounded to a millionth of a pixel: a strip then only
-    subtracts whole rows, which floating point does exactly, so that a seam between strips cannot be seen.
+    subtracts whole rows, which floating point does exactly. Each strip is burnt with a row more above and below, for
+    GDAL treats what only touches the edge of an array in its own way. So a seam between strips cannot be seen; with
+    `all_touched` alone, a pixel that a polygon touches at its rim and not inside may fall either way.
     """
     shapes = in_pixels(polygons.geometry, grid)
     bounds = shapely.bounds(shapes)
     for window in windows:
-        top, bottom = window.row, window.row + window.height
+        top, bottom = window.row - HALO, window.row + window.height + HALO
         met = np.flatnonzero((bounds[:, 3] >= top) & (bounds[:, 1] <= bottom))
-        place = GeoBox((window.height, window.width), Affine.translation(window.col, window.row), None)
+        place = GeoBox((bottom - top, window.width), Affine.translation(window.col, top), None)
         pairs = [(shapes[i], int(polygons.number[i])) for i in met]
-        yield raster.burn(pairs, place, all_touched=all_touched, fill=fill)
+        burnt = raster.burn(pairs, place, all_touched=all_touched, fill=fill)
+        yield burnt[HALO : HALO + window.height]
 
 
 def in_pixels(geometry: NDArray[Any], grid: GeoBox) -> NDArray[Any]:

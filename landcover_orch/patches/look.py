@@ -69,10 +69,25 @@ def _larger(shown: picture.RGB, times: int) -> picture.RGB:
 
 
 def preview(found: Sequence[Sample]) -> bytes:
-    """One picture of the samples, a row a patch, small enough for Dagster."""
-    rows = [sample.picture for sample in found]
-    gap = np.full((6, rows[0].shape[1], 3), 255, np.uint8)
-    return picture.small_png(np.concatenate([part for row in rows for part in (row, gap)][:-1]))
+    """One picture of the samples, a row a split, small enough for Dagster."""
+    rows = [picture.beside([s.picture for s in found if s.split == split], gap=12) for split in _drawn_splits(found)]
+    width = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 12), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    return picture.small_png(np.concatenate(padded))
+
+
+def _drawn_splits(found: Sequence[Sample]) -> list[str]:
+    return [split for split in SPLITS if any(sample.split == split for sample in found)]
+
+
+def crs_name(crs: str | None) -> str:
+    """A coordinate system as people call it: its EPSG code where it has one, else its name."""
+    from pyproj import CRS
+
+    if crs is None:
+        return "\u2013"
+    known = CRS.from_user_input(crs)
+    return f"EPSG:{known.to_epsg()}" if known.to_epsg() else known.name
 
 
 def page(manifest: DatasetManifest, cut: Sequence[Mapping[str, Any]], found: Sequence[Sample], description: str) -> str:
@@ -84,6 +99,7 @@ def page(manifest: DatasetManifest, cut: Sequence[Mapping[str, Any]], found: Seq
         manifest=manifest,
         splits=SPLITS,
         cut=list(cut),
+        systems=[crs_name(tile.crs) for tile in manifest.tiles],
         totals={key: sum(tile.counts[key] for tile in manifest.tiles) for key in (*SPLITS, "dropped")},
         left_out=sum(tile["left_out"] for tile in cut),
         pixels=sum(tile.shape[0] * tile.shape[1] for tile in manifest.tiles),

@@ -1,0 +1,61 @@
+"""The area check: what polygons show, what was burnt, and how far they may differ."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from landcover_orch.grid import Window
+from landcover_orch.ground_truth.areas import Row, area_check, area_problems, visible
+from landcover_orch.ground_truth.burning import strips
+from landcover_orch.ground_truth.codes import coding
+from landcover_orch.ground_truth.polygons import Polygons
+from landcover_orch.legend import LandClass, Legend
+
+GRID = GeoBox((100, 120), Affine(0.5, 0, 0, 0, -0.5, 50), "EPSG:25830")
+CODES = coding(
+    Legend(name="l", classes=(LandClass(id=0, name="a", colour="#ff0000"),), codes={"1": "a", "2": "a", "3": "a"}),
+    "ignore",
+)
+
+
+def rows(shapes: list[shapely.Polygon], numbers: list[int], *, all_touched: bool = False, lost: int = 0) -> list[Row]:
+    found = Polygons(np.array(shapes, object), np.array(numbers, np.uint16), ())
+    burnt = next(strips(found, GRID, [Window(0, 0, 100, 120)], all_touched=all_touched, fill=3))
+    pixels = np.bincount(burnt.ravel(), minlength=4)
+    pixels[0] -= lost
+    return area_check(found, GRID, pixels, CODES, all_touched=all_touched, tolerance=0.01)
+
+
+def test_visible_is_clipped_and_less_what_later_polygons_cover() -> None:
+    shapes = np.array([shapely.box(-5, -5, 5, 5), shapely.box(2, 2, 4, 4), shapely.box(3, 3, 20, 20)], object)
+    assert shapely.area(visible(shapes, (10, 10))).tolist() == [25 - 4 - 4 + 1, 3, 49]
+
+
+def test_every_code_of_the_legend_is_counted() -> None:
+    found = rows([shapely.box(0, 0, 20, 20), shapely.box(5, 5, 10, 10)], [0, 2])
+    assert [(row["code"], row["polygons"], row["polygon_area"], row["pixel_area"]) for row in found] == [
+        ("1", 1, 375, 375),
+        ("2", 0, 0, 0),
+        ("3", 1, 25, 25),
+    ]
+    assert all(row["agrees"] for row in found)
+
+
+@pytest.mark.parametrize("all_touched", [False, True])
+def test_any_polygon_burnt_right_agrees(all_touched: bool) -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(40):
+        centres = rng.uniform(5, 45, (6, 2))
+        shapes = [shapely.Point(*centre).buffer(rng.uniform(1, 9), quad_segs=3) for centre in centres]
+        assert all(row["agrees"] for row in rows(shapes, [0, 1, 2, 0, 1, 2], all_touched=all_touched))
+
+
+def test_pixels_that_went_lost_are_a_problem() -> None:
+    found = rows([shapely.box(0, 0, 40, 40)], [0], lost=400)
+    problems = area_problems({"tile": "t", "codes": found})
+    assert len(problems) == 1
+    assert "tile t, code '1': 1,500.0 in the raster (6,000 pixels); expected 1,600.0" in str(problems[0])

@@ -1,0 +1,60 @@
+"""Polygons burnt in strips are the polygons burnt at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+
+from landcover_orch.grid import Window, blocks
+from landcover_orch.ground_truth.burning import in_pixels, strips
+from landcover_orch.ground_truth.polygons import Polygons
+
+GRID = GeoBox((37, 29), Affine(0.5, 0, 500_000.0, 0, -0.5, 4_700_000.0), "EPSG:25830")
+PLACE = st.tuples(st.floats(-4, 33), st.floats(-4, 41))
+
+
+@st.composite
+def polygons(draw: st.DrawFn) -> Polygons:
+    """Triangles to hexagons anywhere on and around the grid, some with corners on pixel corners or centres."""
+    corners = st.one_of(PLACE, PLACE.map(lambda xy: (round(xy[0] * 2) / 2, round(xy[1] * 2) / 2)))
+    rings = draw(st.lists(st.lists(corners, min_size=3, max_size=6, unique=True), min_size=1, max_size=5))
+    hulls = [shapely.MultiPoint([(500_000 + x / 2, 4_700_000 - y / 2) for x, y in ring]).convex_hull for ring in rings]
+    shapes = np.array([hull for hull in hulls if hull.geom_type == "Polygon"], object)
+    return Polygons(shapes, np.arange(len(shapes), dtype=np.uint16), ())
+
+
+@settings(max_examples=200)
+@given(polygons(), st.integers(1, 40))
+def test_strips_join_without_a_seam(found: Polygons, height: int) -> None:
+    whole, cut = burnt(found, 37, all_touched=False), burnt(found, height, all_touched=False)
+    np.testing.assert_array_equal(cut, whole)
+
+
+@settings(max_examples=200)
+@given(polygons(), st.integers(1, 40))
+def test_touched_pixels_join_but_for_mere_rims(found: Polygons, height: int) -> None:
+    whole, cut = burnt(found, 37, all_touched=True), burnt(found, height, all_touched=True)
+    outlines = shapely.boundary(in_pixels(found.geometry, GRID))
+    for row, col in np.argwhere(whole != cut):
+        pixel = shapely.box(col, row, col + 1, row + 1)
+        inside = shapely.box(col + 1e-6, row + 1e-6, col + 1 - 1e-6, row + 1 - 1e-6)
+        grazed = shapely.distance(outlines, pixel) < 1e-9
+        assert (grazed & ~shapely.intersects(outlines, inside)).any()
+
+
+def burnt(found: Polygons, height: int, *, all_touched: bool) -> np.ndarray:  # type: ignore[type-arg]
+    windows = blocks((37, 29), height, 29)
+    return np.concatenate(list(strips(found, GRID, windows, all_touched=all_touched, fill=99)))
+
+
+def test_later_polygons_cover_earlier_ones() -> None:
+    both = np.array(
+        [shapely.box(500_000, 4_699_990, 500_005, 4_700_000), shapely.box(500_002, 4_699_990, 500_003, 4_700_000)]
+    )
+    found = Polygons(both, np.array([5, 6], np.uint16), ())
+    burnt = next(strips(found, GRID, [Window(0, 0, 4, 12)], all_touched=False, fill=9))
+    assert burnt[0].tolist() == [5, 5, 5, 5, 6, 6, 5, 5, 5, 5, 9, 9]

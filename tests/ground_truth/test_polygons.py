@@ -1,0 +1,98 @@
+"""Reading polygons: by bounds, on the grid's CRS, valid, in burn order, with every unknown code named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from shapely import box
+
+from landcover_orch.errors import LabelError, UnknownCodeError
+from landcover_orch.ground_truth.codes import coding
+from landcover_orch.ground_truth.polygons import Polygons, read
+from landcover_orch.legend import LandClass, Legend
+from tests.scenes import CRS, ORIGIN, write_polygons
+
+X, Y = ORIGIN
+GRID = GeoBox((10, 10), Affine(1, 0, X, 0, -1, Y), CRS)
+LEGEND = Legend(
+    name="codes",
+    classes=(LandClass(id=0, name="a", colour="#ff0000"), LandClass(id=1, name="b", colour="#00ff00")),
+    codes={"255": "a", "2": "b"},
+)
+
+
+def square(col: float, row: float, side: float = 2) -> shapely.Polygon:
+    return box(X + col, Y - row - side, X + col + side, Y - row)
+
+
+def found(path: Path, legend: Legend = LEGEND, layer: str | None = None, grid: GeoBox = GRID) -> Polygons:
+    return read(path, layer, "code", grid, legend, coding(legend, "ignore"))
+
+
+def test_codes_compare_as_text_and_keep_the_files_order(tmp_path: Path) -> None:
+    for codes in ([255, 2, 255], ["255", "2", "255"], [255.0, 2.0, 255.0]):
+        path = write_polygons(tmp_path / "l.gpkg", [(square(i, i), code) for i, code in enumerate(codes)])
+        assert found(path).number.tolist() == [0, 1, 0]
+        path.unlink()
+
+
+def test_burn_order_of_the_legend(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "l.gpkg", [(square(0, 0), "255"), (square(1, 1), "2"), (square(2, 2), "255")])
+    assert found(path, LEGEND.model_copy(update={"burn_order": ("2", "255")})).number.tolist() == [1, 0, 0]
+
+
+def test_only_polygons_on_the_tile_count(tmp_path: Path) -> None:
+    """One far off with an unknown code is another tile's trouble."""
+    path = write_polygons(tmp_path / "l.gpkg", [(square(500, 0), "unheard of"), (square(9, 9), "2")])
+    assert found(path).number.tolist() == [1]
+
+
+def test_unknown_and_absent_codes_are_all_named(tmp_path: Path) -> None:
+    shapes = [(square(0, 0), "2"), (square(1, 0), "9"), (square(2, 0), None), (square(3, 0), "9"), (square(4, 0), "x")]
+    with pytest.raises(UnknownCodeError) as error:
+        found(write_polygons(tmp_path / "l.gpkg", shapes))
+    assert "unknown code '9' in 2 polygons, first at polygon 2" in str(error.value)
+    assert "no code (NULL) in 1 polygons, first at polygon 3" in str(error.value)
+    assert "unknown code 'x' in 1 polygons" in str(error.value)
+
+
+def test_polygons_in_another_crs_are_reprojected_with_a_note(tmp_path: Path) -> None:
+    import geopandas
+
+    path = write_polygons(tmp_path / "a.gpkg", [(square(3, 4), "2")])
+    geopandas.read_file(path).to_crs("EPSG:4326").to_file(tmp_path / "b.gpkg", layer="labels")
+    moved = found(tmp_path / "b.gpkg")
+    assert shapely.hausdorff_distance(moved.geometry[0], square(3, 4)) < 1e-3
+    assert moved.notes == ("polygons reprojected from EPSG:4326 to EPSG:25830",)
+
+
+def test_invalid_geometry_is_repaired_with_a_note(tmp_path: Path) -> None:
+    bow = shapely.Polygon([(X, Y), (X + 4, Y - 4), (X + 4, Y), (X, Y - 4)])
+    repaired = found(write_polygons(tmp_path / "l.gpkg", [(bow, "2"), (square(5, 5), "255")]))
+    assert shapely.is_valid(repaired.geometry).all()
+    assert shapely.area(repaired.geometry).tolist() == [8, 4]
+    assert repaired.notes == ("1 invalid polygons repaired",)
+
+
+def test_a_missing_column_names_those_there_are(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "l.gpkg", [(square(0, 0), "2")])
+    with pytest.raises(LabelError, match=r"no column 'kind' among \['code'\]"):
+        read(path, None, "kind", GRID, LEGEND, coding(LEGEND, "ignore"))
+
+
+def test_a_wrong_layer_names_those_there_are(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "l.gpkg", [(square(0, 0), "2")], layer="other")
+    with pytest.raises(LabelError, match=r"no layer 'labels' among \['other'\]"):
+        found(path, layer="labels")
+    assert found(path).number.tolist() == [1]
+
+
+def test_a_tile_without_polygons_is_empty(tmp_path: Path) -> None:
+    path = write_polygons(tmp_path / "l.gpkg", [(square(900, 0), "2")])
+    assert found(path).geometry.size == 0
+    assert found(path).number.dtype == np.uint16
