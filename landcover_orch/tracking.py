@@ -23,6 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+
 from landcover_orch.config import canonical, digest
 from landcover_orch.errors import Problem, TrackingError
 from landcover_orch.model.contract import CONTRACT, WEIGHTS, load_contract
@@ -441,13 +443,12 @@ def _code(scratch: Path, library: Path) -> Path:
 
 
 def _signature(product: Product) -> Any:
-    import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
     contract = load_contract(product.path)
-    pixels = TensorSpec(np.dtype(contract.dtype), (-1, len(contract.bands), -1, -1), "image")
-    shares = TensorSpec(np.dtype("float32"), (-1, len(contract.legend.classes), -1, -1), "probability")
+    pixels = TensorSpec(np.dtype(contract.dtype), (-1, len(contract.bands), -1, -1))
+    shares = TensorSpec(np.dtype("float32"), (-1, len(contract.legend.classes), -1, -1))
     return ModelSignature(inputs=Schema([pixels]), outputs=Schema([shares]))
 
 
@@ -532,8 +533,12 @@ def serve() -> None:
 
             self.model, self.contract = model.load(Path(context.artifacts["trained"]))
 
-        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-            # Without annotations: MLflow takes them for the request's schema, which the signature gives.
+        def predict(
+            self,
+            context: Any,
+            model_input: np.ndarray,  # MLflow reads this, and knows the bare class alone
+            params: dict[str, Any] | None = None,
+        ) -> Any:
             import torch
 
             with torch.inference_mode():

@@ -26,7 +26,7 @@ def pool(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def unpool(x: Tensor, indices: Tensor) -> Tensor:
     """Twice the size: each value where its cell's largest one was, 0 elsewhere."""
-    return F.max_unpool2d(x, indices, [2])
+    return F.max_unpool2d(x, indices, [2, 2])
 
 
 class SegNet(nn.Module):

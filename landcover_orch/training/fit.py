@@ -7,10 +7,13 @@ overlap, a pixel counts once for each patch it lies in: enough to choose a check
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -253,4 +256,21 @@ def _fit(task: Task, model: Normalised, keeper: Keeper) -> None:
     with warnings.catch_warnings():
         # Lightning 2.6 builds torch's tree leaves in a way that torch 2.13 warns of.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
-        trainer.fit(Learner(task, model))
+        with _interruptible():
+            trainer.fit(Learner(task, model))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets an interrupt through: Lightning makes a SystemExit of it, and leaves the process deaf to the next one."""
+    here = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if here:
+            signal.signal(signal.SIGINT, handler)

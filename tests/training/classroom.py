@@ -76,7 +76,7 @@ def manifest(**changed: Any) -> DatasetManifest:
         transform=(2.0, 0.0, 0.0, 0.0, -2.0, 0.0),
         crs=None,
         counts={"train": 1, "validation": 1, "test": 1},
-        class_pixels={split: (5, 3, 2) for split in ("train", "validation", "test")},
+        class_pixels=dict.fromkeys(("train", "validation", "test"), (5, 3, 2)),
     )
     band = {"minimum": 0, "maximum": 200, "mean": 100, "std": 66, "percentiles": {}}
     return DatasetManifest(

@@ -1,0 +1,66 @@
+"""Rows of epochs: metrics, the best, patience, CSV, curves."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from landcover_orch.training import history
+from landcover_orch.training.history import Row
+
+
+def _rows(*scores: float | None, losses: tuple[float, ...] = ()) -> list[Row]:
+    losses = losses or tuple(1.0 for _ in scores)
+    return [
+        Row(i + 1, 1 / (i + 1), loss, 0.5, score, 0.4, {"a": score, "b": None}, 0.01)
+        for i, (score, loss) in enumerate(zip(scores, losses, strict=True))
+    ]
+
+
+def test_metrics_are_functions_of_the_matrix_and_absent_classes_are_none() -> None:
+    matrix = np.array([[6, 2, 0], [1, 1, 0], [0, 0, 0]], np.int64)
+    row = history.row(1, 0.5, 0.6, matrix, ("a", "b", "c"), 0.01)
+    assert row.accuracy == 0.7
+    assert row.iou == {"a": 6 / 9, "b": 0.25, "c": None}
+    assert row.mean_iou == pytest.approx((6 / 9 + 0.25) / 2)
+    assert "iou/c" not in row.metrics()
+    assert row.metrics()["iou/b"] == 0.25
+
+
+def test_the_best_is_the_first_of_equals() -> None:
+    assert history.best(_rows(0.2, 0.7, 0.7, 0.1), "mean_iou").epoch == 2
+
+
+def test_a_smaller_loss_is_better() -> None:
+    assert history.best(_rows(0.1, 0.2, 0.3, losses=(0.5, 0.2, 0.9)), "loss").epoch == 2
+
+
+def test_an_undefined_metric_is_worse_than_any() -> None:
+    assert history.best(_rows(None, 0.0), "mean_iou").epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "stops"),
+    [((0.5, 0.4, 0.4), 2, True), ((0.5, 0.4, 0.6), 2, False), ((0.5, 0.4), 2, False), ((0.5,) * 9, None, False)],
+)
+def test_patience(scores: tuple[float, ...], patience: int | None, stops: bool) -> None:
+    assert history.exhausted(_rows(*scores), "mean_iou", patience) is stops
+
+
+def test_csv_has_a_line_an_epoch_and_empty_cells_where_undefined(tmp_path: Path) -> None:
+    history.write_csv(tmp_path / "h.csv", _rows(0.25, 0.5))
+    lines = list(csv.DictReader((tmp_path / "h.csv").read_text().splitlines()))
+    assert [line["mean_iou"] for line in lines] == ["0.25", "0.5"]
+    assert [line["iou b"] for line in lines] == ["", ""]
+
+
+def test_curves_are_a_picture_with_the_same_bytes_each_time(tmp_path: Path) -> None:
+    for name in ("one.png", "two.png"):
+        history.draw(tmp_path / name, _rows(0.2, None, 0.5), ["#ff0000", "#0000ff"], 3)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    picture = np.asarray(Image.open(tmp_path / "one.png").convert("RGB"))
+    assert ((picture[..., 0] > 200) & (picture[..., 1:] < 60).all(axis=2)).any()

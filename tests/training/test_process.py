@@ -1,0 +1,64 @@
+"""The training process ends with its parent, and cleanly when asked."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = """
+import signal, sys
+from landcover_orch.training.process import end_with_parent
+end_with_parent()
+print("ready", flush=True)
+signal.pause()
+"""
+PARENT = f"""
+import subprocess, sys, signal
+child = subprocess.Popen([sys.executable, "-c", {CHILD!r}], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_killed_parent_leaves_no_child() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = os.pidfd_open(int(parent.stdout.readline()))
+        try:
+            parent.kill()
+            parent.wait(10)
+            ended, _, _ = select.select([child], [], [], 10)
+            assert ended == [child]
+        finally:
+            os.close(child)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_parent_that_died_before_leaves_no_child() -> None:
+    script = "from landcover_orch.training.process import end_with_parent; end_with_parent(1); print('alive')"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_request_to_end_runs_what_has_to_be_closed(number: signal.Signals) -> None:
+    script = """
+import os, sys
+from landcover_orch.training.process import end_when_asked
+end_when_asked()
+try:
+    os.kill(os.getpid(), int(sys.argv[1]))
+finally:
+    print("closed")
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(int(number))], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (128 + number, "closed\n")
