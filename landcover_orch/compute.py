@@ -67,7 +67,7 @@ def _on_cluster(function: Callable[[T], R], items: Sequence[T], heard: Callable[
         futures = client.map(function, items, pure=False)
         position = {future.key: i for i, future in enumerate(futures)}
         results: dict[int, R] = {}
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             i = position[future.key]
             results[i] = future.result()
             heard(items[i], results[i])

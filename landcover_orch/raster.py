@@ -135,7 +135,8 @@ class Reader:
         data = self._read(window)
         if data.dtype == self._dtype:
             return data
-        cast = data.astype(self._dtype)
+        with np.errstate(invalid="ignore"):  # what does not fit comes back different, and is an error below
+            cast = data.astype(self._dtype)
         if not np.array_equal(cast.astype(data.dtype), data, equal_nan=data.dtype.kind == "f"):
             raise RasterError(self._misfit(data))
         return cast

@@ -1,0 +1,173 @@
+"""Configurations are read safely, refused with every problem at once, and every field says what it is."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from landcover_orch import config
+from landcover_orch.config import Dataset, Experiment
+from landcover_orch.errors import ConfigError
+from landcover_orch.legend import LandClass, Legend
+
+DATASET: dict[str, Any] = {
+    "name": "town",
+    "root": "/data",
+    "tiles": {"image": "{tile}.tif", "label": "{tile}.gpkg"},
+    "bands": ["red"],
+    "legend": "cover",
+    "experiments": ["small"],
+}
+MODELS = [
+    *(m for _, m in inspect.getmembers(config, inspect.isclass) if issubclass(m, BaseModel) and m is not BaseModel),
+    LandClass,
+    Legend,
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_field_is_described_and_every_model_closed(model: type[BaseModel]) -> None:
+    assert model.model_config["extra"] == "forbid"
+    assert model.model_config["frozen"] is True
+    undescribed = [name for name, field in model.model_fields.items() if not field.description]
+    assert not undescribed
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "words"),
+    [
+        ({"bandz": ["red"]}, "bandz", "did you mean 'bands'"),
+        ({"patches": {"stridde": 3}}, "patches.stridde", "did you mean 'stride'"),
+        ({"tiles": {**DATASET["tiles"], "overrides": {"a": {"layr": "x"}}}}, "overrides.a.layr", "mean 'layer'"),
+        ({"splits": {"test": {"tils": ["a"]}}}, "splits.test.tils", "did you mean 'tiles'"),
+        ({"zzz": 1}, "zzz", "delete the key"),
+    ],
+)
+def test_unknown_keys_get_a_proposal(changes: dict[str, Any], where: str, words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config.parse({**DATASET, **changes}, Dataset, "test.yaml")
+    assert where in str(error.value)
+    assert words in str(error.value)
+
+
+def test_all_problems_of_a_file_come_together() -> None:
+    wrong = {**DATASET, "name": "a/b", "patches": {"size": 3, "strid": 1}, "bands": []}
+    del wrong["legend"]
+    with pytest.raises(ConfigError) as error:
+        config.parse(wrong, Dataset, "test.yaml")
+    assert len(error.value.problems) == 5
+    assert "add the key `legend`" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        ({"validation": {"tiles": ["a"]}, "test": {"tiles": ["a"]}}, "both validation and test"),
+        ({"validation": {"blocks": 0.5}, "test": {"blocks": 0.5}}, "nothing to train on"),
+    ],
+)
+def test_splits_must_leave_something(splits: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config.parse({**DATASET, "splits": splits}, Dataset, "test.yaml")
+
+
+def test_prediction_windows_must_meet() -> None:
+    recipe = {"name": "small", "network": {"name": "unet"}, "prediction": {"window": 64, "stride": 65}}
+    with pytest.raises(ConfigError, match="leaves gaps"):
+        config.parse(recipe, Experiment, "test.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: &x 1\nb: *x\n", "an alias"),
+        ("[" * 30 + "]" * 30, "more than 20 levels"),
+        ("a: 1\nb: [2,\n", "line 3"),
+        ("a: " + "x" * config.MAX_YAML_BYTES, "at most 1000000"),
+        ("a: !!python/object/apply:os.system ['true']\n", "python/object"),
+    ],
+)
+def test_hostile_yaml_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        config.read_yaml(path)
+
+
+def test_yaml_must_be_utf8(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("a: caf\xe9\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="UTF-8"):
+        config.read_yaml(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize("path", ["../out.tif", "/etc/passwd", "images/../../out.tif", "link/secret.tif"])
+def test_paths_stay_inside_their_root(tmp_path: Path, path: str) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="leaves"):
+        config.inside(root, path, "test")
+    assert config.inside(root, "images/../a.tif", "test") == root / "a.tif"
+
+
+def test_files_are_named_like_what_they_hold(configs: Path) -> None:
+    (configs / "legends/cover.yaml").write_text(
+        'name: covers\nclasses: [{id: 0, name: a, colour: "#000000"}]\ncodes: {}'
+    )
+    with pytest.raises(ConfigError, match="'cover', as the file is called"):
+        config.load_legend("cover")
+    with pytest.raises(ConfigError, match="did you mean 'cover'"):
+        config.load_legend("covr")
+    with pytest.raises(ConfigError, match="no file"):
+        config.load_legend("../legends/cover")
+
+
+def test_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SOMEWHERE", str(tmp_path))
+    monkeypatch.delenv("NOWHERE", raising=False)
+    monkeypatch.setenv("LANDCOVER_HOME", "/h")
+    assert config.expand("${SOMEWHERE}/a", "x") == f"{tmp_path}/a"
+    assert config.expand("${NOWHERE:-/default}/a", "x") == "/default/a"
+    assert config.expand("${LANDCOVER_HOME}/a", "x") == "/h/a"
+    with pytest.raises(ConfigError, match="export NOWHERE="):
+        config.expand("${NOWHERE}/a", "x")
+
+
+def test_the_home_is_known_without_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("LANDCOVER_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert config.expand("${LANDCOVER_HOME}/landscape", "x") == str(tmp_path / "var/landscape")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=4), JSON, max_size=5))
+def test_digests_ignore_the_order_of_keys(value: dict[str, Any]) -> None:
+    turned = dict(reversed(list(value.items())))
+    assert config.digest(value) == config.digest(turned)
+    assert config.digest({"x": value}) != config.digest({"y": value})
+
+
+def test_digests_of_models_are_those_of_their_fields() -> None:
+    data = config.parse(DATASET, Dataset, "test.yaml")
+    assert config.digest(data) == config.digest(data.model_dump(mode="json"))
+    assert config.digest(data) != config.digest(data.model_copy(update={"description": "other"}))
+    with pytest.raises(TypeError, match="no canonical form"):
+        config.digest({"a": object()})
+
+
+@pytest.mark.parametrize("name", config.dataset_names())
+def test_the_shipped_datasets_load(name: str) -> None:
+    data = config.load_dataset(name)
+    assert config.load_legend(data.legend).name == data.legend
