@@ -58,7 +58,8 @@ def starts(length: int, size: int, stride: int, edge: Edge = "shift_back") -> li
     regular = list(range(0, last + 1, stride))
     if edge == "drop" or regular[-1] + size >= length:
         return regular
-    return [*regular, last] if edge == "shift_back" else [*regular, regular[-1] + stride]
+    further = last if edge == "shift_back" else regular[-1] + stride
+    return [*regular, further] if further < length else regular  # a padded window holds a pixel at least
 
 
 def windows(shape: tuple[int, int], size: int, stride: int, edge: Edge = "shift_back") -> list[Window]:

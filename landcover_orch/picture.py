@@ -24,6 +24,8 @@ def display(image: NDArray[Any], bands: Sequence[str]) -> RGB:
     three; of fewer bands, the first alone as grey.
     """
     chosen = image[_colour_bands(bands)]
+    if chosen.dtype.kind == "f":
+        chosen = np.where(np.isfinite(chosen), chosen, 0)
     low, high = np.percentile(chosen, (2, 98))
     scaled = (chosen - low) / max(high - low, 1e-9) * 255
     return np.moveaxis(scaled.clip(0, 255).astype(np.uint8), 0, -1)

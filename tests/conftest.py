@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("landcover", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("landcover")
 
 REAL = Path(os.environ.get("LANDCOVER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 
