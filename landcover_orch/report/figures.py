@@ -26,7 +26,7 @@ DASH = "\u2013"
 
 DPI = 110
 ROOMY = 12
-"""Classes up to which numbers are written into a matrix's cells in full size."""
+"""Classes up to which a matrix's numbers are written in full size; beyond, cells of nothing stay empty."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class View:
 
 def matrices(matrix: Matrix, names: Sequence[str]) -> bytes:
     """The matrix as counts, as shares of each actual class, and as shares of each predicted class."""
-    side = max(3.4, 0.42 * len(names) + 1.9)
+    side = min(max(3.4, 0.42 * len(names) + 1.9), 9.0)
     figure = _figure(3 * side + 0.6, side + 0.9)
     shares = [np.array(confusion.normalised(matrix, axis), dtype=float) for axis in ("actual", "predicted")]
     counts = matrix / max(int(matrix.sum()), 1)
@@ -65,8 +65,12 @@ def _cells(axes: Axes, shade: NDArray[Any], texts: list[list[str]]) -> None:
     size = 9.0 if len(texts) <= ROOMY else max(4.0, 9.0 * ROOMY / len(texts))
     for row, line in enumerate(texts):
         for col, text in enumerate(line):
+            if len(texts) > ROOMY and text in ("0", "0.00"):
+                continue
             dark = np.nan_to_num(shade[row, col]) > 0.6 * (float(top) or 1.0)
-            axes.text(col, row, text, ha="center", va="center", fontsize=size, color="white" if dark else INK)
+            colour = "white" if dark else INK
+            # kept out of the layout: measuring thousands of texts takes minutes
+            axes.text(col, row, text, ha="center", va="center", fontsize=size, color=colour, in_layout=False)
 
 
 def _name_axes(axes: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
@@ -149,7 +153,7 @@ def maps(view: View, legend: Legend) -> bytes:
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_axis_off()
     _swatches(figure, legend)
-    return _png(figure)
+    return _small_png(figure)
 
 
 def _grey(confidence: NDArray[np.uint8]) -> picture.RGB:
@@ -172,6 +176,14 @@ def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _small_png(figure: Figure) -> bytes:
+    """Photographs in 256 colours: a third of the bytes, which a page of many tiles needs."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    return picture.png(pixels[..., :3], colours=256)
 
 
 def _png(figure: Figure) -> bytes:

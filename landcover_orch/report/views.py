@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from landcover_orch import picture, raster
 from landcover_orch.grid import Window, starts
@@ -28,7 +30,7 @@ CONFIDENCE = "confidence.tif"
 def whole(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> View:
     """The whole tile, reduced to at most `SIDE` pixels; what is scored is seen through the reduced grid."""
     labels = raster.thumbnail(labels_of(entry, home), SIDE)[0]
-    grid = entry.grid.zoom_to(labels.shape)
+    grid = _reduced(entry.grid, (labels.shape[0], labels.shape[1]))
     role = roles(manifest.dataset.splits, entry.name, grid, Window(0, 0, *labels.shape))
     photo = raster.thumbnail(raster.inspect(Path(entry.image)), SIDE)
     return View(
@@ -39,6 +41,12 @@ def whole(manifest: DatasetManifest, entry: TileEntry, product: Product, home: P
         predicted=raster.thumbnail(raster.inspect(product.file(MAP)), SIDE)[0],
         confidence=raster.thumbnail(raster.inspect(product.file(CONFIDENCE)), SIDE)[0],
     )
+
+
+def _reduced(grid: GeoBox, shape: tuple[int, int]) -> GeoBox:
+    """The same ground on a grid of `shape` (height, width) pixels, as that of a thumbnail."""
+    across, down = grid.shape[1] / shape[1], grid.shape[0] / shape[0]
+    return GeoBox(shape, grid.affine @ Affine.scale(across, down), grid.crs)
 
 
 def detail(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path, overview: View) -> View:

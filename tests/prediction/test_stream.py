@@ -1,0 +1,22 @@
+"""Rows of a map in the order they are finished, gathered into parts."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landcover_orch.grid import Window
+from landcover_orch.prediction.stream import parts
+
+
+@given(st.data())
+def test_rows_are_gathered_without_loss_whatever_their_heights(data: st.DataObject) -> None:
+    heights = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+    whole = np.random.default_rng(0).integers(0, 256, (2, sum(heights), 3)).astype(np.uint8)
+    cuts = sorted(data.draw(st.lists(st.integers(0, sum(heights)), max_size=12)))
+    rows = [whole[:, a:b] for a, b in zip([0, *cuts], [*cuts, sum(heights)], strict=True)]
+    wanted = [Window(sum(heights[:i]), 0, height, 3) for i, height in enumerate(heights)]
+    found = dict(parts(rows, wanted))
+    assert list(found) == wanted
+    assert np.array_equal(np.concatenate(list(found.values()), axis=1), whole)
