@@ -9,6 +9,8 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
+from dagster._core.definitions.events import AssetKeyPartitionKey
 from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.utils import make_new_backfill_id
 from dagster._time import get_current_timestamp
@@ -90,10 +92,8 @@ def request_backfill(
     needed = staleness.with_downstream(instance, graph, stale, wanted)
     if not needed:
         return None
-    from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
-
     subset = AssetGraphSubset.from_asset_partition_set(
-        {dg.AssetKeyPartitionKey(key, p) for key, found in needed.items() for p in found}, graph
+        {AssetKeyPartitionKey(key, p) for key, found in needed.items() for p in found}, graph
     )
     backfill = PartitionBackfill.from_asset_graph_subset(
         backfill_id=make_new_backfill_id(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from starlette.middleware import Middleware
 
 from assets import instance
 from assets.guard import Guard
+
+log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 WORKSPACE = Path(__file__).resolve().parent.parent / "workspace.yaml"
@@ -35,8 +39,10 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
 def serve(port: int) -> None:
     """Serves until interrupted."""
-    with instance.opened() as dagster, _context(dagster) as context:
-        uvicorn.run(GuardedWebserver(context, port).create_asgi_app(), host=HOST, port=port, log_level="warning")
+    with instance.opened() as dagster, _context(dagster) as context, socket.create_server((HOST, port)) as door:
+        log.warning("serving Dagster on http://%s:%d", HOST, port)
+        app = GuardedWebserver(context, port).create_asgi_app()
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[door])
 
 
 def _context(dagster: dg.DagsterInstance) -> WorkspaceProcessContext:
