@@ -97,7 +97,8 @@ def small_png(picture: RGB, limit: int = 75_000) -> bytes:
         data = png(picture, colours=128)
         if len(data) <= limit:
             return data
-        picture = shrink(picture, int(max(picture.shape[:2]) * 0.8))
+        scale = min(0.9, (limit / len(data)) ** 0.5)
+        picture = shrink(picture, int(max(picture.shape[:2]) * scale))
 
 
 def data_uri(data: bytes) -> str:

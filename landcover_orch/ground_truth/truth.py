@@ -29,7 +29,7 @@ PREVIEW = "preview.png"
 STRIP_ROWS = 512
 """Rows worked on at a time; as many as a block of the class raster has, and more than the widest border band."""
 
-PREVIEW_SIDE = 640
+PREVIEW_SIDE = 320
 
 
 def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
