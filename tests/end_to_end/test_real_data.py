@@ -67,7 +67,7 @@ def test_baker_lake(home: Path, real_data: Path) -> None:
         assert counted["255"] == published.get("5", 0)
         assert {code: counted[code] for code in "1234"} == {code: published[code] for code in "1234"}
         assert (_classes(home, "bakerlake", tile) == IGNORE).sum() == published["0"]
-    pooled = np.array(_report(home, "bakerlake", "small-unet")["pooled"]["matrix"])
+    pooled = np.array(_report(home, "bakerlake", "small-unet")["matrix"])
     assert pooled.sum() == _labelled_test_pixels(home, "bakerlake") > 0
 
 
@@ -80,14 +80,14 @@ def test_slovenia(home: Path, real_data: Path) -> None:
         classes = _classes(home, "slovenia", f"scene{scene}")
         assert classes.size == 10_100
         np.testing.assert_array_equal(table[classes], published)
-    pooled = np.array(_report(home, "slovenia", "pixels-unet")["pooled"]["matrix"])
+    pooled = np.array(_report(home, "slovenia", "pixels-unet")["matrix"])
     assert pooled.sum() == _labelled_test_pixels(home, "slovenia") > 0
 
 
 def test_massachusetts_buildings(home: Path) -> None:
     _materialised("massbuildings")
     report = _report(home, "massbuildings", "buildings-unet")
-    pooled = np.array(report["pooled"]["matrix"])
+    pooled = np.array(report["matrix"])
     assert pooled.sum() == 1182 * 901, "every pixel of the test tile is labelled, and counted once"
     hits, actual, predicted = pooled[1, 1], pooled[1].sum(), pooled[:, 1].sum()
     assert hits / (actual + predicted - hits) >= BUILDING_IOU

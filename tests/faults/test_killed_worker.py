@@ -1,0 +1,69 @@
+"""A run worker killed in the middle of a training leaves no process and no result; the next run completes it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+
+from assets import instance, jobs
+from assets.materialise import materialise
+from landcover_orch import config
+from tests import tiny
+
+pytestmark = pytest.mark.slow
+
+EPOCHS = 12
+
+
+@pytest.fixture
+def prepared(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny dataset with its manifest, and a recipe that takes a while."""
+    dataset = tiny.write(configs, tmp_path / "raw")
+    tiny.save(configs, "experiments", {**tiny.RECIPE, "epochs": EPOCHS})
+    (configs / "dagster").mkdir()
+    (configs / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    with instance.opened() as dagster:
+        materialise(dagster, dataset, jobs.PREPARE)
+
+
+def _killed_while_training() -> list[psutil.Process]:
+    """Starts the lineage, kills its process once training goes on, and gives the children it had."""
+    worker = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "assets.materialise", tiny.NAME],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stderr is not None
+    line = next(line for line in worker.stderr if "epoch 2 of" in line)
+    assert line
+    children = psutil.Process(worker.pid).children(recursive=True)
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    worker.stderr.close()
+    return children
+
+
+def test_nothing_is_left_and_the_next_run_completes(prepared: None, home: Path) -> None:
+    children = _killed_while_training()
+    assert children
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+    models = home / tiny.NAME / "model"
+    assert not (models / tiny.EXPERIMENT).exists()
+    assert (models / f".{tiny.EXPERIMENT}.partial").is_dir()
+    with instance.opened() as dagster:
+        key = dg.AssetKey([tiny.NAME, "model"])
+        assert dagster.get_latest_materialization_event(key) is None
+        materialise(dagster, config.load_dataset(tiny.NAME), ("model",))
+        assert dagster.get_latest_materialization_event(key) is not None
+    history = (models / tiny.EXPERIMENT / "history.csv").read_text().splitlines()
+    assert len(history) == EPOCHS + 1, "each epoch once, those before the kill among them"
