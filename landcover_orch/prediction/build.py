@@ -28,7 +28,7 @@ from landcover_orch.raw.catalogue import Tile
 CLASSES, CONFIDENCE, SUMMARY, PREVIEW = "class.tif", "confidence.tif", "summary.json", "preview.png"
 PARTS = "parts"
 
-CACHE = 48 * 2**20
+CACHE = 32 * 2**20
 """GDAL's block cache while predicting: a row of 512-px blocks over the widest tile, several bytes a pixel."""
 
 

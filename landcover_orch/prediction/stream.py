@@ -19,6 +19,9 @@ from landcover_orch.prediction.source import Strip
 Maps = NDArray[np.uint8]
 """Classes and confidence (2, y, x)."""
 
+PIECE = 1024
+"""Columns decided at a time: what deciding needs besides the sums stays a few megabytes."""
+
 
 class Sums:
     """The fixed-point sums under one row of windows of a run; they move down with it."""
@@ -44,19 +47,23 @@ class Sums:
         return found
 
     def _decided(self, strip: Strip, rows: slice) -> Maps:
-        run, begin, left = self.run, self.run.rows[strip.index], self.run.reach[0]
-        cols = slice(run.left - left, run.right - left)
-        classes, confidence = decide(
-            self._sums[:, rows, cols],
-            self._rows[begin + rows.start : begin + rows.stop],
-            self._cols[run.left : run.right],
-        )
-        return blank(np.stack([classes, confidence]), strip.valid[rows, cols])
+        run = self.run
+        found = np.empty((2, rows.stop - rows.start, run.right - run.left), np.uint8)
+        for left in range(run.left, run.right, PIECE):
+            right = min(left + PIECE, run.right)
+            found[:, :, left - run.left : right - run.left] = self._piece(strip, rows, left, right)
+        return found
+
+    def _piece(self, strip: Strip, rows: slice, left: int, right: int) -> Maps:
+        begin, cols = self.run.rows[strip.index], slice(left - self.run.reach[0], right - self.run.reach[0])
+        weights = self._rows[begin + rows.start : begin + rows.stop], self._cols[left:right]
+        return blank(np.stack(decide(self._sums[:, rows, cols], *weights)), strip.valid[rows, cols])
 
     def _move(self, down: int) -> None:
         keep = self._sums.shape[1] - down
-        self._sums[:, :keep] = self._sums[:, down:].clone()
-        self._sums[:, keep:] = 0
+        for one in self._sums:
+            one[:keep] = one[down:].clone()
+            one[keep:] = 0
 
 
 def finished_rows(strips: Iterable[Strip], forward: Forward, classes: int, batch: int) -> Iterator[Maps]:
