@@ -110,8 +110,16 @@ def look_up(values: NDArray[np.integer], table: NDArray[np.uint16], outside: int
     return found.reshape(values.shape)
 
 
+def tally(values: NDArray[np.integer], size: int) -> NDArray[np.int64]:
+    """How often each value from 0 to `size` - 1 occurs; by blocks, for `bincount` widens to 8 bytes a pixel."""
+    flat, counts = values.reshape(-1), np.zeros(size, np.int64)
+    for start in range(0, flat.size, BLOCK):
+        counts += np.bincount(flat[start : start + BLOCK], minlength=size)
+    return counts
+
+
 BLOCK = 2**16
-"""Pixels looked up at a time."""
+"""Pixels looked up or counted at a time."""
 
 
 def to_classes(strip: Strip, coding: Coding) -> NDArray[np.uint8]:

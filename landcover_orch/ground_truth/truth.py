@@ -17,7 +17,7 @@ from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window, blocks, resolution
 from landcover_orch.ground_truth import VERSION, areas, burning, label_rasters, polygons
 from landcover_orch.ground_truth.borders import bands
-from landcover_orch.ground_truth.codes import Coding, Strip, coding, to_classes
+from landcover_orch.ground_truth.codes import Coding, Strip, coding, tally, to_classes
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.publish import Product, Recipe, Stage, publish
 from landcover_orch.raw.catalogue import Tile, fingerprints
@@ -126,7 +126,7 @@ class _Tally:
     ) -> Iterator[NDArray[np.uint8]]:
         """Class ids (y, x) of each strip, 255 where the legend ignores the code or the image has no data."""
         for strip, window in zip(strips, windows, strict=True):
-            self.pixels += np.bincount(strip.reshape(-1), minlength=self.pixels.size)
+            self.pixels += tally(strip, self.pixels.size)
             classes = to_classes(strip, self._codes)
             if image.may_be_invalid:
                 lost = ~image.valid(window) & (classes != IGNORE)
@@ -139,7 +139,7 @@ class _Tally:
         for classes, border in bands(strips, width):
             self.border += int(border.sum())
             final = np.where(border, np.uint8(IGNORE), classes)
-            self.class_pixels += np.bincount(final.reshape(-1), minlength=IGNORE + 1)
+            self.class_pixels += tally(final, IGNORE + 1)
             yield final
 
     def ignored(self) -> dict[str, int]:

@@ -36,7 +36,8 @@ class Rows:
     def _move(self, top: int, bottom: int) -> None:
         end = self._top + self._held.shape[1]
         if bottom > end or top < self._top:
-            kept = self._held[:, top - self._top :] if self._top <= top < end else self._held[:, :0]
+            kept = self._held[:, top - self._top :] if self._top <= top < end else self._held[:, :0].copy()
+            self._held = kept  # frees the rows above before more are read
             fresh = self._read(top + kept.shape[1], bottom)
             self._held = np.concatenate([kept, fresh], axis=1) if kept.size else fresh
             self._top = top
@@ -45,7 +46,7 @@ class Rows:
         window = Window(top, 0, bottom - top, self._width)
         data = self._source.read(window)
         if self._source.may_be_invalid:
-            invalid = ~self._source.valid(window)
+            invalid = ~self._source.valid(window, data)
             if invalid.any():
                 data[:, invalid] = self._fill
         return data

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from landcover_orch import raster
 from landcover_orch.config import Splits
 from landcover_orch.grid import Window, blocks
+from landcover_orch.ground_truth.codes import tally
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import SPLITS, BandStatistics
 from landcover_orch.patches.splits import TRAIN, roles
@@ -71,7 +72,7 @@ def count(part: Part) -> Counts:
             table += _by_split(found, classes.read(window)[0])
             if (found == TRAIN).any():
                 data = pixels.read(window)
-                values.add(data[:, (found == TRAIN) & pixels.valid(window)])
+                values.add(data[:, (found == TRAIN) & pixels.valid(window, data)])
     return values.counts(table)
 
 
@@ -82,34 +83,41 @@ def _strips(part: Window) -> list[Window]:
 
 def _by_split(found: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDArray[np.int64]:
     joint = found.astype(np.uint16) << 8 | classes
-    return np.bincount(joint.reshape(-1), minlength=len(SPLITS) << 8).reshape(len(SPLITS), IGNORE + 1)
+    return tally(joint, len(SPLITS) << 8).reshape(len(SPLITS), IGNORE + 1)
 
 
 class _Values:
     """Histogram and moments of the values of each band, added strip by strip."""
 
     def __init__(self, bands: int, dtype: np.dtype[Any]) -> None:
+        self._dtype = dtype
         self._histogram = np.zeros((bands, 256 if dtype == np.uint8 else KEYS), np.int64)
         self._moments = _nothing(bands)
 
     def add(self, values: NDArray[Any]) -> None:
         """Counts the values (band, pixel) of one strip."""
-        if not values.shape[1]:
-            return
-        size = self._histogram.shape[1]
-        self._histogram += [np.bincount(_keys(band), minlength=size) for band in values]
-        exact = values.astype(np.float64)
-        mean = exact.mean(axis=1)
-        spread = ((exact - mean[:, None]) ** 2).sum(axis=1)
-        number = np.full(len(values), values.shape[1])
-        fresh = np.column_stack([number, mean, spread, exact.min(axis=1), exact.max(axis=1)])
-        self._moments = _merged(self._moments, fresh)
+        for band, counts in zip(values, self._histogram, strict=True):
+            counts += tally(_keys(band), counts.size)
+        if values.dtype.kind == "f" and values.shape[1]:
+            self._moments = _merged(self._moments, np.array([_moments(band) for band in values]))
 
     def counts(self, classes: NDArray[np.int64]) -> Counts:
         """What was added, with the class table beside it."""
         keys = tuple(np.flatnonzero(band) for band in self._histogram)
         numbers = tuple(band[found] for band, found in zip(self._histogram, keys, strict=True))
+        if self._dtype.kind != "f" and keys[0].size:
+            each = (_value(found, self._dtype) for found in keys)
+            self._moments = np.array([_moments(*pair) for pair in zip(each, numbers, strict=True)])
         return Counts(classes, keys, numbers, self._moments)
+
+
+def _moments(values: NDArray[Any], times: NDArray[np.int64] | None = None) -> list[float]:
+    """Count, mean, sum of squared deviations, minimum and maximum of values, each taken so many times."""
+    exact = values.astype(np.float64)
+    number = float(exact.size if times is None else times.sum())
+    mean = float(np.average(exact, weights=times))
+    spread = float(((exact - mean) ** 2 * (1 if times is None else times)).sum())
+    return [number, mean, spread, float(exact.min()), float(exact.max())]
 
 
 def _keys(values: NDArray[Any]) -> NDArray[np.integer[Any]]:
@@ -121,13 +129,13 @@ def _keys(values: NDArray[Any]) -> NDArray[np.integer[Any]]:
     return np.asarray(ordered >> 16)
 
 
-def _value(key: int, dtype: np.dtype[Any]) -> float:
-    """The value in the middle of a bin."""
+def _value(keys: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+    """The values in the middle of bins."""
     if dtype.kind != "f":
-        return float(key) if dtype.kind == "u" else float(key - KEYS // 2)
-    ordered = np.uint32(key << 16 | 1 << 15)
-    bits = ordered ^ np.uint32(1 << 31) if ordered >> 31 else ~ordered
-    return float(np.array(bits, np.uint32).view(np.float32))
+        return keys.astype(np.float64) - (0 if dtype.kind == "u" else KEYS // 2)
+    ordered = (keys.astype(np.uint32) << 16) | np.uint32(1 << 15)
+    bits = np.where(ordered >> 31, ordered ^ np.uint32(1 << 31), ~ordered)
+    return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def _nothing(bands: int) -> NDArray[np.float64]:
@@ -167,7 +175,7 @@ def _band(
     for counts in found:
         histogram[counts.keys[i]] += counts.key_counts[i]
     reached = np.cumsum(histogram)
-    ranks = {str(p): int(np.searchsorted(reached, p / 100 * reached[-1])) for p in PERCENTILES}
+    ranks = np.searchsorted(reached, np.array(PERCENTILES) / 100 * reached[-1])
     number, mean, spread, low, high = (float(value) for value in moments)
     return BandStatistics(
         name=name,
@@ -175,7 +183,7 @@ def _band(
         maximum=high,
         mean=mean,
         std=float((spread / number) ** 0.5),
-        percentiles={p: min(max(_value(key, dtype), low), high) for p, key in ranks.items()},
+        percentiles=dict(zip(map(str, PERCENTILES), _value(ranks, dtype).clip(low, high).tolist(), strict=True)),
     )
 
 

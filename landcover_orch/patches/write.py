@@ -26,6 +26,8 @@ SUMMARY = "summary.json"
 RUN_ROWS = 2048
 """Rows of the tile that one worker goes through without a break, so that few blocks are decoded twice."""
 
+SMALL_CACHE = 32 * 2**20
+
 
 def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
     """The published patch store of a tile, cut from its orthophoto and its current ground truth.
@@ -135,7 +137,7 @@ def _counts(dataset: Dataset, source: _Source, boxes: Sequence[Window]) -> NDArr
 def count_classes(job: tuple[_Source, Sequence[Window]]) -> NDArray[np.int64]:
     """Labelled pixels (window, class) of windows in row order."""
     source, boxes = job
-    with raster.reader(raster.inspect(source.classes), nodata="none") as classes:
+    with raster.reader(raster.inspect(source.classes), nodata="none", cache=SMALL_CACHE) as classes:
         rows = Rows(classes, fill=IGNORE)
         counts = [np.bincount(rows.cut(box).reshape(-1), minlength=IGNORE + 1) for box in boxes]
     return np.array(counts, np.int64)[:, : source.count]
@@ -152,13 +154,23 @@ def _runs(stage: Stage, source: _Source, path: Path, layout: store.Layout, boxes
     ]
 
 
+def _cache(image: raster.Raster, size: int) -> int:
+    """GDAL's cache: small where blocks end with the rows of patches, else it must hold a row of blocks a worker."""
+    if size % image.block[0] == 0:
+        return SMALL_CACHE
+    row = image.block[0] * image.shape[1] * image.count * np.dtype(image.dtype).itemsize
+    return min(raster.CACHE_BYTES, max(SMALL_CACHE, row * (compute.workers() + 1)))
+
+
 def write_run(run: _Run) -> int:
     """Number of patches written: the image and label shards of a run, each in one piece."""
     source = run.source
     image, label = (store.open_array(run.path, name) for name in (store.IMAGE, store.LABEL))
+    found = raster.inspect(source.image)
+    cache = _cache(found, image.shape[-1])
     with (
-        raster.reader(raster.inspect(source.image), dtype=source.dtype, nodata=source.nodata) as pixels,
-        raster.reader(raster.inspect(source.classes), nodata="none") as classes,
+        raster.reader(found, dtype=source.dtype, nodata=source.nodata, cache=cache) as pixels,
+        raster.reader(raster.inspect(source.classes), nodata="none", cache=cache) as classes,
     ):
         both = (image, Rows(pixels, fill=0)), (label, Rows(classes, fill=IGNORE))
         for shard, boxes in run.shards:
