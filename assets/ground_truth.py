@@ -50,20 +50,18 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 def _areas_agree(dataset: Dataset) -> dg.AssetChecksDefinition:
-    tiles = partitions.tiles(dataset)
-
     @dg.asset_check(
         asset=partitions.key(dataset, "ground_truth"),
         name="areas_agree",
         description="Each source code covers the same area in the labels and in the class raster.",
         blocking=True,
-        partitions_def=tiles,
+        partitions_def=partitions.tiles(dataset),
     )
     def areas_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.ground_truth.areas import area_problems
 
         folder = config.home() / dataset.name / "ground_truth"
-        names = raw.chosen(context, tiles)
+        names = partitions.chosen_tiles(context, dataset)
         summaries = {name: current(folder, name).json("summary.json") for name in names}
         problems = [problem for summary in summaries.values() for problem in area_problems(summary)]
         rows = [{"tile": name, **row} for name, summary in summaries.items() for row in summary["codes"]]

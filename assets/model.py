@@ -49,17 +49,14 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 def _learned(dataset: Dataset) -> dg.AssetChecksDefinition:
-    experiments = partitions.experiments(dataset)
-
     @dg.asset_check(
         asset=partitions.key(dataset, "model"),
         name="learned",
         description="The best checkpoint beats 'always the most frequent class' on the validation patches.",
-        partitions_def=experiments,
+        partitions_def=partitions.experiments(dataset),
     )
     def learned(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        step = context.op_execution_context
-        names = [step.partition_key] if step.has_partition_key else list(dataset.experiments)
+        names = partitions.chosen_experiments(context, dataset)
         summaries = {name: model(dataset, name).json("summary.json") for name in names}
         worst = min(s["accuracy"] - s["majority_share"] for s in summaries.values())
         return dg.AssetCheckResult(

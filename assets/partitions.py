@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import dagster as dg
 
@@ -32,3 +33,17 @@ def key(dataset: Dataset, asset: str) -> dg.AssetKey:
 def identifier(dataset: Dataset) -> str:
     """The dataset's name as Dagster wants groups, jobs and sensors to be called: letters, digits and underscores."""
     return re.sub(r"[^A-Za-z0-9_]", "_", dataset.name)
+
+
+def chosen_tiles(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> Sequence[str]:
+    """The tiles a check is about: those of its run; all that are known where it runs without any."""
+    step = context.op_execution_context
+    if step.has_partition_key or step.has_partition_key_range:
+        return list(step.partition_keys)
+    return tiles(dataset).get_partition_keys(dynamic_partitions_store=context.instance)
+
+
+def chosen_experiments(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> Sequence[str]:
+    """The experiments a check is about: that of its run; all where it runs without any."""
+    step = context.op_execution_context
+    return [step.partition_key] if step.has_partition_key else list(dataset.experiments)

@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions, raw
+from assets import partitions
 from assets.results import Event, result, table, tile_results
 from landcover_orch import config, patches, publish
 from landcover_orch.config import Dataset
@@ -48,18 +48,16 @@ def _patches(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 def _store_is_whole(dataset: Dataset) -> dg.AssetChecksDefinition:
-    tiles = partitions.tiles(dataset)
-
     @dg.asset_check(
         asset=partitions.key(dataset, "patches"),
         name="store_is_whole",
         description="Every file of the store has the bytes that its manifest says.",
         blocking=True,
-        partitions_def=tiles,
+        partitions_def=partitions.tiles(dataset),
     )
     def store_is_whole(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         folder = config.home() / dataset.name / "patches"
-        names = raw.chosen(context, tiles)
+        names = partitions.chosen_tiles(context, dataset)
         problems = [problem for name in names for problem in _damage(folder / name)]
         return dg.AssetCheckResult(
             passed=not problems, metadata={"tiles": len(names)}, description="\n".join(problems) or None

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets import model, partitions, patches, raw
-from assets.results import Event, picture, tile_results
+from assets.results import Event, picture, table, tile_results
 from landcover_orch import config, prediction, publish
 from landcover_orch.config import Dataset
 
@@ -62,21 +62,26 @@ def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=partitions.key(dataset, "prediction"),
         name="covers_the_tile",
-        description="Every pixel that holds data has a class.",
+        description="Every pixel that holds data has a class, and no other.",
         blocking=True,
         partitions_def=partitions.experiments(dataset),
     )
     def covers_the_tile(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        step = context.op_execution_context
-        names = [step.partition_key] if step.has_partition_key else list(dataset.experiments)
-        summaries = {
-            f"{name}, {tile}": product.json("summary.json")
-            for name in names
-            for tile, product in predictions(dataset, name).items()
-        }
-        gaps = [name for name, s in summaries.items() if s["valid_pixels"] != s["predicted_pixels"]]
+        from landcover_orch.patches import manifest
+        from landcover_orch.prediction.gaps import gaps
+
+        described = manifest.load(patches.current(dataset).path)
+        entries = {entry.name: entry for entry in described.tiles}
+        rows = []
+        for name in partitions.chosen_experiments(context, dataset):
+            for tile, product in predictions(dataset, name).items():
+                missing, extra = gaps(described, entries[tile], product.file("class.tif"))
+                rows.append(
+                    {"experiment": name, "tile": tile, "data without class": missing, "class without data": extra}
+                )
         return dg.AssetCheckResult(
-            passed=not gaps, metadata={"maps": len(summaries), "with gaps": ", ".join(gaps) or "none"}
+            passed=not any(row["data without class"] or row["class without data"] for row in rows),
+            metadata={"maps": table(rows)} if rows else {},
         )
 
     return covers_the_tile

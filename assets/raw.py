@@ -140,19 +140,17 @@ def _watch(dataset: Dataset) -> dg.SensorDefinition:
 
 
 def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
-    tiles_def = partitions.tiles(dataset)
-
     @dg.asset_check(
         asset=partitions.key(dataset, "orthophoto"),
         name="files_fit",
         description="Orthophoto and labels can be read, fit each other, and are what the dataset says.",
         blocking=True,
-        partitions_def=tiles_def,
+        partitions_def=partitions.tiles(dataset),
     )
     def files_fit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.raw import checks
 
-        wanted = set(chosen(context, tiles_def))
+        wanted = set(partitions.chosen_tiles(context, dataset))
         tiles = [tile for tile in catalogue.tiles(dataset) if tile.name in wanted]
         findings = checks.check(dataset, config.load_legend(dataset.legend), tiles)
         rows = [vars(problem) for problem in findings.problems]
@@ -164,18 +162,6 @@ def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
         )
 
     return files_fit
-
-
-def chosen(
-    context: dg.AssetCheckExecutionContext, tiles: dg.DynamicPartitionsDefinition | None = None
-) -> Sequence[str]:
-    """The partitions a check is about: those of its run; all that are known where it runs without any."""
-    step = context.op_execution_context
-    if step.has_partition_key:
-        return [step.partition_key]
-    if step.has_partition_key_range:
-        return list(step.partition_keys)
-    return tiles.get_partition_keys(dynamic_partitions_store=context.instance) if tiles else []
 
 
 def tile(dataset: Dataset, name: str) -> Tile:

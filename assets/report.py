@@ -76,8 +76,7 @@ def _counted_once(dataset: Dataset) -> dg.AssetChecksDefinition:
         partitions_def=partitions.experiments(dataset),
     )
     def counted_once(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        step = context.op_execution_context
-        names = [step.partition_key] if step.has_partition_key else list(dataset.experiments)
+        names = partitions.chosen_experiments(context, dataset)
         expected = sum(sum(tile.class_pixels["test"]) for tile in _manifest(dataset).tiles)
         folder = config.home() / dataset.name / "report"
         counted = {name: publish.current(folder, name).json("summary.json")["pixels"] for name in names}
