@@ -43,7 +43,15 @@ def check_place(sheet: Sheet, dataset: Dataset, raster: Raster) -> None:
 
 
 def _bands(sheet: Sheet, dataset: Dataset, raster: Raster) -> None:
-    if raster.count != len(dataset.bands):
+    if raster.mask == "alpha" and raster.count + 1 == len(dataset.bands):
+        # GDAL tags the fourth band of a uint8 file as transparency unless it is told otherwise
+        sheet.problem(
+            raster.path,
+            f"{raster.count} bands and one tagged as transparency (alpha)",
+            f"{len(dataset.bands)}: {', '.join(dataset.bands)}",
+            f"name the band for what it is: gdal_edit.py -colorinterp_{len(dataset.bands)} undefined {raster.path}",
+        )
+    elif raster.count != len(dataset.bands):
         sheet.problem(
             raster.path,
             f"{raster.count} bands",

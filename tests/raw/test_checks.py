@@ -64,6 +64,14 @@ def test_a_sound_dataset_has_no_findings(tmp_path: Path) -> None:
         assert look(dataset(tmp_path), deep=deep) == checks.Findings()
 
 
+def test_a_band_that_the_file_calls_transparency_is_told_with_its_remedy(tmp_path: Path) -> None:
+    image(tmp_path / "a.tif", bands=4, photometric="rgb", alpha="yes")
+    polygons(tmp_path / "a.gpkg")
+    told = only(look(dataset(tmp_path, bands=["red", "green", "blue", "nir"])))
+    assert "3 bands and one tagged as transparency (alpha); expected 4: red, green, blue, nir" in told
+    assert "gdal_edit.py -colorinterp_4 undefined" in told
+
+
 def test_all_faults_of_all_tiles_come_together(tmp_path: Path) -> None:
     image(tmp_path / "a.tif", bands=4, dtype="uint16", crs=None)
     polygons(tmp_path / "a.gpkg", layer="x", attribute="kind")
