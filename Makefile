@@ -1,5 +1,6 @@
 # The two commands of the README are `make demo` and `make test`; everything else is for daily work.
 PYTHON ?= python3.11
+JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/installed
 
@@ -7,6 +8,7 @@ export LANDCOVER_HOME ?= $(CURDIR)/var
 export DAGSTER_HOME ?= $(LANDCOVER_HOME)/dagster
 export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: help install demo materialise test check lint format ui doctor check-dataset bench clean
 
@@ -25,8 +27,10 @@ demo: $(READY)     ## the whole lineage on a generated landscape, through Dagste
 materialise: $(READY)  ## all that is missing or stale of DATASET=name
 	@$(BIN)/python -m assets.materialise $(DATASET)
 
+# one thread a worker: two workers on two cores would otherwise wait for each other
+test: export OMP_NUM_THREADS := 1
 test: $(READY)     ## the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .
