@@ -1,29 +1,24 @@
-"""Frozen models of configs/*.yaml, and the one way to read them: safe, limited, with every problem at once."""
+"""Frozen models of configs/*.yaml, and where those files and all outputs lie."""
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from landcover_orch.errors import ConfigError, Problem
 from landcover_orch.grid import Edge
 from landcover_orch.legend import IGNORE_NAME, Legend
+from landcover_orch.yamlfile import Model, did_you_mean, parse, read_yaml
 
-MAX_YAML_BYTES = 1_000_000
-MAX_YAML_DEPTH = 20
 KEY = r"^[A-Za-z0-9_-]+$"
 """What a name may hold: it becomes a Dagster key, a partition and a folder."""
 
-_MODEL = TypeVar("_MODEL", bound=BaseModel)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -326,7 +321,7 @@ def load_experiment(name: str) -> Experiment:
     return _load("experiments", name, Experiment)
 
 
-def _load(room: str, name: str, model: type[_MODEL]) -> _MODEL:
+def _load(room: str, name: str, model: type[Model]) -> Model:
     folder = configs() / room
     path = folder / f"{name}.yaml"
     if not re.match(KEY, name) or not path.is_file():
@@ -336,7 +331,7 @@ def _load(room: str, name: str, model: type[_MODEL]) -> _MODEL:
                 f"configs/{room}",
                 f"no file {name}.yaml",
                 f"one of {known}",
-                _did_you_mean(name, known) or "write the file",
+                did_you_mean(name, known) or "write the file",
             )
         )
     found = parse(read_yaml(path), model, f"configs/{room}/{name}.yaml")
@@ -350,79 +345,3 @@ def _load(room: str, name: str, model: type[_MODEL]) -> _MODEL:
             )
         )
     return found
-
-
-def read_yaml(path: Path) -> Any:
-    """What a YAML file holds: safe-loaded, without aliases, within limits of size and depth.
-
-    Raises:
-        ConfigError: too large, too deep, an alias, or not YAML (with line and column).
-    """
-    size = path.stat().st_size
-    if size > MAX_YAML_BYTES:
-        raise ConfigError(Problem(str(path), f"{size} bytes", f"at most {MAX_YAML_BYTES}", "split the file"))
-    try:
-        text = path.read_text(encoding="utf-8")
-        _check_events(yaml.parse(text, Loader=yaml.SafeLoader), path)
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            Problem(str(path), " ".join(str(error).split()), "a YAML file in UTF-8", "correct the line it names")
-        ) from error
-
-
-def _check_events(events: Iterator[yaml.Event], path: Path) -> None:
-    depth = 0
-    for event in events:
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent) or depth > MAX_YAML_DEPTH:
-            found = "an alias (*name)" if isinstance(event, yaml.AliasEvent) else f"more than {MAX_YAML_DEPTH} levels"
-            line = event.start_mark.line + 1 if event.start_mark else 0
-            raise ConfigError(Problem(f"{path}:{line}", found, "plain nested keys", "write the value out"))
-
-
-def parse(value: object, model: type[_MODEL], where: str) -> _MODEL:
-    """A configuration model from plain values.
-
-    Raises:
-        ConfigError: every key that is unknown, missing or wrong, with 'did you mean' for unknown ones.
-    """
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise ConfigError(*(_problem(item, model, where) for item in error.errors())) from error
-
-
-def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
-    path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
-    if item["type"] == "extra_forbidden":
-        known = _fields_at(model, item["loc"][:-1])
-        return Problem(
-            f"{where}: {path}",
-            "an unknown key",
-            f"one of {known}",
-            _did_you_mean(str(item["loc"][-1]), known) or "delete the key",
-        )
-    if item["type"] == "missing":
-        return Problem(f"{where}: {path}", "nothing", "a value", f"add the key `{path}`")
-    return Problem(f"{where}: {path}", repr(item["input"])[:80], item["msg"], f"correct `{path}`")
-
-
-def _fields_at(model: type[BaseModel], location: tuple[object, ...]) -> list[str]:
-    for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:
-            continue
-        inner = [
-            t
-            for t in (field.annotation, *get_args(field.annotation))
-            if isinstance(t, type) and issubclass(t, BaseModel)
-        ]
-        if inner:
-            model = inner[0]
-    return sorted(model.model_fields)
-
-
-def _did_you_mean(word: str, known: list[str]) -> str | None:
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean '{close[0]}'?" if close else None

@@ -15,6 +15,7 @@ from landcover_orch import config
 from landcover_orch.config import Dataset, Experiment
 from landcover_orch.errors import ConfigError
 from landcover_orch.legend import LandClass, Legend
+from landcover_orch.yamlfile import MAX_BYTES, parse, read_yaml
 
 DATASET: dict[str, Any] = {
     "name": "town",
@@ -51,7 +52,7 @@ def test_every_field_is_described_and_every_model_closed(model: type[BaseModel])
 )
 def test_unknown_keys_get_a_proposal(changes: dict[str, Any], where: str, words: str) -> None:
     with pytest.raises(ConfigError) as error:
-        config.parse({**DATASET, **changes}, Dataset, "test.yaml")
+        parse({**DATASET, **changes}, Dataset, "test.yaml")
     assert where in str(error.value)
     assert words in str(error.value)
 
@@ -60,7 +61,7 @@ def test_all_problems_of_a_file_come_together() -> None:
     wrong = {**DATASET, "name": "a/b", "patches": {"size": 3, "strid": 1}, "bands": []}
     del wrong["legend"]
     with pytest.raises(ConfigError) as error:
-        config.parse(wrong, Dataset, "test.yaml")
+        parse(wrong, Dataset, "test.yaml")
     assert len(error.value.problems) == 5
     assert "add the key `legend`" in str(error.value)
 
@@ -74,13 +75,13 @@ def test_all_problems_of_a_file_come_together() -> None:
 )
 def test_splits_must_leave_something(splits: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        config.parse({**DATASET, "splits": splits}, Dataset, "test.yaml")
+        parse({**DATASET, "splits": splits}, Dataset, "test.yaml")
 
 
 def test_prediction_windows_must_meet() -> None:
     recipe = {"name": "small", "network": {"name": "unet"}, "prediction": {"window": 64, "stride": 65}}
     with pytest.raises(ConfigError, match="leaves gaps"):
-        config.parse(recipe, Experiment, "test.yaml")
+        parse(recipe, Experiment, "test.yaml")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_prediction_windows_must_meet() -> None:
         ("a: &x 1\nb: *x\n", "an alias"),
         ("[" * 30 + "]" * 30, "more than 20 levels"),
         ("a: 1\nb: [2,\n", "line 3"),
-        ("a: " + "x" * config.MAX_YAML_BYTES, "at most 1000000"),
+        ("a: " + "x" * MAX_BYTES, "at most 1000000"),
         ("a: !!python/object/apply:os.system ['true']\n", "python/object"),
     ],
 )
@@ -97,13 +98,13 @@ def test_hostile_yaml_is_refused(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "evil.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=words):
-        config.read_yaml(path)
+        read_yaml(path)
 
 
 def test_yaml_must_be_utf8(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("a: caf\xe9\n".encode("latin-1"))
     with pytest.raises(ConfigError, match="UTF-8"):
-        config.read_yaml(tmp_path / "latin.yaml")
+        read_yaml(tmp_path / "latin.yaml")
 
 
 @pytest.mark.parametrize("path", ["../out.tif", "/etc/passwd", "images/../../out.tif", "link/secret.tif"])
@@ -160,7 +161,7 @@ def test_digests_ignore_the_order_of_keys(value: dict[str, Any]) -> None:
 
 
 def test_digests_of_models_are_those_of_their_fields() -> None:
-    data = config.parse(DATASET, Dataset, "test.yaml")
+    data = parse(DATASET, Dataset, "test.yaml")
     assert config.digest(data) == config.digest(data.model_dump(mode="json"))
     assert config.digest(data) != config.digest(data.model_copy(update={"description": "other"}))
     with pytest.raises(TypeError, match="no canonical form"):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from landcover_orch.config import Dataset, parse
+from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError
 from landcover_orch.raw import catalogue
+from landcover_orch.yamlfile import parse
 
 PATTERNS = {"image": "images/{tile}.tif", "label": "labels/{tile}.gpkg"}
 

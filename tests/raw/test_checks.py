@@ -10,10 +10,11 @@ import pytest
 import rasterio
 from shapely.geometry import Point, box
 
-from landcover_orch.config import Dataset, parse
+from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError
 from landcover_orch.legend import Legend
 from landcover_orch.raw import catalogue, checks
+from landcover_orch.yamlfile import parse
 from tests import scenes
 
 X, Y = scenes.ORIGIN

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landcover_orch.config import Dataset, parse
+from landcover_orch.config import Dataset
 from landcover_orch.raw import preview
 from landcover_orch.raw.catalogue import Tile
+from landcover_orch.yamlfile import parse
 from tests import scenes
 
 

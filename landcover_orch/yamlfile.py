@@ -1,0 +1,95 @@
+"""The one way to read a YAML file of configuration: safe, limited, with every problem at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from landcover_orch.errors import ConfigError, Problem
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds: safe-loaded, without aliases, within limits of size and depth.
+
+    Raises:
+        ConfigError: too large, too deep, an alias, or not YAML (with line and column).
+    """
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise ConfigError(Problem(str(path), f"{size} bytes", f"at most {MAX_BYTES}", "split the file"))
+    try:
+        text = path.read_text(encoding="utf-8")
+        _check_events(yaml.parse(text, Loader=yaml.SafeLoader), path)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            Problem(str(path), " ".join(str(error).split()), "a YAML file in UTF-8", "correct the line it names")
+        ) from error
+
+
+def _check_events(events: Iterator[yaml.Event], path: Path) -> None:
+    depth = 0
+    for event in events:
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
+            found = "an alias (*name)" if isinstance(event, yaml.AliasEvent) else f"more than {MAX_DEPTH} levels"
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            raise ConfigError(Problem(f"{path}:{line}", found, "plain nested keys", "write the value out"))
+
+
+def parse(value: object, model: type[Model], where: str) -> Model:
+    """A configuration model from plain values.
+
+    Raises:
+        ConfigError: every key that is unknown, missing or wrong, with 'did you mean' for unknown ones.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise ConfigError(*(_problem(item, model, where) for item in error.errors())) from error
+
+
+def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
+    path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(model, item["loc"][:-1])
+        return Problem(
+            f"{where}: {path}",
+            "an unknown key",
+            f"one of {known}",
+            did_you_mean(str(item["loc"][-1]), known) or "delete the key",
+        )
+    if item["type"] == "missing":
+        return Problem(f"{where}: {path}", "nothing", "a value", f"add the key `{path}`")
+    return Problem(f"{where}: {path}", repr(item["input"])[:80], item["msg"], f"correct `{path}`")
+
+
+def _fields_at(model: type[BaseModel], location: tuple[object, ...]) -> list[str]:
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        inner = [
+            t
+            for t in (field.annotation, *get_args(field.annotation))
+            if isinstance(t, type) and issubclass(t, BaseModel)
+        ]
+        if inner:
+            model = inner[0]
+    return sorted(model.model_fields)
+
+
+def did_you_mean(word: str, known: list[str]) -> str | None:
+    """The question that offers the closest known word; None where none is close."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else None
