@@ -59,10 +59,11 @@ def reports(dataset: Dataset) -> dict[str, publish.Product]:
     found = {}
     for name in dataset.experiments:
         try:
-            product = publish.current(folder, name)
+            product, trained = publish.current(folder, name), model.model(dataset, name)
         except IncompleteError:
             continue
-        if product.json("report.json")["data_digest"] == digest:
+        told = product.json("report.json")
+        if (told["data_digest"], told["model"]) == (digest, trained.fingerprint):
             found[name] = product
     return found
 

@@ -1,0 +1,34 @@
+"""The election of a champion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from landcover_orch.errors import IncompleteError
+from landcover_orch.report import champion
+from landcover_orch.report.champion import Champion, elect
+
+
+def _model(name: str, mean_iou: float) -> Champion:
+    return Champion(experiment=name, model=name, fingerprint=name, data_digest="d", test_digest="t", mean_iou=mean_iou)
+
+
+def test_the_best_challenger_wins_an_empty_seat() -> None:
+    assert elect(None, [_model("a", 0.4), _model("b", 0.6)]).experiment == "b"
+
+
+def test_the_standing_champion_is_only_replaced_when_beaten() -> None:
+    standing = _model("old", 0.6)
+    assert elect(standing, [_model("equal", 0.6)]) == standing
+    assert elect(standing, [_model("worse", 0.2)]) == standing
+    assert elect(standing, [_model("better", 0.61)]).experiment == "better"
+
+
+def test_an_election_is_published(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError, match="champion"):
+        champion.load("demo", tmp_path)
+    champion.build("demo", _model("a", 0.5), tmp_path)
+    champion.build("demo", _model("b", 0.7), tmp_path)
+    assert champion.load("demo", tmp_path).experiment == "b"
