@@ -13,11 +13,12 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,8 +158,15 @@ def client(home: Path) -> Any:
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".mlflow.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        _require_database(Path(uri.removeprefix("sqlite:///")))
         with _known_warnings():
             return MlflowClient(uri, uri)
+
+
+def _require_database(path: Path) -> None:
+    """Raises sqlite3.Error where MLflow could not open its database: it would try again for 100 seconds."""
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA schema_version")
 
 
 @contextmanager
@@ -177,7 +185,7 @@ def _failures() -> tuple[type[Exception], ...]:
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    return MlflowException, SQLAlchemyError, OSError
+    return MlflowException, SQLAlchemyError, sqlite3.Error, OSError
 
 
 @contextmanager
