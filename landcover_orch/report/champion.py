@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from landcover_orch import confusion, publish
 from landcover_orch.config import load_experiment
+from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.model.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product, Stage
@@ -69,9 +70,16 @@ def elect(standing: Champion | None, candidates: list[Champion]) -> Champion:
     """The best by mean IoU; the standing champion stays unless it is beaten.
 
     All must be scored on the same test tiles.
+
+    Raises:
+        IncompleteError: there is nobody to elect.
     """
-    best = max(candidates, key=lambda c: c.mean_iou)
-    return best if standing is None or best.mean_iou > standing.mean_iou else standing
+    standing_first = [*([standing] if standing else []), *candidates]
+    if not standing_first:
+        raise IncompleteError(
+            Problem("champion", "no report", "one of the present models", "materialise `report` first")
+        )
+    return max(standing_first, key=lambda one: one.mean_iou)
 
 
 def build(dataset: str, chosen: Champion, home: Path) -> Product:

@@ -26,6 +26,13 @@ def test_the_standing_champion_is_only_replaced_when_beaten() -> None:
     assert elect(standing, [_model("better", 0.61)]).experiment == "better"
 
 
+def test_an_election_needs_somebody() -> None:
+    standing = _model("old", 0.6)
+    assert elect(standing, []) == standing
+    with pytest.raises(IncompleteError, match="materialise `report` first"):
+        elect(None, [])
+
+
 def test_an_election_is_published(tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="champion"):
         champion.load("demo", tmp_path)
