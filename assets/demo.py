@@ -31,7 +31,7 @@ def _landscape(dataset: Dataset) -> None:
     from landcover_orch.raw import landscape
 
     names = landscape.write(dataset.folder)
-    print(f"Landscape: {len(names)} tiles in {_shown(dataset.folder)}")
+    print(f"Landscape: {len(names)} tiles in {os.path.relpath(dataset.folder)}")
 
 
 def _close(dataset: Dataset, runs: int, seconds: float) -> None:
@@ -42,18 +42,16 @@ def _close(dataset: Dataset, runs: int, seconds: float) -> None:
     for name, product in reports(dataset).items():
         summary = product.json("summary.json")
         scores = "  ".join(f"{key} {page.share(summary[key])}" for key in ("accuracy", "mean_iou", "mean_f1"))
-        print(f"  {name:<14} {scores}\n  {'':<14} {_shown(product.file('index.html'))}")
+        page_there = config.home() / dataset.name / "report" / name / "index.html"
+        print(f"  {name:<14} {scores}\n  {'':<14} {os.path.relpath(page_there)}")
     standing = champion(dataset)
     version = tracking.champion(dataset.name, config.home())
     print(
         f"\nChampion: {standing.experiment}, registered as {dataset.name} version {version.version if version else '?'}"
     )
-    print(f"First look at the data: {_shown(patches.current(dataset).file('index.html'))}")
+    look = config.home() / dataset.name / "dataset_manifest" / patches.MANIFEST / "index.html"
+    print(f"First look at the data: {os.path.relpath(look)}")
     print("Open the UIs: make ui")
-
-
-def _shown(path: os.PathLike[str]) -> str:
-    return os.path.relpath(path)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+"""The only importer of MLflow: runs, their data and metrics, registered models and their aliases."""
+
+from landcover_orch.tracking.registry import (
+    ModelVersion,
+    champion,
+    find_version,
+    log_report,
+    promote,
+    register,
+    serve,
+)
+from landcover_orch.tracking.runs import FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
+from landcover_orch.tracking.server import address, client
+
+__all__ = [
+    "FINGERPRINT",
+    "Log",
+    "ModelVersion",
+    "Start",
+    "Tracker",
+    "address",
+    "champion",
+    "client",
+    "find_run",
+    "find_version",
+    "log_report",
+    "promote",
+    "register",
+    "run_url",
+    "serve",
+    "untracked",
+]

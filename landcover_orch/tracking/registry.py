@@ -1,0 +1,251 @@
+"""The registry: versions of a dataset's model, the aliases challenger and champion, and how a version is served."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from landcover_orch.errors import Problem, TrackingError
+from landcover_orch.model.contract import CONTRACT, WEIGHTS, load_contract
+from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.publish import Product
+from landcover_orch.tracking.runs import (
+    EXPERIMENT,
+    FINGERPRINT,
+    Start,
+    Tracker,
+    find_run,
+    flattened,
+    log_metrics,
+    run_url,
+)
+from landcover_orch.tracking.server import address, interface, known_warnings, reachable
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+REQUIREMENTS = ("mlflow", "numpy", "pydantic", "PyYAML", "safetensors", "torch")
+"""What a registered model needs wherever it is served; the library's own code travels with it."""
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A registered version; `url` leads to it in MLflow's pages."""
+
+    name: str
+    version: str
+    run_id: str
+    url: str
+    run_url: str
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def find_version(name: str, product: Product, home: Path) -> ModelVersion | None:
+    """The version that a model is registered as under its dataset's name."""
+    experiment = load_contract(product.path).experiment
+    with reachable(home, "looking up a model") as speaker:
+        versions = speaker.search_model_versions(f"name = '{name}'")
+    wanted = (product.fingerprint, experiment)
+    same = [v for v in versions if (v.tags.get(FINGERPRINT), v.tags.get(EXPERIMENT)) == wanted]
+    return _version(same[0], home) if same else None
+
+
+def _version(found: Any, home: Path) -> ModelVersion:
+    url = f"{interface()}/#/models/{found.name}/versions/{found.version}"
+    return ModelVersion(
+        found.name, str(found.version), found.run_id, url, run_url(found.run_id, home), dict(found.tags or {})
+    )
+
+
+def register(
+    product: Product, manifest: DatasetManifest, home: Path, *, tags: Mapping[str, str] | None = None
+) -> ModelVersion:
+    """The registered version of a model, alias `challenger`; made if there is none, with its run if that is missing.
+
+    The model is a script, its weights and its contract, without pickles: raw pixels in, probabilities out.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    name = manifest.dataset.name
+    known = find_version(name, product, home)
+    if known is not None:
+        return known
+    run_id = find_run(product, home) or _run_afterwards(product, manifest, home, tags)
+    with reachable(home, "registering a model") as speaker:
+        version = _log_model(product, name, run_id, home)
+        for tag, value in {
+            FINGERPRINT: product.fingerprint,
+            EXPERIMENT: load_contract(product.path).experiment,
+            "landcover.data_digest": manifest.digest,
+        }.items():
+            speaker.set_model_version_tag(name, version, tag, value)
+        speaker.set_registered_model_alias(name, CHALLENGER, version)
+        return _version(speaker.get_model_version(name, version), home)
+
+
+def _run_afterwards(product: Product, manifest: DatasetManifest, home: Path, tags: Mapping[str, str] | None) -> str:
+    """A run told from the product's own history: of a training whose MLflow never answered, or was lost since."""
+    experiment = load_contract(product.path).experiment
+    with tempfile.TemporaryDirectory() as scratch:
+        start = Start.of(manifest, experiment, product.recipe, Path(scratch) / "journal.jsonl")
+        with Tracker(start, home, tags) as told:
+            for row in product.json("history.json"):
+                told.epoch(row["epoch"], _numbers(row))
+            taken = told.finish(product.path, {})
+    if not taken or told.run_id is None:
+        raise TrackingError(
+            Problem(f"MLflow at {address(home)}", "no answer", "a run", "start it, and materialise again")
+        )
+    return told.run_id
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    each = {f"iou/{name}": value for name, value in row["iou"].items()}
+    flat = {**{k: v for k, v in row.items() if k not in ("iou", "epoch")}, **each}
+    return {name: float(value) for name, value in flat.items() if value is not None}
+
+
+def _log_model(product: Product, name: str, run_id: str, home: Path) -> str:
+    with known_warnings():
+        import mlflow
+        import mlflow.pyfunc
+
+    library = Path(__file__).parent.parent
+    mlflow.set_tracking_uri(address(home))
+    mlflow.set_registry_uri(address(home))
+    with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run_id), known_warnings():
+        folder = Path(scratch) / "trained"
+        folder.mkdir()
+        for file in (WEIGHTS, CONTRACT):
+            shutil.copy(product.file(file), folder)
+        told = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(library / "model" / "serve.py"),
+            artifacts={"trained": str(folder)},
+            code_paths=[str(_code(Path(scratch), library))],
+            signature=_signature(product),
+            pip_requirements=[f"{part}=={importlib.metadata.version(part)}" for part in REQUIREMENTS],
+            registered_model_name=name,
+        )
+    return str(told.registered_model_version)
+
+
+def _code(scratch: Path, library: Path) -> Path:
+    """A copy of the library, without what Python compiled of it."""
+    copy = scratch / library.name
+    shutil.copytree(library, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def _signature(product: Product) -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    contract = load_contract(product.path)
+    pixels = TensorSpec(np.dtype(contract.dtype), (-1, len(contract.bands), -1, -1))
+    shares = TensorSpec(np.dtype("float32"), (-1, len(contract.legend.classes), -1, -1))
+    return ModelSignature(inputs=Schema([pixels]), outputs=Schema([shares]))
+
+
+def champion(name: str, home: Path) -> ModelVersion | None:
+    """The version that bears the alias `champion`; None where none does."""
+    with reachable(home, "looking up the champion") as speaker:
+        aliases = _aliases(speaker, name)
+        if CHAMPION not in aliases:
+            return None
+        return _version(speaker.get_model_version(name, str(aliases[CHAMPION])), home)
+
+
+def _aliases(speaker: Any, name: str) -> dict[str, Any]:
+    models = speaker.search_registered_models(f"name = '{name}'")
+    return dict(speaker.get_registered_model(name).aliases) if models else {}
+
+
+def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str, home: Path) -> ModelVersion:
+    """Gives a registered model the alias `champion`, with tags that say when, by which run, after whom and why.
+
+    Args:
+        name: the dataset.
+        product: the model.
+        facts: what it was chosen by (score, digest of the test tiles...): one tag each.
+        promoter: the Dagster run that chose it.
+        home: folder everything is written below.
+
+    Raises:
+        TrackingError: MLflow does not answer, or the model is not registered.
+    """
+    version = find_version(name, product, home)
+    if version is None:
+        fix = "materialise `model` while MLflow is reachable"
+        raise TrackingError(Problem(f"registry, {name}", f"no version of {product.path.name}", "one", fix))
+    standing = champion(name, home)
+    if standing is not None and standing.version == version.version:
+        return standing
+    tags = {
+        "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "promoted_by_run": promoter,
+        "previous_champion": standing.version if standing else "none",
+        **flattened(facts, "champion"),
+    }
+    with reachable(home, "promoting a model") as speaker:
+        for tag, value in tags.items():
+            speaker.set_model_version_tag(name, version.version, tag, value)
+        speaker.set_registered_model_alias(name, CHAMPION, version.version)
+        return _version(speaker.get_model_version(name, version.version), home)
+
+
+def log_report(run_id: str, product: Product, home: Path) -> None:
+    """Adds a report's files (folder `report`) and its numbers (`test/...`) to a run, once.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    with reachable(home, "logging a report") as speaker:
+        if speaker.get_run(run_id).data.tags.get("landcover.report") == product.fingerprint:
+            return
+        speaker.log_artifacts(run_id, str(product.path), "report")
+        numbers = {f"test/{name}": float(text) for name, text in _figures(product.json("summary.json")).items()}
+        log_metrics(speaker, run_id, {"metrics": numbers, "time": time.time_ns() // 1_000_000, "step": 0})
+        speaker.set_tag(run_id, "landcover.report", product.fingerprint)
+
+
+def _figures(summary: Any) -> dict[str, str]:
+    flat = flattened(summary)
+    return {name: text for name, text in flat.items() if re.fullmatch(r"-?\d+(\.\d+)?([eE][-+]?\d+)?", text)}
+
+
+def serve() -> None:
+    """Hands MLflow the model of the script it is loading: `predict` gives probabilities (n, class, y, x) float32."""
+    with known_warnings():
+        import mlflow.models
+        from mlflow.pyfunc import PythonModel
+
+    class LandCover(PythonModel):  # type: ignore[misc]
+        """Raw pixels (n, band, y, x) in the contract's dtype to probabilities."""
+
+        def load_context(self, context: Any) -> None:
+            from landcover_orch import model
+
+            self.model, self.contract = model.load(Path(context.artifacts["trained"]))
+
+        def predict(
+            self,
+            context: Any,
+            model_input: np.ndarray,  # MLflow reads this, and knows the bare class alone
+            params: dict[str, Any] | None = None,
+        ) -> Any:
+            import torch
+
+            with torch.inference_mode():
+                return self.model(torch.from_numpy(model_input)).float().softmax(1).numpy()
+
+    mlflow.models.set_model(LandCover())
