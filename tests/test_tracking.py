@@ -19,7 +19,7 @@ import pytest
 from landcover_orch import tracking, training
 from landcover_orch.errors import TrackingError
 from landcover_orch.publish import Product, Stage, publish
-from landcover_orch.tracking import Start, Tracker
+from landcover_orch.tracking import Start, Tracker, runs
 
 ROOT = Path(__file__).resolve().parents[1]
 _SPEC = importlib.util.spec_from_file_location("classroom", ROOT / "tests" / "training" / "classroom.py")
@@ -249,5 +249,5 @@ print(len(tracking.client(Path({str(home)!r})).search_experiments()))
 
 
 def test_long_and_nested_parameters_become_flat_and_short() -> None:
-    flat = tracking.flattened({"a": {"b": [1, 2], "c": "x" * 7000}, "d (e)": None})
+    flat = runs.flattened({"a": {"b": [1, 2], "c": "x" * 7000}, "d (e)": None})
     assert flat == {"a.b": "[1, 2]", "a.c": "x" * 6000, "d _e_": "null"}

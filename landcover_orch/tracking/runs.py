@@ -203,7 +203,8 @@ def _begin(speaker: Any, start: Start, home: Path, tags: dict[str, str]) -> str:
 def _experiment(speaker: Any, name: str, home: Path) -> str:
     found = speaker.get_experiment_by_name(name)
     if found is None:
-        return str(speaker.create_experiment(name, artifact_location=artifacts(home)))
+        kind = {"mlflow.experimentKind": "custom_model_development"}  # its page opens with runs, not with traces
+        return str(speaker.create_experiment(name, artifact_location=artifacts(home), tags=kind))
     return str(found.experiment_id)
 
 
