@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions
+from assets import partitions, raw
 from assets.results import Event, result, table, tile_results
 from landcover_orch import config, patches, publish
 from landcover_orch.config import Dataset
@@ -41,8 +41,9 @@ def _patches(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.patches.write import build
 
         legend = config.load_legend(dataset.legend)
-        by_name = {tile.name: tile for tile in catalogue.tiles(dataset)}
-        yield from tile_results(context, lambda name: build(dataset, legend, by_name[name], config.home()), key)
+        yield from tile_results(
+            context, lambda name: build(dataset, legend, raw.tile(dataset, name), config.home()), key
+        )
 
     return asset
 

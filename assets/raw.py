@@ -10,6 +10,7 @@ from assets import partitions
 from assets.results import VERSION_TAG, facts, picture, table
 from landcover_orch import config
 from landcover_orch.config import Dataset
+from landcover_orch.errors import CatalogueError, LandcoverError, Problem
 from landcover_orch.raw import catalogue
 from landcover_orch.raw.catalogue import Tile
 
@@ -77,10 +78,15 @@ def _known_versions(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[st
 
 
 def observe(instance: dg.DagsterInstance, dataset: Dataset) -> list[str]:
-    """Tells Dagster of a dataset's tiles, files and recipes now, all of them; gives the tiles' names."""
+    """Tells Dagster of a dataset's tiles, files and recipes now, all of them; gives the tiles' names.
+
+    A tile whose files are gone is no partition any more; its products stay on disk.
+    """
     tiles = catalogue.tiles(dataset)
-    names = [tile.name for tile in tiles]
-    instance.add_dynamic_partitions(str(partitions.tiles(dataset).name), names)
+    names, partition = [tile.name for tile in tiles], str(partitions.tiles(dataset).name)
+    instance.add_dynamic_partitions(partition, names)
+    for gone in sorted(set(instance.get_dynamic_partitions(partition)) - set(names)):
+        instance.delete_dynamic_partition(partition, gone)
     fresh = news(instance, list(observations(dataset, tiles)))
     for event in _events(dataset, tiles, fresh):
         instance.report_runless_asset_event(event)
@@ -102,7 +108,6 @@ def _events(dataset: Dataset, tiles: Sequence[Tile], seen: Sequence[Observation]
 
 
 def _metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[str, Any]:
-    from landcover_orch.errors import LandcoverError
     from landcover_orch.raw import preview
 
     if asset == "labels":
@@ -129,12 +134,15 @@ def _watch(dataset: Dataset) -> dg.SensorDefinition:
         known = set(context.instance.get_dynamic_partitions(str(definition.name)))
         fresh = news(context.instance, list(observations(dataset, tiles, SECONDS_A_TICK)))
         new = sorted({partition for asset, partition, _ in fresh if asset.path[-1] == "orthophoto"} - known)
-        if not fresh and not new:
+        gone = sorted(known - {tile.name for tile in tiles})
+        if not fresh and not new and not gone:
             return dg.SkipReason(f"{len(tiles)} tiles, nothing new")
-        return dg.SensorResult(
-            asset_events=_events(dataset, tiles, fresh),
-            dynamic_partitions_requests=[definition.build_add_request(new)] if new else [],
-        )
+        requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
+        if new:
+            requests.append(definition.build_add_request(new))
+        if gone:
+            requests.append(definition.build_delete_request(gone))
+        return dg.SensorResult(asset_events=_events(dataset, tiles, fresh), dynamic_partitions_requests=requests)
 
     return watch
 
@@ -165,5 +173,13 @@ def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 
 def tile(dataset: Dataset, name: str) -> Tile:
-    """One tile of the catalogue by its partition key."""
-    return {tile.name: tile for tile in catalogue.tiles(dataset)}[name]
+    """One tile of the catalogue by its partition key.
+
+    Raises:
+        CatalogueError: its files are gone.
+    """
+    tiles = {tile.name: tile for tile in catalogue.tiles(dataset)}
+    if name not in tiles:
+        fix = "restore its files, or remove the partition (the watch sensor does)"
+        raise CatalogueError(Problem(f"{dataset.name}: tile {name}", "no files", f"one of {sorted(tiles)}", fix))
+    return tiles[name]

@@ -14,6 +14,7 @@ from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config, publish
 from landcover_orch.config import Dataset
+from landcover_orch.errors import CatalogueError
 from landcover_orch.report import champion as election
 from landcover_orch.report.champion import Champion
 from tests import tiny
@@ -37,7 +38,11 @@ def _tick(dagster: dg.DagsterInstance, dataset: Dataset) -> dg.SensorResult | dg
     assert isinstance(found, dg.SensorResult | dg.SkipReason)
     if isinstance(found, dg.SensorResult):
         for request in found.dynamic_partitions_requests or []:
-            dagster.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+            if isinstance(request, dg.AddDynamicPartitionsRequest):
+                dagster.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+            else:
+                for name in request.partition_keys:
+                    dagster.delete_dynamic_partition(request.partitions_def_name, name)
         for event in found.asset_events:
             dagster.report_runless_asset_event(event)
     return found
@@ -59,6 +64,19 @@ def test_the_sensor_tells_of_new_and_changed_files(dagster: dg.DagsterInstance, 
     tiny.write_tile(dataset.folder, "t7", column=7)
     again = _tick(dagster, dataset)
     assert set(_observed(again)) == {("labels", "t0"), ("orthophoto", "t0"), ("orthophoto", "t7"), ("labels", "t7")}
+
+
+def test_a_tile_whose_files_are_gone_is_no_partition(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    _tick(dagster, dataset)
+    (dataset.folder / "t0.tif").unlink()
+    _tick(dagster, dataset)
+    assert dagster.get_dynamic_partitions("tiny_tiles") == ["t1", "t2"]
+    (dataset.folder / "t1.tif").rename(dataset.folder / "t5.tif")
+    (dataset.folder / "t1.gpkg").rename(dataset.folder / "t5.gpkg")
+    raw.observe(dagster, config.load_dataset(tiny.NAME).model_copy(update={"splits": config.Splits()}))
+    assert dagster.get_dynamic_partitions("tiny_tiles") == ["t2", "t5"]
+    with pytest.raises(CatalogueError, match="t9: no files"):
+        raw.tile(dataset.model_copy(update={"splits": config.Splits()}), "t9")
 
 
 def test_an_observation_shows_the_tile(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
