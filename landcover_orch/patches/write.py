@@ -183,7 +183,8 @@ def _write_shard(array: Any, rows: Rows, first: int, boxes: Sequence[Window]) ->
     block = np.empty((len(boxes), *array.shape[1:]), array.dtype.numpy_dtype)
     for i, box in enumerate(boxes):
         block[i] = rows.cut(box)
-    array[first : first + len(boxes)].write(block).result()
+    # the block is ours alone until it is written, so that tensorstore need not copy it first
+    array[first : first + len(boxes)].write(block, can_reference_source_data_indefinitely=True).result()
 
 
 def _mark(stage: Stage, run: _Run) -> None:
