@@ -9,7 +9,6 @@ from assets import partitions, raw
 from assets.results import Event, table, tile_results
 from landcover_orch import config, ground_truth
 from landcover_orch.config import Dataset
-from landcover_orch.errors import CatalogueError
 from landcover_orch.publish import current
 
 
@@ -39,12 +38,9 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.ground_truth.truth import build
         from landcover_orch.raw import checks
 
-        tiles = [raw.tile(dataset, name) for name in context.partition_keys]
-        problems = checks.check(dataset, legend, tiles).problems
-        if problems:
-            raise CatalogueError(*problems)
-        by_name = {tile.name: tile for tile in tiles}
-        yield from tile_results(context, lambda name: build(dataset, legend, by_name[name], config.home()), key)
+        tiles = raw.tiles_of(dataset, context.partition_keys)
+        checks.check(dataset, legend, list(tiles.values())).raise_problems()
+        yield from tile_results(context, lambda name: build(dataset, legend, tiles[name], config.home()), key)
 
     return asset
 

@@ -41,9 +41,8 @@ def _patches(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.patches.write import build
 
         legend = config.load_legend(dataset.legend)
-        yield from tile_results(
-            context, lambda name: build(dataset, legend, raw.tile(dataset, name), config.home()), key
-        )
+        tiles = raw.tiles_of(dataset, context.partition_keys)
+        yield from tile_results(context, lambda name: build(dataset, legend, tiles[name], config.home()), key)
 
     return asset
 

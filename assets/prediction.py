@@ -107,9 +107,10 @@ def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
 
         standing = champion(dataset)
         trained, experiment = standing.product(config.home()), config.load_experiment(standing.experiment)
+        tiles = raw.tiles_of(dataset, context.partition_keys)
         yield from tile_results(
             context,
-            lambda name: build_map(dataset, raw.tile(dataset, name), trained, experiment, config.home()),
+            lambda name: build_map(dataset, tiles[name], trained, experiment, config.home()),
             key,
         )
 

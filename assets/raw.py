@@ -172,14 +172,15 @@ def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
     return files_fit
 
 
-def tile(dataset: Dataset, name: str) -> Tile:
-    """One tile of the catalogue by its partition key.
+def tiles_of(dataset: Dataset, names: Sequence[str]) -> dict[str, Tile]:
+    """Tiles of the catalogue by their partition keys.
 
     Raises:
-        CatalogueError: its files are gone.
+        CatalogueError: the files of some are gone; all of them are named.
     """
     tiles = {tile.name: tile for tile in catalogue.tiles(dataset)}
-    if name not in tiles:
-        fix = "restore its files, or remove the partition (the watch sensor does)"
-        raise CatalogueError(Problem(f"{dataset.name}: tile {name}", "no files", f"one of {sorted(tiles)}", fix))
-    return tiles[name]
+    fix = "restore its files, or remove the partition (the watch sensor does)"
+    gone = [Problem(f"{dataset.name}: tile {name}", "no files", "a tile", fix) for name in names if name not in tiles]
+    if gone:
+        raise CatalogueError(*gone)
+    return {name: tiles[name] for name in names}

@@ -76,7 +76,7 @@ def test_a_tile_whose_files_are_gone_is_no_partition(dagster: dg.DagsterInstance
     raw.observe(dagster, config.load_dataset(tiny.NAME).model_copy(update={"splits": config.Splits()}))
     assert dagster.get_dynamic_partitions("tiny_tiles") == ["t2", "t5"]
     with pytest.raises(CatalogueError, match="t9: no files"):
-        raw.tile(dataset.model_copy(update={"splits": config.Splits()}), "t9")
+        raw.tiles_of(dataset.model_copy(update={"splits": config.Splits()}), ["t9"])
 
 
 def test_an_observation_shows_the_tile(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
