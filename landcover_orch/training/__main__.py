@@ -21,6 +21,7 @@ from landcover_orch.training.process import end_when_asked, end_with_parent
 
 UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
 PARENT = "LANDCOVER_PARENT"
+DAGSTER_UI = "http://127.0.0.1:3000"
 
 
 class Console:
@@ -44,7 +45,12 @@ class Pipes:
 
     def __init__(self, context: Any) -> None:
         self._context = context
-        self.tags = {"dagster.run_id": context.run_id, "dagster.asset_key": context.asset_key}
+        page = f"{os.environ.get('LANDCOVER_DAGSTER_UI', DAGSTER_UI).rstrip('/')}/runs/{context.run_id}"
+        self.tags = {
+            "dagster.run_id": context.run_id,
+            "dagster.asset_key": context.asset_key,
+            "mlflow.note.content": f"Trained by Dagster: [run {context.run_id[:8]}]({page})",
+        }
 
     def line(self, text: str) -> None:
         """One line."""

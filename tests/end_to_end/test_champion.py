@@ -42,6 +42,7 @@ def _registered_and_linked(dagster: dg.DagsterInstance, home: Path) -> None:
     assert event is not None
     assert event.asset_materialization is not None
     assert run.data.tags["dagster.run_id"] == event.run_id
+    assert f"/runs/{event.run_id})" in run.data.tags["mlflow.note.content"]
     assert version.run_id in str(event.asset_materialization.metadata["MLflow run"].value)
     assert run.data.metrics["test/mean_iou"] == pytest.approx(_reported(home))
 
