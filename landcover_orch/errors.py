@@ -15,7 +15,8 @@ class Problem:
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.found}; expected {self.expected}. Fix: {self.fix}."
+        end = "" if self.fix.endswith("?") else "."
+        return f"{self.where}: {self.found}; expected {self.expected}. Fix: {self.fix}{end}"
 
 
 class LandcoverError(Exception):
