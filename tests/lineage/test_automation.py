@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,6 @@ from landcover_orch.errors import CatalogueError
 from landcover_orch.report import champion as election
 from landcover_orch.report.champion import Champion
 from tests import tiny
-
-
-@pytest.fixture
-def dagster() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
 
 
 @pytest.fixture
