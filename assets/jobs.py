@@ -134,16 +134,14 @@ def _retrain(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
 def _digests(dataset: Dataset) -> tuple[str | None, str | None]:
     """Digests of the present manifest and of the one the champion was trained on; None where there is none."""
     from assets import patches
-    from assets.report import champion
+    from assets.report import standing
 
     try:
         digest = patches.current(dataset).json("summary.json")["digest"]
     except IncompleteError:
         return None, None
-    try:
-        return digest, champion(dataset).data_digest
-    except IncompleteError:
-        return digest, None
+    champion = standing(dataset)
+    return digest, champion.data_digest if champion else None
 
 
 def _automation(dataset: Dataset) -> dg.AutomationConditionSensorDefinition:

@@ -1,7 +1,7 @@
 """Patch stores a tile, and the dataset's manifest: the first look at the data, and the door to training."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -11,6 +11,9 @@ from landcover_orch import config, patches, publish
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
 from landcover_orch.raw import catalogue
+
+if TYPE_CHECKING:
+    from landcover_orch.patches.manifest import DatasetManifest
 
 MANIFEST = "dataset"
 """Name of the manifest's product."""
@@ -105,13 +108,12 @@ def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
         blocking=True,
     )
     def tiles_complete() -> dg.AssetCheckResult:
-        manifest = _current(dataset)
-        home = config.home()
+        described, home = manifest(dataset), config.home()
         wanted = {
             tile.name: publish.current(home / dataset.name / "patches", tile.name).fingerprint
             for tile in catalogue.tiles(dataset)
         }
-        held = {tile.name: tile.patches_fingerprint for tile in manifest.tiles}
+        held = {tile.name: tile.patches_fingerprint for tile in described.tiles}
         wrong = [
             {"tile": name, "in the manifest": held.get(name), "current": wanted.get(name)}
             for name in sorted(wanted.keys() | held.keys())
@@ -124,9 +126,9 @@ def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
         asset=key, name="classes_trained", description="Every class of the legend has pixels in the train split."
     )
     def classes_trained() -> dg.AssetCheckResult:
-        manifest = _current(dataset)
-        pixels = [sum(column) for column in zip(*(t.class_pixels["train"] for t in manifest.tiles), strict=True)]
-        absent = [name for name, count in zip(manifest.legend.names, pixels, strict=True) if not count]
+        described = manifest(dataset)
+        pixels = [sum(column) for column in zip(*(t.class_pixels["train"] for t in described.tiles), strict=True)]
+        absent = [name for name, count in zip(described.legend.names, pixels, strict=True) if not count]
         return dg.AssetCheckResult(
             passed=not absent, severity=dg.AssetCheckSeverity.WARN, metadata={"absent": ", ".join(absent) or "none"}
         )
@@ -134,12 +136,13 @@ def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
     return [tiles_complete, classes_trained]
 
 
-def _current(dataset: Dataset) -> Any:
-    from landcover_orch.patches import manifest
-
-    return manifest.load(current(dataset).path)
-
-
 def current(dataset: Dataset) -> publish.Product:
-    """The manifest that was last published."""
+    """The manifest's product that was last published."""
     return publish.current(config.home() / dataset.name / "dataset_manifest", MANIFEST)
+
+
+def manifest(dataset: Dataset) -> "DatasetManifest":
+    """The manifest that was last published."""
+    from landcover_orch.patches import manifest as manifests
+
+    return manifests.load(current(dataset).path)

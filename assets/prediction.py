@@ -28,12 +28,11 @@ def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
         code_version=str(prediction.VERSION),
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        from landcover_orch.patches import manifest
         from landcover_orch.prediction.build import build
         from landcover_orch.report.evaluate import tiles_to_predict
 
         experiment = config.load_experiment(context.partition_key)
-        trained, described = model.model(dataset, experiment.name), manifest.load(patches.current(dataset).path)
+        trained, described = model.model(dataset, experiment.name), patches.manifest(dataset)
         products = {}
         for entry in tiles_to_predict(described):
             products[entry.name] = build(described, entry, trained, experiment, config.home())
@@ -50,11 +49,10 @@ def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
 
 def predictions(dataset: Dataset, experiment: str) -> dict[str, publish.Product]:
     """The maps of an experiment that were last published, by tile."""
-    from landcover_orch.patches import manifest
     from landcover_orch.report.evaluate import tiles_to_predict
 
     folder = config.home() / dataset.name / "prediction" / experiment
-    described = manifest.load(patches.current(dataset).path)
+    described = patches.manifest(dataset)
     return {entry.name: publish.current(folder, entry.name) for entry in tiles_to_predict(described)}
 
 
@@ -67,10 +65,9 @@ def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
         partitions_def=partitions.experiments(dataset),
     )
     def covers_the_tile(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        from landcover_orch.patches import manifest
         from landcover_orch.prediction.gaps import gaps
 
-        described = manifest.load(patches.current(dataset).path)
+        described = patches.manifest(dataset)
         entries = {entry.name: entry for entry in described.tiles}
         rows = []
         for name in partitions.chosen_experiments(context, dataset):

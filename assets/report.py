@@ -16,12 +16,6 @@ def definitions(dataset: Dataset) -> list[Any]:
     return [_report(dataset), _counted_once(dataset), _leaderboard(dataset), _champion(dataset)]
 
 
-def _manifest(dataset: Dataset) -> Any:
-    from landcover_orch.patches import manifest
-
-    return manifest.load(patches.current(dataset).path)
-
-
 def _report(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, "report"),
@@ -40,9 +34,10 @@ def _report(dataset: Dataset) -> dg.AssetsDefinition:
         experiment = config.load_experiment(context.partition_key)
         trained = model.model(dataset, experiment.name)
         maps = prediction.predictions(dataset, experiment.name)
-        product = build(_manifest(dataset), experiment, trained, maps, config.home())
+        manifest = patches.manifest(dataset)
+        product = build(manifest, experiment, trained, maps, config.home())
         try:
-            version = tracking.register(trained, _manifest(dataset), config.home())
+            version = tracking.register(trained, manifest, config.home())
             tracking.log_report(version.run_id, product, config.home())
         except TrackingError as error:
             # the report stands without MLflow; materialising it again adds it there
@@ -55,7 +50,7 @@ def _report(dataset: Dataset) -> dg.AssetsDefinition:
 
 def reports(dataset: Dataset) -> dict[str, publish.Product]:
     """The reports there are, by experiment: those made of the present manifest and the present model."""
-    folder, digest = config.home() / dataset.name / "report", _manifest(dataset).digest
+    folder, digest = config.home() / dataset.name / "report", patches.manifest(dataset).digest
     found = {}
     for name in dataset.experiments:
         try:
@@ -78,7 +73,7 @@ def _counted_once(dataset: Dataset) -> dg.AssetChecksDefinition:
     )
     def counted_once(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         names = partitions.chosen_experiments(context, dataset)
-        expected = sum(sum(tile.class_pixels["test"]) for tile in _manifest(dataset).tiles)
+        expected = sum(sum(tile.class_pixels["test"]) for tile in patches.manifest(dataset).tiles)
         folder = config.home() / dataset.name / "report"
         counted = {name: publish.current(folder, name).json("summary.json")["pixels"] for name in names}
         return dg.AssetCheckResult(
@@ -104,7 +99,7 @@ def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
 
         found = reports(dataset)
         models = {name: model.model(dataset, name) for name in found}
-        return result(build(_manifest(dataset), found, models, config.home()))
+        return result(build(patches.manifest(dataset), found, models, config.home()))
 
     return asset
 
@@ -130,13 +125,13 @@ def _champion(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch import tracking
         from landcover_orch.report import champion as election
 
-        home, manifest = config.home(), _manifest(dataset)
+        home, manifest = config.home(), patches.manifest(dataset)
         candidates = [
             election.candidate(manifest, model.model(dataset, name), product, home)
             for name, product in reports(dataset).items()
         ]
-        standing = _standing(dataset)
-        present = election.on_present_tiles(standing, manifest, home) if standing else None
+        seated = standing(dataset)
+        present = election.on_present_tiles(seated, manifest, home) if seated else None
         chosen = election.elect(present, candidates)
         product = election.build(dataset.name, chosen, home)
         tracking.promote(dataset.name, chosen.product(home), product.json("summary.json"), context.run.run_id, home)
@@ -145,7 +140,8 @@ def _champion(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _standing(dataset: Dataset) -> Any:
+def standing(dataset: Dataset) -> Any:
+    """The standing champion of a dataset; None where nobody was elected yet."""
     try:
         return champion(dataset)
     except IncompleteError:
