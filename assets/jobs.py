@@ -125,7 +125,7 @@ def _retrain(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
         elif digest == trained_on:
             yield dg.SkipReason(f"manifest unchanged ({digest}) since the champion was trained")
         else:
-            for name in dataset.experiments:
+            for name in dataset.recipes:
                 yield dg.RunRequest(run_key=f"{digest}-{name}", partition_key=name)
 
     return retrain

@@ -22,7 +22,7 @@ def tiles(dataset: Dataset) -> dg.DynamicPartitionsDefinition:
 
 def experiments(dataset: Dataset) -> dg.StaticPartitionsDefinition:
     """One partition a recipe of the dataset."""
-    return dg.StaticPartitionsDefinition(list(dataset.experiments))
+    return dg.StaticPartitionsDefinition(list(dataset.recipes))
 
 
 def key(dataset: Dataset, asset: str) -> dg.AssetKey:
@@ -46,4 +46,4 @@ def chosen_tiles(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> Se
 def chosen_experiments(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> Sequence[str]:
     """The experiments a check is about: that of its run; all where it runs without any."""
     step = context.op_execution_context
-    return [step.partition_key] if step.has_partition_key else list(dataset.experiments)
+    return [step.partition_key] if step.has_partition_key else list(dataset.recipes)

@@ -53,7 +53,7 @@ def _specs(dataset: Dataset) -> list[dg.AssetSpec]:
 def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float("inf")) -> Iterator[Observation]:
     """Fingerprints of a dataset's files and recipes; stops after the first file that is read past `seconds`."""
     memory = config.home() / "fingerprints.sqlite"
-    for name in dataset.experiments:
+    for name in dataset.recipes:
         yield partitions.key(dataset, "experiment"), name, config.digest(config.load_experiment(name))
     deadline = time.monotonic() + seconds
     for tile in tiles:

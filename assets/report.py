@@ -52,7 +52,7 @@ def reports(dataset: Dataset) -> dict[str, publish.Product]:
     """The reports there are, by experiment: those made of the present manifest and the present model."""
     folder, digest = config.home() / dataset.name / "report", patches.manifest(dataset).digest
     found = {}
-    for name in dataset.experiments:
+    for name in dataset.recipes:
         try:
             product, trained = publish.current(folder, name), model.model(dataset, name)
         except IncompleteError:

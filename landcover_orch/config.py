@@ -9,24 +9,19 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from landcover_orch.errors import ConfigError, Problem
+from landcover_orch.experiment import KEY, Experiment
+from landcover_orch.experiment.settings import Settings
 from landcover_orch.grid import Edge
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.yamlfile import Model, did_you_mean, parse, read_yaml
 
-KEY = r"^[A-Za-z0-9_-]+$"
-"""What a name may hold: it becomes a Dagster key, a partition and a folder."""
-
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TileOverride(_Frozen):
+class TileOverride(Settings):
     """What one tile has different from its dataset's patterns."""
 
     image: str | None = Field(default=None, description="path of the orthophoto below `root`")
@@ -39,7 +34,7 @@ class TileOverride(_Frozen):
     layer: str | None = Field(default=None, description="layer of this tile's label file")
 
 
-class Tiles(_Frozen):
+class Tiles(Settings):
     """Which files are the tiles: patterns with {tile} in them, corrected tile by tile."""
 
     image: str = Field(description="pattern below `root`; {tile} stands for the tile's name, as in 'images/{tile}.tif'")
@@ -50,7 +45,7 @@ class Tiles(_Frozen):
     overrides: dict[str, TileOverride] = Field(default_factory=dict, description="tile -> what it has different")
 
 
-class Labels(_Frozen):
+class Labels(Settings):
     """How labels are read."""
 
     kind: Literal["vector", "raster", "rgb"] = Field(
@@ -69,14 +64,14 @@ class Labels(_Frozen):
     )
 
 
-class Share(_Frozen):
+class Share(Settings):
     """One side of a split: whole tiles, or a fraction of the spatial blocks of the other tiles."""
 
     tiles: tuple[str, ...] = Field(default=(), description="tiles that belong to this side whole")
     blocks: float = Field(default=0.0, ge=0, lt=1, description="fraction of the spatial blocks of all other tiles")
 
 
-class Splits(_Frozen):
+class Splits(Settings):
     """Who learns from what: everything that is neither validation nor test is train."""
 
     validation: Share = Field(default=Share(), description="chooses the checkpoint")
@@ -98,7 +93,7 @@ class Splits(_Frozen):
         return self
 
 
-class Patches(_Frozen):
+class Patches(Settings):
     """How training arrays are cut."""
 
     size: int = Field(default=256, ge=16, le=4096, description="side of a patch in pixels")
@@ -110,7 +105,7 @@ class Patches(_Frozen):
     shard: int = Field(default=128, ge=1, le=1024, description="patches in one shard (one file) of the store")
 
 
-class Limits(_Frozen):
+class Limits(Settings):
     """Where a check refuses an input."""
 
     max_pixels: int = Field(default=4_000_000_000, gt=0, description="largest tile, in pixels")
@@ -118,14 +113,14 @@ class Limits(_Frozen):
     weight_clip: float = Field(default=10.0, ge=1, description="largest class weight, as a multiple of the smallest")
 
 
-class Automation(_Frozen):
+class Automation(Settings):
     """What runs by itself once switched on in Dagster."""
 
     retrain: str = Field(default="0 3 * * 0", description="cron time of the retraining schedule")
     timezone: str = Field(default="UTC", description="time zone of the schedule")
 
 
-class Dataset(_Frozen):
+class Dataset(Settings):
     """Tiles + legend + patch settings + the experiments that run on them: one file of configs/datasets."""
 
     name: str = Field(pattern=KEY, description="the file's name without .yaml; key prefix and group in Dagster")
@@ -144,9 +139,18 @@ class Dataset(_Frozen):
     splits: Splits = Field(default=Splits(), description="train, validation, test")
     patches: Patches = Field(default=Patches(), description="how training arrays are cut")
     experiments: tuple[str, ...] = Field(min_length=1, description="names of files in configs/experiments")
+    floors: tuple[str, ...] = Field(
+        default=(),
+        description="experiments without deep learning that every other one must beat",
+    )
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
     automation: Automation = Field(default=Automation(), description="what runs by itself")
     cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """All experiments that run: those listed, then the floors."""
+        return tuple(dict.fromkeys((*self.experiments, *self.floors)))
 
     @property
     def folder(self) -> Path:
@@ -156,80 +160,6 @@ class Dataset(_Frozen):
             ConfigError: a variable without a default is not set.
         """
         return Path(expand(self.root, f"configs/datasets/{self.name}.yaml: root")).expanduser().resolve()
-
-
-class Network(_Frozen):
-    """Which network, and how wide."""
-
-    name: Literal["unet", "segnet"] = Field(description="network family")
-    width: int = Field(default=64, ge=4, le=1024, description="channels of the first level")
-    levels: int = Field(default=3, ge=1, le=6, description="times the network halves its input")
-
-
-class Loss(_Frozen):
-    """What training minimises; pixels of 255 never count."""
-
-    name: Literal["cross_entropy"] = Field(default="cross_entropy", description="loss function")
-    class_weights: bool = Field(default=False, description="weigh classes by the manifest's inverse frequencies")
-
-
-class Optimiser(_Frozen):
-    """How weights move."""
-
-    name: Literal["adam", "sgd"] = Field(default="adam", description="optimiser")
-    lr: float = Field(default=1e-3, gt=0, description="learning rate; the peak where a schedule has one")
-    weight_decay: float = Field(default=0.0, ge=0, description="L2 penalty")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd (Nesterov)")
-
-
-class Augmentation(_Frozen):
-    """How training patches vary; each epoch draws anew under the seed."""
-
-    flips: bool = Field(default=True, description="mirror image and mask")
-    right_angles: bool = Field(default=True, description="turn image and mask by 0, 90, 180 or 270 degrees")
-    brightness: float = Field(
-        default=0.1, ge=0, le=1, description="shift of the image by up to this many band standard deviations"
-    )
-    contrast: float = Field(default=0.1, ge=0, lt=1, description="factor 1 -+ this on the image about its band means")
-
-
-class Prediction(_Frozen):
-    """How whole tiles are predicted."""
-
-    window: int = Field(default=256, ge=16, le=4096, description="side of a window in pixels")
-    stride: int = Field(default=192, ge=1, description="step between windows in pixels")
-    batch_size: int = Field(default=8, ge=1, description="windows in one forward pass")
-
-    @model_validator(mode="after")
-    def _covers(self) -> Prediction:
-        if self.stride > self.window:
-            raise ValueError(f"stride {self.stride} leaves gaps between windows of {self.window}")
-        return self
-
-
-class Experiment(_Frozen):
-    """A training recipe: one file of configs/experiments."""
-
-    name: str = Field(pattern=KEY, description="the file's name without .yaml; a partition in Dagster")
-    description: str = Field(default="", description="one sentence for people")
-    network: Network = Field(description="which network, and how wide")
-    loss: Loss = Field(default=Loss(), description="what training minimises")
-    optimiser: Optimiser = Field(default=Optimiser(), description="how weights move")
-    schedule: Literal["constant", "one_cycle"] = Field(default="constant", description="learning rate over the run")
-    augmentation: Augmentation = Field(default=Augmentation(), description="how training patches vary")
-    epochs: int = Field(default=20, ge=1, description="passes over the training patches, at most")
-    steps_per_epoch: int | None = Field(default=None, ge=1, description="batches an epoch; empty: every patch once")
-    batch_size: int = Field(default=16, ge=1, description="patches a step")
-    patience: int | None = Field(default=None, ge=1, description="epochs without a better `metric` before stopping")
-    metric: Literal["loss", "accuracy", "mean_iou", "mean_f1"] = Field(
-        default="mean_iou", description="validation metric that chooses the checkpoint"
-    )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="arithmetic; auto: bfloat16 where the device has it"
-    )
-    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a CUDA device where there is one")
-    seed: int = Field(default=0, ge=0, description="of weights, order and augmentation")
-    prediction: Prediction = Field(default=Prediction(), description="how whole tiles are predicted")
 
 
 def home() -> Path:

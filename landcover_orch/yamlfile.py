@@ -14,6 +14,7 @@ from landcover_orch.errors import ConfigError, Problem
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+WHOLE = "(whole file)"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -60,33 +61,53 @@ def parse(value: object, model: type[Model], where: str) -> Model:
 
 
 def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
-    path = ".".join(str(part) for part in item["loc"]) or "(whole file)"
+    path, here = _place(model, item["loc"])
     if item["type"] == "extra_forbidden":
-        known = _fields_at(model, item["loc"][:-1])
-        return Problem(
-            f"{where}: {path}",
-            "an unknown key",
-            f"one of {known}",
-            did_you_mean(str(item["loc"][-1]), known) or "delete the key",
-        )
+        known = sorted(here.model_fields)
+        fix = did_you_mean(str(item["loc"][-1]), known) or "delete the key"
+        return Problem(f"{where}: {path}", "an unknown key", f"one of {known}", fix)
     if item["type"] == "missing":
         return Problem(f"{where}: {path}", "nothing", "a value", f"add the key `{path}`")
+    if item["type"] == "union_tag_invalid":
+        known = [tag.strip(" '") for tag in item["ctx"]["expected_tags"].split(",")]
+        fix = did_you_mean(item["ctx"]["tag"], known) or f"correct `{path}`"
+        return Problem(f"{where}: {path}", repr(item["ctx"]["tag"]), f"one of {known}", fix)
+    if item["type"] == "union_tag_not_found":
+        return Problem(f"{where}: {path}", "no `name`", "the name of one of the kinds", f"add the key `{path}.name`")
+    if item["type"] == "value_error":
+        place = where if path == WHOLE else f"{where}: {path}"
+        return Problem(
+            place, item["msg"].removeprefix("Value error, "), "values that go together", "change one of them"
+        )
     return Problem(f"{where}: {path}", repr(item["input"])[:80], item["msg"], f"correct `{path}`")
 
 
-def _fields_at(model: type[BaseModel], location: tuple[object, ...]) -> list[str]:
+def _place(model: type[BaseModel], location: tuple[object, ...]) -> tuple[str, type[BaseModel]]:
+    """Where an error lies as a person writes it (pydantic adds the chosen `name`), and the model around its end."""
+    written: list[str] = []
+    choices: list[type[BaseModel]] = []
+    here = model
     for part in location:
-        field = model.model_fields.get(str(part))
-        if field is None:
+        chosen = [choice for choice in choices if _tag(choice) == part]
+        if chosen:
+            here, choices = chosen[0], []
             continue
-        inner = [
-            t
-            for t in (field.annotation, *get_args(field.annotation))
-            if isinstance(t, type) and issubclass(t, BaseModel)
-        ]
-        if inner:
-            model = inner[0]
-    return sorted(model.model_fields)
+        written.append(str(part))
+        if str(part) in here.model_fields:
+            choices = _models(here.model_fields[str(part)].annotation)
+            here = choices[0] if len(choices) == 1 and part is not location[-1] else here
+    return ".".join(written) or WHOLE, here
+
+
+def _tag(model: type[BaseModel]) -> object:
+    return model.model_fields["name"].default if "name" in model.model_fields else None
+
+
+def _models(annotation: object) -> list[type[BaseModel]]:
+    """The models that stand anywhere in an annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for inner in get_args(annotation) for found in _models(inner)]
 
 
 def did_you_mean(word: str, known: list[str]) -> str | None:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from landcover_orch import config
-from landcover_orch.config import Dataset, Experiment
+from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError
+from landcover_orch.experiment import Experiment
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.yamlfile import MAX_BYTES, parse, read_yaml
 
@@ -79,7 +80,7 @@ def test_splits_must_leave_something(splits: dict[str, Any], words: str) -> None
 
 
 def test_prediction_windows_must_meet() -> None:
-    recipe = {"name": "small", "network": {"name": "unet"}, "prediction": {"window": 64, "stride": 65}}
+    recipe = {"name": "small", "model": {"name": "unet"}, "prediction": {"window": 64, "stride": 65}}
     with pytest.raises(ConfigError, match="leaves gaps"):
         parse(recipe, Experiment, "test.yaml")
 

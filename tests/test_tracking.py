@@ -68,7 +68,7 @@ def test_a_run_holds_parameters_metrics_data_and_tags(home: Path) -> None:
     product = _train(home)
     (run,) = _runs(home)
     assert run.info.status == "FINISHED"
-    assert run.data.params["network.width"] == "8"
+    assert run.data.params["model.width"] == "8"
     assert run.data.params["augmentation.flips"] == "true"
     assert run.data.params["dataset.patches.size"] == "16"
     assert run.data.tags["dagster.run_id"] == "run-1"

@@ -21,8 +21,8 @@ LEGEND = {
 }
 RECIPE = {
     "name": EXPERIMENT,
-    "network": {"name": "unet", "width": 4, "levels": 2},
-    "optimiser": {"lr": 0.01},
+    "model": {"name": "unet", "width": 4, "levels": 2},
+    "optimiser": {"name": "adam", "lr": 0.01},
     "epochs": 2,
     "batch_size": 4,
     "precision": "float32",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from landcover_orch.config import Network
 from landcover_orch.errors import ContractError, Problem
+from landcover_orch.experiment import Model
 from landcover_orch.legend import Legend
 
 CONTRACT = "contract.json"
@@ -20,7 +20,7 @@ class Contract(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    network: Network
+    model: Model
     bands: tuple[str, ...] = Field(description="band names in order")
     dtype: str = Field(description="dtype of the pixels it takes, not normalised")
     resolution: float = Field(description="ground sample distance in units of the CRS")

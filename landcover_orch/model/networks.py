@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,19 +11,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from landcover_orch.config import Network
 from landcover_orch.errors import ContractError, Problem
+from landcover_orch.experiment import Model
 from landcover_orch.model.contract import WEIGHTS, Contract, load_contract
-from landcover_orch.model.segnet import SegNet
-from landcover_orch.model.unet import UNet
 
-BUILDERS: dict[str, Callable[[int, int, int, int], nn.Module]] = {"unet": UNet, "segnet": SegNet}
-"""Name -> builder of (bands, classes, width, levels)."""
+FAMILIES = {"segnet": "segnet", "unet": "unet"}
+"""Name -> module of `landcover_orch.model` whose `build(settings, bands, classes)` makes it."""
 
 
-def build(network: Network, bands: int, classes: int) -> nn.Module:
+def build(settings: Model, bands: int, classes: int) -> nn.Module:
     """An untrained network: normalised float (n, band, y, x) in, logits (n, class, y, x) out; sizes need not divide."""
-    return BUILDERS[network.name](bands, classes, network.width, network.levels)
+    family = importlib.import_module(f"landcover_orch.model.{FAMILIES[settings.name]}")
+    network: nn.Module = family.build(settings, bands, classes)
+    return network
 
 
 def parameters(module: nn.Module) -> int:
@@ -71,7 +72,7 @@ def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, 
         ContractError: the weights are missing, damaged, or not those of the contract's network.
     """
     contract = load_contract(folder)
-    network = build(contract.network, len(contract.bands), len(contract.legend.classes))
+    network = build(contract.model, len(contract.bands), len(contract.legend.classes))
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -79,7 +80,7 @@ def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, 
             Problem(
                 str(folder / WEIGHTS),
                 " ".join(str(error).split())[:300],
-                f"the weights of a {contract.network.name} as contract.json describes it",
+                f"the weights of a {contract.model.name} as contract.json describes it",
                 "train the experiment again, or restore the folder whole",
             )
         ) from error

@@ -12,10 +12,16 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from landcover_orch.experiment import models
 from landcover_orch.model.padding import pad_to_multiple
 
 CONVOLUTIONS = (2, 2, 3, 3, 3, 3)
 """Convolutions of each level of VGG16; a sixth level repeats the fifth."""
+
+
+def build(settings: models.SegNet, bands: int, classes: int) -> SegNet:
+    """The network that settings describe."""
+    return SegNet(bands, classes, settings.width, settings.levels)
 
 
 def pool(x: Tensor) -> tuple[Tensor, Tensor]:

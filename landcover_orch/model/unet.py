@@ -13,7 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from landcover_orch.experiment import models
 from landcover_orch.model.padding import pad_to_multiple
+
+
+def build(settings: models.UNet, bands: int, classes: int) -> UNet:
+    """The network that settings describe."""
+    return UNet(bands, classes, settings.width, settings.levels)
 
 
 class UNet(nn.Module):

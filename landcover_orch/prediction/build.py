@@ -12,7 +12,8 @@ import numpy as np
 
 from landcover_orch import model as models
 from landcover_orch import picture, raster
-from landcover_orch.config import Dataset, Experiment
+from landcover_orch.config import Dataset
+from landcover_orch.experiment import Experiment
 from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, Legend

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_orch.config import KEY, Dataset, TileOverride, inside
+from landcover_orch.config import Dataset, TileOverride, inside
 from landcover_orch.errors import CatalogueError, ConfigError, Problem
+from landcover_orch.experiment import KEY
 from landcover_orch.fingerprint import fingerprint
 from landcover_orch.raw.findings import some
 

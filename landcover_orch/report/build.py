@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch import confusion, page, picture, publish
-from landcover_orch.config import Experiment
 from landcover_orch.costs import Cost
 from landcover_orch.errors import IncompleteError
+from landcover_orch.experiment import Classical, Experiment
 from landcover_orch.model.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product, Stage
@@ -172,6 +172,7 @@ def _page(
         manifest=manifest,
         experiment=experiment,
         contract=load_contract(model.path),
+        classical=isinstance(experiment.model, Classical),
         model=model,
         learnt=model.json(SUMMARY) if SUMMARY in model.files else {},
         found=found,

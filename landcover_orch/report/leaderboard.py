@@ -63,11 +63,10 @@ def _require_one_test(manifest: DatasetManifest, contents: Mapping[str, Any]) ->
 
 def _row(name: str, content: Any, model: Product) -> dict[str, Any]:
     learnt = model.json(SUMMARY) if SUMMARY in model.files else {}
-    network = load_contract(model.path).network
     return {
         "experiment": name,
         **{measure: content["metrics"][measure] for measure in MEASURES},
-        "network": f"{network.name}, width {network.width}, {network.levels} levels",
+        "model": load_contract(model.path).model.words(),
         "parameters": learnt.get("parameters"),
         "epochs": learnt.get("epochs"),
         "training_s": model.cost.wall_s,

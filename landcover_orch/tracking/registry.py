@@ -110,7 +110,7 @@ def _run_afterwards(product: Product, manifest: DatasetManifest, home: Path, tag
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     each = {f"iou/{name}": value for name, value in row["iou"].items()}
-    flat = {**{k: v for k, v in row.items() if k not in ("iou", "epoch")}, **each}
+    flat = {**{k: v for k, v in row.items() if k not in ("iou", "epoch", "metrics")}, **row["metrics"], **each}
     return {name: float(value) for name, value in flat.items() if value is not None}
 
 

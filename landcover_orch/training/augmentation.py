@@ -14,12 +14,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landcover_orch.config import Augmentation
+from landcover_orch.experiment import Augmentation
 
 VARIATION = 1
 """Tells this stream of random numbers from the others of one (seed, epoch)."""
 
 Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What the train pixels are like, a band each: colours vary in units of the spread, between the extremes."""
+
+    mean: Floats
+    std: Floats
+    low: Floats
+    high: Floats
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ def draw(count: int, settings: Augmentation, seed: int, epoch: int, step: int) -
 
 
 def on_host(
-    image: NDArray[Any], label: NDArray[np.uint8], drawn: Draw, mean: Floats, std: Floats
+    image: NDArray[Any], label: NDArray[np.uint8], drawn: Draw, bands: Bands
 ) -> tuple[NDArray[Any], NDArray[np.uint8]]:
     """A varied batch on the CPU: uint8 stays uint8 (rounded and clipped), other dtypes become float32.
 
@@ -55,12 +65,11 @@ def on_host(
         image: (n, band, y, x), not normalised; y = x.
         label: (n, y, x).
         drawn: what happens to each.
-        mean: a band.
-        std: a band.
+        bands: what the train pixels are like.
     """
     dtype = np.uint8 if image.dtype == np.uint8 else np.float32
     varied, moved = np.empty(image.shape, dtype), np.empty_like(label)
-    offset = (mean * (1 - drawn.gain[:, None]) + std * drawn.shift[:, None]).astype(np.float32)
+    offset = (bands.mean * (1 - drawn.gain[:, None]) + bands.std * drawn.shift[:, None]).astype(np.float32)
     for i in range(len(image)):
         turned = _turned(image[i], drawn, i)
         varied[i] = _table(turned, drawn.gain[i], offset[i]) if dtype == np.uint8 else _line(turned, drawn, i, offset)
@@ -87,11 +96,11 @@ def _line(image: NDArray[Any], drawn: Draw, i: int, offset: Floats) -> Floats:
     return varied
 
 
-def on_device(image: Tensor, label: Tensor, drawn: Draw, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+def on_device(image: Tensor, label: Tensor, drawn: Draw, bands: Bands) -> tuple[Tensor, Tensor]:
     """A varied batch on the device its tensors are on, as float32; shapes and meaning as for `on_host`."""
     device = image.device
     gain, shift = (torch.from_numpy(part).to(device).reshape(-1, 1, 1, 1) for part in (drawn.gain, drawn.shift))
-    centre, spread = mean.reshape(1, -1, 1, 1), std.reshape(1, -1, 1, 1)
+    centre, spread = (torch.from_numpy(part).to(device).reshape(1, -1, 1, 1) for part in (bands.mean, bands.std))
     coloured = (image.to(torch.float32) - centre) * gain + centre + shift * spread
     varied, moved = torch.empty_like(coloured), torch.empty_like(label)
     ways = np.stack([drawn.turns, drawn.flip_rows, drawn.flip_cols], axis=1)

@@ -25,15 +25,15 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from torch import Tensor
 
 from landcover_orch import confusion
-from landcover_orch.config import Experiment, Optimiser
+from landcover_orch.experiment import Experiment, Optimiser
 from landcover_orch.model.networks import Normalised
 from landcover_orch.training import augmentation, checkpoint, history, losses
+from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.checkpoint import Checkpoint
 from landcover_orch.training.device import Device
-from landcover_orch.training.history import Row
+from landcover_orch.training.history import Kept, Row
 from landcover_orch.training.loader import Arrays, Batch, Batches, PatchSource, in_order, shuffled
 
-Floats = augmentation.Floats
 Report = Callable[[Row, float], None]
 """Hears of each epoch: its row and its seconds."""
 
@@ -49,8 +49,7 @@ class Task:
     train: PatchSource
     validation: PatchSource
     classes: tuple[str, ...]
-    mean: Floats
-    std: Floats
+    bands: Bands
     weights: tuple[float, ...] | None
     device: Device
 
@@ -63,12 +62,11 @@ class Task:
 
 def optimiser(settings: Optimiser, module: torch.nn.Module) -> torch.optim.Optimizer:
     """Adam, or SGD with Nesterov momentum."""
-    if settings.name == "adam":
-        return torch.optim.Adam(module.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    lr = float(settings.lr)
+    if settings.name != "sgd":
+        return torch.optim.Adam(module.parameters(), lr, weight_decay=settings.weight_decay)
     momentum = settings.momentum
-    return torch.optim.SGD(
-        module.parameters(), settings.lr, momentum, weight_decay=settings.weight_decay, nesterov=momentum > 0
-    )
+    return torch.optim.SGD(module.parameters(), lr, momentum, weight_decay=settings.weight_decay, nesterov=momentum > 0)
 
 
 def one_cycle(target: torch.optim.Optimizer, lr: float, steps: int) -> torch.optim.lr_scheduler.OneCycleLR:
@@ -89,7 +87,6 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.task, self.model = task, model
         self.register_buffer("weights", _tensor(task.weights), persistent=False)
-        self.register_buffer("std", torch.from_numpy(task.std), persistent=False)
         self.start_epoch()
 
     def start_epoch(self) -> None:
@@ -117,7 +114,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
             return batch
         e = self.task.experiment
         drawn = augmentation.draw(len(batch.image), e.augmentation, e.seed, self.current_epoch, batch.step)
-        return Batch(*augmentation.on_device(batch.image, batch.label, drawn, self.model.mean, self.std), batch.step)
+        return Batch(*augmentation.on_device(batch.image, batch.label, drawn, self.task.bands), batch.step)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The batch's loss."""
@@ -136,9 +133,9 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         """The experiment's optimiser and schedule."""
         e = self.task.experiment
         chosen = optimiser(e.optimiser, self.model)
-        if e.schedule == "constant":
+        if e.schedule.name == "constant":
             return chosen
-        scheduler = one_cycle(chosen, e.optimiser.lr, e.epochs * self.task.steps)
+        scheduler = one_cycle(chosen, float(e.optimiser.lr), e.epochs * self.task.steps)
         return {"optimizer": chosen, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def row(self, epoch: int) -> Row:
@@ -161,7 +158,7 @@ def host_variation(task: Task, epoch: int) -> Callable[[int, Arrays], Arrays]:
     def vary(step: int, arrays: Arrays) -> Arrays:
         image, label = arrays
         drawn = augmentation.draw(len(image), e.augmentation, e.seed, epoch, step)
-        return augmentation.on_host(image, label, drawn, task.mean, task.std)
+        return augmentation.on_host(image, label, drawn, task.bands)
 
     return vary
 
@@ -217,7 +214,7 @@ def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
-def fit(task: Task, model: Normalised, folder: Path, report: Report) -> Keeper:
+def fit(task: Task, model: Normalised, folder: Path, report: Report) -> Kept:
     """The rows and seconds of all epochs; `model` holds the best epoch's weights afterwards.
 
     A checkpoint in `folder` is gone on from. With an equal number of threads on the same CPU the result has the same
@@ -232,7 +229,7 @@ def fit(task: Task, model: Normalised, folder: Path, report: Report) -> Keeper:
     if len(keeper.rows) < e.epochs and not history.exhausted(keeper.rows, e.metric, e.patience):
         _fit(task, model, keeper)
     model.network.load_state_dict(keeper.best)
-    return keeper
+    return Kept(keeper.rows, keeper.seconds)
 
 
 def _fit(task: Task, model: Normalised, keeper: Keeper) -> None:

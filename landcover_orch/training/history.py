@@ -19,30 +19,33 @@ class Row:
     epoch: int
     loss: float
     validation_loss: float
-    accuracy: Value
-    mean_iou: Value
-    mean_f1: Value
+    metrics: dict[str, Value]
     iou: dict[str, Value]
     lr: float
 
-    def metrics(self) -> dict[str, float]:
+    def numbers(self) -> dict[str, float]:
         """Every defined number by name, IoU as 'iou/<class>'."""
-        plain = {name: value for name, value in asdict(self).items() if name not in ("epoch", "iou")}
         each = {f"iou/{name}": value for name, value in self.iou.items()}
-        return {name: float(value) for name, value in {**plain, **each}.items() if value is not None}
+        found = {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, **each, "lr": self.lr}
+        return {name: float(value) for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a training leaves besides the weights: its epochs, and the seconds each took."""
+
+    rows: list[Row]
+    seconds: list[float]
 
 
 def row(epoch: int, loss: float, validation_loss: float, matrix: Matrix, names: Sequence[str], lr: float) -> Row:
     """The row of an epoch from its losses and the validation split's confusion matrix."""
-    f1, iou = confusion.f1(matrix), confusion.iou(matrix)
     return Row(
         epoch=epoch,
         loss=loss,
         validation_loss=validation_loss,
-        accuracy=confusion.accuracy(matrix),
-        mean_iou=confusion.mean(iou),
-        mean_f1=confusion.mean(f1),
-        iou=dict(zip(names, iou, strict=True)),
+        metrics=confusion.summary(matrix),
+        iou=dict(zip(names, confusion.iou(matrix), strict=True)),
         lr=lr,
     )
 
@@ -51,7 +54,7 @@ def score(entry: Row, metric: str) -> float:
     """What the experiment chooses by, the larger the better: a metric, or minus the validation loss."""
     if metric == "loss":
         return -entry.validation_loss
-    value: Value = getattr(entry, metric)
+    value = entry.metrics[metric]
     return float("-inf") if value is None else value
 
 
@@ -75,8 +78,8 @@ def write_csv(path: Path, history: Sequence[Row]) -> None:
 
 
 def _flat(entry: Row) -> dict[str, Any]:
-    plain = {name: value for name, value in asdict(entry).items() if name != "iou"}
-    return {**plain, **{f"iou {name}": value for name, value in entry.iou.items()}}
+    plain = {name: value for name, value in asdict(entry).items() if name not in ("iou", "metrics")}
+    return {**plain, **entry.metrics, **{f"iou {name}": value for name, value in entry.iou.items()}}
 
 
 def draw(path: Path, history: Sequence[Row], colours: Sequence[str], chosen: int) -> None:
@@ -110,12 +113,18 @@ def _panels(history: Sequence[Row], colours: Sequence[str]) -> dict[str, list[Cu
             ("train", [entry.loss for entry in history], {}),
             ("validation", [entry.validation_loss for entry in history], {}),
         ],
-        "validation": [(name.replace("_", " "), [getattr(entry, name) for entry in history], {}) for name in means],
+        "validation": [
+            (name.replace("_", " "), [_nan(entry.metrics[name]) for entry in history], {}) for name in means
+        ],
         "validation IoU a class": [
             (name, [_nan(entry.iou[name]) for entry in history], {"color": colour})
             for name, colour in zip(names, colours, strict=True)
         ],
     }
+
+
+def _curve(name: str, history: Sequence[Row]) -> Curve:
+    return name.replace("_", " "), [_nan(entry.metrics[name]) for entry in history], {}
 
 
 def _nan(value: Value) -> float:

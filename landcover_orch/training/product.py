@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from landcover_orch import publish
-from landcover_orch.config import Experiment
 from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.experiment import Experiment
 from landcover_orch.model.contract import Contract
 from landcover_orch.model.networks import Normalised, build, parameters, save
 from landcover_orch.patches.manifest import DatasetManifest
@@ -25,9 +25,10 @@ from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.training import VERSION, checkpoint, device, history, throughput
-from landcover_orch.training.fit import Keeper, Task, fit
-from landcover_orch.training.history import Row
-from landcover_orch.training.loader import PatchSource
+from landcover_orch.training.augmentation import Bands
+from landcover_orch.training.fit import Task, fit
+from landcover_orch.training.history import Kept, Row
+from landcover_orch.training.sources import open_source
 
 ASSET = "model"
 JOURNAL = "tracking.jsonl"
@@ -39,7 +40,7 @@ Progress = Callable[[str], None]
 def recipe(manifest: DatasetManifest, experiment: Experiment) -> Recipe:
     """What a model is made of: the manifest's digest, and all of the experiment that training depends on."""
     configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction"})
-    if experiment.loss.class_weights:
+    if experiment.loss[0].class_weights:
         configuration["class_weights"] = list(manifest.class_weights)
     return {"room": ASSET, "version": VERSION, "inputs": {"manifest": manifest.digest}, "configuration": configuration}
 
@@ -85,7 +86,7 @@ def _train(
     model = _model(manifest, experiment)
 
     def report(row: Row, seconds: float) -> None:
-        log.epoch(row.epoch, {**row.metrics(), "seconds": seconds})
+        log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
         progress(_line(row, seconds, experiment))
 
     before = checkpoint.load(stage.path)
@@ -102,30 +103,22 @@ def _train(
 
 
 def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
-    sources = {split: _source(manifest, home, split) for split in ("train", "validation")}
+    sources = {split: open_source(manifest, home, split) for split in ("train", "validation")}
     _require_labels(manifest)
     return Task(
         experiment=experiment,
         train=sources["train"],
         validation=sources["validation"],
         classes=manifest.legend.names,
-        mean=np.array([band.mean for band in manifest.bands], np.float32),
-        std=np.array([band.std for band in manifest.bands], np.float32),
-        weights=manifest.class_weights if experiment.loss.class_weights else None,
+        bands=_bands(manifest),
+        weights=manifest.class_weights if experiment.loss[0].class_weights else None,
         device=device.choose(experiment),
     )
 
 
-def _source(manifest: DatasetManifest, home: Path, split: Any) -> PatchSource:
-    # Imported here: a machine that trains on other patches needs no zarr.
-    from landcover_orch.patches.read import open_split
-
-    source: PatchSource = open_split(manifest, home, split)
-    if len(source) == 0:
-        where = f"configs/datasets/{manifest.dataset.name}.yaml: splits"
-        fix = "give `splits.validation` tiles or blocks" if split == "validation" else "take fewer tiles from training"
-        raise TrainingError(Problem(where, f"no patch in the {split} split", "at least one", fix))
-    return source
+def _bands(manifest: DatasetManifest) -> Bands:
+    columns = ([getattr(band, key) for band in manifest.bands] for key in ("mean", "std", "minimum", "maximum"))
+    return Bands(*(np.array(column, np.float32) for column in columns))
 
 
 def _require_labels(manifest: DatasetManifest) -> None:
@@ -143,14 +136,14 @@ def _require_labels(manifest: DatasetManifest) -> None:
 def _model(manifest: DatasetManifest, experiment: Experiment) -> Normalised:
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
-        network = build(experiment.network, len(manifest.bands), len(manifest.legend.classes))
+        network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes))
     return Normalised(network, [band.mean for band in manifest.bands], [band.std for band in manifest.bands])
 
 
 def _contract(manifest: DatasetManifest, experiment: Experiment) -> Contract:
     a, b, _, d, e, _ = manifest.tiles[0].transform
     return Contract(
-        network=experiment.network,
+        model=experiment.model,
         bands=manifest.dataset.bands,
         dtype=manifest.dataset.dtype,
         resolution=abs(a * e - b * d) ** 0.5,
@@ -169,7 +162,7 @@ def _write(
     manifest: DatasetManifest,
     experiment: Experiment,
     model: Normalised,
-    kept: Keeper,
+    kept: Kept,
     measured: throughput.Table,
 ) -> None:
     best = history.best(kept.rows, experiment.metric)
@@ -182,24 +175,26 @@ def _write(
     stage.write_json("summary.json", _summary(manifest, experiment, model, kept))
 
 
-def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: Keeper) -> dict[str, Any]:
+def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: Kept) -> dict[str, Any]:
     best = history.best(kept.rows, experiment.metric)
     pixels = np.sum([tile.class_pixels["validation"] for tile in manifest.tiles], axis=0)
-    plain = {name: value for name, value in asdict(best).items() if name not in ("epoch", "iou")}
     return {
-        **plain,
+        "loss": best.loss,
+        "validation_loss": best.validation_loss,
+        "lr": best.lr,
+        **best.metrics,
         **{f"iou {name}": value for name, value in best.iou.items()},
         "epochs": len(kept.rows),
         "best_epoch": best.epoch,
         "chosen_by": experiment.metric,
         "majority_share": float(pixels.max() / pixels.sum()),
         "parameters": parameters(model.network),
-        "network": experiment.network.name,
+        "model": experiment.model.name,
     }
 
 
 def _line(row: Row, seconds: float, experiment: Experiment) -> str:
-    iou = "undefined" if row.mean_iou is None else f"{row.mean_iou:.3f}"
+    iou = "undefined" if row.metrics["mean_iou"] is None else f"{row.metrics['mean_iou']:.3f}"
     return (
         f"epoch {row.epoch} of {experiment.epochs}: loss {row.loss:.4f}, validation loss {row.validation_loss:.4f},"
         f" mean IoU {iou}, {seconds:.1f} s"

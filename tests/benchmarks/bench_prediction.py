@@ -11,10 +11,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.config import Experiment, Network, Prediction
+from landcover_orch.experiment import Experiment, Prediction, models
 from landcover_orch.raw.mosaic import write_mosaic
 
-NETWORK = Network(name="unet", width=64, levels=3)
+MODEL = models.UNet(width=64, levels=3)
 CLASSES, BANDS, WINDOW, STRIDE = 10, 4, 256, 192
 FORWARD_S = 15.0
 
@@ -45,14 +45,14 @@ def main(shape: tuple[int, int] = (2048, 3072)) -> dict[str, Any]:
 
 
 def _say(shape: tuple[int, int], found: dict[str, Any]) -> None:
-    print(f"prediction, {shape[0]} x {shape[1]} px, {BANDS} bands, {CLASSES} classes, unet of width {NETWORK.width}")
+    print(f"prediction, {shape[0]} x {shape[1]} px, {BANDS} bands, {CLASSES} classes, unet of width {MODEL.width}")
     for name, value in found.items():
         print(f"  {name}: {value}")
 
 
 def _experiment() -> Experiment:
     settings = Prediction(window=WINDOW, stride=STRIDE, batch_size=8)
-    return Experiment(name="bench", network=NETWORK, device="cpu", prediction=settings)
+    return Experiment(name="bench", model=MODEL, device="cpu", prediction=settings)
 
 
 def _contract() -> Any:
@@ -61,7 +61,7 @@ def _contract() -> Any:
 
     classes = tuple(LandClass(id=i, name=f"class {i}", colour=f"#{20 * i:02x}8040") for i in range(CLASSES))
     return Contract(
-        network=NETWORK,
+        model=MODEL,
         bands=tuple(f"band {i}" for i in range(BANDS)),
         dtype="uint8",
         resolution=0.5,
@@ -78,7 +78,7 @@ def _contract() -> Any:
 def _module(contract: Any) -> Any:
     from landcover_orch import model
 
-    return model.Normalised(model.build(NETWORK, BANDS, CLASSES), contract.mean, contract.std)
+    return model.Normalised(model.build(MODEL, BANDS, CLASSES), contract.mean, contract.std)
 
 
 def _forward(folder: Path) -> dict[str, float]:

@@ -16,9 +16,10 @@ import torch
 import zarr
 from numpy.typing import NDArray
 
-from landcover_orch.config import Experiment
+from landcover_orch.experiment import Experiment
 from landcover_orch.model.networks import Normalised, build
 from landcover_orch.training import augmentation, device, losses
+from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.fit import Task, host_variation, optimiser
 from landcover_orch.training.loader import Arrays, Batch, Batches, shuffled
 
@@ -64,9 +65,9 @@ def _store(folder: Path) -> Stored:
 
 
 def _task(source: Stored, experiment: Experiment) -> Task:
-    mean, std = np.full(BANDS, 128, np.float32), np.full(BANDS, 74, np.float32)
+    bands = Bands(*(np.full(BANDS, value, np.float32) for value in (128, 74, 0, 255)))
     names = tuple(str(i) for i in range(CLASSES))
-    return Task(experiment, source, source, names, mean, std, None, device.choose(experiment))
+    return Task(experiment, source, source, names, bands, None, device.choose(experiment))
 
 
 def _rate(work: Callable[[Any], int], items: Any, wait: Callable[[], None]) -> float:
@@ -84,8 +85,8 @@ class _Step:
 
     def __init__(self, task: Task) -> None:
         self.task, kind = task, task.device.kind
-        network = build(task.experiment.network, BANDS, CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model = Normalised(network, task.mean.tolist(), task.std.tolist()).to(kind)
+        network = build(task.experiment.model, BANDS, CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = Normalised(network, task.bands.mean.tolist(), task.bands.std.tolist()).to(kind)
         self.optimiser = optimiser(task.experiment.optimiser, self.model)
 
     def __call__(self, batch: Batch) -> int:
@@ -94,8 +95,7 @@ class _Step:
         if kind == "cuda" and batch.image.device.type == "cpu":
             e = self.task.experiment
             drawn = augmentation.draw(len(image), e.augmentation, e.seed, 0, batch.step)
-            std = torch.from_numpy(self.task.std).to(kind)
-            image, label = augmentation.on_device(image, label, drawn, self.model.mean, std)
+            image, label = augmentation.on_device(image, label, drawn, self.task.bands)
         with torch.autocast(kind, torch.bfloat16, enabled=self.task.device.bfloat16):
             loss = losses.cross_entropy(self.model(image), label)
         self.optimiser.zero_grad()
@@ -107,7 +107,7 @@ class _Step:
 def main() -> None:
     """Prints the table."""
     experiment = Experiment.model_validate(
-        {"name": "bench", "network": {"name": "unet", "width": 64, "levels": 3}, "batch_size": BATCH}
+        {"name": "bench", "model": {"name": "unet", "width": 64, "levels": 3}, "batch_size": BATCH}
     )
     with tempfile.TemporaryDirectory() as folder:
         task = _task(_store(Path(folder)), experiment)

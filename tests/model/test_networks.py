@@ -12,10 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from landcover_orch import model
-from landcover_orch.config import Network
 from landcover_orch.errors import ContractError
+from landcover_orch.experiment import Model, models
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.model.contract import WEIGHTS, Contract
 from landcover_orch.model.segnet import SegNet, pool, unpool
@@ -24,14 +25,19 @@ ORACLES = Path(__file__).resolve().parents[3] / "shared" / "facts" / "oracles.js
 FAMILIES = ("unet", "segnet")
 
 
+def _settings(name: str, levels: int) -> Model:
+    settings: Model = TypeAdapter(Model).validate_python({"name": name, "width": 4, "levels": levels})
+    return settings
+
+
 def test_the_published_unet_has_the_published_number_of_parameters() -> None:
-    network = model.build(Network(name="unet", width=64, levels=3), bands=4, classes=10)
+    network = model.build(models.UNet(width=64, levels=3), bands=4, classes=10)
     assert model.parameters(network) == 987_242
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == 984_234
 
 
 def test_the_first_and_last_convolution_of_the_unet_have_no_norm_before_them() -> None:
-    network = model.build(Network(name="unet", width=64, levels=3), bands=4, classes=10)
+    network = model.build(models.UNet(width=64, levels=3), bands=4, classes=10)
     kinds = [m for m in network.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.BatchNorm2d))]
     assert isinstance(kinds[0], torch.nn.Conv2d)
     assert [type(m) for m in kinds[-2:]] == [torch.nn.Conv2d, torch.nn.Conv2d]
@@ -68,14 +74,14 @@ def test_segnet_at_full_size_has_the_convolutions_of_vgg16_twice() -> None:
 def test_any_bands_classes_and_size_give_logits_on_the_inputs_grid(
     name: str, bands: int, classes: int, levels: int, height: int, width: int
 ) -> None:
-    network = model.build(Network.model_validate({"name": name, "width": 4, "levels": levels}), bands, classes).eval()
+    network = model.build(_settings(name, levels), bands, classes).eval()
     with torch.inference_mode():
         assert network(torch.zeros(1, bands, height, width)).shape == (1, classes, height, width)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_size_that_divides_is_not_padded(name: str) -> None:
-    network = model.build(Network.model_validate({"name": name, "width": 4, "levels": 2}), 1, 2).eval()
+    network = model.build(_settings(name, 2), 1, 2).eval()
     image = torch.rand(1, 1, 16, 16)
     with torch.inference_mode():
         assert torch.equal(network(image), network(torch.nn.functional.pad(image, (0, 0, 0, 0))))
@@ -83,7 +89,7 @@ def test_a_size_that_divides_is_not_padded(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_parameter_learns(name: str) -> None:
-    network = model.build(Network.model_validate({"name": name, "width": 4, "levels": 2}), 2, 3)
+    network = model.build(_settings(name, 2), 2, 3)
     network(torch.rand(2, 2, 16, 16)).square().mean().backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in network.parameters())
 
@@ -108,7 +114,7 @@ def test_a_pixel_without_a_value_counts_as_the_mean() -> None:
 def contract(**changed: object) -> Contract:
     classes = (LandClass(id=0, name="a", colour="#000000"), LandClass(id=1, name="b", colour="#ffffff"))
     plain = {
-        "network": Network(name="unet", width=4, levels=1),
+        "model": models.UNet(width=4, levels=1),
         "bands": ("red", "nir"),
         "dtype": "uint8",
         "resolution": 1.0,
@@ -124,7 +130,7 @@ def contract(**changed: object) -> Contract:
 
 
 def _stored(folder: Path) -> model.Normalised:
-    module = model.Normalised(model.build(contract().network, 2, 2), contract().mean, contract().std)
+    module = model.Normalised(model.build(contract().model, 2, 2), contract().mean, contract().std)
     model.save(folder, module, contract())
     return module
 
@@ -142,7 +148,7 @@ def test_a_stored_model_gives_the_same_logits(tmp_path: Path) -> None:
 
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     _stored(tmp_path)
-    contract(network=Network(name="segnet", width=4, levels=1)).save(tmp_path)
+    contract(model=models.SegNet(width=4, levels=1)).save(tmp_path)
     with pytest.raises(ContractError, match=r"the weights of a segnet as contract\.json describes it"):
         model.load(tmp_path)
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landcover_orch import model as models
+from landcover_orch import model as networks
 from landcover_orch import publish, raster
-from landcover_orch.config import Experiment, Network, Prediction
+from landcover_orch.experiment import Experiment, Prediction, models
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.model.contract import Contract
 from landcover_orch.prediction.source import ImageSource
@@ -19,14 +19,14 @@ from landcover_orch.publish import Product
 from tests.scenes import write_geotiff
 
 BANDS = ("red", "green", "blue", "nir")
-NETWORK = Network(name="unet", width=4, levels=2)
+MODEL = models.UNet(width=4, levels=2)
 LEGEND = Legend(
     name="five",
     classes=tuple(LandClass(id=i, name=f"class {i}", colour=f"#{40 * i:02x}8040") for i in range(5)),
     codes={},
 )
 CONTRACT = Contract(
-    network=NETWORK,
+    model=MODEL,
     bands=BANDS,
     dtype="uint8",
     resolution=1.0,
@@ -40,21 +40,21 @@ CONTRACT = Contract(
 )
 
 
-def module(contract: Contract = CONTRACT, seed: int = 39) -> models.Normalised:
+def module(contract: Contract = CONTRACT, seed: int = 39) -> networks.Normalised:
     """A network with weights large enough that every class wins somewhere."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = models.build(contract.network, len(contract.bands), len(contract.legend.classes))
+        network = networks.build(contract.model, len(contract.bands), len(contract.legend.classes))
         for weight in network.parameters():
             if weight.dim() == 4:
                 torch.nn.init.normal_(weight, std=0.4)
-    return models.Normalised(network, contract.mean, contract.std).eval()
+    return networks.Normalised(network, contract.mean, contract.std).eval()
 
 
 def model(folder: Path, contract: Contract = CONTRACT) -> Product:
     """The network as a published product."""
     recipe = {"of": contract.model_dump(mode="json")}
-    return publish.publish(folder, "model", recipe, lambda stage: models.save(stage.path, module(contract), contract))
+    return publish.publish(folder, "model", recipe, lambda stage: networks.save(stage.path, module(contract), contract))
 
 
 def noise(shape: tuple[int, int], seed: int = 1) -> NDArray[np.uint8]:
@@ -72,4 +72,4 @@ def source(path: Path, image: NDArray[Any], **profile: Any) -> ImageSource:
 def experiment(window: int = 32, stride: int = 24, batch: int = 8, precision: Any = "float32") -> Experiment:
     """Settings of a small prediction on the CPU."""
     settings = Prediction(window=window, stride=stride, batch_size=batch)
-    return Experiment(name="small", network=NETWORK, precision=precision, device="cpu", prediction=settings)
+    return Experiment(name="small", model=MODEL, precision=precision, device="cpu", prediction=settings)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch import publish, raster
-from landcover_orch.config import Dataset, Experiment, Network, Share, Splits, Tiles
+from landcover_orch.config import Dataset, Share, Splits, Tiles
+from landcover_orch.experiment import Experiment, models
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, LandClass, Legend
 from landcover_orch.model.contract import Contract
@@ -22,7 +23,7 @@ from tests.scenes import CRS, transform, write_geotiff
 
 COLOURS = ("#e6c229", "#1b7837", "#2166ac", "#8a8a8a", "#d6604d")
 Classes = NDArray[np.uint8]
-EXPERIMENT = Experiment(name="small", network=Network(name="unet", width=8, levels=2))
+EXPERIMENT = Experiment(name="small", model=models.UNet(width=8, levels=2))
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _published(folder: Path, name: str, described: Legend, files: Mapping[str, C
 
 def _model(home: Path, manifest: DatasetManifest) -> Product:
     contract = Contract(
-        network=EXPERIMENT.network,
+        model=EXPERIMENT.model,
         bands=manifest.dataset.bands,
         dtype="uint8",
         resolution=1.0,

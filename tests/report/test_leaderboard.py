@@ -36,7 +36,7 @@ def test_the_best_comes_first_and_undefined_scores_last(scene: Scored) -> None:
         rows = list(csv.DictReader(file))
     assert [row["experiment"] for row in rows] == ["b", "a", "d", "c"]
     assert rows[0]["parameters"] == "12345"
-    assert rows[0]["network"] == "unet, width 8, 2 levels"
+    assert rows[0]["model"] == "unet, width 8, levels 2"
     assert rows[3]["mean_iou"] == ""
     assert found.json("summary.json")["best"] == "b"
     page = found.file("index.html").read_text(encoding="utf-8")

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from landcover_orch import publish
-from landcover_orch.config import Dataset, Experiment, Network
+from landcover_orch.config import Dataset
+from landcover_orch.experiment import Experiment, models
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.patches.manifest import FILE, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.publish import Product, Stage
@@ -101,8 +102,8 @@ def published(home: Path, described: DatasetManifest | None = None) -> Product:
 
 def experiment(**changed: Any) -> Experiment:
     """A recipe that learns `patches` in a second."""
-    plain = {"name": "quick", "network": Network(name="unet", width=8, levels=1), "epochs": 3, "batch_size": 8}
-    return Experiment.model_validate({**plain, "device": "cpu", "optimiser": {"lr": 0.01}, **changed})
+    plain = {"name": "quick", "model": models.UNet(width=8, levels=1), "epochs": 3, "batch_size": 8}
+    return Experiment.model_validate({**plain, "device": "cpu", "optimiser": {"name": "adam", "lr": 0.01}, **changed})
 
 
 @contextmanager

@@ -12,11 +12,20 @@ from PIL import Image
 from landcover_orch.training import history
 from landcover_orch.training.history import Row
 
+FIXED = {"accuracy": 0.5, "mean_f1": 0.4}
+
 
 def _rows(*scores: float | None, losses: tuple[float, ...] = ()) -> list[Row]:
     losses = losses or tuple(1.0 for _ in scores)
     return [
-        Row(i + 1, 1 / (i + 1), loss, 0.5, score, 0.4, {"a": score, "b": None}, 0.01)
+        Row(
+            i + 1,
+            1 / (i + 1),
+            loss,
+            {**FIXED, "mean_iou": score},
+            {"a": score, "b": None},
+            0.01,
+        )
         for i, (score, loss) in enumerate(zip(scores, losses, strict=True))
     ]
 
@@ -24,11 +33,11 @@ def _rows(*scores: float | None, losses: tuple[float, ...] = ()) -> list[Row]:
 def test_metrics_are_functions_of_the_matrix_and_absent_classes_are_none() -> None:
     matrix = np.array([[6, 2, 0], [1, 1, 0], [0, 0, 0]], np.int64)
     row = history.row(1, 0.5, 0.6, matrix, ("a", "b", "c"), 0.01)
-    assert row.accuracy == 0.7
+    assert row.metrics["accuracy"] == 0.7
     assert row.iou == {"a": 6 / 9, "b": 0.25, "c": None}
-    assert row.mean_iou == pytest.approx((6 / 9 + 0.25) / 2)
-    assert "iou/c" not in row.metrics()
-    assert row.metrics()["iou/b"] == 0.25
+    assert row.metrics["mean_iou"] == pytest.approx((6 / 9 + 0.25) / 2)
+    assert "iou/c" not in row.numbers()
+    assert row.numbers()["iou/b"] == 0.25
 
 
 def test_the_best_is_the_first_of_equals() -> None:

@@ -47,7 +47,7 @@ def _same(one: Product, other: Product) -> bool:
 
 @pytest.mark.parametrize("family", ["unet", "segnet"])
 def test_it_learns_and_the_stored_model_is_the_best_epoch(home: Path, family: str) -> None:
-    product = _train(home, epochs=12, network={"name": family, "width": 8, "levels": 1}, schedule="one_cycle")
+    product = _train(home, epochs=12, model={"name": family, "width": 8, "levels": 1}, schedule="one_cycle")
     assert product.json("summary.json")["mean_iou"] > 0.8
     module, contract = model.load(product.path)
     seen = classroom.patches(8, seed=2)
@@ -91,7 +91,12 @@ def test_prediction_and_description_do_not_train_anew_all_else_does(home: Path) 
     base = training.recipe(described, usual)
     told = classroom.experiment(description="x", prediction={"window": 64, "stride": 32})
     assert training.recipe(described, told) == base
-    for change in ({"seed": 1}, {"epochs": 9}, {"optimiser": {"lr": 0.5}}, {"loss": {"class_weights": True}}):
+    for change in (
+        {"seed": 1},
+        {"epochs": 9},
+        {"optimiser": {"name": "adam", "lr": 0.5}},
+        {"loss": {"name": "cross_entropy", "class_weights": "inverse"}},
+    ):
         assert training.recipe(described, classroom.experiment(**change)) != base
 
 
@@ -114,7 +119,10 @@ class _Power(BaseException):
     [
         {"schedule": "one_cycle"},
         {"optimiser": {"name": "sgd", "lr": 0.05, "momentum": 0.8}, "schedule": "one_cycle", "steps_per_epoch": 4},
-        {"network": {"name": "segnet", "width": 8, "levels": 2}, "loss": {"class_weights": True}},
+        {
+            "model": {"name": "segnet", "width": 8, "levels": 2},
+            "loss": {"name": "cross_entropy", "class_weights": "inverse"},
+        },
     ],
 )
 def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path, after: int, recipe: dict[str, Any]) -> None:
@@ -193,7 +201,7 @@ def test_checkpoints_are_read_without_unpickling_code(tmp_path: Path) -> None:
 def test_history_rows_are_those_of_the_summary(home: Path) -> None:
     product = _train(home)
     rows, summary = product.json("history.json"), product.json("summary.json")
-    best = max(rows, key=lambda row: row["mean_iou"])
-    assert (best["epoch"], best["mean_iou"]) == (summary["best_epoch"], summary["mean_iou"])
+    best = max(rows, key=lambda row: row["metrics"]["mean_iou"])
+    assert (best["epoch"], best["metrics"]["mean_iou"]) == (summary["best_epoch"], summary["mean_iou"])
     assert np.isfinite([row["loss"] for row in rows]).all()
     assert json.loads(product.file("contract.json").read_text())["experiment"] == "quick"

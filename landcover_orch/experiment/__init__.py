@@ -1,0 +1,21 @@
+"""Recipes: what configs/experiments may say, part by part, and what does not go together."""
+
+from landcover_orch.experiment.losses import ClassWeights, Loss
+from landcover_orch.experiment.models import Classical, Model, Network
+from landcover_orch.experiment.optimisation import Optimiser, Schedule
+from landcover_orch.experiment.recipe import KEY, Augmentation, Experiment, Metric, Prediction
+
+__all__ = [
+    "KEY",
+    "Augmentation",
+    "ClassWeights",
+    "Classical",
+    "Experiment",
+    "Loss",
+    "Metric",
+    "Model",
+    "Network",
+    "Optimiser",
+    "Prediction",
+    "Schedule",
+]
