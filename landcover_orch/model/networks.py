@@ -15,7 +15,12 @@ from landcover_orch.errors import ContractError, Problem
 from landcover_orch.experiment import Model
 from landcover_orch.model.contract import WEIGHTS, Contract, load_contract
 
-FAMILIES = {"segnet": "segnet", "unet": "unet"}
+FAMILIES = {
+    "k_means": "k_means",
+    "random_forest": "random_forest",
+    "segnet": "segnet",
+    "unet": "unet",
+}
 """Name -> module of `landcover_orch.model` whose `build(settings, bands, classes)` makes it."""
 
 
@@ -51,11 +56,13 @@ class Normalised(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, class, y, x) of pixels of any dtype."""
-        values = (x.to(torch.float32) - self.mean) * self.scale
-        if x.is_floating_point():
-            values = values.nan_to_num(nan=0.0)
-        logits: Tensor = self.network(values.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = self.network(self.normalise(x).contiguous(memory_format=torch.channels_last))
         return logits
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """What the network sees of raw images (n, band, y, x): float32."""
+        values = (x.to(torch.float32) - self.mean) * self.scale
+        return values.nan_to_num(nan=0.0) if x.is_floating_point() else values
 
 
 def save(folder: Path, module: Normalised, contract: Contract) -> None:
