@@ -1,0 +1,198 @@
+"""SIOSE labels as trees, and the share of the polygon that each cover takes.
+
+FDC                           one cover
+CHLsc                         one cover with an attribute
+76PAV_24EDF                   covers in a row (SIOSE AR)
+A(60CNFpl_40MTR)              a composite: head, then members with their percentages
+UDS(50EDFva_30ZAU_20VAP)      a predefined composite; alone, its members are not told
+A(70FDC_30R(60PST_40MTR))     a member may be a composite itself
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NoReturn
+
+from landcover_orch.errors import LabelError, Problem
+from landcover_orch.ground_truth.siose_covers import ARRANGEMENTS, PREDEFINED, SIMPLE
+from landcover_orch.yamlfile import did_you_mean
+
+MAX_DEPTH = 20
+LISTED = 20
+"""Faulty labels that one error names."""
+
+_HEAD = re.compile(r"([A-Z]+)((?:[a-z]{2})*)")
+_PERCENT = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """A simple cover with its attributes, or a predefined composite whose members nobody told."""
+
+    label: str
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """Members and the percentage of each; `head` is a letter, a predefined label, or empty for covers in a row."""
+
+    head: str
+    members: tuple[tuple[int, Tree], ...]
+    attributes: tuple[str, ...] = ()
+
+
+Tree = Cover | Composite
+
+Shares = tuple[tuple[Cover, float], ...]
+"""Covers of a polygon and the share of each, in the order of the label; they sum to 1."""
+
+
+class SioseError(LabelError):
+    """A label that is not SIOSE's."""
+
+
+@lru_cache(maxsize=200_000)
+def parse(label: str, polygon: str = "?") -> Tree:
+    """The tree of a label.
+
+    Raises:
+        SioseError: names polygon, label, position and what was expected there.
+    """
+    return _Reader(label, polygon).whole()
+
+
+class _Reader:
+    """Reads one label from left to right."""
+
+    def __init__(self, label: str, polygon: str) -> None:
+        self.label, self.polygon, self.at = label, polygon, 0
+
+    def whole(self) -> Tree:
+        """The label from its first to its last letter."""
+        tree = self._row() if self.label[:1].isdigit() else self._part(0)
+        if self.at < len(self.label):
+            self._fail("the end")
+        return tree
+
+    def _row(self) -> Tree:
+        return Composite("", self._members(0))
+
+    def _part(self, depth: int) -> Tree:
+        found = _HEAD.match(self.label, self.at)
+        head = found[1] if found else ""
+        letter = len(head) == 1 and head in ARRANGEMENTS
+        if found is None or not (letter or head in SIMPLE or head in PREDEFINED):
+            self._fail("a cover (three capitals) or a composite's head", head)
+        self.at = found.end()
+        composite = head not in SIMPLE and self.label[self.at : self.at + 1] == "("
+        if not composite:
+            if letter:
+                self._fail(f"'(' after {head}")
+            return _cover(head, found[2])
+        return self._composite(head, _pairs(found[2]), depth)
+
+    def _composite(self, head: str, attributes: tuple[str, ...], depth: int) -> Composite:
+        if depth >= MAX_DEPTH:
+            self._fail(f"at most {MAX_DEPTH} levels of composites")
+        self.at += 1
+        members = self._members(depth + 1)
+        if self.label[self.at : self.at + 1] != ")":
+            self._fail("')'")
+        self.at += 1
+        return Composite(head, members, attributes)
+
+    def _members(self, depth: int) -> tuple[tuple[int, Tree], ...]:
+        begin, members = self.at, [self._member(depth)]
+        while self.label[self.at : self.at + 1] == "_":
+            self.at += 1
+            members.append(self._member(depth))
+        if self.label[self.at : self.at + 1] not in ("", ")"):
+            self._fail("'_' and a further member, or the end")
+        total = sum(percent for percent, _ in members)
+        if total != 100:
+            self.at = begin
+            self._fail(f"members that sum to 100, not {total}")
+        return tuple(members)
+
+    def _member(self, depth: int) -> tuple[int, Tree]:
+        found = _PERCENT.match(self.label, self.at)
+        if found is None or not 1 <= int(found[0][:4]) <= 100:
+            self._fail("a percentage from 1 to 100")
+        self.at = found.end()
+        return int(found[0]), self._part(depth)
+
+    def _fail(self, expected: str, word: str = "") -> NoReturn:
+        found = f"{self.label!r}, character {self.at + 1} ({self.label[self.at : self.at + 12]!r})"
+        fix = did_you_mean(word, [*SIMPLE, *PREDEFINED]) if word else None
+        raise SioseError(Problem(f"polygon {self.polygon}", found, expected, fix or "correct the label at its source"))
+
+
+@lru_cache(maxsize=10_000)
+def _cover(label: str, letters: str) -> Cover:
+    return Cover(label, _pairs(letters))
+
+
+def _pairs(letters: str) -> tuple[str, ...]:
+    return tuple(letters[i : i + 2] for i in range(0, len(letters), 2))
+
+
+def write(tree: Tree) -> str:
+    """The label of a tree: `parse(write(tree)) == tree`."""
+    attributes = "".join(tree.attributes)
+    if isinstance(tree, Cover):
+        return tree.label + attributes
+    members = "_".join(f"{percent}{write(part)}" for percent, part in tree.members)
+    return f"{tree.head}{attributes}({members})" if tree.head else members
+
+
+def shares(tree: Tree) -> Shares:
+    """The share of the polygon that each cover takes: the product of percentages on the way to it.
+
+    A cover that is met twice with the same attributes counts once, with the sum. A predefined composite gives its
+    members where the label tells them, else itself.
+    """
+    found: dict[Cover, float] = {}
+    _collect(tree, 1.0, found)
+    return tuple(found.items())
+
+
+def _collect(tree: Tree, share: float, found: dict[Cover, float]) -> None:
+    if isinstance(tree, Cover):
+        found[tree] = found.get(tree, 0.0) + share
+        return
+    for percent, part in tree.members:
+        _collect(part, share * percent / 100, found)
+
+
+def parse_all(labels: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, Tree]:
+    """Polygon id -> tree, of labels by polygon id.
+
+    Raises:
+        SioseError: every label that is wrong (the first twenty by name), in one error.
+    """
+    trees: dict[str, Tree] = {}
+    problems: list[Problem] = []
+    for polygon, label in dict(labels).items():
+        try:
+            trees[polygon] = _parse_as(label, polygon)
+        except SioseError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise SioseError(*problems[:LISTED], *_more(len(problems) - LISTED))
+    return trees
+
+
+def _parse_as(label: str, polygon: str) -> Tree:
+    """The tree of a label, looked up without the polygon's name: thousands of polygons bear the same one."""
+    try:
+        return parse(label)
+    except SioseError:
+        return parse(label, polygon)
+
+
+def _more(count: int) -> list[Problem]:
+    return [Problem("labels", f"{count} more wrong ones", "none", "mend those named first")] if count > 0 else []
