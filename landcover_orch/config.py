@@ -251,6 +251,17 @@ def load_experiment(name: str) -> Experiment:
     return _load("experiments", name, Experiment)
 
 
+def recipe_problems(dataset: Dataset) -> list[Problem]:
+    """What is wrong with the experiments of a dataset: files that are missing, and parts that do not go together."""
+    found: list[Problem] = []
+    for name in dataset.recipes:
+        try:
+            load_experiment(name)
+        except ConfigError as error:
+            found.extend(error.problems)
+    return found
+
+
 def _load(room: str, name: str, model: type[Model]) -> Model:
     folder = configs() / room
     path = folder / f"{name}.yaml"

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from landcover_orch.config import load_dataset, load_legend
+from landcover_orch.config import load_dataset, load_legend, recipe_problems
 from landcover_orch.errors import LandcoverError
 from landcover_orch.raw import catalogue, checks
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m landcover_orch.raw", description="Raw tiles of a dataset")
     commands = parser.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="print every problem of every file of a dataset")
+    check = commands.add_parser("check", help="print every problem of every file and recipe of a dataset")
     check.add_argument("dataset", help="name of a file in configs/datasets")
     check.add_argument("--deep", action="store_true", help="read every block of every raster")
     landscape = commands.add_parser("landscape", help="write the generated landscape")
@@ -46,10 +46,11 @@ def _check(name: str, deep: bool) -> int:
     found = checks.check(dataset, load_legend(dataset.legend), tiles, deep=deep)
     for note in found.notes:
         print(f"note: {note}")
-    for problem in found.problems:
+    problems = [*found.problems, *recipe_problems(dataset)]
+    for problem in problems:
         print(f"problem: {problem}")
-    print(f"{name}: {len(tiles)} tiles, {len(found.problems)} problems, {len(found.notes)} notes")
-    return 1 if found.problems else 0
+    print(f"{name}: {len(tiles)} tiles, {len(problems)} problems, {len(found.notes)} notes")
+    return 1 if problems else 0
 
 
 def _landscape(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ bands: [grey]
 legend: cover
 labels: {{attribute: code}}
 experiments: [small]
+floors: []
 """
 LEGEND = """
 name: cover
@@ -31,6 +32,7 @@ codes: {1: field}
 def root(configs: Path, tmp_path: Path) -> Path:
     (configs / "datasets/town.yaml").write_text(DATASET.format(root=tmp_path / "raw"))
     (configs / "legends/cover.yaml").write_text(LEGEND)
+    (configs / "experiments/small.yaml").write_text("{name: small, model: unet}")
     x, y = scenes.ORIGIN
     scenes.write_geotiff(tmp_path / "raw/a.tif", np.ones((1, 32, 32), np.uint8))
     scenes.write_polygons(tmp_path / "raw/a.gpkg", [(box(x, y - 9, x + 9, y), "1")])
@@ -63,3 +65,11 @@ def test_a_landscape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["landscape", str(tmp_path / "land"), "--rows", "1", "--cols", "1", "--size", "64"]) == 0
     assert capsys.readouterr().out.startswith("1 tiles in ")
     assert (tmp_path / "land/labels/inexact/r0c0.gpkg").is_file()
+
+
+def test_recipes_whose_parts_do_not_go_together(root: Path, configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (configs / "experiments/small.yaml").write_text(
+        "{name: small, model: unet, optimiser: adagrad, schedule: one_cycle}"
+    )
+    assert main(["check", "town"]) == 1
+    assert "one_cycle turns momentum, and adagrad has none" in capsys.readouterr().out
