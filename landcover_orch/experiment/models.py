@@ -144,6 +144,7 @@ class SwinUNet(Settings):
     )
     window: int = Field(default=8, ge=2, le=16, description="side of the attention's windows in tokens")
     patch: Literal[1, 2, 4, 8] = Field(default=4, description="side of a token in pixels")
+    drop_path: float = Field(default=0.1, ge=0, lt=1, description="chance that training skips the deepest block")
     decoder: Literal["swin", "convolutional"] = Field(default="swin", description="blocks of the decoder")
 
     @model_validator(mode="after")

@@ -16,9 +16,14 @@ from landcover_orch.experiment import Model
 from landcover_orch.model.contract import WEIGHTS, Contract, load_contract
 
 FAMILIES = {
+    "fcn": "fcn",
+    "hypercolumn": "hypercolumn",
     "k_means": "k_means",
+    "patch_classifier": "patch_classifier",
+    "pixel_classifier": "pixel_classifier",
     "random_forest": "random_forest",
     "segnet": "segnet",
+    "swin_unet": "swin_unet",
     "unet": "unet",
 }
 """Name -> module of `landcover_orch.model` whose `build(settings, bands, classes)` makes it."""
