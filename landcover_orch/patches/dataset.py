@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
+from landcover_orch.class_weights import class_weights
 from landcover_orch.config import Automation, Dataset, digest
 from landcover_orch.errors import CatalogueError, IncompleteError, LeakError, Problem
+from landcover_orch.experiment import ClassWeights
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.ground_truth import truth as ground_truth
 from landcover_orch.legend import Legend
@@ -119,7 +121,7 @@ def _write(
         for source, ground, classes in zip(sources, grounds, _class_pixels(counted, sources), strict=True)
     ]
     train = np.sum([entry.class_pixels["train"] for entry in entries], axis=0)
-    weights = statistics.class_weights(np.asarray(train, np.int64), dataset.limits.weight_clip)
+    weights = class_weights(ClassWeights(name="inverse", clip=dataset.limits.weight_clip), train.tolist(), legend.names)
     manifest = DatasetManifest(
         dataset=essential, legend=legend, tiles=tuple(entries), bands=bands, class_weights=weights
     )

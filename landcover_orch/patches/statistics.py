@@ -185,17 +185,3 @@ def _band(
         std=float((spread / number) ** 0.5),
         percentiles=dict(zip(map(str, PERCENTILES), _value(ranks, dtype).clip(low, high).tolist(), strict=True)),
     )
-
-
-def class_weights(pixels: NDArray[np.int64], clip: float) -> tuple[float, ...]:
-    """Weight of each class by inverse frequency, at most `clip` times the smallest, mean 1 over classes that occur.
-
-    A class without a train pixel has weight 1: it never counts in training, and a batch that holds nothing else (in
-    validation) must not divide by zero.
-    """
-    occurs = pixels > 0
-    if not occurs.any():
-        return (1.0,) * pixels.size
-    inverse = 1.0 / np.maximum(pixels, 1)
-    clipped = np.minimum(inverse, clip * inverse[occurs].min())
-    return tuple(np.where(occurs, clipped / clipped[occurs].mean(), 1.0).tolist())

@@ -86,7 +86,8 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
     def __init__(self, task: Task, model: Normalised) -> None:
         super().__init__()
         self.task, self.model = task, model
-        self.register_buffer("weights", _tensor(task.weights), persistent=False)
+        weights = [task.weights if term.class_weights else None for term in task.experiment.loss]
+        self.objective = losses.Objective(task.experiment.loss, weights)
         self.start_epoch()
 
     def start_epoch(self) -> None:
@@ -118,14 +119,14 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """The batch's loss."""
-        loss = losses.cross_entropy(self.model(batch.image), batch.label, self.weights)
+        loss: Tensor = self.objective(self.model(batch.image), batch.label)
         self.losses.append(loss.detach())
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Adds a batch to the validation loss and the confusion matrix."""
         logits = self.model(batch.image)
-        self.validation_losses.append((losses.cross_entropy(logits, batch.label, self.weights), len(batch.image)))
+        self.validation_losses.append((self.objective(logits, batch.label), len(batch.image)))
         predicted = logits.max(1).indices.to(torch.uint8)
         self.matrix += confusion.count(batch.label.cpu().numpy(), predicted.cpu().numpy(), len(self.task.classes))
 
@@ -145,10 +146,6 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         loss = float(torch.stack(self.losses).mean())
         lr = self.optimizers().param_groups[0]["lr"]
         return history.row(epoch, loss, validation, self.matrix, self.task.classes, float(lr))
-
-
-def _tensor(weights: tuple[float, ...] | None) -> Tensor | None:
-    return None if weights is None else torch.tensor(weights)
 
 
 def host_variation(task: Task, epoch: int) -> Callable[[int, Arrays], Arrays]:

@@ -1,23 +1,123 @@
-"""What training minimises: functions of logits and class arrays that leave ignored pixels out."""
+"""What training minimises: functions of logits and class arrays that leave ignored pixels out.
+
+All take logits (n, class, y, x) of any floating dtype, compute in float32, and give exactly zero gradient to pixels
+that do not count: those of 255, and those of a class whose weight is 0. Where no pixel counts, loss and gradient are 0.
+"""
 
 from __future__ import annotations
 
-import torch.nn.functional as F
-from torch import Tensor
+from collections.abc import Sequence
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from landcover_orch.experiment import Loss, losses
 from landcover_orch.legend import IGNORE
 
+LEAST = 1e-7
+"""Smallest 1 - p that focal loss tells from 0: below it a power has no finite slope."""
 
-def cross_entropy(logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross-entropy over the labelled pixels, weighted by class: sum(w_y * -log p_y) / sum(w_y); 0 without any.
 
-    Args:
-        logits: (n, class, y, x), of any floating dtype; computed in float32.
-        label: (n, y, x) uint8, 255 where nothing is labelled.
-        weights: one a class; None: 1 each.
-    """
+class Objective(nn.Module):
+    """The weighted sum of an experiment's losses, on whatever device it is moved to."""
+
+    def __init__(self, terms: Sequence[Loss], weights: Sequence[tuple[float, ...] | None] = ()) -> None:
+        """Of each term its settings, and its class weights (None, or none at all: 1 each)."""
+        super().__init__()
+        self.terms = tuple(terms)
+        for i, given in enumerate(weights or [None] * len(self.terms)):
+            self.register_buffer(f"weights_{i}", None if given is None else torch.tensor(given), persistent=False)
+
+    def forward(self, logits: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
+        """The loss of a batch, or the share that a part of it has in the loss of the whole.
+
+        Cross-entropy, focal and generalised cross-entropy are means over pixels, so the shares of a batch's parts add
+        up to the loss of the whole. Jaccard and Dice are ratios over the pixels of a batch: there the parts' losses
+        are averaged, each by its labelled pixels, which is not the same.
+
+        Args:
+            logits: (n, class, y, x).
+            label: (n, y, x) uint8, 255 where nothing is labelled.
+            whole: the labels of the whole batch where `label` is a part of it.
+        """
+        total = logits.new_zeros((), dtype=torch.float32)
+        for i, term in enumerate(self.terms):
+            weights = getattr(self, f"weights_{i}")
+            value = term.weight * one(term, logits, label, weights)
+            total = total + (value if whole is None else value * _share(label, whole, weights))
+        return total
+
+
+def one(term: Loss, logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
+    """One loss (its factor left aside) of a batch; shapes as for `Objective`, weights one a class."""
+    target = _target(label, weights)
+    if isinstance(term, losses.Jaccard | losses.Dice):
+        return _overlap(logits, target, weights, twice=isinstance(term, losses.Dice))
+    logs = F.log_softmax(logits.float(), dim=1)
+    each = F.nll_loss(logs, target, ignore_index=IGNORE, reduction="none")
+    weight = _pixel_weights(target, weights)
+    total = (_pixelwise(term, each) * weight).sum()
+    if isinstance(term, losses.CrossEntropy) and term.label_smoothing:
+        total = torch.lerp(total, _spread(logs, target, weights), term.label_smoothing)
+    mass = weight.sum()
+    return total / mass.where(mass > 0, 1)
+
+
+def _target(label: Tensor, weights: Tensor | None) -> Tensor:
+    """Classes as int64, 255 where a pixel does not count."""
     target = label.long()
-    total = F.cross_entropy(logits.float(), target, weight=weights, ignore_index=IGNORE, reduction="sum")
-    labelled = target != IGNORE
-    count = labelled.sum() if weights is None else weights[target[labelled]].sum()
-    return total / count.where(count > 0, 1)
+    if weights is None:
+        return target
+    unlearnt = F.pad(weights == 0, (0, IGNORE + 1 - len(weights)))
+    return target.masked_fill(unlearnt[target], IGNORE)
+
+
+def _pixel_weights(target: Tensor, weights: Tensor | None) -> Tensor:
+    """(n, y, x): the weight of each pixel's class, 0 where it does not count."""
+    if weights is None:
+        return (target != IGNORE).float()
+    return F.pad(weights, (0, IGNORE + 1 - len(weights)))[target]
+
+
+def _share(label: Tensor, whole: Tensor, weights: Tensor | None) -> Tensor:
+    part, all_of_it = (_pixel_weights(_target(each, weights), weights).sum() for each in (label, whole))
+    return part / all_of_it.where(all_of_it > 0, 1)
+
+
+def _pixelwise(term: Loss, each: Tensor) -> Tensor:
+    """Loss of each pixel from its -log p, which is 0 where the pixel does not count; there all of these are 0.
+
+    Focal: -(1 - p)^gamma log p (Lin et al. 2017, arXiv:1708.02002, without alpha: class weights do that).
+    Generalised cross-entropy: (1 - p^q) / q (Zhang and Sabuncu 2018, arXiv:1805.07836).
+    """
+    if isinstance(term, losses.Focal):
+        return each * (-torch.expm1(-each)).clamp(min=LEAST) ** term.gamma
+    if isinstance(term, losses.GeneralisedCrossEntropy):
+        return -torch.expm1(-term.q * each) / term.q
+    return each
+
+
+def _spread(logs: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+    """Sum over pixels of the mean over classes of -w log p: cross-entropy with a target that is equal for all."""
+    weighted = logs if weights is None else logs * weights[:, None, None]
+    return -weighted.mean(dim=1).masked_fill(target == IGNORE, 0).sum()
+
+
+def _overlap(logits: Tensor, target: Tensor, weights: Tensor | None, *, twice: bool) -> Tensor:
+    """1 - soft IoU, or if `twice` 1 - soft Dice, mean (weighted) over the classes that the batch's labels hold.
+
+    With p the softmax and t the label as 0 or 1, over all pixels that count: I = sum p t, and I / (sum p + sum t - I)
+    or 2 I / (sum p + sum t). A class that no label holds has I = 0 whatever the network says, and so no gradient; it
+    is left out of the mean. What is wrongly given to it lowers p of the classes that were right.
+    """
+    counts = (target != IGNORE)[:, None]
+    shares = logits.float().softmax(dim=1) * counts
+    truth = F.one_hot(target.masked_fill(target == IGNORE, 0), logits.shape[1]).movedim(-1, 1) * counts
+    both, predicted, actual = (part.sum(dim=(0, 2, 3)) for part in (shares * truth, shares, truth))
+    occurs = actual > 0
+    whole = (predicted + actual) / 2 if twice else predicted + actual - both
+    ratio = both / whole.where(occurs, 1)
+    weight = occurs.float() * (1 if weights is None else weights)
+    total = weight.sum()
+    return ((1 - ratio) * weight).sum() / total.where(total > 0, 1)

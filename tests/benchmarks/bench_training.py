@@ -87,6 +87,7 @@ class _Step:
         self.task, kind = task, task.device.kind
         network = build(task.experiment.model, BANDS, CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = Normalised(network, task.bands.mean.tolist(), task.bands.std.tolist()).to(kind)
+        self.objective = losses.Objective(task.experiment.loss)
         self.optimiser = optimiser(task.experiment.optimiser, self.model)
 
     def __call__(self, batch: Batch) -> int:
@@ -97,7 +98,7 @@ class _Step:
             drawn = augmentation.draw(len(image), e.augmentation, e.seed, 0, batch.step)
             image, label = augmentation.on_device(image, label, drawn, self.task.bands)
         with torch.autocast(kind, torch.bfloat16, enabled=self.task.device.bfloat16):
-            loss = losses.cross_entropy(self.model(image), label)
+            loss = self.objective(self.model(image), label)
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         self.optimiser.step()

@@ -1,4 +1,4 @@
-"""Statistics against numpy on the whole array, however it is cut into parts; weights by hand."""
+"""Statistics against numpy on the whole array, however it is cut into parts."""
 
 from __future__ import annotations
 
@@ -56,14 +56,3 @@ def test_without_train_pixels_there_are_none(tmp_path: Path) -> None:
     sides = Splits(test=Share(tiles=("t",)))
     found = [statistics.count(part) for part in statistics.parts("t", image, truth, "uint8", "none", sides, rows=9)]
     assert statistics.band_statistics(["a"], "uint8", found) == ()
-
-
-def test_weights_by_inverse_frequency_have_mean_one() -> None:
-    weights = statistics.class_weights(np.array([100, 50, 25]), clip=10)
-    np.testing.assert_allclose(weights, np.array([1, 2, 4]) * 3 / 7)
-
-
-def test_weights_are_clipped_and_absent_classes_do_not_count() -> None:
-    weights = statistics.class_weights(np.array([10_000, 0, 1]), clip=10)
-    np.testing.assert_allclose(weights, [2 / 11, 1, 20 / 11])
-    assert statistics.class_weights(np.array([0, 0]), clip=10) == (1.0, 1.0)

@@ -1,0 +1,93 @@
+"""Learning rate and momentum as functions of the step, so that a resumed training has nothing to restore.
+
+Steps count from 0 over the whole run. A schedule gives a factor of the experiment's rate, set before each step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from landcover_orch.experiment import Schedule
+from landcover_orch.experiment.optimisation import Constant, OneCycle, Plateau, Polynomial
+
+
+class Point(NamedTuple):
+    """Where a schedule is: a factor of the learning rate, and the momentum (None: as it is)."""
+
+    factor: float
+    momentum: float | None = None
+
+
+def at(settings: Schedule, step: int, steps: int, scores: Sequence[float] = ()) -> Point:
+    """Where a schedule is before a step.
+
+    Args:
+        settings: which schedule.
+        step: how many steps have been taken.
+        steps: how many the whole run takes at most.
+        scores: of each epoch so far, the larger the better; what `plateau` looks at.
+    """
+    if isinstance(settings, OneCycle):
+        return _one_cycle(settings, step / steps)
+    if isinstance(settings, Plateau):
+        return Point(_plateau(settings, scores))
+    return Point(_line_then(settings, step, steps))
+
+
+def _one_cycle(settings: OneCycle, progress: float) -> Point:
+    """Smith 2018 (arXiv:1803.09820): half a cosine from 1/start up to 1, and half a cosine down to 1/(start end).
+
+    The momentum runs from its first value to its second as the rate rises, and back as it falls. With t of N steps
+    taken, the rise is (1 - cos(pi t / (rise N))) / 2, as in the published runs on Potsdam; torch's OneCycleLR is a
+    step ahead of that.
+    """
+    first = 1 / settings.start
+    if progress < settings.rise:
+        height, low = _half_cosine(progress / settings.rise), first
+    else:
+        height, low = 1 - _half_cosine((progress - settings.rise) / (1 - settings.rise)), first / settings.end
+    factor = low + (1 - low) * height
+    if settings.momentum is None:
+        return Point(factor)
+    slow, fast = settings.momentum
+    return Point(factor, slow + (fast - slow) * height)
+
+
+def _half_cosine(progress: float) -> float:
+    return (1 - math.cos(math.pi * progress)) / 2
+
+
+def _plateau(settings: Plateau, scores: Sequence[float]) -> float:
+    """Multiplied by `factor` after each `patience` epochs in a row that did not beat the best."""
+    factor, best, since = 1.0, float("-inf"), 0
+    for number, score in enumerate(scores):
+        since = 0 if score > best or number == 0 else since + 1
+        best = max(best, score)
+        if since == settings.patience:
+            factor, since = max(factor * settings.factor, settings.least), 0
+    return factor
+
+
+def _line_then(settings: Constant | Polynomial, step: int, steps: int) -> float:
+    """Warm-up: 1/(w+1), 2/(w+1), ... in its w steps; then 1, or (1 - progress)^power over the steps that are left."""
+    if step < settings.warmup:
+        return (step + 1) / (settings.warmup + 1)
+    if isinstance(settings, Constant):
+        return 1.0
+    return float((1 - (step - settings.warmup) / max(steps - settings.warmup, 1)) ** settings.power)
+
+
+def apply(point: Point, optimiser: torch.optim.Optimizer, lr: float) -> None:
+    """Sets rate and momentum of an optimiser: `momentum` where it has that, else the first of its betas."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr * point.factor
+        if point.momentum is not None:
+            group.update(_momentum(group, point.momentum))
+
+
+def _momentum(group: dict[str, Any], value: float) -> dict[str, Any]:
+    return {"momentum": value} if "momentum" in group else {"betas": (value, *group["betas"][1:])}
