@@ -46,7 +46,7 @@ def table(x: Tensor, windows: Sequence[int]) -> Tensor:
 
 
 def logits(x: Tensor, windows: Sequence[int], shares: Callable[[Tensor], Tensor]) -> Tensor:
-    """Logarithms (n, class, y, x) of the class shares of each pixel; a share of 0 counts as `SMALLEST`.
+    """Logits (n, class, y, x) whose softmax are the class shares of each pixel.
 
     Image by image and in float32 even under autocast: in bfloat16 a value could pass a threshold it lies below.
 
@@ -56,5 +56,10 @@ def logits(x: Tensor, windows: Sequence[int], shares: Callable[[Tensor], Tensor]
         shares: features (pixel, feature) -> shares (pixel, class).
     """
     with torch.autocast(x.device.type, enabled=False):
-        each = [shares(table(image.float(), windows)).clamp_min(SMALLEST).log() for image in x]
+        each = [logarithms(shares(table(image.float(), windows))) for image in x]
     return torch.stack(each).transpose(1, 2).reshape(len(x), -1, *x.shape[-2:])
+
+
+def logarithms(shares: Tensor) -> Tensor:
+    """Logits of class shares; a share of 0 counts as `SMALLEST`."""
+    return shares.clamp_min(SMALLEST).log()

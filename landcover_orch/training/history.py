@@ -14,14 +14,17 @@ from landcover_orch.confusion import Matrix, Value
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch; the metrics are those of the validation split, `iou` a class, None where a class does not occur."""
+    """One epoch; the metrics are those of the validation split, `iou` a class, None where a class does not occur.
+
+    `lr` is None where nothing is learnt by gradients.
+    """
 
     epoch: int
     loss: float
     validation_loss: float
     metrics: dict[str, Value]
     iou: dict[str, Value]
-    lr: float
+    lr: float | None
 
     def numbers(self) -> dict[str, float]:
         """Every defined number by name, IoU as 'iou/<class>'."""
@@ -38,7 +41,7 @@ class Kept:
     seconds: list[float]
 
 
-def row(epoch: int, loss: float, validation_loss: float, matrix: Matrix, names: Sequence[str], lr: float) -> Row:
+def row(epoch: int, loss: float, validation_loss: float, matrix: Matrix, names: Sequence[str], lr: float | None) -> Row:
     """The row of an epoch from its losses and the validation split's confusion matrix."""
     return Row(
         epoch=epoch,

@@ -17,16 +17,17 @@ import torch
 
 from landcover_orch import publish
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.experiment import Experiment
+from landcover_orch.experiment import Classical, Experiment
+from landcover_orch.experiment.recipe import LEARNT
 from landcover_orch.model.contract import Contract
 from landcover_orch.model.networks import Normalised, build, parameters, save
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
-from landcover_orch.training import VERSION, checkpoint, device, history, throughput
+from landcover_orch.training import VERSION, checkpoint, classical, device, history, throughput
 from landcover_orch.training.augmentation import Bands
-from landcover_orch.training.fit import Task, fit
+from landcover_orch.training.fit import Report, Task, fit
 from landcover_orch.training.history import Kept, Row
 from landcover_orch.training.sources import open_source
 
@@ -39,7 +40,8 @@ Progress = Callable[[str], None]
 
 def recipe(manifest: DatasetManifest, experiment: Experiment) -> Recipe:
     """What a model is made of: the manifest's digest, and all of the experiment that training depends on."""
-    configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction"})
+    unused = LEARNT if isinstance(experiment.model, Classical) else set()
+    configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction", *unused})
     if experiment.loss[0].class_weights:
         configuration["class_weights"] = list(manifest.class_weights)
     return {"room": ASSET, "version": VERSION, "inputs": {"manifest": manifest.digest}, "configuration": configuration}
@@ -89,17 +91,26 @@ def _train(
         log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
         progress(_line(row, seconds, experiment))
 
-    before = checkpoint.load(stage.path)
-    if before is not None:
-        progress(_resumed(before))
-    kept = fit(task, model, stage.path, report)
-    measured = throughput.table(task, kept.seconds)
+    if isinstance(experiment.model, Classical):
+        kept, measured = classical.fit(task, model, report), classical.UNMEASURED
+    else:
+        kept, measured = _learnt(task, model, stage, report, progress)
     for line in throughput.lines(measured):
         progress(line)
     _write(stage, manifest, experiment, model, kept, measured)
     log.finish(stage.path, {f"throughput/{name}": value for name, value in measured.items() if value is not None})
     for name in (checkpoint.FILE, JOURNAL):
         (stage.path / name).unlink(missing_ok=True)
+
+
+def _learnt(
+    task: Task, model: Normalised, stage: Stage, report: Report, progress: Progress
+) -> tuple[Kept, throughput.Table]:
+    before = checkpoint.load(stage.path)
+    if before is not None:
+        progress(_resumed(before))
+    kept = fit(task, model, stage.path, report)
+    return kept, throughput.table(task, kept.seconds)
 
 
 def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
@@ -112,7 +123,7 @@ def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task
         classes=manifest.legend.names,
         bands=_bands(manifest),
         weights=manifest.class_weights if experiment.loss[0].class_weights else None,
-        device=device.choose(experiment),
+        device=classical.DEVICE if isinstance(experiment.model, Classical) else device.choose(experiment),
     )
 
 
@@ -195,10 +206,8 @@ def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalise
 
 def _line(row: Row, seconds: float, experiment: Experiment) -> str:
     iou = "undefined" if row.metrics["mean_iou"] is None else f"{row.metrics['mean_iou']:.3f}"
-    return (
-        f"epoch {row.epoch} of {experiment.epochs}: loss {row.loss:.4f}, validation loss {row.validation_loss:.4f},"
-        f" mean IoU {iou}, {seconds:.1f} s"
-    )
+    step = "fitted" if isinstance(experiment.model, Classical) else f"epoch {row.epoch} of {experiment.epochs}"
+    return f"{step}: loss {row.loss:.4f}, validation loss {row.validation_loss:.4f}, mean IoU {iou}, {seconds:.1f} s"
 
 
 def _resumed(found: checkpoint.Checkpoint) -> str:

@@ -1,0 +1,163 @@
+"""Fitting without gradients: train pixels are drawn, scikit-learn fits them in one go, the validation split is scored.
+
+Nothing is kept in between: an interrupted fitting begins again, and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from landcover_orch import confusion
+from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.legend import IGNORE
+from landcover_orch.model import texture
+from landcover_orch.model.k_means import KMeans
+from landcover_orch.model.networks import Normalised
+from landcover_orch.model.random_forest import RandomForest
+from landcover_orch.training import history
+from landcover_orch.training.device import Device
+from landcover_orch.training.fit import Report, Task
+from landcover_orch.training.history import Kept, Row
+from landcover_orch.training.loader import in_order
+from landcover_orch.training.throughput import Table
+
+PIXELS = 4
+"""Tells this stream of random numbers from the others of one seed."""
+
+SPREAD = 512
+"""Patches that are drawn from at least, where there are as many: neighbouring pixels tell little that is new."""
+
+BATCH = 8
+"""Patches in memory at a time."""
+
+DEVICE = Device("cpu", bfloat16=False, name="the CPU")
+"""What scikit-learn runs on."""
+
+UNMEASURED: Table = {"read": None, "read_augment": None, "step": None}
+"""The throughput of something that takes no steps."""
+
+Rows = NDArray[np.float32]
+Classes = NDArray[np.uint8]
+
+
+class Urn:
+    """A uniform sample of fixed size of all pixels that were offered: those with the smallest random keys."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.limit = np.inf
+        self.keys = np.empty(0)
+        self.rows: Rows | None = None
+        self.classes = np.empty(0, np.uint8)
+
+    @property
+    def full(self) -> bool:
+        """Whether the sample has its size."""
+        return len(self.keys) == self.size
+
+    def offer(self, keys: NDArray[np.float64], rows: Rows, classes: Classes) -> None:
+        """Pixels with their keys (pixel,), features (pixel, feature) and classes (pixel,)."""
+        together = np.concatenate([self.keys, keys])
+        order = np.argsort(together, kind="stable")[: self.size]
+        self.keys = together[order]
+        self.rows = (rows if self.rows is None else np.concatenate([self.rows, rows]))[order]
+        self.classes = np.concatenate([self.classes, classes])[order]
+        if self.full:
+            self.limit = float(self.keys[-1])
+
+
+def fit(task: Task, model: Normalised, report: Report) -> Kept:
+    """The one row of a fitting and its seconds; `model` holds the fitted trees or clusters afterwards.
+
+    Raises:
+        TrainingError: no train patch has a labelled pixel.
+    """
+    began, network = time.perf_counter(), _network(model)
+    with torch.inference_mode():
+        rows, classes = sample(task, model)
+        # Sums over threads would change last bits with their number.
+        with threadpool_limits(1):
+            network.learn(rows, classes, task.experiment.seed)
+        row = _row(task, model, rows, classes)
+    seconds = time.perf_counter() - began
+    report(row, seconds)
+    return Kept([row], [seconds])
+
+
+def _network(model: Normalised) -> RandomForest | KMeans:
+    if not isinstance(model.network, RandomForest | KMeans):
+        raise TypeError(f"{type(model.network).__name__} learns by gradients")
+    return model.network
+
+
+def sample(task: Task, model: Normalised) -> tuple[Rows, Classes]:
+    """Features (pixel, feature) and classes (pixel,) of train pixels that are labelled.
+
+    Drawn from patches in random order: from all, or from enough and at least `SPREAD`. A forest takes equally many
+    pixels of each class, as far as they go: it would otherwise see little of a rare one.
+
+    Raises:
+        TrainingError: no train patch has a labelled pixel.
+    """
+    network = _network(model)
+    settings, groups = network.settings, len(task.classes) if isinstance(network, RandomForest) else 1
+    urns = [Urn(max(settings.pixels // groups, 1)) for _ in range(groups)]
+    random = np.random.default_rng([task.experiment.seed, PIXELS])
+    for seen, (values, label) in enumerate(_patches(task, model, random), start=1):
+        _draw(urns, random.random(label.size), values, label.reshape(-1), settings.texture)
+        if seen >= SPREAD and all(urn.full for urn in urns):
+            break
+    return _together(urns)
+
+
+def _patches(task: Task, model: Normalised, random: np.random.Generator) -> Iterator[tuple[torch.Tensor, Classes]]:
+    """Normalised images (band, y, x) and labels (y, x), in random order."""
+    for indices in in_order(random.permutation(len(task.train)), BATCH):
+        image, label = task.train.take(indices)
+        yield from zip(model.normalise(torch.from_numpy(np.ascontiguousarray(image))), label, strict=True)
+
+
+def _draw(
+    urns: list[Urn], keys: NDArray[np.float64], values: torch.Tensor, label: Classes, windows: tuple[int, ...]
+) -> None:
+    groups = [label == group for group in range(len(urns))] if len(urns) > 1 else [label != IGNORE]
+    drawn = [np.flatnonzero(mask & (keys < urn.limit)) for mask, urn in zip(groups, urns, strict=True)]
+    if not any(chosen.size for chosen in drawn):
+        return
+    rows = texture.table(values, windows).numpy()
+    for urn, chosen in zip(urns, drawn, strict=True):
+        if chosen.size:
+            urn.offer(keys[chosen], rows[chosen], label[chosen])
+
+
+def _together(urns: list[Urn]) -> tuple[Rows, Classes]:
+    rows = [urn.rows for urn in urns if urn.rows is not None]
+    if not rows:
+        fix = "choose tiles that have labels"
+        raise TrainingError(Problem("the train split", "no labelled pixel", "some", fix))
+    return np.concatenate(rows), np.concatenate([urn.classes for urn in urns])
+
+
+def _row(task: Task, model: Normalised, rows: Rows, classes: Classes) -> Row:
+    """Its loss is that of the drawn pixels, without a learning rate; the rest is of the whole validation split."""
+    logits = texture.logarithms(_network(model).predict(torch.from_numpy(rows)))
+    loss = _surprise(logits, torch.from_numpy(classes)) / len(classes)
+    size, surprise = len(task.classes), 0.0
+    matrix = np.zeros((size, size), np.int64)
+    for indices in in_order(np.arange(len(task.validation)), BATCH):
+        image, label = task.validation.take(indices)
+        logits = model(torch.from_numpy(np.ascontiguousarray(image)))
+        matrix += confusion.count(label, logits.max(1).indices.to(torch.uint8).numpy(), size)
+        surprise += _surprise(logits, torch.from_numpy(np.ascontiguousarray(label)))
+    return history.row(1, loss, surprise / max(int(matrix.sum()), 1), matrix, task.classes, None)
+
+
+def _surprise(logits: torch.Tensor, label: torch.Tensor) -> float:
+    """Cross-entropy summed over the labelled pixels."""
+    return float(torch.nn.functional.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="sum").double())
