@@ -16,12 +16,17 @@ from landcover_orch.experiment import Model
 from landcover_orch.model.contract import WEIGHTS, Contract, load_contract
 
 FAMILIES = {
+    "deeplabv3": "deeplabv3",
+    "enet": "enet",
     "fcn": "fcn",
     "hypercolumn": "hypercolumn",
     "k_means": "k_means",
     "patch_classifier": "patch_classifier",
     "pixel_classifier": "pixel_classifier",
+    "pspnet": "pspnet",
     "random_forest": "random_forest",
+    "resnet_fcn": "resnet_fcn",
+    "resunet": "resunet",
     "segnet": "segnet",
     "swin_unet": "swin_unet",
     "unet": "unet",
