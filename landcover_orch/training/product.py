@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from landcover_orch import publish
+from landcover_orch import config, publish
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.experiment import Classical, Experiment
 from landcover_orch.experiment.recipe import LEARNT
+from landcover_orch.fingerprint import MEMORY, fingerprint
+from landcover_orch.model import pretrained
 from landcover_orch.model.contract import Contract
 from landcover_orch.model.networks import Normalised, build, parameters, save
 from landcover_orch.patches.manifest import DatasetManifest
@@ -38,13 +40,26 @@ Tracker = Callable[[Start], AbstractContextManager[Log]]
 Progress = Callable[[str], None]
 
 
-def recipe(manifest: DatasetManifest, experiment: Experiment) -> Recipe:
-    """What a model is made of: the manifest's digest, and all of the experiment that training depends on."""
+def recipe(manifest: DatasetManifest, experiment: Experiment, home: Path | None = None) -> Recipe:
+    """What a model is made of: the manifest's digest, and all of the experiment that training depends on.
+
+    Pretrained weights count by their bytes; they lie below `home` (default: LANDCOVER_HOME).
+
+    Raises:
+        ConfigError: the path of the weights leaves their folder.
+        TrainingError: the experiment names weights that are not there.
+    """
     unused = LEARNT if isinstance(experiment.model, Classical) else set()
     configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction", *unused})
     if experiment.loss[0].class_weights:
         configuration["class_weights"] = list(manifest.class_weights)
-    return {"room": ASSET, "version": VERSION, "inputs": {"manifest": manifest.digest}, "configuration": configuration}
+    inputs = {"manifest": manifest.digest, **_weights(experiment, home or config.home())}
+    return {"room": ASSET, "version": VERSION, "inputs": inputs, "configuration": configuration}
+
+
+def _weights(experiment: Experiment, home: Path) -> dict[str, str]:
+    name = pretrained.named_by(experiment.model)
+    return {"weights": fingerprint(pretrained.find(name, home / pretrained.FOLDER), home / MEMORY)} if name else {}
 
 
 def run(
@@ -67,10 +82,10 @@ def run(
         progress: takes one line for people an epoch, and a few more.
 
     Raises:
-        TrainingError: a split is empty, nothing is labelled, or the device asked for is not there.
+        TrainingError: a split is empty, nothing is labelled, or device or weights asked for are not there.
     """
     manifest = load_manifest(manifest_product.path)
-    made_of = recipe(manifest, experiment)
+    made_of = recipe(manifest, experiment, home)
 
     def build_model(stage: Stage) -> None:
         start = Start.of(manifest, experiment.name, made_of, stage.path / JOURNAL)
@@ -85,7 +100,7 @@ def _train(
 ) -> None:
     task = _task(manifest, experiment, home)
     progress(str(task.device))
-    model = _model(manifest, experiment)
+    model = _model(manifest, experiment, home)
 
     def report(row: Row, seconds: float) -> None:
         log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
@@ -144,10 +159,11 @@ def _require_labels(manifest: DatasetManifest) -> None:
         )
 
 
-def _model(manifest: DatasetManifest, experiment: Experiment) -> Normalised:
+def _model(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Normalised:
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes))
+    pretrained.load_pretrained(network, experiment.model, home / pretrained.FOLDER)
     return Normalised(network, [band.mean for band in manifest.bands], [band.std for band in manifest.bands])
 
 
