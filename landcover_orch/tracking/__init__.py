@@ -3,6 +3,7 @@
 from landcover_orch.tracking.registry import (
     ModelVersion,
     champion,
+    export,
     find_version,
     log_report,
     promote,
@@ -21,6 +22,7 @@ __all__ = [
     "address",
     "champion",
     "client",
+    "export",
     "find_run",
     "find_version",
     "log_report",

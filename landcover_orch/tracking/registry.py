@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from landcover_orch.errors import Problem, TrackingError
-from landcover_orch.model.contract import CONTRACT, WEIGHTS, load_contract
+from landcover_orch.model.contract import CONTRACT, WEIGHTS, Contract, load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product
 from landcover_orch.tracking.runs import (
@@ -119,24 +119,37 @@ def _log_model(product: Product, name: str, run_id: str, home: Path) -> str:
         import mlflow
         import mlflow.pyfunc
 
-    library = Path(__file__).parent.parent
     mlflow.set_tracking_uri(address(home))
     mlflow.set_registry_uri(address(home))
     with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run_id), known_warnings():
-        folder = Path(scratch) / "trained"
-        folder.mkdir()
-        for file in (WEIGHTS, CONTRACT):
-            shutil.copy(product.file(file), folder)
-        told = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(library / "model" / "serve.py"),
-            artifacts={"trained": str(folder)},
-            code_paths=[str(_code(Path(scratch), library))],
-            signature=_signature(product),
-            pip_requirements=[f"{part}=={importlib.metadata.version(part)}" for part in REQUIREMENTS],
-            registered_model_name=name,
-        )
+        parts = _parts(product.path, Path(scratch))
+        told = mlflow.pyfunc.log_model(name="model", registered_model_name=name, **parts)
     return str(told.registered_model_version)
+
+
+def export(trained: Path, target: Path) -> None:
+    """Writes the trained model of a folder as an MLflow model, the same that `register` registers, without a server."""
+    with known_warnings():
+        import mlflow.pyfunc
+
+        with tempfile.TemporaryDirectory() as scratch:
+            mlflow.pyfunc.save_model(path=str(target), **_parts(trained, Path(scratch)))
+
+
+def _parts(trained: Path, scratch: Path) -> dict[str, Any]:
+    """What MLflow makes a model of: a script, weights and contract, the library, its signature and requirements."""
+    library = Path(__file__).parent.parent
+    folder = scratch / "trained"
+    folder.mkdir()
+    for file in (WEIGHTS, CONTRACT):
+        shutil.copy(trained / file, folder)
+    return {
+        "python_model": str(library / "model" / "serve.py"),
+        "artifacts": {"trained": str(folder)},
+        "code_paths": [str(_code(scratch, library))],
+        "signature": _signature(load_contract(trained)),
+        "pip_requirements": [f"{part}=={importlib.metadata.version(part)}" for part in REQUIREMENTS],
+    }
 
 
 def _code(scratch: Path, library: Path) -> Path:
@@ -146,11 +159,10 @@ def _code(scratch: Path, library: Path) -> Path:
     return copy
 
 
-def _signature(product: Product) -> Any:
+def _signature(contract: Contract) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    contract = load_contract(product.path)
     pixels = TensorSpec(np.dtype(contract.dtype), (-1, len(contract.bands), -1, -1))
     shares = TensorSpec(np.dtype("float32"), (-1, len(contract.legend.classes), -1, -1))
     return ModelSignature(inputs=Schema([pixels]), outputs=Schema([shares]))
