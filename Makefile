@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/installed
+ZOO := .venv-zoo/bin
+ZOO_READY := .venv-zoo/installed
 
 export LANDCOVER_HOME ?= $(CURDIR)/var
 export DAGSTER_HOME ?= $(LANDCOVER_HOME)/dagster
@@ -10,7 +12,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo materialise test check lint format ui doctor check-dataset bench clean
+.PHONY: help install demo materialise test zoo test-zoo check lint format ui doctor check-dataset bench clean
 
 help:            ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +33,17 @@ materialise: $(READY)  ## all that is missing or stale of DATASET=name
 test: export OMP_NUM_THREADS := 1
 test: $(READY)     ## the tests
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+# in an environment of its own: torchvision does not import beside a CPU build of torch without help
+zoo: $(ZOO_READY)  ## the environment of the extra zoo (segmentation-models-pytorch, timm) in .venv-zoo
+$(ZOO_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-zoo
+	$(ZOO)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,zoo]'
+	@touch $@
+
+test-zoo: export OMP_NUM_THREADS := 1
+test-zoo: $(ZOO_READY)  ## the tests of the extra zoo
+	$(ZOO)/python -m pytest tests/zoo
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -55,5 +68,5 @@ check-dataset: $(READY)  ## every problem of every file of DATASET=name
 bench: $(READY)    ## figures against the machine's own limits; TILE=54000x38000 for full size
 	@$(BIN)/python -m tests.benchmarks $(TILE)
 
-clean:             ## removes the environment; var/ (your products) stays
-	rm -rf .venv
+clean:             ## removes the environments; var/ (your products) stays
+	rm -rf .venv .venv-zoo

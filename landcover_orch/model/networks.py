@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from landcover_orch.errors import ContractError, Problem
 from landcover_orch.experiment import Model
 from landcover_orch.model.contract import WEIGHTS, Contract, load_contract
+from landcover_orch.model.operators import declare_operators
+
+# Here, since whoever trains or predicts comes by before lightning and transformers look for torchvision.
+declare_operators()
 
 FAMILIES = {
     "deeplabv3": "deeplabv3",
@@ -30,6 +34,7 @@ FAMILIES = {
     "segnet": "segnet",
     "swin_unet": "swin_unet",
     "unet": "unet",
+    "zoo": "zoo",
 }
 """Name -> module of `landcover_orch.model` whose `build(settings, bands, classes)` makes it."""
 
