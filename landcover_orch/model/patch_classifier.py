@@ -5,7 +5,7 @@ windows the logits are enlarged. The network: 3x3 convolution, ReLU and 2x2 max-
 one convolution over these, and a 1x1 to the classes. A window of 33 pixels costs 5.2 M multiplications a pixel at
 step 1 (width 32, 3 bands), most of them on pixels that other windows have seen too.
 
-The same weights, evaluated densely, cost 0.22 M: pools keep every offset (stride 1), and what follows them is dilated
+The same weights, evaluated densely, cost 0.23 M: pools keep every offset (stride 1), and what follows them is dilated
 (Li et al. 2014, arXiv:1412.4526). The logits are the same, so step 1 is evaluated that way. There is no batch-norm,
 whose statistics would differ between the two.
 

@@ -6,17 +6,12 @@ the deepest ones (5 is the paper's), weights start random and not from ImageNet,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import pairwise
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from landcover_orch.experiment import models
+from landcover_orch.model import vgg
 from landcover_orch.model.padding import pad_to_multiple
-
-CONVOLUTIONS = (2, 2, 3, 3, 3, 3)
-"""Convolutions of each level of VGG16; a sixth level repeats the fifth."""
 
 
 def build(settings: models.SegNet, bands: int, classes: int) -> SegNet:
@@ -41,12 +36,10 @@ class SegNet(nn.Module):
     def __init__(self, bands: int, classes: int, width: int = 64, levels: int = 5) -> None:
         super().__init__()
         self.multiple = 2**levels
-        channels = [width * min(2**level, 8) for level in range(levels)]
-        counts = CONVOLUTIONS[:levels]
-        encoders = zip([bands, *channels], channels, counts, strict=False)
-        self.encoder = nn.ModuleList(_block([before] + [own] * count) for before, own, count in encoders)
-        decoders = zip(channels, [channels[0], *channels], counts, strict=False)
-        self.decoder = nn.ModuleList(_block([own] * count + [after]) for own, after, count in decoders)
+        channels = vgg.channels(width, levels)
+        self.encoder = vgg.encoder(bands, width, levels)
+        decoders = zip(channels, [channels[0], *channels], vgg.CONVOLUTIONS, strict=False)
+        self.decoder = nn.ModuleList(vgg.block([own] * count + [after]) for own, after, count in decoders)
         self.head = nn.Conv2d(channels[0], classes, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,12 +54,3 @@ class SegNet(nn.Module):
             x = decode(unpool(x, indices))
         logits: Tensor = self.head(x)
         return logits[..., :height, :width]
-
-
-def _block(channels: list[int]) -> nn.Sequential:
-    return nn.Sequential(*_layers(channels))
-
-
-def _layers(channels: list[int]) -> Iterator[nn.Module]:
-    for before, after in pairwise(channels):
-        yield from (nn.Conv2d(before, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())

