@@ -3,7 +3,8 @@
 from landcover_orch.experiment.losses import ClassWeights, Loss
 from landcover_orch.experiment.models import Classical, Model, Network
 from landcover_orch.experiment.optimisation import Optimiser, Schedule
-from landcover_orch.experiment.recipe import KEY, Augmentation, Experiment, Metric, Prediction
+from landcover_orch.experiment.prediction import Prediction, Smoothing
+from landcover_orch.experiment.recipe import KEY, Augmentation, Experiment, Metric
 
 __all__ = [
     "KEY",
@@ -18,4 +19,5 @@ __all__ = [
     "Optimiser",
     "Prediction",
     "Schedule",
+    "Smoothing",
 ]

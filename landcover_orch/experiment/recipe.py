@@ -20,6 +20,7 @@ from landcover_orch.experiment.optimisation import (
     RMSprop,
     Schedule,
 )
+from landcover_orch.experiment.prediction import Prediction
 from landcover_orch.experiment.settings import Settings
 
 KEY = r"^[A-Za-z0-9_-]+$"
@@ -60,20 +61,6 @@ class Augmentation(Settings):
     def _zoom_is_a_range(self) -> Self:
         if self.zoom[0] > self.zoom[1]:
             raise ValueError(f"zoom {list(self.zoom)} ends before it begins")
-        return self
-
-
-class Prediction(Settings):
-    """How whole tiles are predicted."""
-
-    window: int = Field(default=256, ge=16, le=4096, description="side of a window in pixels")
-    stride: int = Field(default=192, ge=1, description="step between windows in pixels")
-    batch_size: int = Field(default=8, ge=1, description="windows in one forward pass")
-
-    @model_validator(mode="after")
-    def _covers(self) -> Self:
-        if self.stride > self.window:
-            raise ValueError(f"stride {self.stride} leaves gaps between windows of {self.window}")
         return self
 
 
