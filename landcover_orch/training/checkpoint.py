@@ -16,15 +16,18 @@ FILE = "checkpoint.pt"
 
 @dataclass
 class Checkpoint:
-    """State after an epoch. No random state is among it: order and variation follow from (seed, epoch, step)."""
+    """State after an epoch; `parts` is how many a batch passes in.
+
+    No random state and no schedule is among it: order, variation, dropout and rate follow from (seed, epoch, step).
+    """
 
     network: dict[str, Any]
     optimiser: dict[str, Any]
-    scheduler: dict[str, Any] | None
     best: dict[str, Any]
     history: list[Row]
     seconds: list[float]
     threads: int
+    parts: int
 
     @property
     def epochs(self) -> int:

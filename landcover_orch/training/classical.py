@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from landcover_orch import confusion
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.legend import IGNORE
 from landcover_orch.model import texture
@@ -25,6 +24,7 @@ from landcover_orch.training.device import Device
 from landcover_orch.training.fit import Report, Task
 from landcover_orch.training.history import Kept, Row
 from landcover_orch.training.loader import in_order
+from landcover_orch.training.tally import Tally
 from landcover_orch.training.throughput import Table
 
 PIXELS = 4
@@ -44,14 +44,16 @@ UNMEASURED: Table = {"read": None, "read_augment": None, "step": None}
 
 Rows = NDArray[np.float32]
 Classes = NDArray[np.uint8]
+Sample = tuple[Rows, Classes, NDArray[np.float64]]
 
 
 class Urn:
-    """A uniform sample of fixed size of all pixels that were offered: those with the smallest random keys."""
+    """A uniform sample of fixed size of all pixels that were seen: those with the smallest random keys."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.limit = np.inf
+        self.seen = 0
         self.keys = np.empty(0)
         self.rows: Rows | None = None
         self.classes = np.empty(0, np.uint8)
@@ -80,11 +82,11 @@ def fit(task: Task, model: Normalised, report: Report) -> Kept:
     """
     began, network = time.perf_counter(), _network(model)
     with torch.inference_mode():
-        rows, classes = sample(task, model)
+        rows, classes, weights = sample(task, model)
         # Sums over threads would change last bits with their number.
         with threadpool_limits(1):
-            network.learn(rows, classes, task.experiment.seed)
-        row = _row(task, model, rows, classes)
+            network.learn(rows, classes, weights, task.experiment.seed)
+        row = _row(task, model, (rows, classes, weights))
     seconds = time.perf_counter() - began
     report(row, seconds)
     return Kept([row], [seconds])
@@ -96,11 +98,12 @@ def _network(model: Normalised) -> RandomForest | KMeans:
     return model.network
 
 
-def sample(task: Task, model: Normalised) -> tuple[Rows, Classes]:
-    """Features (pixel, feature) and classes (pixel,) of train pixels that are labelled.
+def sample(task: Task, model: Normalised) -> Sample:
+    """Features (pixel, feature), classes and weights (pixel,) of train pixels that are labelled.
 
     Drawn from patches in random order: from all, or from enough and at least `SPREAD`. A forest takes equally many
-    pixels of each class, as far as they go: it would otherwise see little of a rare one.
+    pixels of each class, as far as they go, since it would otherwise see little of a rare one; each then counts for as
+    many as it was drawn from, since a forest of equal classes would find the rare ones everywhere.
 
     Raises:
         TrainingError: no train patch has a labelled pixel.
@@ -127,6 +130,8 @@ def _draw(
     urns: list[Urn], keys: NDArray[np.float64], values: torch.Tensor, label: Classes, windows: tuple[int, ...]
 ) -> None:
     groups = [label == group for group in range(len(urns))] if len(urns) > 1 else [label != IGNORE]
+    for urn, mask in zip(urns, groups, strict=True):
+        urn.seen += int(mask.sum())
     drawn = [np.flatnonzero(mask & (keys < urn.limit)) for mask, urn in zip(groups, urns, strict=True)]
     if not any(chosen.size for chosen in drawn):
         return
@@ -136,28 +141,31 @@ def _draw(
             urn.offer(keys[chosen], rows[chosen], label[chosen])
 
 
-def _together(urns: list[Urn]) -> tuple[Rows, Classes]:
+def _together(urns: list[Urn]) -> Sample:
     rows = [urn.rows for urn in urns if urn.rows is not None]
     if not rows:
         fix = "choose tiles that have labels"
         raise TrainingError(Problem("the train split", "no labelled pixel", "some", fix))
-    return np.concatenate(rows), np.concatenate([urn.classes for urn in urns])
+    classes = np.concatenate([urn.classes for urn in urns])
+    weights = np.concatenate([np.full(len(urn.classes), urn.seen / max(len(urn.classes), 1)) for urn in urns])
+    return np.concatenate(rows), classes, weights / weights.mean()
 
 
-def _row(task: Task, model: Normalised, rows: Rows, classes: Classes) -> Row:
+def _row(task: Task, model: Normalised, drawn: Sample) -> Row:
     """Its loss is that of the drawn pixels, without a learning rate; the rest is of the whole validation split."""
+    rows, classes, weights = drawn
     logits = texture.logarithms(_network(model).predict(torch.from_numpy(rows)))
-    loss = _surprise(logits, torch.from_numpy(classes)) / len(classes)
-    size, surprise = len(task.classes), 0.0
-    matrix = np.zeros((size, size), np.int64)
+    loss = float((_surprise(logits, classes) * torch.from_numpy(weights)).mean())
+    tally, surprise = Tally(len(task.classes)), 0.0
     for indices in in_order(np.arange(len(task.validation)), BATCH):
         image, label = task.validation.take(indices)
         logits = model(torch.from_numpy(np.ascontiguousarray(image)))
-        matrix += confusion.count(label, logits.max(1).indices.to(torch.uint8).numpy(), size)
-        surprise += _surprise(logits, torch.from_numpy(np.ascontiguousarray(label)))
-    return history.row(1, loss, surprise / max(int(matrix.sum()), 1), matrix, task.classes, None)
+        tally.add(label, logits.max(1).indices.to(torch.uint8).numpy())
+        surprise += float(_surprise(logits, label).sum())
+    return history.row(1, loss, surprise / max(int(tally.matrix.sum()), 1), tally, task.classes, None)
 
 
-def _surprise(logits: torch.Tensor, label: torch.Tensor) -> float:
-    """Cross-entropy summed over the labelled pixels."""
-    return float(torch.nn.functional.cross_entropy(logits, label.long(), ignore_index=IGNORE, reduction="sum").double())
+def _surprise(logits: torch.Tensor, label: Classes) -> torch.Tensor:
+    """Cross-entropy of each pixel, 0 where it is not labelled."""
+    target = torch.from_numpy(label.astype(np.int64))
+    return torch.nn.functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none").double()

@@ -1,12 +1,14 @@
 """The learning loop: Lightning's, with a checkpoint of our own after each epoch, so that no pickle is written or read.
 
-The validation metrics of an epoch are functions of one confusion matrix over all validation patches. Where patches
-overlap, a pixel counts once for each patch it lies in: enough to choose a checkpoint by; the report counts each once.
+Optimisation is manual: one batch is one update, which `Step` takes in parts where memory is short. The validation
+metrics of an epoch are functions of counts over all validation patches. Where patches overlap, a pixel counts once for
+each patch it lies in: enough to choose a checkpoint by; the report counts each once.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import sys
 import threading
@@ -24,33 +26,38 @@ import torch
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from torch import Tensor
 
-from landcover_orch import confusion
-from landcover_orch.experiment import Experiment, Optimiser
+from landcover_orch.class_weights import class_weights
+from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.experiment import Experiment, Loss
+from landcover_orch.legend import IGNORE
 from landcover_orch.model.networks import Normalised
-from landcover_orch.training import augmentation, checkpoint, history, losses
+from landcover_orch.training import augmentation, checkpoint, history, optimisers, schedules
 from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.checkpoint import Checkpoint
 from landcover_orch.training.device import Device
 from landcover_orch.training.history import Kept, Row
 from landcover_orch.training.loader import Arrays, Batch, Batches, PatchSource, in_order, shuffled
+from landcover_orch.training.losses import Objective
+from landcover_orch.training.step import Step, chance
+from landcover_orch.training.tally import Tally
 
 Report = Callable[[Row, float], None]
 """Hears of each epoch: its row and its seconds."""
 
-RISE = 0.3
-"""Share of a one-cycle schedule in which the learning rate rises."""
+Tell = Callable[[str], None]
+"""Takes a line for people."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is learnt: two splits, the classes, the bands' statistics, and the recipe."""
+    """What is learnt: two splits, the classes and their train pixels, the bands' statistics, and the recipe."""
 
     experiment: Experiment
     train: PatchSource
     validation: PatchSource
     classes: tuple[str, ...]
     bands: Bands
-    weights: tuple[float, ...] | None
+    class_pixels: tuple[int, ...]
     device: Device
 
     @property
@@ -60,92 +67,35 @@ class Task:
         return e.steps_per_epoch or -(-len(self.train) // e.batch_size)
 
 
-def optimiser(settings: Optimiser, module: torch.nn.Module) -> torch.optim.Optimizer:
-    """Adam, or SGD with Nesterov momentum."""
-    lr = float(settings.lr)
-    if settings.name != "sgd":
-        return torch.optim.Adam(module.parameters(), lr, weight_decay=settings.weight_decay)
-    momentum = settings.momentum
-    return torch.optim.SGD(module.parameters(), lr, momentum, weight_decay=settings.weight_decay, nesterov=momentum > 0)
+def objective(task: Task) -> Objective:
+    """The experiment's losses with their class weights.
 
-
-def one_cycle(target: torch.optim.Optimizer, lr: float, steps: int) -> torch.optim.lr_scheduler.OneCycleLR:
-    """Cosine up to `lr` in 30 % of the steps and down to almost 0, momentum the other way (Smith 2018).
-
-    The momentum of SGD, and the first beta of Adam, falls from 0.95 to 0.85 and returns.
+    Raises:
+        TrainingError: a class that is left out is none of the legend's.
     """
-    plain_sgd = isinstance(target, torch.optim.SGD) and not target.defaults["momentum"]
-    return torch.optim.lr_scheduler.OneCycleLR(
-        target, max_lr=lr, total_steps=steps, pct_start=RISE, cycle_momentum=not plain_sgd
-    )
+    e = task.experiment
+    return Objective(e.loss, [_weights(task, term, f"{e.name}.yaml: loss.{i}") for i, term in enumerate(e.loss)])
 
 
-class Learner(pl.LightningModule):  # type: ignore[misc]
-    """What Lightning's loop calls: batches, loss, validation counts."""
+def _weights(task: Task, term: Loss, where: str) -> tuple[float, ...] | None:
+    if term.class_weights is None:
+        return None
+    place = f"configs/experiments/{where}.class_weights"
+    return class_weights(term.class_weights, task.class_pixels, task.classes, place)
 
-    def __init__(self, task: Task, model: Normalised) -> None:
-        super().__init__()
-        self.task, self.model = task, model
-        weights = [task.weights if term.class_weights else None for term in task.experiment.loss]
-        self.objective = losses.Objective(task.experiment.loss, weights)
-        self.start_epoch()
 
-    def start_epoch(self) -> None:
-        """Forgets the sums of the epoch before."""
-        size = len(self.task.classes)
-        self.matrix = np.zeros((size, size), np.int64)
-        self.losses: list[Tensor] = []
-        self.validation_losses: list[tuple[Tensor, int]] = []
+def step(task: Task, model: Normalised, tell: Tell, parts: int | None = None) -> Step:
+    """What takes the task's batches through a network, at first in the experiment's number of parts."""
+    e = task.experiment
+    aim = objective(task).to(task.device.kind)
+    return Step(model, aim, task.device, e.batch_size, parts or e.accumulate, e.clip_gradients, tell)
 
-    def train_dataloader(self) -> Batches:
-        """Batches of the epoch that begins; varied here on a CPU, on the device for a GPU."""
-        e, pinned = self.task.experiment, self.task.device.kind == "cuda"
-        steps = shuffled(len(self.task.train), e.batch_size, e.steps_per_epoch, e.seed, self.current_epoch)
-        vary = None if pinned else host_variation(self.task, self.current_epoch)
-        return Batches(self.task.train, steps, vary, pinned=pinned)
 
-    def val_dataloader(self) -> Batches:
-        """Every validation patch once, as it is stored."""
-        source, size = self.task.validation, self.task.experiment.batch_size
-        return Batches(source, in_order(np.arange(len(source)), size), pinned=self.task.device.kind == "cuda")
-
-    def on_after_batch_transfer(self, batch: Batch, _: int) -> Batch:
-        """The batch, varied on a GPU."""
-        if not self.training or self.task.device.kind == "cpu":
-            return batch
-        e = self.task.experiment
-        drawn = augmentation.draw(len(batch.image), e.augmentation, e.seed, self.current_epoch, batch.step)
-        return Batch(*augmentation.on_device(batch.image, batch.label, drawn, self.task.bands), batch.step)
-
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        """The batch's loss."""
-        loss: Tensor = self.objective(self.model(batch.image), batch.label)
-        self.losses.append(loss.detach())
-        return loss
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        """Adds a batch to the validation loss and the confusion matrix."""
-        logits = self.model(batch.image)
-        self.validation_losses.append((self.objective(logits, batch.label), len(batch.image)))
-        predicted = logits.max(1).indices.to(torch.uint8)
-        self.matrix += confusion.count(batch.label.cpu().numpy(), predicted.cpu().numpy(), len(self.task.classes))
-
-    def configure_optimizers(self) -> Any:
-        """The experiment's optimiser and schedule."""
-        e = self.task.experiment
-        chosen = optimiser(e.optimiser, self.model)
-        if e.schedule.name == "constant":
-            return chosen
-        scheduler = one_cycle(chosen, float(e.optimiser.lr), e.epochs * self.task.steps)
-        return {"optimizer": chosen, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def row(self, epoch: int) -> Row:
-        """What the epoch that just ended reached; `epoch` counts from 1."""
-        seen = sum(count for _, count in self.validation_losses)
-        validation = sum(float(loss) * count for loss, count in self.validation_losses) / seen
-        loss = float(torch.stack(self.losses).mean())
-        lr = self.optimizers().param_groups[0]["lr"]
-        return history.row(epoch, loss, validation, self.matrix, self.task.classes, float(lr))
+def train_batches(task: Task, epoch: int, steps: int | None = None) -> Batches:
+    """The batches of an epoch, or that many full ones; varied here on a CPU, by `varied` on a GPU."""
+    e, pinned = task.experiment, task.device.kind == "cuda"
+    order = shuffled(len(task.train), e.batch_size, steps or e.steps_per_epoch, e.seed, epoch)
+    return Batches(task.train, order, None if pinned else host_variation(task, epoch), pinned=pinned)
 
 
 def host_variation(task: Task, epoch: int) -> Callable[[int, Arrays], Arrays]:
@@ -160,6 +110,79 @@ def host_variation(task: Task, epoch: int) -> Callable[[int, Arrays], Arrays]:
     return vary
 
 
+def varied(task: Task, batch: Batch, epoch: int) -> Batch:
+    """A train batch that has come to its device: varied there on a GPU, as it is on a CPU."""
+    if task.device.kind == "cpu":
+        return batch
+    e = task.experiment
+    drawn = augmentation.draw(len(batch.image), e.augmentation, e.seed, epoch, batch.step)
+    return Batch(*augmentation.on_device(batch.image, batch.label, drawn, task.bands), batch.step)
+
+
+class Learner(pl.LightningModule):  # type: ignore[misc]
+    """What Lightning's loop calls: batches, updates, validation counts."""
+
+    def __init__(self, task: Task, step: Step, lr: float) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.task, self.step, self.lr, self.model = task, step, lr, step.model
+        self.start_epoch([])
+
+    def start_epoch(self, scores: list[float]) -> None:
+        """Forgets the sums of the epoch before; `scores` of all epochs before are what a plateau looks at."""
+        self.scores = scores
+        self.tally = Tally(len(self.task.classes))
+        self.losses: list[tuple[Tensor, Tensor]] = []
+        self.validation_losses: list[tuple[Tensor, Tensor]] = []
+
+    def train_dataloader(self) -> Batches:
+        """Batches of the epoch that begins."""
+        return train_batches(self.task, self.current_epoch)
+
+    def val_dataloader(self) -> Batches:
+        """Every validation patch once, as it is stored."""
+        source, size = self.task.validation, self.task.experiment.batch_size
+        return Batches(source, in_order(np.arange(len(source)), size), pinned=self.task.device.kind == "cuda")
+
+    def on_after_batch_transfer(self, batch: Batch, _: int) -> Batch:
+        """The batch, varied on a GPU."""
+        return varied(self.task, batch, self.current_epoch) if self.training else batch
+
+    def training_step(self, batch: Batch, _: int) -> None:
+        """One update, at the rate and momentum that the schedule has for it."""
+        e, epoch, optimiser = self.task.experiment, self.current_epoch, self.optimizers()
+        taken, steps = epoch * self.task.steps + batch.step, e.epochs * self.task.steps
+        schedules.apply(schedules.at(e.schedule, taken, steps, self.scores), optimiser, self.lr)
+        loss = self.step.update(batch, optimiser, chance(e.seed, epoch, batch.step))
+        self.losses.append((loss, _labelled(batch)))
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        """Adds a batch to the validation loss and counts."""
+        loss, predicted = self.step.judge(batch)
+        self.validation_losses.append((loss, _labelled(batch)))
+        self.tally.add(batch.label.cpu().numpy(), predicted.cpu().numpy())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The experiment's optimiser."""
+        return optimisers.build(self.task.experiment.optimiser, self.model, self.lr)
+
+    def row(self, epoch: int) -> Row:
+        """What the epoch that just ended reached; `epoch` counts from 1, the rate is that of its last step."""
+        lr = float(self.optimizers().param_groups[0]["lr"])
+        losses = (_mean(self.losses), _mean(self.validation_losses))
+        return history.row(epoch, *losses, self.tally, self.task.classes, lr)
+
+
+def _labelled(batch: Batch) -> Tensor:
+    return (batch.label != IGNORE).sum()
+
+
+def _mean(found: list[tuple[Tensor, Tensor]]) -> float:
+    """Mean of batches' losses, each by its labelled pixels."""
+    losses, pixels = (torch.stack(part).double().cpu() for part in zip(*found, strict=True))
+    return float((losses * pixels).sum() / pixels.sum().clamp(min=1))
+
+
 class Keeper(Callback):  # type: ignore[misc]
     """Goes on from a checkpoint, and after each epoch writes one, reports, and stops when patience is exhausted."""
 
@@ -170,22 +193,21 @@ class Keeper(Callback):  # type: ignore[misc]
         self.best: dict[str, Any] = found.best if found else {}
 
     def on_train_start(self, trainer: Any, learner: Any) -> None:
-        """Gives optimiser and schedule the state they had."""
-        if self.found is None:
-            return
-        trainer.optimizers[0].load_state_dict(self.found.optimiser)
-        if self.found.scheduler is not None:
-            trainer.lr_scheduler_configs[0].scheduler.load_state_dict(self.found.scheduler)
+        """Gives the optimiser the state it had."""
+        if self.found is not None:
+            trainer.optimizers[0].load_state_dict(self.found.optimiser)
 
     def on_train_epoch_start(self, trainer: Any, learner: Any) -> None:
         """Starts the clock."""
-        learner.start_epoch()
+        metric = learner.task.experiment.metric
+        learner.start_epoch([history.score(row, metric) for row in self.rows])
         self.began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Any, learner: Any) -> None:
         """Keeps the epoch."""
         metric = learner.task.experiment.metric
         entry = learner.row(len(self.rows) + 1)
+        _require_finite(entry, learner.task.experiment)
         self.rows.append(entry)
         self.seconds.append(time.perf_counter() - self.began)
         if history.best(self.rows, metric) is entry:
@@ -195,15 +217,14 @@ class Keeper(Callback):  # type: ignore[misc]
         trainer.should_stop |= history.exhausted(self.rows, metric, learner.task.experiment.patience)
 
     def _state(self, trainer: Any, learner: Any) -> Checkpoint:
-        schedulers = trainer.lr_scheduler_configs
         return Checkpoint(
             network=_copy(learner.model.network),
             optimiser=trainer.optimizers[0].state_dict(),
-            scheduler=schedulers[0].scheduler.state_dict() if schedulers else None,
             best=self.best,
             history=self.rows,
             seconds=self.seconds,
             threads=torch.get_num_threads(),
+            parts=learner.step.parts,
         )
 
 
@@ -211,32 +232,56 @@ def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
-def fit(task: Task, model: Normalised, folder: Path, report: Report) -> Kept:
+def _require_finite(entry: Row, experiment: Experiment) -> None:
+    if math.isfinite(entry.loss) and math.isfinite(entry.validation_loss):
+        return
+    raise TrainingError(
+        Problem(
+            f"configs/experiments/{experiment.name}.yaml, epoch {entry.epoch}",
+            f"loss {entry.loss}, validation loss {entry.validation_loss}",
+            "numbers",
+            "lower `optimiser.lr`, or set it to auto, or set `clip_gradients`",
+        )
+    )
+
+
+def fit(task: Task, model: Normalised, folder: Path, report: Report, *, lr: float, tell: Tell = lambda _: None) -> Kept:
     """The rows and seconds of all epochs; `model` holds the best epoch's weights afterwards.
 
     A checkpoint in `folder` is gone on from. With an equal number of threads on the same CPU the result has the same
     bits as that of a training nobody interrupted.
+
+    Args:
+        task: what is learnt.
+        model: where from; moved to the task's device and back.
+        folder: where checkpoints lie.
+        report: hears of each epoch.
+        lr: learning rate, the schedule's peak.
+        tell: takes lines for people.
+
+    Raises:
+        TrainingError: the loss is no number any more, or not even a single image fits into memory.
     """
-    found = checkpoint.load(folder)
+    found, e = checkpoint.load(folder), task.experiment
     keeper = Keeper(folder, found, report)
     if found is not None:
         model.network.load_state_dict(found.network)
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    e = task.experiment
+    taken = step(task, model, tell, found.parts if found else None)
     if len(keeper.rows) < e.epochs and not history.exhausted(keeper.rows, e.metric, e.patience):
-        _fit(task, model, keeper)
+        with torch.random.fork_rng():
+            _fit(Learner(task, taken, lr), keeper)
     model.network.load_state_dict(keeper.best)
-    return Kept(keeper.rows, keeper.seconds)
+    return Kept(keeper.rows, keeper.seconds, taken.parts)
 
 
-def _fit(task: Task, model: Normalised, keeper: Keeper) -> None:
+def _fit(learner: Learner, keeper: Keeper) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     terminal = sys.stderr.isatty()
     trainer = pl.Trainer(
-        max_epochs=task.experiment.epochs,
-        accelerator=task.device.kind,
+        max_epochs=learner.task.experiment.epochs,
+        accelerator=learner.task.device.kind,
         devices=1,
-        precision="bf16-mixed" if task.device.bfloat16 else "32-true",
         callbacks=[keeper, *([TQDMProgressBar(refresh_rate=5)] if terminal else [])],
         enable_progress_bar=terminal,
         enable_checkpointing=False,
@@ -251,7 +296,7 @@ def _fit(task: Task, model: Normalised, keeper: Keeper) -> None:
         # Lightning 2.6 builds torch's tree leaves in a way that torch 2.13 warns of.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
         with _interruptible():
-            trainer.fit(Learner(task, model))
+            trainer.fit(learner)
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch import confusion
-from landcover_orch.confusion import Matrix, Value
+from landcover_orch.confusion import Value
+from landcover_orch.training.tally import Tally
 
 
 @dataclass(frozen=True)
@@ -35,30 +36,38 @@ class Row:
 
 @dataclass(frozen=True)
 class Kept:
-    """What a training leaves besides the weights: its epochs, and the seconds each took."""
+    """What a training leaves besides the weights: its epochs, the seconds each took, the parts a batch passed in."""
 
     rows: list[Row]
     seconds: list[float]
+    parts: int = 1
 
 
-def row(epoch: int, loss: float, validation_loss: float, matrix: Matrix, names: Sequence[str], lr: float | None) -> Row:
-    """The row of an epoch from its losses and the validation split's confusion matrix."""
+SMALLER = ("kl_proportions",)
+"""Metrics of which the smaller value is the better one."""
+
+
+def row(epoch: int, loss: float, validation_loss: float, tally: Tally, names: Sequence[str], lr: float | None) -> Row:
+    """The row of an epoch from its losses and what was counted of the validation split."""
     return Row(
         epoch=epoch,
         loss=loss,
         validation_loss=validation_loss,
-        metrics=confusion.summary(matrix),
-        iou=dict(zip(names, confusion.iou(matrix), strict=True)),
+        metrics=tally.metrics(),
+        iou=dict(zip(names, confusion.iou(tally.matrix), strict=True)),
         lr=lr,
     )
 
 
 def score(entry: Row, metric: str) -> float:
-    """What the experiment chooses by, the larger the better: a metric, or minus the validation loss."""
-    if metric == "loss":
-        return -entry.validation_loss
-    value = entry.metrics[metric]
-    return float("-inf") if value is None else value
+    """What the experiment chooses by, the larger the better: a metric, or minus one that should be small, as the loss.
+
+    An undefined metric is worse than any.
+    """
+    value = entry.validation_loss if metric == "loss" else entry.metrics[metric]
+    if value is None:
+        return float("-inf")
+    return -value if metric in ("loss", *SMALLER) else value
 
 
 def best(history: Sequence[Row], metric: str) -> Row:
@@ -124,10 +133,6 @@ def _panels(history: Sequence[Row], colours: Sequence[str]) -> dict[str, list[Cu
             for name, colour in zip(names, colours, strict=True)
         ],
     }
-
-
-def _curve(name: str, history: Sequence[Row]) -> Curve:
-    return name.replace("_", " "), [_nan(entry.metrics[name]) for entry in history], {}
 
 
 def _nan(value: Value) -> float:

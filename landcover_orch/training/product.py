@@ -1,7 +1,7 @@
 """From a dataset's manifest and an experiment to a published model.
 
-The product's files follow from its recipe, on one machine with one number of threads, to the bit; throughput.json
-alone does not: it holds what was measured.
+The product's files follow from its recipe, on one machine with one number of threads and memory enough, to the bit;
+throughput.json alone does not: it holds what was measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
-from landcover_orch.training import VERSION, checkpoint, classical, device, history, throughput
+from landcover_orch.training import VERSION, checkpoint, classical, device, history, lr_finder, throughput
 from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.fit import Report, Task, fit
 from landcover_orch.training.history import Kept, Row
@@ -35,6 +35,7 @@ from landcover_orch.training.sources import open_source
 
 ASSET = "model"
 JOURNAL = "tracking.jsonl"
+FINDER = "lr_finder"
 
 Tracker = Callable[[Start], AbstractContextManager[Log]]
 Progress = Callable[[str], None]
@@ -51,8 +52,6 @@ def recipe(manifest: DatasetManifest, experiment: Experiment, home: Path | None 
     """
     unused = LEARNT if isinstance(experiment.model, Classical) else set()
     configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction", *unused})
-    if experiment.loss[0].class_weights:
-        configuration["class_weights"] = list(manifest.class_weights)
     inputs = {"manifest": manifest.digest, **_weights(experiment, home or config.home())}
     return {"room": ASSET, "version": VERSION, "inputs": inputs, "configuration": configuration}
 
@@ -72,7 +71,8 @@ def run(
 ) -> Product:
     """The trained model of an experiment: found where it exists, gone on with where it was interrupted.
 
-    It holds model.safetensors, contract.json, history.json and .csv, curves.png, throughput.json and summary.json.
+    It holds model.safetensors, contract.json, history.json and .csv, curves.png, throughput.json and summary.json;
+    where the experiment says `lr: auto` also lr_finder.json, .csv and .png.
 
     Args:
         manifest_product: the dataset's published manifest.
@@ -113,7 +113,8 @@ def _train(
     for line in throughput.lines(measured):
         progress(line)
     _write(stage, manifest, experiment, model, kept, measured)
-    log.finish(stage.path, {f"throughput/{name}": value for name, value in measured.items() if value is not None})
+    rates = {f"throughput/{name}": value for name, value in measured.items() if value is not None}
+    log.finish(stage.path, {**rates, "accumulate": kept.parts})
     for name in (checkpoint.FILE, JOURNAL):
         (stage.path / name).unlink(missing_ok=True)
 
@@ -124,8 +125,36 @@ def _learnt(
     before = checkpoint.load(stage.path)
     if before is not None:
         progress(_resumed(before))
-    kept = fit(task, model, stage.path, report)
+    lr = _lr(task, model, stage, progress)
+    kept = fit(task, model, stage.path, report, lr=lr, tell=progress)
     return kept, throughput.table(task, kept.seconds)
+
+
+def _lr(task: Task, model: Normalised, stage: Stage, progress: Progress) -> float:
+    """The experiment's rate; of `auto` the rate that a test found, now or before an interruption."""
+    if task.experiment.optimiser.lr != "auto":
+        return task.experiment.optimiser.lr
+    if not stage.done(FINDER):
+        stage.mark(FINDER, *lr_finder.write(stage.path, lr_finder.find(task, model, progress)))
+    return lr_finder.load(stage.path).suggestion
+
+
+def find_lr(
+    manifest_product: Product, experiment: Experiment, home: Path, *, progress: Progress = lambda line: None
+) -> lr_finder.Curve:
+    """What a learning-rate range test measures before a training of the experiment; nothing is trained or kept.
+
+    Raises:
+        TrainingError: as for `run`, or no rate lowers the loss, or the model takes none.
+    """
+    if isinstance(experiment.model, Classical):
+        where = f"configs/experiments/{experiment.name}.yaml: model"
+        found, fix = f"{experiment.model.name}, which learns without gradients", "train it as it is"
+        raise TrainingError(Problem(where, found, "a network", fix))
+    manifest = load_manifest(manifest_product.path)
+    task = _task(manifest, experiment, home)
+    progress(str(task.device))
+    return lr_finder.find(task, _model(manifest, experiment, home), progress)
 
 
 def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
@@ -137,9 +166,14 @@ def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task
         validation=sources["validation"],
         classes=manifest.legend.names,
         bands=_bands(manifest),
-        weights=manifest.class_weights if experiment.loss[0].class_weights else None,
+        class_pixels=_pixels(manifest, "train"),
         device=classical.DEVICE if isinstance(experiment.model, Classical) else device.choose(experiment),
     )
+
+
+def _pixels(manifest: DatasetManifest, split: str) -> tuple[int, ...]:
+    """Labelled pixels of each class in a split."""
+    return tuple(np.sum([tile.class_pixels[split] for tile in manifest.tiles], axis=0).tolist())
 
 
 def _bands(manifest: DatasetManifest) -> Bands:
@@ -199,12 +233,19 @@ def _write(
     history.write_csv(stage.path / "history.csv", kept.rows)
     history.draw(stage.path / "curves.png", kept.rows, colours, best.epoch)
     stage.write_json("throughput.json", {"images_per_second": measured, "epoch_seconds": kept.seconds})
-    stage.write_json("summary.json", _summary(manifest, experiment, model, kept))
+    learnt = {} if isinstance(experiment.model, Classical) else _learning(stage, kept)
+    stage.write_json("summary.json", {**_summary(manifest, experiment, model, kept), **learnt})
+
+
+def _learning(stage: Stage, kept: Kept) -> dict[str, Any]:
+    """What turned out on the way: the parts a batch passed in, the rate that was found."""
+    found = {"lr_found": lr_finder.load(stage.path).suggestion} if stage.done(FINDER) else {}
+    return {"accumulate": kept.parts, **found}
 
 
 def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: Kept) -> dict[str, Any]:
     best = history.best(kept.rows, experiment.metric)
-    pixels = np.sum([tile.class_pixels["validation"] for tile in manifest.tiles], axis=0)
+    pixels = _pixels(manifest, "validation")
     return {
         "loss": best.loss,
         "validation_loss": best.validation_loss,
@@ -214,7 +255,7 @@ def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalise
         "epochs": len(kept.rows),
         "best_epoch": best.epoch,
         "chosen_by": experiment.metric,
-        "majority_share": float(pixels.max() / pixels.sum()),
+        "majority_share": max(pixels) / sum(pixels),
         "parameters": parameters(model.network),
         "model": experiment.model.name,
     }

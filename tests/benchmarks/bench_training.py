@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from landcover_orch.experiment import Experiment
 from landcover_orch.model.networks import Normalised, build
-from landcover_orch.training import augmentation, device, losses
+from landcover_orch.training import device, optimisers
 from landcover_orch.training.augmentation import Bands
-from landcover_orch.training.fit import Task, host_variation, optimiser
+from landcover_orch.training.fit import Task, host_variation, step, varied
 from landcover_orch.training.loader import Arrays, Batch, Batches, shuffled
 
 COUNT, BANDS, CLASSES, SIZE, BATCH = 1024, 4, 5, 128, 16
@@ -67,7 +67,7 @@ def _store(folder: Path) -> Stored:
 def _task(source: Stored, experiment: Experiment) -> Task:
     bands = Bands(*(np.full(BANDS, value, np.float32) for value in (128, 74, 0, 255)))
     names = tuple(str(i) for i in range(CLASSES))
-    return Task(experiment, source, source, names, bands, None, device.choose(experiment))
+    return Task(experiment, source, source, names, bands, (1,) * CLASSES, device.choose(experiment))
 
 
 def _rate(work: Callable[[Any], int], items: Any, wait: Callable[[], None]) -> float:
@@ -84,25 +84,19 @@ class _Step:
     """Forward, backward and update of one batch."""
 
     def __init__(self, task: Task) -> None:
-        self.task, kind = task, task.device.kind
+        self.task = task
         network = build(task.experiment.model, BANDS, CLASSES).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.model = Normalised(network, task.bands.mean.tolist(), task.bands.std.tolist()).to(kind)
-        self.objective = losses.Objective(task.experiment.loss)
-        self.optimiser = optimiser(task.experiment.optimiser, self.model)
+        model = Normalised(network, task.bands.mean.tolist(), task.bands.std.tolist()).to(task.device.kind)
+        self.step = step(task, model, print)
+        self.optimiser = optimisers.build(task.experiment.optimiser, model, lr=1e-3)
 
     def __call__(self, batch: Batch) -> int:
-        kind = self.task.device.kind
-        image, label = (part.to(kind, non_blocking=True) for part in (batch.image, batch.label))
-        if kind == "cuda" and batch.image.device.type == "cpu":
-            e = self.task.experiment
-            drawn = augmentation.draw(len(image), e.augmentation, e.seed, 0, batch.step)
-            image, label = augmentation.on_device(image, label, drawn, self.task.bands)
-        with torch.autocast(kind, torch.bfloat16, enabled=self.task.device.bfloat16):
-            loss = self.objective(self.model(image), label)
-        self.optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        self.optimiser.step()
-        return len(image)
+        moved = batch._replace(
+            **{name: getattr(batch, name).to(self.task.device.kind, non_blocking=True) for name in ("image", "label")}
+        )
+        resident = moved.image is batch.image
+        self.step.update(moved if resident else varied(self.task, moved, 0), self.optimiser, seed=0)
+        return len(moved.image)
 
 
 def main() -> None:
@@ -118,16 +112,16 @@ def main() -> None:
         steps = shuffled(COUNT, BATCH, 100_000 // BATCH, 0, 0)
         vary = host_variation(task, 0)
         plain, varied = Batches(task.train, steps, pinned=cuda), Batches(task.train, steps, vary)
-        step = _Step(task)
+        work = _Step(task)
         resident = plain.read(0)
         resident = Batch(resident.image.to(task.device.kind), resident.label.to(task.device.kind), 0)
         for _ in range(3):
-            step(resident)
+            work(resident)
         rates = {
             "read": _rate(lambda batch: len(batch.image), plain, wait),
             "read + augment (CPU)": _rate(lambda batch: len(batch.image), varied, wait),
-            "step on stored data": _rate(step, plain if cuda else varied, wait),
-            "step on resident data": _rate(lambda _: step(resident), steps, wait),
+            "step on stored data": _rate(work, plain if cuda else varied, wait),
+            "step on resident data": _rate(lambda _: work(resident), steps, wait),
         }
     for name, rate in rates.items():
         print(f"  {name:24s} {rate:9.0f} images/s   {1000 * BATCH / rate:8.2f} ms a batch of {BATCH}")

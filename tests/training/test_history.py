@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import math
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from landcover_orch.experiment import Metric
 from landcover_orch.training import history
 from landcover_orch.training.history import Row
+from landcover_orch.training.tally import Tally
 
 FIXED = {"accuracy": 0.5, "mean_f1": 0.4}
 
@@ -30,14 +35,41 @@ def _rows(*scores: float | None, losses: tuple[float, ...] = ()) -> list[Row]:
     ]
 
 
+def _tally() -> Tally:
+    """Of the matrix [[6, 2, 0], [1, 1, 0], [0, 0, 0]], in two patches; the second has the class 1 alone."""
+    tally = Tally(3)
+    tally.add(
+        np.array([[[0, 0, 0, 0, 0, 0, 0, 0, 255]]], np.uint8), np.array([[[0, 0, 0, 0, 0, 0, 1, 1, 2]]], np.uint8)
+    )
+    tally.add(np.array([[[1, 1]]], np.uint8), np.array([[[0, 1]]], np.uint8))
+    return tally
+
+
 def test_metrics_are_functions_of_the_matrix_and_absent_classes_are_none() -> None:
-    matrix = np.array([[6, 2, 0], [1, 1, 0], [0, 0, 0]], np.int64)
-    row = history.row(1, 0.5, 0.6, matrix, ("a", "b", "c"), 0.01)
+    row = history.row(1, 0.5, 0.6, _tally(), ("a", "b", "c"), 0.01)
     assert row.metrics["accuracy"] == 0.7
     assert row.iou == {"a": 6 / 9, "b": 0.25, "c": None}
     assert row.metrics["mean_iou"] == pytest.approx((6 / 9 + 0.25) / 2)
     assert "iou/c" not in row.numbers()
     assert row.numbers()["iou/b"] == 0.25
+
+
+def test_every_metric_that_can_choose_is_there_and_scores() -> None:
+    row = history.row(1, 0.5, 0.6, _tally(), ("a", "b", "c"), 0.01)
+    assert {"loss", *row.metrics} == set(get_args(Metric))
+    assert all(np.isfinite(history.score(row, name)) for name in get_args(Metric))
+
+
+def test_the_divergence_of_proportions_is_the_mean_over_patches() -> None:
+    first, second = math.log(8 / 6), math.log(2)  # of (1, 0) against (3/4, 1/4), and of (0, 1) against (1/2, 1/2)
+    assert _tally().metrics()["kl_proportions"] == pytest.approx((first + second) / 2, abs=1e-5)
+
+
+def test_a_smaller_divergence_is_better() -> None:
+    rows = [
+        replace(row, metrics={"kl_proportions": kl}) for row, kl in zip(_rows(0, 0, 0), (0.5, 0.1, 0.3), strict=True)
+    ]
+    assert history.best(rows, "kl_proportions").epoch == 2
 
 
 def test_the_best_is_the_first_of_equals() -> None:
