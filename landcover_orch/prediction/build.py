@@ -72,8 +72,7 @@ def predict(
         "version": VERSION,
         "inputs": {"image": image.fingerprint, "model": model.fingerprint},
         "configuration": {
-            "window": experiment.prediction.window,
-            "stride": experiment.prediction.stride,
+            **experiment.prediction.model_dump(mode="json", exclude={"batch_size"}),
             "precision": experiment.precision,
             "nodata": image.nodata,
         },
@@ -108,7 +107,7 @@ def _predict_parts(
 
     device = choose(experiment)
     module, contract = models.load(model, device.kind)
-    forward = Forward(module, layout.size, device)
+    forward = Forward(module, layout.size, device, experiment.prediction.symmetries)
     (stage.path / PARTS).mkdir(exist_ok=True)
     with closing(ahead(strips(image, work, CACHE))) as coming:
         rows = finished_rows(coming, forward, len(contract.legend.classes), experiment.prediction.batch_size)

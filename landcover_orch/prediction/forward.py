@@ -24,11 +24,15 @@ batch nor its neighbours changed a bit, so the shape is fixed and the last group
 
 
 class Forward:
-    """A model on its device, in one arithmetic and one batch shape."""
+    """A model on its device, in one arithmetic and one batch shape.
 
-    def __init__(self, module: nn.Module, size: int, device: Device) -> None:
+    With 8 symmetries it answers by the mean of what it says of a window turned and mirrored in all ways of the square.
+    """
+
+    def __init__(self, module: nn.Module, size: int, device: Device, symmetries: int = 1) -> None:
         self.device, self._bfloat16 = torch.device(device.kind), device.bfloat16
         self.group = GROUP[device.kind]
+        self.symmetries = [(turns, mirrored) for mirrored in (False, True) for turns in range(4)][:symmetries]
         self._module = module
         self._weight = torch.from_numpy(window_weight(size)).to(self.device)
 
@@ -43,14 +47,40 @@ class Forward:
         for start in range(0, len(windows), self.group):
             part = list(windows[start : start + self.group])
             filled = np.stack(part + part[-1:] * (self.group - len(part)))
-            logits = self.logits(torch.from_numpy(filled))
-            for one in logits[: len(part)]:
-                yield self._fixed_point(one)
+            shares = self._shares(torch.from_numpy(filled).to(self.device), len(part))
+            yield from (self._fixed_point(one) for one in shares)
 
-    def _fixed_point(self, logits: Tensor) -> Tensor:
-        # Window by window: softmax over one fixed shape gives the same bits wherever the window stood.
+    def _shares(self, windows: Tensor, count: int) -> list[Tensor]:
+        """Probabilities (class, y, x) of the first `count` windows, averaged over the symmetries."""
         with torch.inference_mode():
-            return torch.softmax(logits.to(torch.float32).contiguous(), 0).mul_(self._weight).to(torch.int32)
+            total = self._turned(windows, count, self.symmetries[0])
+            for symmetry in self.symmetries[1:]:
+                total = [a.add_(b) for a, b in zip(total, self._turned(windows, count, symmetry), strict=True)]
+            return [one.div_(len(self.symmetries)) for one in total]
+
+    def _turned(self, windows: Tensor, count: int, symmetry: tuple[int, bool]) -> list[Tensor]:
+        """Probabilities under one symmetry, turned back.
+
+        Window by window: softmax over one fixed shape gives the same bits wherever the window stood.
+        """
+        logits = self.logits(turn(windows, *symmetry).contiguous())
+        shares = (torch.softmax(one.to(torch.float32).contiguous(), 0) for one in logits[:count])
+        return [turn_back(one, *symmetry).contiguous() for one in shares]
+
+    def _fixed_point(self, shares: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return shares.mul_(self._weight).to(torch.int32)
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16)
+
+
+def turn(images: Tensor, turns: int, mirrored: bool) -> Tensor:
+    """Images (..., y, x), mirrored left to right if asked, then turned by `turns` quarters."""
+    return torch.rot90(images.flip(-1) if mirrored else images, turns, (-2, -1))
+
+
+def turn_back(images: Tensor, turns: int, mirrored: bool) -> Tensor:
+    """What `turn` was given."""
+    found = torch.rot90(images, -turns, (-2, -1))
+    return found.flip(-1) if mirrored else found

@@ -9,22 +9,23 @@ import pytest
 import torch
 
 from landcover_orch.prediction.blend import UNIT, window_weight
-from landcover_orch.prediction.forward import GROUP, Forward
+from landcover_orch.prediction.forward import GROUP, Forward, turn, turn_back
 from landcover_orch.training.device import choose
 from tests.prediction.untrained import experiment, module, noise
 
 WINDOWS = [noise((32, 32), seed) for seed in range(11)]
 
 
-def _forward(precision: str) -> Forward:
+def _forward(precision: str, symmetries: int = 1) -> Forward:
     recipe: Any = experiment(precision=precision)
-    return Forward(module(), 32, choose(recipe))
+    return Forward(module(), 32, choose(recipe), symmetries)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("symmetries", [1, 8])
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 7])
-def test_batches_do_not_change_a_bit(precision: str, batch: int) -> None:
-    forward = _forward(precision)
+def test_batches_do_not_change_a_bit(precision: str, symmetries: int, batch: int) -> None:
+    forward = _forward(precision, symmetries)
     together = list(forward.weighted(WINDOWS))
     apart = [one for i in range(0, len(WINDOWS), batch) for one in forward.weighted(WINDOWS[i : i + batch])]
     assert all(torch.equal(a, b) for a, b in zip(together, apart, strict=True))
@@ -46,3 +47,31 @@ def test_probabilities_times_weight_in_fixed_point() -> None:
     assert found.dtype == torch.int32
     assert np.abs(found.numpy() - share * window_weight(32)).max() < 1e-4 * UNIT * 60 * 60
     assert (found.sum(0).numpy() <= window_weight(32) * (1 + 1e-6)).all()
+
+
+def test_the_symmetries_are_the_eight_of_the_square_and_turn_back() -> None:
+    image = torch.arange(9).reshape(1, 3, 3)
+    symmetries = _forward("float32", 8).symmetries
+    turned = [turn(image, *symmetry) for symmetry in symmetries]
+    assert len({tuple(one.flatten().tolist()) for one in turned}) == 8
+    assert all(torch.equal(turn_back(a, *symmetry), image) for a, symmetry in zip(turned, symmetries, strict=True))
+
+
+@pytest.mark.parametrize("symmetry", _forward("float32", 8).symmetries)
+def test_a_turned_window_gets_the_turned_answer(symmetry: tuple[int, bool]) -> None:
+    """What averaging over the eight symmetries promises, up to the rounding of sums in another order."""
+    forward, turned = _forward("float32", 8), turn(torch.from_numpy(WINDOWS[0]), *symmetry).numpy()
+    upright, found = forward.weighted([WINDOWS[0], turned])
+    assert torch.allclose(turn(upright, *symmetry), found, rtol=1e-5, atol=16)
+    alone, different = _forward("float32").weighted([WINDOWS[0], turned])
+    assert symmetry == (0, False) or not torch.allclose(turn(alone, *symmetry), different, rtol=1e-5, atol=16)
+
+
+def test_the_probabilities_of_all_symmetries_are_averaged() -> None:
+    (found,) = _forward("float32", 8).weighted(WINDOWS[:1])
+    image, total = torch.from_numpy(WINDOWS[0]), torch.zeros(5, 32, 32, dtype=torch.float64)
+    with torch.inference_mode():
+        for symmetry in _forward("float32", 8).symmetries:
+            shares = torch.softmax(module()(turn(image, *symmetry).contiguous()[None])[0].double(), 0)
+            total += turn_back(shares, *symmetry)
+    assert np.abs(found.numpy() - total.numpy() / 8 * window_weight(32)).max() < 1e-4 * UNIT * 60 * 60

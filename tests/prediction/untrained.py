@@ -69,7 +69,9 @@ def source(path: Path, image: NDArray[Any], **profile: Any) -> ImageSource:
     return ImageSource(raster.inspect(path), BANDS, str(image.dtype), "file", f"of {path.name}")
 
 
-def experiment(window: int = 32, stride: int = 24, batch: int = 8, precision: Any = "float32") -> Experiment:
+def experiment(
+    window: int = 32, stride: int = 24, batch: int = 8, precision: Any = "float32", **more: Any
+) -> Experiment:
     """Settings of a small prediction on the CPU."""
-    settings = Prediction(window=window, stride=stride, batch_size=batch)
+    settings = Prediction(window=window, stride=stride, batch_size=batch, **more)
     return Experiment(name="small", model=MODEL, precision=precision, device="cpu", prediction=settings)
