@@ -11,10 +11,9 @@ A(70FDC_30R(60PST_40MTR))     a member may be a composite itself
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.ground_truth.siose_covers import ARRANGEMENTS, PREDEFINED, SIMPLE
@@ -24,20 +23,24 @@ MAX_DEPTH = 20
 LISTED = 20
 """Faulty labels that one error names."""
 
-_HEAD = re.compile(r"([A-Z]+)((?:[a-z]{2})*)")
-_PERCENT = re.compile(r"\d+")
+_MEMBER = re.compile(r"(\d*)([A-Z]*)((?:[a-z]{2})*)(\(?)")
+"""Percentage, head, attributes, what opens a composite; each may be missing, so that it always matches."""
+
+_matched: Callable[[str, int], re.Match[str]] = _MEMBER.match  # type: ignore[assignment]
+
+_PERCENT = {f"{i:0{digits}d}": i for i in range(1, 101) for digits in (1, 2, 3)}
+_KNOWN = frozenset({*SIMPLE, *PREDEFINED})
+_HEADS = frozenset({*ARRANGEMENTS, *PREDEFINED})
 
 
-@dataclass(frozen=True, slots=True)
-class Cover:
+class Cover(NamedTuple):
     """A simple cover with its attributes, or a predefined composite whose members nobody told."""
 
     label: str
     attributes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Composite:
+class Composite(NamedTuple):
     """Members and the percentage of each; `head` is a letter, a predefined label, or empty for covers in a row."""
 
     head: str
@@ -73,57 +76,54 @@ class _Reader:
 
     def whole(self) -> Tree:
         """The label from its first to its last letter."""
-        tree = self._row() if self.label[:1].isdigit() else self._part(0)
+        row = self.label[:1].isdigit()
+        tree = Composite("", self._members(0)) if row else self._part(_matched(self.label, 0), 0)
         if self.at < len(self.label):
             self._fail("the end")
         return tree
 
-    def _row(self) -> Tree:
-        return Composite("", self._members(0))
+    def _part(self, found: re.Match[str], depth: int) -> Tree:
+        head, letters, opening = found.group(2, 3, 4)
+        if opening and head in _HEADS:
+            return self._composite(head, letters, found.end(), depth)
+        if head not in _KNOWN:
+            self._fail_head(found, head)
+        self.at = found.end(3)
+        return _cover(head, letters)
 
-    def _part(self, depth: int) -> Tree:
-        found = _HEAD.match(self.label, self.at)
-        head = found[1] if found else ""
-        letter = len(head) == 1 and head in ARRANGEMENTS
-        if found is None or not (letter or head in SIMPLE or head in PREDEFINED):
-            self._fail("a cover (three capitals) or a composite's head", head)
-        self.at = found.end()
-        composite = head not in SIMPLE and self.label[self.at : self.at + 1] == "("
-        if not composite:
-            if letter:
-                self._fail(f"'(' after {head}")
-            return _cover(head, found[2])
-        return self._composite(head, _pairs(found[2]), depth)
-
-    def _composite(self, head: str, attributes: tuple[str, ...], depth: int) -> Composite:
+    def _composite(self, head: str, letters: str, begin: int, depth: int) -> Composite:
         if depth >= MAX_DEPTH:
+            self.at = begin - 1
             self._fail(f"at most {MAX_DEPTH} levels of composites")
-        self.at += 1
+        self.at = begin
         members = self._members(depth + 1)
         if self.label[self.at : self.at + 1] != ")":
             self._fail("')'")
         self.at += 1
-        return Composite(head, members, attributes)
+        return Composite(head, members, _pairs(letters))
 
     def _members(self, depth: int) -> tuple[tuple[int, Tree], ...]:
-        begin, members = self.at, [self._member(depth)]
-        while self.label[self.at : self.at + 1] == "_":
-            self.at += 1
-            members.append(self._member(depth))
-        if self.label[self.at : self.at + 1] not in ("", ")"):
+        begin, total, members, follows = self.at, 0, [], "_"
+        while follows == "_":
+            found = _matched(self.label, self.at)
+            percent = _PERCENT.get(found[1]) or self._fail("a percentage from 1 to 100")
+            members.append((percent, self._part(found, depth)))
+            total += percent
+            follows = self.label[self.at : self.at + 1]
+            self.at += follows == "_"
+        if follows not in ("", ")"):
             self._fail("'_' and a further member, or the end")
-        total = sum(percent for percent, _ in members)
         if total != 100:
             self.at = begin
             self._fail(f"members that sum to 100, not {total}")
         return tuple(members)
 
-    def _member(self, depth: int) -> tuple[int, Tree]:
-        found = _PERCENT.match(self.label, self.at)
-        if found is None or not 1 <= int(found[0][:4]) <= 100:
-            self._fail("a percentage from 1 to 100")
-        self.at = found.end()
-        return int(found[0]), self._part(depth)
+    def _fail_head(self, found: re.Match[str], head: str) -> NoReturn:
+        if head in _HEADS:
+            self.at = found.end(3)
+            self._fail(f"'(' after {head}")
+        self.at = found.start(2)
+        self._fail("a cover (three capitals) or a composite's head", head)
 
     def _fail(self, expected: str, word: str = "") -> NoReturn:
         found = f"{self.label!r}, character {self.at + 1} ({self.label[self.at : self.at + 12]!r})"

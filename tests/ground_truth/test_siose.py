@@ -53,7 +53,7 @@ def _composites(parts: st.SearchStrategy[Tree], heads: st.SearchStrategy[str]) -
     def members(parts: list[Tree]) -> st.SearchStrategy[tuple[tuple[int, Tree], ...]]:
         return _percentages(len(parts)).map(lambda shares: tuple(zip(shares, parts, strict=True)))
 
-    return st.builds(Composite, heads, st.lists(parts, min_size=1, max_size=4).flatmap(members))
+    return st.builds(Composite, heads, st.lists(parts, min_size=1, max_size=4).flatmap(members), st.just(()))
 
 
 _parts = st.recursive(
