@@ -58,7 +58,7 @@ class SioseError(LabelError):
     """A label that is not SIOSE's."""
 
 
-@lru_cache(maxsize=200_000)
+@lru_cache(maxsize=20_000)
 def parse(label: str, polygon: str = "?") -> Tree:
     """The tree of a label.
 
@@ -136,6 +136,7 @@ def _cover(label: str, letters: str) -> Cover:
     return Cover(label, _pairs(letters))
 
 
+@lru_cache(maxsize=10_000)
 def _pairs(letters: str) -> tuple[str, ...]:
     return tuple(letters[i : i + 2] for i in range(0, len(letters), 2))
 
