@@ -16,6 +16,7 @@ from tests.benchmarks import (
     bench_loading,
     bench_prediction,
     bench_relabel,
+    bench_sliding_window,
     bench_training,
 )
 
@@ -28,6 +29,7 @@ def main(tile: str | None) -> None:
     bench_confusion.main()
     bench_loading.main()
     bench_training.main()
+    bench_sliding_window.main()
     bench_lineage.main()
     if tile is None:
         bench_extraction.main()
