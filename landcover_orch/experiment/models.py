@@ -174,18 +174,23 @@ class RandomForest(Settings):
 
     name: Literal["random_forest"] = "random_forest"
     trees: int = Field(default=40, ge=1, le=1000, description="trees that vote")
-    leaves: int = Field(default=512, ge=2, le=65536, description="leaves of a tree at most")
+    leaves: int = Field(default=1024, ge=2, le=65536, description="leaves of a tree at most")
     texture: tuple[Annotated[int, Field(ge=3, le=65)], ...] = Field(
         default=(3, 9), description="windows, in pixels, of which each band's mean and deviation are added"
     )
-    pixels: int = Field(default=100_000, ge=100, le=10_000_000, description="train pixels drawn, equally by class")
+    pixels: int = Field(
+        default=100_000,
+        ge=100,
+        le=10_000_000,
+        description="train pixels drawn, equally by class; each counts for as many as it stands for",
+    )
 
 
 class KMeans(Settings):
     """Clusters of bands and simple texture, each named after the majority of its train pixels."""
 
     name: Literal["k_means"] = "k_means"
-    clusters: int = Field(default=32, ge=2, le=4096, description="clusters; several may become one class")
+    clusters: int = Field(default=256, ge=2, le=4096, description="clusters; several may become one class")
     texture: tuple[Annotated[int, Field(ge=3, le=65)], ...] = Field(
         default=(3, 9), description="windows, in pixels, of which each band's mean and deviation are added"
     )

@@ -53,22 +53,31 @@ class KMeans(nn.Module):
         near = [(part * self.scale @ self.centre.T - half).max(1).indices for part in torch.split(rows, PIECE)]
         return torch.cat(near)
 
-    def learn(self, rows: NDArray[np.float32], classes: NDArray[np.uint8], seed: int) -> None:
-        """Finds the clusters of features (pixel, feature), and the shares of classes (pixel,) in each."""
+    def learn(
+        self, rows: NDArray[np.float32], classes: NDArray[np.uint8], weights: NDArray[np.float64], seed: int
+    ) -> None:
+        """Finds the clusters, and the shares of classes in each; the same for the same seed.
+
+        Args:
+            rows: features (pixel, feature).
+            classes: theirs (pixel,).
+            weights: how much each counts (pixel,).
+            seed: draws the first centres and the mini-batches.
+        """
         from sklearn.cluster import MiniBatchKMeans
 
         spread = rows.std(axis=0, dtype=np.float64)
         self.scale.copy_(torch.from_numpy(1 / np.where(spread > 0, spread, 1.0)))
         found = MiniBatchKMeans(min(len(self.centre), len(rows)), random_state=seed, batch_size=PIECE, n_init=3)
-        centres = found.fit(rows * self.scale.numpy()).cluster_centers_
+        centres = found.fit(rows * self.scale.numpy(), sample_weight=weights).cluster_centers_
         # Fewer pixels than clusters: the rest repeat the first, which comes before them.
         rest = np.repeat(centres[:1], len(self.centre) - len(centres), axis=0)
         self.centre.copy_(torch.from_numpy(np.concatenate([centres, rest])))
-        self._name(rows, classes)
+        self._name(rows, classes, weights)
 
-    def _name(self, rows: NDArray[np.float32], classes: NDArray[np.uint8]) -> None:
+    def _name(self, rows: NDArray[np.float32], classes: NDArray[np.uint8], weights: NDArray[np.float64]) -> None:
         clusters, size = self.nearest(torch.from_numpy(rows)).numpy(), self.shares.shape[1]
-        joint = np.bincount(clusters * size + classes, minlength=self.shares.numel()).reshape(-1, size)
+        joint = np.bincount(clusters * size + classes, weights, minlength=self.shares.numel()).reshape(-1, size)
         # A cluster that nothing came nearest to knows what all pixels together say.
         counts = np.where(joint.sum(1, keepdims=True) > 0, joint, joint.sum(0))
         self.shares.copy_(torch.from_numpy(counts / counts.sum(1, keepdims=True)))

@@ -66,8 +66,17 @@ class RandomForest(nn.Module):
             node = child.index_select(0, node) + (value > threshold.index_select(0, node))
         return node
 
-    def learn(self, rows: NDArray[np.float32], classes: NDArray[np.uint8], seed: int) -> None:
-        """Grows the trees on features (pixel, feature) and their classes (pixel,); the same for the same seed."""
+    def learn(
+        self, rows: NDArray[np.float32], classes: NDArray[np.uint8], weights: NDArray[np.float64], seed: int
+    ) -> None:
+        """Grows the trees, the same for the same seed.
+
+        Args:
+            rows: features (pixel, feature).
+            classes: theirs (pixel,).
+            weights: how much each counts (pixel,).
+            seed: draws each tree's pixels and features.
+        """
         from sklearn.ensemble import RandomForestClassifier
 
         grown = RandomForestClassifier(
@@ -75,7 +84,7 @@ class RandomForest(nn.Module):
             max_leaf_nodes=self.settings.leaves,
             random_state=seed,
             n_jobs=torch.get_num_threads(),  # trees draw their seeds beforehand: threads change no bit
-        ).fit(rows, classes)
+        ).fit(rows, classes, weights)
         self.shares.zero_()
         for tree, one in enumerate(grown.estimators_):
             self._plant(tree, one.tree_, grown.classes_.astype(int))

@@ -106,8 +106,10 @@ def _labels() -> Any:
 
 def test_a_forest_draws_equally_by_class_as_far_as_pixels_go() -> None:
     task, module = _task(models.RandomForest(pixels=300, texture=()), _labels())
-    rows, classes = classical.sample(task, module)
+    rows, classes, weights = classical.sample(task, module)
     assert np.bincount(classes).tolist() == [100, 100, 5]
+    seen = [6 * 8 * 16 - 5, 6 * 7 * 16, 5]
+    assert np.bincount(classes, weights) / weights.sum() == pytest.approx(np.divide(seen, sum(seen)))
     assert np.array_equal(rows, np.repeat(classes[:, None], 2, axis=1)), "features are those of the drawn pixels"
 
 
