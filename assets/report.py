@@ -87,7 +87,7 @@ def _counted_once(dataset: Dataset) -> dg.AssetChecksDefinition:
 def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, "leaderboard"),
-        description="Every experiment of the dataset in one table, on the same test tiles.",
+        description="Every experiment of the dataset and the floors below it in one table, on the same test tiles.",
         deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "report")],
         group_name=partitions.identifier(dataset),
         kinds={"html"},
@@ -99,7 +99,7 @@ def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
 
         found = reports(dataset)
         models = {name: model.model(dataset, name) for name in found}
-        return result(build(patches.manifest(dataset), found, models, config.home()))
+        return result(build(patches.manifest(dataset), found, models, config.home(), dataset.floors))
 
     return asset
 

@@ -7,6 +7,7 @@ means leave it out and say over which classes they were taken.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from landcover_orch.legend import IGNORE
 
 Matrix = NDArray[np.int64]
 """Pixel counts (actual, predicted), shape (classes, classes)."""
+
+Counts = NDArray[np.int64 | np.float64]
+"""Pixel counts as metrics take them: an expected matrix holds fractions."""
 
 Value = float | None
 BLOCK = 2**20
@@ -61,32 +65,32 @@ def count(actual: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int)
     return table[:classes, :classes].copy()
 
 
-def _ratios(part: NDArray[np.int64], whole: NDArray[np.int64]) -> list[Value]:
+def _ratios(part: Counts, whole: Counts) -> list[Value]:
     return [float(p / w) if w else None for p, w in zip(part, whole, strict=True)]
 
 
-def accuracy(matrix: Matrix) -> Value:
+def accuracy(matrix: Counts) -> Value:
     """Overall accuracy: correct pixels over all pixels; None for an empty matrix."""
-    total = int(matrix.sum())
+    total = matrix.sum()
     return float(np.trace(matrix) / total) if total else None
 
 
-def recall(matrix: Matrix) -> list[Value]:
+def recall(matrix: Counts) -> list[Value]:
     """Producer's accuracy a class: correct over actual; None for a class that does not occur."""
     return _ratios(np.diag(matrix), matrix.sum(axis=1))
 
 
-def precision(matrix: Matrix) -> list[Value]:
+def precision(matrix: Counts) -> list[Value]:
     """User's accuracy a class: correct over predicted; None for a class that is never predicted."""
     return _ratios(np.diag(matrix), matrix.sum(axis=0))
 
 
-def f1(matrix: Matrix) -> list[Value]:
+def f1(matrix: Counts) -> list[Value]:
     """Harmonic mean of precision and recall a class: 2 hits / (actual + predicted)."""
     return _ratios(2 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
 
 
-def iou(matrix: Matrix) -> list[Value]:
+def iou(matrix: Counts) -> list[Value]:
     """Intersection over union a class: hits / (actual + predicted - hits)."""
     return _ratios(np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix))
 
@@ -97,7 +101,7 @@ def mean(values: Sequence[Value]) -> Value:
     return float(np.mean(known)) if known else None
 
 
-def kappa(matrix: Matrix) -> Value:
+def kappa(matrix: Counts) -> Value:
     """Cohen's kappa: (po - pe) / (1 - pe); None where it is undefined (no pixels, or pe = 1)."""
     total = float(matrix.sum())
     if not total:
@@ -106,7 +110,7 @@ def kappa(matrix: Matrix) -> Value:
     return float((np.trace(matrix) / total - expected) / (1 - expected)) if expected < 1 else None
 
 
-def mcc(matrix: Matrix) -> Value:
+def mcc(matrix: Counts) -> Value:
     """Matthews correlation for any number of classes (Gorodkin 2004); 0 by definition where a margin is empty.
 
     None for an empty matrix.
@@ -120,21 +124,33 @@ def mcc(matrix: Matrix) -> Value:
     return float((np.trace(share) - predicted @ actual) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def normalised(matrix: Matrix, axis: str) -> list[list[Value]]:
+def normalised(matrix: Counts, axis: str) -> list[list[Value]]:
     """The matrix as shares of each `actual` row or each `predicted` column; None where that has no pixel."""
     whole = matrix.sum(axis=1, keepdims=True) if axis == "actual" else matrix.sum(axis=0, keepdims=True)
     whole = np.broadcast_to(whole, matrix.shape)
     return [_ratios(part, of) for part, of in zip(matrix, whole, strict=True)]
 
 
-def summary(matrix: Matrix) -> dict[str, Value]:
-    """The headline metrics: accuracy, mean recall, precision, F1 and IoU over occurring classes, kappa, MCC."""
+def occurring(matrix: Counts) -> list[bool]:
+    """Which classes occur as actual: the same for all maps of the same pixels."""
+    found: list[bool] = (matrix.sum(axis=1) > 0).tolist()
+    return found
+
+
+def summary(matrix: Counts, among: Sequence[bool] | None = None) -> dict[str, Value]:
+    """The headline metrics: accuracy, mean recall, precision, F1 and IoU, kappa, MCC.
+
+    Args:
+        matrix: (actual, predicted).
+        among: the classes that means are taken over, where they have a value; None: all.
+    """
+    chosen = [True] * len(matrix) if among is None else among
     return {
         "accuracy": accuracy(matrix),
-        "mean_recall": mean(recall(matrix)),
-        "mean_precision": mean(precision(matrix)),
-        "mean_f1": mean(f1(matrix)),
-        "mean_iou": mean(iou(matrix)),
+        "mean_recall": mean([*compress(recall(matrix), chosen)]),
+        "mean_precision": mean([*compress(precision(matrix), chosen)]),
+        "mean_f1": mean([*compress(f1(matrix), chosen)]),
+        "mean_iou": mean([*compress(iou(matrix), chosen)]),
         "kappa": kappa(matrix),
         "mcc": mcc(matrix),
     }

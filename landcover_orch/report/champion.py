@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from landcover_orch import confusion, publish
 from landcover_orch.config import load_experiment
+from landcover_orch.confusion import Matrix
 from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.model.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
@@ -28,7 +30,7 @@ class Champion(BaseModel):
     fingerprint: str = Field(description="of the model's product")
     data_digest: str = Field(description="digest of the manifest it was trained on")
     test_digest: str = Field(description="of the test tiles and labels of the score")
-    mean_iou: float = Field(description="on those tiles, over the classes that occur")
+    mean_iou: float = Field(description="on those tiles, over the classes that occur there")
 
     def product(self, home: Path) -> Product:
         """The model itself."""
@@ -37,18 +39,19 @@ class Champion(BaseModel):
 
 def candidate(manifest: DatasetManifest, trained: Product, report: Product, home: Path) -> Champion:
     """A freshly reported model as it stands for election."""
-    return _scored(manifest, trained, float(report.json("summary.json")["mean_iou"] or 0), home)
+    return _scored(manifest, trained, np.array(report.json("report.json")["matrix"], np.int64), home)
 
 
-def _scored(manifest: DatasetManifest, trained: Product, mean_iou: float, home: Path) -> Champion:
+def _scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: Path) -> Champion:
     contract = load_contract(trained.path)
+    mean_iou = confusion.summary(matrix, confusion.occurring(matrix))["mean_iou"]
     return Champion(
         experiment=contract.experiment,
         model=trained.path.relative_to(home).as_posix(),
         fingerprint=trained.fingerprint,
         data_digest=contract.data_digest,
         test_digest=manifest.test_digest,
-        mean_iou=mean_iou,
+        mean_iou=mean_iou or 0.0,
     )
 
 
@@ -62,8 +65,7 @@ def on_present_tiles(standing: Champion, manifest: DatasetManifest, home: Path) 
     trained = standing.product(home)
     recipe = load_experiment(standing.experiment).model_copy(update={"name": NAME})
     maps = {entry.name: predict(manifest, entry, trained, recipe, home) for entry in tiles_to_predict(manifest)}
-    mean_iou = confusion.mean(confusion.iou(evaluate(manifest, maps, home).pooled))
-    return _scored(manifest, trained, mean_iou or 0.0, home)
+    return _scored(manifest, trained, evaluate(manifest, maps, home).pooled, home)
 
 
 def elect(standing: Champion | None, candidates: list[Champion]) -> Champion:

@@ -22,6 +22,9 @@ from landcover_orch.publish import Product
 from tests.scenes import CRS, transform, write_geotiff
 
 COLOURS = ("#e6c229", "#1b7837", "#2166ac", "#8a8a8a", "#d6604d")
+TRAIN = (60, 30, 10, 0, 0)
+"""Train pixels of each class and tile."""
+
 Classes = NDArray[np.uint8]
 EXPERIMENT = Experiment(name="small", model=models.UNet(width=8, levels=2))
 
@@ -107,7 +110,7 @@ def _entry(
         transform=tuple(grid.affine)[:6],
         crs=CRS,
         counts={},
-        class_pixels={"train": (), "validation": (), "test": tuple(tested.tolist())},
+        class_pixels={"train": TRAIN[: len(tested)], "validation": (), "test": tuple(tested.tolist())},
     )
 
 
