@@ -27,7 +27,14 @@ PAUSE_S = 60.0
 
 PARAMETER_CHARACTERS = 6000
 PARAMETERS_A_CALL = 100
-FIGURES = ("curves.png", "history.csv", "throughput.json", "contract.json")
+FIGURES = (
+    "curves.png",
+    "history.csv",
+    "throughput.json",
+    "contract.json",
+    "lr_finder.png",
+    "lr_finder.csv",
+)
 
 
 class Log(Protocol):
@@ -85,7 +92,12 @@ class _Silence:
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested settings as 'a.b.c' -> text, cut to what MLflow takes; the whole goes in as an artifact."""
+    """Nested settings as 'a.b.c' -> text, cut to what MLflow takes; the whole goes in as an artifact.
+
+    Settings in a list count from 0, 'loss.0.name'; a list of plain values is one text.
+    """
+    if isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
+        value = dict(enumerate(value))
     if isinstance(value, Mapping):
         parts = [flattened(part, f"{prefix}.{name}" if prefix else str(name)) for name, part in value.items()]
         return {name: text for part in parts for name, text in part.items()}

@@ -1,6 +1,7 @@
 """The training command: `python -m landcover_orch.training --dataset NAME --experiment NAME [--home DIR]`.
 
-Works by itself, and as the child of a Dagster asset, to which it then reports through Pipes.
+Works by itself, and as the child of a Dagster asset, to which it then reports through Pipes. With `--find-lr [PNG]` it
+trains nothing: it prints the learning rate that a range test suggests, and draws the test.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class Pipes:
         summary = product.json("summary.json")
         facts: dict[str, Any] = {name: value for name, value in summary.items() if value is not None}
         facts["path"] = {"raw_value": str(product.path), "type": "path"}
-        facts["curves"] = {"raw_value": _picture(product), "type": "md"}
+        for name in ("curves", "lr_finder"):
+            if f"{name}.png" in product.files:
+                facts[name] = {"raw_value": _picture(product, name), "type": "md"}
         facts["bytes"] = product.bytes
         if version is not None:
             facts["MLflow run"] = {"raw_value": version.run_url, "type": "url"}
@@ -70,7 +73,7 @@ class Pipes:
         self._context.report_asset_materialization(metadata=facts, data_version=product.fingerprint)
 
 
-def _picture(product: Product) -> str:
+def _picture(product: Product, name: str) -> str:
     import io
 
     import numpy as np
@@ -78,8 +81,8 @@ def _picture(product: Product) -> str:
 
     from landcover_orch.picture import data_uri, small_png
 
-    curves = Image.open(io.BytesIO(product.file("curves.png").read_bytes())).convert("RGB")
-    return f"![curves]({data_uri(small_png(np.asarray(curves)))})"
+    drawn = Image.open(io.BytesIO(product.file(f"{name}.png").read_bytes())).convert("RGB")
+    return f"![{name}]({data_uri(small_png(np.asarray(drawn)))})"
 
 
 @contextmanager
@@ -117,12 +120,33 @@ def train(dataset: str, experiment: str, home: Path, told: Console | Pipes) -> P
     return product
 
 
+def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
+    """Prints the rate that a range test suggests, and draws the test into a file."""
+    from landcover_orch.training import lr_finder
+    from landcover_orch.training.product import find_lr
+
+    described = publish.current(home / dataset / "dataset_manifest", "dataset")
+    curve = find_lr(described, config.load_experiment(experiment), home, progress=Console().line)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    lr_finder.draw(picture, curve)
+    print(f"{curve.suggestion:.3g}")
+    print(picture)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status of the command: 0, or 1 after a sentence about what is wrong."""
     parser = argparse.ArgumentParser("python -m landcover_orch.training", description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
     parser.add_argument("--experiment", required=True, help="name of a file in configs/experiments")
     parser.add_argument("--home", type=Path, help="folder everything is written below (default: LANDCOVER_HOME)")
+    parser.add_argument(
+        "--find-lr",
+        nargs="?",
+        const=Path("lr_finder.png"),
+        type=Path,
+        metavar="PNG",
+        help="print the learning rate a range test suggests and draw the test (default: lr_finder.png), train nothing",
+    )
     chosen = parser.parse_args(arguments)
     home = (chosen.home or config.home()).resolve()
     os.environ["LANDCOVER_HOME"] = str(home)
@@ -131,7 +155,10 @@ def main(arguments: list[str] | None = None) -> int:
     end_when_asked()
     with audience() as told:
         try:
-            train(chosen.dataset, chosen.experiment, home, told)
+            if chosen.find_lr is not None:
+                find(chosen.dataset, chosen.experiment, home, chosen.find_lr)
+            else:
+                train(chosen.dataset, chosen.experiment, home, told)
         except LandcoverError as error:
             if isinstance(told, Pipes):
                 raise

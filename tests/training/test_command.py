@@ -36,8 +36,8 @@ def _prepared(home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield
 
 
-def _main(home: Path, experiment: str = "quick") -> int:
-    return command.main(["--dataset", classroom.NAME, "--experiment", experiment, "--home", str(home)])
+def _main(home: Path, experiment: str = "quick", *more: str) -> int:
+    return command.main(["--dataset", classroom.NAME, "--experiment", experiment, "--home", str(home), *more])
 
 
 def test_at_a_terminal_it_prints_lines_the_product_and_the_version(
@@ -56,6 +56,34 @@ def test_what_is_wrong_is_a_sentence(home: Path, capsys: pytest.CaptureFixture[s
     assert "did you mean 'quick'?" in capsys.readouterr().err
 
 
+def _auto(configs: Path, **changed: Any) -> None:
+    recipe = classroom.experiment(
+        **{"name": "auto", "epochs": 1, "optimiser": {"name": "adam", "lr": "auto"}, **changed}
+    )
+    plain = recipe.model_dump(mode="json")
+    (configs / "experiments" / "auto.yaml").write_text(yaml.safe_dump(plain))
+
+
+def test_find_lr_prints_a_rate_draws_the_test_and_trains_nothing(
+    home: Path, configs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _auto(configs)
+    picture = tmp_path / "new" / "test.png"
+    assert _main(home, "auto", "--find-lr", str(picture)) == 0
+    rate, place = capsys.readouterr().out.split()
+    assert 1e-5 < float(rate) < 1
+    assert (Path(place), picture.read_bytes()[:4]) == (picture, b"\x89PNG")
+    assert not (home / classroom.NAME / "model").exists()
+
+
+def test_find_lr_refuses_what_learns_without_gradients(
+    home: Path, configs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (configs / "experiments" / "trees.yaml").write_text("{name: trees, model: random_forest}")
+    assert _main(home, "trees", "--find-lr") == 1
+    assert "random_forest, which learns without gradients; expected a network" in capsys.readouterr().err
+
+
 def test_without_mlflow_the_model_is_trained_all_the_same(
     home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +94,7 @@ def test_without_mlflow_the_model_is_trained_all_the_same(
 
 
 def test_under_dagster_it_reports_log_metadata_and_data_version(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dagster_pipes import encode_param
 
@@ -80,7 +108,7 @@ def test_under_dagster_it_reports_log_metadata_and_data_version(
                 "asset_keys": [key],
                 "code_version_by_asset_key": {key: None},
                 "provenance_by_asset_key": {key: None},
-                "partition_key": "quick",
+                "partition_key": "auto",
                 "run_id": "run-1",
                 "retry_number": 0,
                 "extras": {},
@@ -89,16 +117,19 @@ def test_under_dagster_it_reports_log_metadata_and_data_version(
     )
     monkeypatch.setenv(command.UNDER_DAGSTER, encode_param({"path": str(context)}))
     monkeypatch.setenv("DAGSTER_PIPES_MESSAGES", encode_param({"path": str(messages)}))
-    assert _main(home) == 0
+    _auto(configs)
+    assert _main(home, "auto") == 0
     said: list[dict[str, Any]] = [json.loads(line) for line in messages.read_text().splitlines()]
     lines = [message["params"]["message"] for message in said if message["method"] == "log"]
     assert any(line.startswith("epoch 1 of 1: loss") for line in lines)
     (done,) = [message["params"] for message in said if message["method"] == "report_asset_materialization"]
-    product = publish.current(home / classroom.NAME / "model", "quick")
+    product = publish.current(home / classroom.NAME / "model", "auto")
     assert done["data_version"] == product.fingerprint
     metadata = done["metadata"]
     assert metadata["mean_iou"]["raw_value"] == product.json("summary.json")["mean_iou"]
     assert metadata["MLflow run"]["type"] == "url"
-    assert metadata["curves"]["raw_value"].startswith("![curves](data:image/png;base64,")
-    assert len(metadata["curves"]["raw_value"]) < 110_000
+    for picture in ("curves", "lr_finder"):
+        assert metadata[picture]["raw_value"].startswith(f"![{picture}](data:image/png;base64,")
+        assert len(metadata[picture]["raw_value"]) < 110_000
+    assert metadata["lr_found"] == {"raw_value": product.json("summary.json")["lr_found"], "type": "__infer__"}
     assert metadata["path"]["raw_value"] == str(product.path)
