@@ -140,8 +140,8 @@ class Dataset(Settings):
     patches: Patches = Field(default=Patches(), description="how training arrays are cut")
     experiments: tuple[str, ...] = Field(min_length=1, description="names of files in configs/experiments")
     floors: tuple[str, ...] = Field(
-        default=(),
-        description="experiments without deep learning that every other one must beat",
+        default=("k-means", "random-forest"),
+        description="experiments without deep learning that every other one should beat",
     )
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
     automation: Automation = Field(default=Automation(), description="what runs by itself")

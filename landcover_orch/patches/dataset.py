@@ -63,7 +63,7 @@ class _Source:
 def _essential(dataset: Dataset) -> Dataset:
     """The dataset without what no pixel depends on: another experiment or schedule leaves the manifest as it is."""
     return dataset.model_copy(
-        update={"description": "", "experiments": ("any",), "automation": Automation(), "cluster": None}
+        update={"description": "", "experiments": ("any",), "floors": (), "automation": Automation(), "cluster": None}
     )
 
 
