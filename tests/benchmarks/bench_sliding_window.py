@@ -17,7 +17,7 @@ REPEATS = 3
 
 
 def main(shape: tuple[int, int] = (96, 96)) -> dict[str, float]:
-    """Prints and gives thousands of pixels a CPU-second of the dense pass, of the sliding window at several steps, and their ratio at step 1."""
+    """Prints thousands of pixels a CPU-second, densely and at several steps; gives them with the ratio at step 1."""
     torch.manual_seed(0)
     network = PatchClassifier(BANDS, CLASSES, WINDOW, WIDTH, step=1).eval()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -47,9 +47,8 @@ def _line(name: str, image: Tensor, work: Callable[[], Tensor]) -> float:
         work()
         times.append(time.process_time() - began)
     rate = pixels / min(times) / 1e3
-    print(
-        f"  {name:34s} {rate:8.1f} kpx a CPU-second   {counter.get_total_flops() / 2e6 / pixels:6.2f} M multiplications a pixel"
-    )
+    millions = counter.get_total_flops() / 2e6 / pixels
+    print(f"  {name:34s} {rate:8.1f} kpx a CPU-second   {millions:6.2f} M multiplications a pixel")
     return rate
 
 
