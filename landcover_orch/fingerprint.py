@@ -21,7 +21,7 @@ def fingerprint(path: Path, memory: Path) -> str:
     """SHA-256 of a file's bytes, as 'sha256:...'; remembered by path, size and time in the SQLite file `memory`.
 
     An unchanged terabyte is not read again. Files beside it that change what GDAL reads count too: masks and metadata
-    of a raster (.msk, .aux.xml, .tfw), the parts of a shapefile (.dbf, .shx, .prj, .cpg).
+    of a raster (.msk, .aux.xml, .tfw; .hdr of a raw one), the parts of a shapefile (.dbf, .shx, .prj, .cpg).
 
     Raises:
         RasterError: there is no such file.
@@ -36,7 +36,8 @@ def fingerprint(path: Path, memory: Path) -> str:
 def _companions(path: Path) -> list[Path]:
     if path.suffix.lower() == ".shp":
         return [path.with_suffix(end) for end in (".dbf", ".shx", ".prj", ".cpg")]
-    return [*(path.with_name(path.name + end) for end in (".msk", ".aux.xml")), path.with_suffix(".tfw")]
+    added = [path.with_name(path.name + end) for end in (".msk", ".aux.xml", ".hdr")]
+    return [*added, *(path.with_suffix(end) for end in (".tfw", ".hdr"))]
 
 
 def _remembered_hash(path: Path, memory: Path) -> str:

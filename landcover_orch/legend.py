@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Container, Mapping
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,43 @@ class LandClass(BaseModel):
         return parse_colour(self.colour)
 
 
+Rule = Literal["dominant", "dissolve", "ignore", "soft"]
+
+MEMBERS = "members"
+"""What a predefined composite means where its members count by their own codes."""
+
+ANY = "*"
+"""Ends a code that stands for all codes which begin like it: a level of a hierarchy."""
+
+
+class Composites(BaseModel):
+    """What becomes of a polygon with several covers, each with its share of the polygon."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: Rule = Field(
+        default="dissolve",
+        description="dominant: the class of one cover with `min_share`; dissolve: the class whose covers have "
+        "`min_share` together; ignore: none; soft: none, but the shares are kept for training and evaluation",
+    )
+    min_share: float = Field(
+        default=0.75, gt=0.5, le=1, description="least share of the whole polygon; above one half, so that one wins"
+    )
+    predefined: dict[Code, str] = Field(
+        default_factory=dict,
+        description="what a composite with a name of its own means, as SIOSE's DHS: a class, 'ignore', or 'members'; "
+        "not named here: its members where the label tells them, else its entry in `codes`",
+    )
+    keep_shares: bool = Field(
+        default=False, description="write polygons.tif and composition.parquet under any rule, not under soft alone"
+    )
+
+    @property
+    def shares_kept(self) -> bool:
+        """Whether the ground truth holds polygons and their shares beside the class raster."""
+        return self.keep_shares or self.rule == "soft"
+
+
 class Legend(BaseModel):
     """Classes and the mapping from source codes to them, with the rules of drawing polygons."""
 
@@ -51,8 +88,10 @@ class Legend(BaseModel):
     description: str = Field(default="", description="what the classes are for")
     classes: tuple[LandClass, ...] = Field(min_length=1, description="the classes, in order of their ids")
     codes: dict[Code, str] = Field(
-        description="source code -> class name, or 'ignore'; for colour-coded rasters the code is '#rrggbb'"
+        description="source code -> class name, or 'ignore'; '31*' stands for every code that begins with 31 and has "
+        "no longer entry; for colour-coded rasters the code is '#rrggbb'"
     )
+    composites: Composites = Field(default=Composites(), description="what becomes of polygons with several covers")
     burn_order: tuple[Code, ...] = Field(
         default=(),
         description="codes from first to last burnt (later covers earlier); empty: the file's order",
@@ -89,6 +128,11 @@ class Legend(BaseModel):
             if name not in names
         ]
         found += [
+            f"composites.predefined {code!r} maps to {name!r}, which is no class, 'ignore' or 'members'"
+            for code, name in self.composites.predefined.items()
+            if name not in {*names, MEMBERS}
+        ]
+        found += [
             f"burn_order names {code!r}, which `codes` lacks" for code in self.burn_order if code not in self.codes
         ]
         if self.burn_order and set(self.burn_order) != set(self.codes):
@@ -118,6 +162,15 @@ class Legend(BaseModel):
 def parse_colour(text: str) -> tuple[int, int, int]:
     """Red, green, blue, 0-255, of a colour written #rrggbb."""
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def entry(code: str, known: Container[str]) -> str | None:
+    """What a source code falls under among the known ones: itself, else the longest beginning; None if neither.
+
+    Of ("312", "31*", "*"), "312" falls under itself, "311" under "31*", and all else under "*".
+    """
+    beginnings = (code[:end] + ANY for end in range(len(code), -1, -1))
+    return next((key for key in (code, *beginnings) if key in known), None)
 
 
 UNKNOWN = 256

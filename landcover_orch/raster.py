@@ -6,6 +6,8 @@ A rasterio dataset must not be shared between threads nor inherited by a fork (b
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ import rasterio.windows
 from numpy.typing import DTypeLike, NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning
 
 from landcover_orch.errors import Problem, RasterError
 from landcover_orch.grid import Window, blocks, crs_name
@@ -29,6 +32,7 @@ CACHE_BYTES = 256 * 2**20
 """GDAL's block cache; its own default is 5 % of the machine's memory for every process."""
 
 Nodata = float | Literal["file", "none"]
+Driver = Literal["GTiff", "ENVI"]
 MaskKind = Literal["none", "nodata", "mask band", "alpha"]
 
 
@@ -41,7 +45,7 @@ def environment(cache: int = CACHE_BYTES) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Raster:
-    """What a GeoTIFF says of itself; `count` is without an alpha band, `block` is (height, width) of its blocks."""
+    """What a raster file says of itself; `count` is without an alpha band, `block` is (height, width) of its blocks."""
 
     path: Path
     grid: GeoBox
@@ -52,6 +56,7 @@ class Raster:
     block: tuple[int, int]
     descriptions: tuple[str | None, ...]
     palette: Mapping[int, tuple[int, int, int]]
+    driver: Driver = "GTiff"
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -64,13 +69,16 @@ class Raster:
         return crs_name(self.grid)
 
 
-def inspect(path: Path) -> Raster:
-    """What a GeoTIFF says of itself, without reading its pixels.
+def inspect(path: Path, driver: Driver = "GTiff") -> Raster:
+    """What a raster file says of itself, without reading its pixels.
 
     Raises:
-        RasterError: the file is missing or no GeoTIFF (a VRT named .tif is refused: it could read any file).
+        RasterError: the file is missing, cut short, or not of the driver's format (a VRT named .tif is refused: it
+            could read any file).
     """
-    with environment(), _open(path) as source:
+    with environment(), _open(path, driver) as source:
+        if driver == "ENVI":
+            _require_length(path, source)
         alpha = ColorInterp.alpha in source.colorinterp
         return Raster(
             path=path,
@@ -82,20 +90,41 @@ def inspect(path: Path) -> Raster:
             block=source.block_shapes[0],
             descriptions=source.descriptions[: source.count - alpha],
             palette=_palette(source),
+            driver=driver,
         )
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def _open(path: Path, driver: Driver = "GTiff") -> Iterator[Any]:
+    name = {"GTiff": "GeoTIFF"}.get(driver, driver)
     try:
-        source = rasterio.open(path, driver="GTiff")
+        source = _opened(path, driver)
     except rasterio.errors.RasterioIOError as error:
-        found = "no such file" if not path.exists() else f"not readable as GeoTIFF ({error})"
+        found = "no such file" if not path.exists() else f"not readable as {name} ({error})"
         raise RasterError(
-            Problem(str(path), found, "a GeoTIFF", "restore the file, or convert it with gdal_translate -of GTiff")
+            Problem(str(path), found, f"a {name}", "restore the file, or convert it with gdal_translate -of GTiff")
         ) from error
     with source:
         yield source
+
+
+def _opened(path: Path, driver: Driver) -> Any:
+    if driver == "GTiff":
+        return rasterio.open(path, driver=driver)
+    with warnings.catch_warnings():  # an ENVI file may say nothing of its place: who reads it knows that
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, driver=driver)
+
+
+def _require_length(path: Path, source: Any) -> None:
+    """Raises RasterError where a raw file ends before its last pixel: GDAL would read zeros there."""
+    header = next(p for p in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")) if p.is_file())
+    offset = re.search(r"header offset\s*=\s*(\d+)", header.read_text(encoding="utf-8", errors="replace"))
+    pixels = source.count * source.height * source.width * np.dtype(source.dtypes[0]).itemsize
+    expected, size = pixels + int(offset[1] if offset else 0), path.stat().st_size
+    if size < expected:
+        fix = "copy the file again from its source"
+        raise RasterError(Problem(str(path), f"cut short: {size:,} bytes", f"{expected:,} bytes", fix))
 
 
 def _mask_kind(source: Any, alpha: bool) -> MaskKind:
@@ -193,7 +222,7 @@ def reader(
     raster: Raster, dtype: DTypeLike | None = None, nodata: Nodata = "file", cache: int = CACHE_BYTES
 ) -> Iterator[Reader]:
     """A reader for the calling thread; `dtype` casts exactly or raises, `nodata` overrules a wrong tag."""
-    with environment(cache), _open(raster.path) as source:
+    with environment(cache), _open(raster.path, raster.driver) as source:
         yield Reader(source, raster, np.dtype(dtype or raster.dtype), nodata)
 
 
@@ -325,12 +354,19 @@ def class_names(path: Path) -> tuple[str, ...]:
     return tuple(tags[f"CLASS_{i}"] for i in range(sum(key.startswith("CLASS_") for key in tags)))
 
 
-def burn(shapes: Sequence[tuple[Any, int]], grid: GeoBox, *, all_touched: bool, fill: int) -> NDArray[np.uint16]:
+def burn(
+    shapes: Sequence[tuple[Any, int]], grid: GeoBox, *, all_touched: bool, fill: int, dtype: DTypeLike = np.uint16
+) -> NDArray[Any]:
     """Array (y, x) of the grid with each (geometry, value) burnt in turn, later over earlier; `fill` elsewhere."""
     if not shapes:
-        return np.full(tuple(grid.shape), fill, np.uint16)
-    burnt: NDArray[np.uint16] = rasterio.features.rasterize(
-        shapes, out_shape=tuple(grid.shape), fill=fill, transform=grid.affine, all_touched=all_touched, dtype="uint16"
+        return np.full(tuple(grid.shape), fill, dtype)
+    burnt: NDArray[Any] = rasterio.features.rasterize(
+        shapes,
+        out_shape=tuple(grid.shape),
+        fill=fill,
+        transform=grid.affine,
+        all_touched=all_touched,
+        dtype=np.dtype(dtype).name,
     )
     return burnt
 

@@ -19,6 +19,9 @@ SIGMAS = 3.0
 SIMPLE = 0.25
 """Pixels within which neighbouring edges count as one straight edge."""
 
+HECTARE = 10_000.0
+"""Square metres."""
+
 Row = dict[str, Any]
 
 
@@ -102,6 +105,25 @@ def outline_allowance(
     return np.asarray(spread + excess if all_touched else spread)
 
 
+def decisions(rows: list[Row], grid: GeoBox) -> list[Row]:
+    """What was decided on composites, a row each: rule, class, polygons, hectares and share of the tile.
+
+    Polygons and hectares are None where there are no polygons, or the CRS is not in metres.
+    """
+    whole = int(grid.shape[0]) * int(grid.shape[1])
+    metres = grid.crs is not None and grid.crs.units[0] in ("metre", "meter", "m")
+    return [
+        {
+            "decision": row["code"].split(": ")[0],
+            "class": row["class"],
+            "polygons": row["polygons"],
+            "hectares": round(row["pixel_area"] / HECTARE, 4) if metres else None,
+            "share": row["pixels"] / whole,
+        }
+        for row in rows
+    ]
+
+
 def area_problems(summary: dict[str, Any]) -> list[Problem]:
     """What the blocking check refuses in a ground truth's summary: codes whose areas do not agree."""
     return [
@@ -114,4 +136,21 @@ def area_problems(summary: dict[str, Any]) -> list[Problem]:
         )
         for row in summary["codes"]
         if not row["agrees"]
+    ]
+
+
+def decision_problems(summary: dict[str, Any]) -> list[Problem]:
+    """What the blocking check refuses of the decisions on composites: a rule that leaves nothing of a tile."""
+    decided = summary.get("decisions", [])
+    kept = summary["labelled_pixels"] or any(row["decision"] == "soft" for row in decided)
+    if not decided or kept:
+        return []
+    most = max(decided, key=lambda row: row["share"])
+    return [
+        Problem(
+            f"tile {summary['tile']}",
+            f"no labelled pixel: {most['share']:.0%} of it is '{most['decision']}' and becomes {most['class']}",
+            "some polygons with a class",
+            "lower `composites.min_share` of the legend, choose another `composites.rule`, or map more codes",
+        )
     ]

@@ -26,22 +26,35 @@ HALO = 1
 def strips(
     polygons: Polygons, grid: GeoBox, windows: Sequence[Window], *, all_touched: bool, fill: int
 ) -> Iterator[Strip]:
-    """Code numbers (y, x) of each window; `fill` where no polygon lies.
+    """Code numbers (y, x) of each window, uint16; `fill` where no polygon lies. See `burnt`."""
+    return burnt(polygons.geometry, polygons.number, grid, windows, all_touched=all_touched, fill=fill)
+
+
+def burnt(
+    geometry: NDArray[Any],
+    values: NDArray[Any],
+    grid: GeoBox,
+    windows: Sequence[Window],
+    *,
+    all_touched: bool,
+    fill: int,
+) -> Iterator[NDArray[Any]]:
+    """Values (y, x) of each window, in their dtype; `fill` where no geometry lies, later ones over earlier.
 
     Coordinates are turned into pixels of the whole tile once and rounded to a millionth of a pixel: a strip then only
     subtracts whole rows, which floating point does exactly. Each strip is burnt with a row more above and below, for
     GDAL treats what only touches the edge of an array in its own way. So a seam between strips cannot be seen; with
     `all_touched` alone, a pixel that a polygon touches at its rim and not inside may fall either way.
     """
-    shapes = in_pixels(polygons.geometry, grid)
+    shapes = in_pixels(geometry, grid)
     bounds = shapely.bounds(shapes)
     for window in windows:
         top, bottom = window.row - HALO, window.row + window.height + HALO
         met = np.flatnonzero((bounds[:, 3] >= top) & (bounds[:, 1] <= bottom))
         place = GeoBox((bottom - top, window.width), Affine.translation(window.col, top), None)
-        pairs = [(shapes[i], int(polygons.number[i])) for i in met]
-        burnt = raster.burn(pairs, place, all_touched=all_touched, fill=fill)
-        yield burnt[HALO : HALO + window.height]
+        pairs = [(shapes[i], int(values[i])) for i in met]
+        found = raster.burn(pairs, place, all_touched=all_touched, fill=fill, dtype=values.dtype)
+        yield found[HALO : HALO + window.height]
 
 
 def in_pixels(geometry: NDArray[Any], grid: GeoBox) -> NDArray[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.errors import Problem, UnknownCodeError
-from landcover_orch.legend import IGNORE, MAX_CODE, Legend
+from landcover_orch.legend import IGNORE, MAX_CODE, Legend, entry
 
 Strip = NDArray[np.uint16]
 """Code numbers (y, x): the place of each pixel's code in `Coding.codes`, or `Coding.unlabelled`."""
@@ -39,8 +39,9 @@ class Coding:
         return len(self.codes) + 1
 
     def number(self, code: str) -> int:
-        """Number of a code, `unknown` where the legend lacks it."""
-        return self.codes.index(code) if code in self.codes else self.unknown
+        """Number of the entry that a code falls under (see `legend.entry`), `unknown` where the legend lacks it."""
+        found = entry(code, self.codes)
+        return self.unknown if found is None else self.codes.index(found)
 
 
 def coding(legend: Legend, unlabelled: str) -> Coding:

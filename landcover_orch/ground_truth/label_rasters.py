@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import Window, lower_right, pixel_shift
 from landcover_orch.ground_truth.codes import Coding, Stray, Strip, as_code, look_up, unknown_codes
-from landcover_orch.legend import Legend, lookup_table, parse_colour
+from landcover_orch.legend import ANY, MAX_CODE, Legend, lookup_table, parse_colour
 from landcover_orch.raster import Raster, reader
 
 GRID_TOLERANCE = 0.01
@@ -117,10 +117,15 @@ class _Strays:
 
 
 def _integers(legend: Legend, coding: Coding) -> dict[int, int]:
-    wrong = [code for code in coding.codes if not code.removeprefix("-").isdecimal()]
+    """Number of each integer code; beginnings, as '31*', stand for all 16-bit values that fall under them."""
+    beginnings = [code for code in coding.codes if code.endswith(ANY)]
+    exact = [code for code in coding.codes if not code.endswith(ANY)]
+    wrong = [code for code in exact if not code.removeprefix("-").isdecimal()]
+    wrong += [code for code in beginnings if code != ANY and not code.removesuffix(ANY).isdecimal()]
     if wrong:
         raise LabelError(_codes_problem(legend, wrong, "whole numbers, as the label raster holds"))
-    return {int(code): number for number, code in enumerate(coding.codes)}
+    spread = {value: coding.number(str(value)) for value in range(MAX_CODE + 1)} if beginnings else {}
+    return {**spread, **{int(code): coding.number(code) for code in exact}}
 
 
 def _colour_table(legend: Legend, coding: Coding) -> NDArray[np.uint16]:

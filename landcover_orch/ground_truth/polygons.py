@@ -16,68 +16,95 @@ from pyproj import CRS, Transformer
 
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.ground_truth.codes import NULL, Coding, Stray, as_code, unknown_codes
+from landcover_orch.ground_truth.composites import Decision
 from landcover_orch.legend import Legend
+from landcover_orch.raw.vectors import layer_of, require_whole
 
 POLYGON, MULTIPOLYGON, COLLECTION = 3, 6, 7
 
 
 @dataclass(frozen=True)
+class Features:
+    """Polygons as the file has them, in its order, in the CRS of the grid they were read for; arrays of one length.
+
+    `value` is what the column holds, `name` what messages and products call a polygon, `where` the file, layer and
+    column, `notes` says what was done to the geometry.
+    """
+
+    where: str
+    geometry: NDArray[Any]
+    value: NDArray[Any]
+    name: NDArray[Any]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Polygons:
-    """Polygons in the order they are burnt, later over earlier, in the CRS of the grid they were read for.
+    """Polygons in the order they are burnt, later over earlier.
 
     `geometry` and `number` (of the code, see `Coding`) are arrays of one length; `notes` says what was done to them.
+    Where polygons may hold several covers, `names` and `decisions` are as many, else there are none.
     """
 
     geometry: NDArray[Any]
     number: NDArray[np.uint16]
     notes: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
 
-def read(
-    path: Path, layer: str | None, attribute: str | None, grid: GeoBox, legend: Legend, coding: Coding
-) -> Polygons:
+def read(path: Path, layer: str | None, attribute: str | None, grid: GeoBox, *, name: str | None = None) -> Features:
     """The polygons of a vector file that meet the grid; only those within its bounds are read.
 
+    Args:
+        layer: its name, or a pattern that one layer matches; None where the file has one alone.
+        attribute: the column to give; None for that of the names.
+        name: the column that names polygons; None for the features' numbers.
+
     Raises:
-        LabelError: the layer, the column or a CRS is missing.
-        UnknownCodeError: polygons whose code the legend lacks, or that have none; every such code is named.
+        LabelError: the file is cut short, or the layer, a column or a CRS is missing.
     """
-    layer = _layer(path, layer)
+    require_whole(path)
+    layer = layer_of(path, layer)
     info = pyogrio.read_info(path, layer=layer)
-    _require(path, attribute, info, grid)
+    columns = [column for column in dict.fromkeys((attribute, name)) if column]
+    _require(path, columns, info, grid)
     target, source = CRS.from_user_input(str(grid.crs)), CRS.from_user_input(info["crs"])
     bounds = _bounds(grid, target, source)
-    _, ids, wkb, columns = pyogrio.raw.read(path, layer=layer, columns=[attribute], bbox=bounds, return_fids=True)
-    geometry, notes = _clean(shapely.from_wkb(wkb))
+    meta, ids, wkb, found = pyogrio.raw.read(path, layer=layer, columns=columns, bbox=bounds, return_fids=True)
+    by_column = dict(zip(map(str, meta["fields"]), found, strict=True))
+    geometry, notes = _clean(wkb)
     if not _same(source, target):
         notes.append(f"polygons reprojected from {_name(source)} to {_name(target)}")
         geometry = _reproject(geometry, source, target)
     meets = shapely.intersects(geometry, shapely.from_wkb(grid.extent.geom.wkb))
-    order = np.argsort(ids[meets], kind="stable")
-    geometry, ids, values = geometry[meets][order], ids[meets][order], columns[0][meets][order]
-    numbers = _numbers(f"{path}, layer {layer}, column {attribute}", values, ids, legend, coding)
+    order = np.flatnonzero(meets)[np.argsort(ids[meets], kind="stable")]
+    names = np.array([as_code(value) or NULL for value in (by_column[name] if name else ids)[order]], object)
+    where = f"{path}, layer {layer}, column {columns[0]}"
+    return Features(where, geometry[order], by_column[columns[0]][order], names, tuple(notes))
+
+
+def coded(features: Features, legend: Legend, coding: Coding) -> Polygons:
+    """Polygons whose column holds a code of the legend, in the legend's burn order.
+
+    Raises:
+        UnknownCodeError: polygons whose code the legend lacks, or that have none; every such code is named.
+    """
+    numbers = _numbers(features, legend, coding)
     burn = _burn_order(numbers, legend, coding)
-    return Polygons(geometry[burn], numbers[burn], tuple(notes))
+    return Polygons(features.geometry[burn], numbers[burn], features.notes)
 
 
-def _layer(path: Path, wanted: str | None) -> str:
-    layers = [str(name) for name, _ in pyogrio.list_layers(path)]
-    if wanted in layers:
-        return str(wanted)
-    if wanted is None and len(layers) == 1:
-        return layers[0]
-    found = f"no layer {wanted!r}" if wanted else f"{len(layers)} layers"
-    raise LabelError(
-        Problem(str(path), f"{found} among {layers}", "the layer with the polygons", "correct `labels.layer`")
-    )
-
-
-def _require(path: Path, attribute: str | None, info: dict[str, Any], grid: GeoBox) -> None:
+def _require(path: Path, wanted: list[str], info: dict[str, Any], grid: GeoBox) -> None:
     columns = [str(name) for name in info["fields"]]
-    wrong = []
-    if attribute not in columns:
-        found = f"no column {attribute!r} among {columns}"
-        wrong.append(Problem(str(path), found, "the column with the source codes", "correct `labels.attribute`"))
+    fix = "correct `labels.attribute` or `labels.id`"
+    wrong = [
+        Problem(str(path), f"no column {column!r} among {columns}", "the columns of the labels", fix)
+        for column in wanted
+        if column not in columns
+    ]
+    if not wanted:
+        wrong.append(Problem(str(path), "no column is named", "the column with the source codes", fix))
     if info["crs"] is None:
         wrong.append(Problem(str(path), "no CRS", "a CRS", "state it with ogr2ogr -a_srs EPSG:n"))
     if grid.crs is None:
@@ -108,16 +135,17 @@ def _reproject(geometry: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]
     return np.asarray(moved, object)
 
 
-def _clean(geometry: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
-    """Polygons in two dimensions, repaired where invalid; what is no polygon becomes empty. With notes of both."""
-    geometry = shapely.force_2d(geometry)
+def _clean(wkb: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Polygons in two dimensions, repaired where invalid; what has no area becomes empty. With notes of both."""
+    geometry = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
     invalid = ~shapely.is_valid(geometry) & ~shapely.is_missing(geometry)
     geometry[invalid] = shapely.make_valid(geometry[invalid])
     collections = np.flatnonzero(shapely.get_type_id(geometry) == COLLECTION)
     geometry[collections] = [_areas(mixed) for mixed in geometry[collections]]
     areas = np.isin(shapely.get_type_id(geometry), (POLYGON, MULTIPOLYGON)) & ~shapely.is_empty(geometry)
+    areas &= shapely.area(geometry) > 0
     geometry[~areas] = shapely.Polygon()
-    counts = {"invalid polygons repaired": invalid.sum(), "geometries without area left out": (~areas).sum()}
+    counts = {"invalid polygons repaired": (invalid & areas).sum(), "geometries without area left out": (~areas).sum()}
     return geometry, [f"{count} {what}" for what, count in counts.items() if count]
 
 
@@ -126,15 +154,13 @@ def _areas(mixed: Any) -> Any:
     return shapely.union_all(parts[np.isin(shapely.get_type_id(parts), (POLYGON, MULTIPOLYGON))])
 
 
-def _numbers(
-    where: str, values: NDArray[Any], ids: NDArray[np.int64], legend: Legend, coding: Coding
-) -> NDArray[np.uint16]:
-    codes = [as_code(value) or NULL for value in values]
+def _numbers(features: Features, legend: Legend, coding: Coding) -> NDArray[np.uint16]:
+    codes = [as_code(value) or NULL for value in features.value]
     numbers = {code: coding.number(code) for code in set(codes)}
     counts = Counter(code for code in codes if numbers[code] == coding.unknown)
     if counts:
-        strays = (Stray(code, count, f"polygon {ids[codes.index(code)]}") for code, count in counts.items())
-        raise unknown_codes(where, "polygons", strays, legend)
+        strays = (Stray(code, count, f"polygon {features.name[codes.index(code)]}") for code, count in counts.items())
+        raise unknown_codes(features.where, "polygons", strays, legend)
     return np.array([numbers[code] for code in codes], np.uint16)
 
 

@@ -64,3 +64,19 @@ CODIIGE = {int(code): " ".join(name) for code, *name in _entries(_CODIIGE)}
 
 ARRANGEMENTS = "AIMR"
 """Heads of composites that say how their members are spread: association and the mosaics."""
+
+_COVERS = SIMPLE | PREDEFINED
+
+
+def _called() -> dict[str, tuple[str, ...]]:
+    numbers = sorted({code for code, _ in _COVERS.values()})
+    return {str(n): (*(label for label, (code, _) in _COVERS.items() if code == n), str(n)) for n in numbers}
+
+
+_NAMES = _called()
+
+
+def names_of(cover: str) -> tuple[str, ...]:
+    """All that a cover is called, its number last: 'LOC' and '241' both give LOC, LAL, 241; others only themselves."""
+    number = str(_COVERS[cover][0]) if cover in _COVERS else cover
+    return _NAMES.get(number, (cover,))

@@ -15,7 +15,16 @@ from landcover_orch import picture, raster
 from landcover_orch.config import Dataset
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window, blocks, resolution
-from landcover_orch.ground_truth import VERSION, areas, burning, label_rasters, polygons
+from landcover_orch.ground_truth import (
+    VERSION,
+    areas,
+    burning,
+    components,
+    composites,
+    compositions,
+    label_rasters,
+    polygons,
+)
 from landcover_orch.ground_truth.borders import bands
 from landcover_orch.ground_truth.codes import Coding, Strip, coding, tally, to_classes
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
@@ -24,6 +33,8 @@ from landcover_orch.raw.catalogue import Tile, fingerprints
 
 ASSET = "ground_truth"
 CLASSES = "classes.tif"
+POLYGONS = "polygons.tif"
+COMPOSITION = "composition.parquet"
 SUMMARY = "summary.json"
 PREVIEW = "preview.png"
 STRIP_ROWS = 512
@@ -34,6 +45,9 @@ PREVIEW_SIDE = 320
 
 def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
     """The published ground truth of a tile: classes.tif, summary.json and preview.png.
+
+    Where the legend keeps the shares of composites, also polygons.tif (uint32, 0 = none) and composition.parquet (see
+    `compositions.write_shares`): each labelled polygon and the share of it that each class takes.
 
     Works strip by strip, so that memory does not grow with the tile's height.
 
@@ -78,7 +92,7 @@ class _Labels:
 
 def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     image = raster.inspect(tile.image)
-    codes = coding(legend, dataset.labels.unlabelled)
+    codes = _coding(dataset, legend)
     windows = blocks(image.shape, STRIP_ROWS, image.shape[1])
     labels = _labels(dataset, legend, tile, image.grid, windows, codes)
     tally = _Tally(codes)
@@ -93,22 +107,69 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
             names=legend.names,
             nodata=IGNORE,
         )
+    if labels.found and labels.found.decisions and legend.composites.shares_kept:
+        _write_shares(stage, dataset, legend, labels.found, image, windows)
     rows = _rows(dataset, legend, labels, tally, image.grid, codes)
-    stage.write_json(SUMMARY, _summary(tile, legend, image.grid, rows, tally, labels.notes))
+    summary = _summary(tile, legend, image.grid, rows, tally, labels.notes)
+    if decides(dataset):
+        summary["decisions"] = areas.decisions(rows, image.grid)
+    stage.write_json(SUMMARY, summary)
     (stage.path / PREVIEW).write_bytes(_preview(stage.path / CLASSES, image, dataset, legend))
+
+
+def _coding(dataset: Dataset, legend: Legend) -> Coding:
+    """Numbers for what strips hold: the legend's codes, or the decisions on composites."""
+    return (composites.coding if decides(dataset) else coding)(legend, dataset.labels.unlabelled)
+
+
+def decides(dataset: Dataset) -> bool:
+    """Whether labels may hold several covers, so that a table of decisions is part of the summary."""
+    return dataset.labels.composite or dataset.labels.kind == "components"
 
 
 def _labels(
     dataset: Dataset, legend: Legend, tile: Tile, grid: GeoBox, windows: Sequence[Window], codes: Coding
 ) -> _Labels:
     if dataset.labels.kind == "vector":
-        found = polygons.read(tile.label, tile.layer, dataset.labels.attribute, grid, legend, codes)
+        found = _polygons(dataset, legend, tile, grid, codes)
         burnt = burning.strips(found, grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
         return _Labels(burnt, found)
+    if dataset.labels.kind == "components":
+        components.require_place(tile, grid)
+        return _Labels(components.Components(tile.components, legend, codes).strips(windows), None)
     source = raster.inspect(tile.label)
     label_rasters.require_grid(source, grid)
     read = label_rasters.strips if dataset.labels.kind == "raster" else label_rasters.colour_strips
     return _Labels(read(source, windows, legend, codes), None)
+
+
+def _polygons(dataset: Dataset, legend: Legend, tile: Tile, grid: GeoBox, codes: Coding) -> polygons.Polygons:
+    labels = dataset.labels
+    column = labels.id if labels.content == "values" else labels.attribute
+    found = polygons.read(tile.label, tile.layer, column, grid, name=labels.id)
+    if labels.composite:
+        return compositions.decided(found, tile.label, labels, legend, codes)
+    return polygons.coded(found, legend, codes)
+
+
+def _write_shares(
+    stage: Stage,
+    dataset: Dataset,
+    legend: Legend,
+    found: polygons.Polygons,
+    image: raster.Raster,
+    windows: Sequence[Window],
+) -> None:
+    """The raster of polygons, 0 where the image has no data, and the table of their shares."""
+    numbers = np.arange(1, len(found.names) + 1, dtype=np.uint32)
+    burnt = burning.burnt(found.geometry, numbers, image.grid, windows, all_touched=legend.all_touched, fill=0)
+    with raster.reader(image, nodata=dataset.nodata) as pixels:
+        pieces = (
+            (window, np.where(pixels.valid(window), strip, np.uint32(0))[None])
+            for window, strip in zip(windows, burnt, strict=True)
+        )
+        raster.write_tiled(stage.path / POLYGONS, image.grid, "uint32", ("polygon",), pieces)
+    compositions.write_shares(stage.path / COMPOSITION, found)
 
 
 class _Tally:
@@ -145,8 +206,10 @@ class _Tally:
     def ignored(self) -> dict[str, int]:
         """Ignored pixels by the rule that ignored them; each counts under the first rule that meets it."""
         by_code = self._codes.classes == IGNORE
+        undecided = np.array([code.split(": ")[0] in composites.UNDECIDED for code in self._codes.codes])
         return {
-            "code ignored by the legend": int(self.pixels[:-1][by_code[:-1]].sum()),
+            "code ignored by the legend": int(self.pixels[:-1][by_code[:-1] & ~undecided].sum()),
+            **({"composite": int(self.pixels[:-1][undecided].sum())} if undecided.any() else {}),
             "unlabelled": int(self.pixels[-1]) if by_code[-1] else 0,
             "image without data": self.image_nodata,
             "border between classes": self.border,
@@ -163,7 +226,9 @@ def _rows(
         rows = areas.area_check(
             labels.found, grid, tally.pixels, codes, all_touched=legend.all_touched, tolerance=tolerance
         )
-    return [{**row, "class": legend.codes[row["code"]]} for row in rows]
+    names = {**{c.id: c.name for c in legend.classes}, IGNORE: IGNORE_NAME}
+    rows = [{**row, "class": names[int(number)]} for row, number in zip(rows, codes.classes, strict=False)]
+    return [row for row in rows if row["polygons"] or row["pixels"]] if decides(dataset) else rows
 
 
 def _summary(

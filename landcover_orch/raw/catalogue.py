@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from landcover_orch.config import Dataset, TileOverride, inside
 from landcover_orch.errors import CatalogueError, ConfigError, Problem
@@ -18,9 +20,20 @@ from landcover_orch.raw.findings import some
 PLACE = "{tile}"
 
 
+class Component(NamedTuple):
+    """The files of one component of a tile's labels: covers, their percentages, the table of the covers' values."""
+
+    code: Path
+    percent: Path | None
+    table: Path | None
+
+
 @dataclass(frozen=True)
 class Tile:
-    """One input raster and its label file; `layer` and `stored_dtype` only where they differ from the default."""
+    """One input raster and its label file; `layer` and `stored_dtype` only where they differ from the default.
+
+    Where labels are of kind components, these hold them, and `label` only says where they lie.
+    """
 
     name: str
     image: Path
@@ -29,6 +42,7 @@ class Tile:
     label_year: int | None
     stored_dtype: str | None
     layer: str | None
+    components: tuple[Component, ...] = ()
 
 
 def tiles(dataset: Dataset) -> list[Tile]:
@@ -53,7 +67,10 @@ def tiles(dataset: Dataset) -> list[Tile]:
 
 def fingerprints(tile: Tile, memory: Path) -> tuple[str, str]:
     """Fingerprints of a tile's orthophoto and of its labels, remembered in the SQLite file `memory`."""
-    return fingerprint(tile.image, memory), fingerprint(tile.label, memory)
+    further = [path for component in tile.components for path in component if path is not None]
+    parts = [fingerprint(path, memory) for path in (tile.label, *further)]
+    label = parts[0] if len(parts) == 1 else f"sha256:{hashlib.sha256(''.join(parts).encode()).hexdigest()}"
+    return fingerprint(tile.image, memory), label
 
 
 def _where(dataset: Dataset, key: str) -> str:
@@ -100,7 +117,8 @@ def _tile(dataset: Dataset, name: str, problems: list[Problem]) -> Tile | None:
     own = dataset.tiles.overrides.get(name, TileOverride())
     image = _file(dataset, name, "image", own.image or dataset.tiles.image, problems)
     label = _file(dataset, name, "label", own.label or dataset.tiles.label, problems)
-    if image is None or label is None:
+    components = _components(dataset, name, problems)
+    if image is None or label is None or components is None:
         return None
     return Tile(
         name=name,
@@ -110,12 +128,30 @@ def _tile(dataset: Dataset, name: str, problems: list[Problem]) -> Tile | None:
         label_year=dataset.tiles.label_year if own.label_year is None else own.label_year,
         stored_dtype=own.dtype,
         layer=own.layer or dataset.labels.layer,
+        components=components,
     )
 
 
-def _file(dataset: Dataset, name: str, kind: str, pattern: str, problems: list[Problem]) -> Path | None:
+def _components(dataset: Dataset, name: str, problems: list[Problem]) -> tuple[Component, ...] | None:
+    """The files of each component; None where some are missing."""
+    before = len(problems)
+    found = []
+    for i, component in enumerate(dataset.labels.components):
+        files = {
+            part: None if pattern is None else _file(dataset, name, part, pattern, problems, f"labels.components.{i}")
+            for part, pattern in component
+        }
+        found.append(files)
+    if len(problems) > before:
+        return None
+    return tuple(Component(files["code"] or Path(), files["percent"], files["table"]) for files in found)
+
+
+def _file(
+    dataset: Dataset, name: str, kind: str, pattern: str, problems: list[Problem], key: str = "tiles"
+) -> Path | None:
     try:
-        path = inside(dataset.folder, pattern.replace(PLACE, name), _where(dataset, f"tiles.{kind}"))
+        path = inside(dataset.folder, pattern.replace(PLACE, name), _where(dataset, f"{key}.{kind}"))
     except ConfigError as error:
         problems.extend(error.problems)
         return None
@@ -126,7 +162,7 @@ def _file(dataset: Dataset, name: str, kind: str, pattern: str, problems: list[P
             str(path),
             "no such file",
             f"the {kind} file of tile {name!r}",
-            f"add the file, take {name!r} out of the tiles, or correct `tiles.{kind}`",
+            f"add the file, take {name!r} out of the tiles, or correct `{key}.{kind}`",
         )
     )
     return None

@@ -68,7 +68,7 @@ def _configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> F
 
 
 def _codes(sheet: Sheet, dataset: Dataset, legend: Legend) -> None:
-    shapes = {"raster": (r"\d+", "whole numbers"), "rgb": (r"#[0-9a-fA-F]{6}", "colours #rrggbb")}
+    shapes = {"raster": (r"\d+|\d*\*", "whole numbers"), "rgb": (r"#[0-9a-fA-F]{6}", "colours #rrggbb")}
     shape, expected = shapes.get(dataset.labels.kind, (r"(?s:.*)", "text"))
     wrong = sorted(code for code in legend.codes if not re.fullmatch(shape, code))
     if wrong:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import pyogrio
@@ -16,14 +18,19 @@ from landcover_orch.raw.catalogue import Tile
 from landcover_orch.raw.findings import Sheet, some
 
 NO_AREA = ("Point", "LineString")
+SQLITE = b"SQLite format 3\0"
+MANY = 10_000
+"""Polygons from which on a layer without a spatial index is worth a note."""
 
 
 def check(sheet: Sheet, dataset: Dataset, tile: Tile, grid: GeoBox | None) -> None:
     """Writes down what is wrong with a tile's polygons; `grid` is its orthophoto's, None where that is unreadable."""
     try:
-        layer = _layer(tile)
+        require_whole(tile.label)
+        layer = layer_of(tile.label, tile.layer, f", or `tiles.overrides.{tile.name}.layer` for this file alone")
         info = pyogrio.read_info(tile.label, layer=layer)
         _columns(sheet, dataset, tile, info)
+        _index(sheet, tile, layer, info)
         _place(sheet, dataset, tile, layer, info["crs"], grid)
     except LabelError as error:
         sheet.problems_of(error)
@@ -32,33 +39,60 @@ def check(sheet: Sheet, dataset: Dataset, tile: Tile, grid: GeoBox | None) -> No
         sheet.problem(tile.label, f"not readable as a vector file ({error})", "a vector file with polygons", fix)
 
 
-def _layer(tile: Tile) -> str:
-    layers = [str(name) for name, _ in pyogrio.list_layers(tile.label)]
-    if tile.layer in layers:
-        return str(tile.layer)
-    if tile.layer is None and len(layers) == 1:
-        return layers[0]
-    found = f"no layer {tile.layer!r}" if tile.layer else f"{len(layers)} layers"
+def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
+    """The layer of a vector file that bears a name, or matches a pattern as SAR_*_T_COMBINADA; its only one for None.
+
+    Raises:
+        LabelError: none or several do; the layers there are are named.
+    """
+    layers = [str(name) for name, _ in pyogrio.list_layers(path)]
+    met = [wanted] if wanted in layers else [name for name in layers if fnmatchcase(name, wanted or "*")]
+    if len(met) == 1:
+        return str(met[0])
+    found = f"no layer {wanted!r}" if wanted and not met else f"{len(met)} layers match {wanted!r}"
+    found = found if wanted else f"{len(layers)} layers"
     raise LabelError(
         Problem(
-            str(tile.label),
+            str(path),
             f"{found}; the file has {some(layers) or 'none'}",
-            "the layer with the polygons",
-            f"set `labels.layer`, or `tiles.overrides.{tile.name}.layer` for this file alone",
+            "the one layer with the polygons",
+            f"set `labels.layer`{more}",
         )
     )
 
 
+def require_whole(path: Path) -> None:
+    """Raises LabelError where a GeoPackage is shorter than its own count of pages says: a copy that was cut short.
+
+    SQLite notices a missing page only when it comes to it, and a reading within bounds may never do so.
+    """
+    with path.open("rb") as file:
+        head = file.read(100)
+    if not head.startswith(SQLITE) or head[24:28] != head[92:96]:  # else the count of pages is not kept up to date
+        return
+    page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+    expected, size = (65_536 if page == 1 else page) * pages, path.stat().st_size
+    if size < expected:
+        fix = "copy the file again from its source"
+        raise LabelError(Problem(str(path), f"cut short: {size:,} bytes", f"{expected:,} bytes", fix))
+
+
+def _index(sheet: Sheet, tile: Tile, layer: str, info: dict[str, Any]) -> None:
+    if info["features"] > MANY and not info["capabilities"]["fast_spatial_filter"]:
+        sheet.note(
+            f"{tile.label}: layer {layer} has no spatial index, so that each tile looks at all {info['features']:,} "
+            f"polygons. Add it once: ogrinfo {tile.label.name} -sql "
+            f"\"SELECT CreateSpatialIndex('{layer}', '{info['geometry_name']}')\""
+        )
+
+
 def _columns(sheet: Sheet, dataset: Dataset, tile: Tile, info: dict[str, Any]) -> None:
     columns = [str(field) for field in info["fields"]]
-    attribute = dataset.labels.attribute
-    if attribute and attribute not in columns:
-        sheet.problem(
-            tile.label,
-            f"no column {attribute!r}; there are {some(columns) or 'none'}",
-            "the column with the source codes",
-            "correct `labels.attribute`",
-        )
+    for key, role in (("attribute", "with the source codes"), ("id", "that names polygons")):
+        column = getattr(dataset.labels, key)
+        if column and column not in columns:
+            found = f"no column {column!r}; there are {some(columns) or 'none'}"
+            sheet.problem(tile.label, found, f"the column {role}", f"correct `labels.{key}`")
     kind = str(info["geometry_type"])
     if kind.removeprefix("Multi").split(" ")[0] in NO_AREA:
         sheet.problem(tile.label, f"geometries of type {kind}", "polygons", "correct `labels.layer`")

@@ -13,7 +13,7 @@ from shapely import box
 
 from landcover_orch.errors import LabelError, UnknownCodeError
 from landcover_orch.ground_truth.codes import coding
-from landcover_orch.ground_truth.polygons import Polygons, read
+from landcover_orch.ground_truth.polygons import Polygons, coded, read
 from landcover_orch.legend import LandClass, Legend
 from tests.scenes import CRS, ORIGIN, write_polygons
 
@@ -31,7 +31,7 @@ def square(col: float, row: float, side: float = 2) -> shapely.Polygon:
 
 
 def found(path: Path, legend: Legend = LEGEND, layer: str | None = None, grid: GeoBox = GRID) -> Polygons:
-    return read(path, layer, "code", grid, legend, coding(legend, "ignore"))
+    return coded(read(path, layer, "code", grid), legend, coding(legend, "ignore"))
 
 
 def test_codes_compare_as_text_and_keep_the_files_order(tmp_path: Path) -> None:
@@ -82,12 +82,12 @@ def test_invalid_geometry_is_repaired_with_a_note(tmp_path: Path) -> None:
 def test_a_missing_column_names_those_there_are(tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "l.gpkg", [(square(0, 0), "2")])
     with pytest.raises(LabelError, match=r"no column 'kind' among \['code'\]"):
-        read(path, None, "kind", GRID, LEGEND, coding(LEGEND, "ignore"))
+        read(path, None, "kind", GRID)
 
 
 def test_a_wrong_layer_names_those_there_are(tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "l.gpkg", [(square(0, 0), "2")], layer="other")
-    with pytest.raises(LabelError, match=r"no layer 'labels' among \['other'\]"):
+    with pytest.raises(LabelError, match="no layer 'labels'; the file has other"):
         found(path, layer="labels")
     assert found(path).number.tolist() == [1]
 
