@@ -6,7 +6,7 @@
     labelled     (patch)              labelled fraction of the patch
     class_count  (patch, class)       labelled pixels of each class
 
-One inner chunk a patch, many patches a shard (one file), zstd level 1, crc32c. Names of bands and classes are
+One inner chunk a patch, many patches a shard (one file), zstd level 1 or plain, crc32c. Names of bands and classes are
 attributes of the group: Zarr v3 has no stable string type yet.
 """
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -67,6 +67,7 @@ class Layout:
     size: int
     dtype: str
     shard: int
+    compression: Literal["zstd", "none"] = "zstd"
 
     @property
     def shards(self) -> list[tuple[int, int]]:
@@ -86,18 +87,19 @@ def create(path: Path, layout: Layout, index: Index, attributes: dict[str, Any])
 
     group = zarr.create_group(path, zarr_format=3, overwrite=True, attributes=attributes)
     side = (layout.size, layout.size)
-    _sharded(group, IMAGE, layout, (layout.bands, *side), layout.dtype, 0)
-    _sharded(group, LABEL, layout, side, "uint8", IGNORE)
+    _patches(group, IMAGE, layout, (layout.bands, *side), layout.dtype, 0)
+    _patches(group, LABEL, layout, side, "uint8", IGNORE)
     for name in ("row", "col", "labelled", "class_count"):
         values = getattr(index, name)
         chunk = tuple(max(1, length) for length in values.shape)
-        array = _array(group, name, values.shape, chunk, None, values.dtype, 0)
+        array = _array(group, name, values.shape, chunk, None, values.dtype, 0, "zstd")
         if values.size:
             array[...] = values
 
 
-def _sharded(group: Any, name: str, layout: Layout, cell: tuple[int, ...], dtype: DTypeLike, fill: int) -> None:
-    _array(group, name, (layout.patches, *cell), (1, *cell), (layout.shard, *cell), dtype, fill)
+def _patches(group: Any, name: str, layout: Layout, cell: tuple[int, ...], dtype: DTypeLike, fill: int) -> None:
+    shape, shard = (layout.patches, *cell), (layout.shard, *cell)
+    _array(group, name, shape, (1, *cell), shard, dtype, fill, layout.compression)
 
 
 def _array(
@@ -108,6 +110,7 @@ def _array(
     shards: tuple[int, ...] | None,
     dtype: DTypeLike,
     fill: int,
+    compression: str,
 ) -> Any:
     from zarr.codecs import Crc32cCodec, ZstdCodec
 
@@ -118,7 +121,7 @@ def _array(
         shards=shards,
         dtype=dtype,
         fill_value=fill,
-        compressors=[ZstdCodec(level=1), Crc32cCodec()],
+        compressors=[ZstdCodec(level=1), Crc32cCodec()] if compression == "zstd" else [Crc32cCodec()],
         dimension_names=DIMENSIONS[name],
         chunk_key_encoding={"name": "default", "separator": "."},
         config={"write_empty_chunks": True},

@@ -99,7 +99,7 @@ def _layout(dataset: Dataset, image: raster.Raster, patches: int) -> store.Layou
     size = dataset.patches.size
     patch_bytes = image.count * size * size * np.dtype(dataset.dtype).itemsize
     shard = store.shard_size(dataset.patches.shard, patches, patch_bytes)
-    return store.Layout(patches, image.count, size, dataset.dtype, shard)
+    return store.Layout(patches, image.count, size, dataset.dtype, shard, dataset.patches.compression)
 
 
 def _index(

@@ -93,7 +93,7 @@ def _first_shard(fields: Fields, described: manifest.DatasetManifest) -> Path:
 
 def test_a_missing_shard_is_an_error_that_names_the_store(fields: Fields, described: manifest.DatasetManifest) -> None:
     _first_shard(fields, described).unlink()
-    with pytest.raises(IncompleteError, match=r"patches\.zarr: unreadable patches"):
+    with pytest.raises(IncompleteError, match=r"patches\.zarr/image/c\.0\.0\.0\.0: unreadable patches"):
         open_split(described, fields.home, "test").take(np.arange(4))
 
 
@@ -109,3 +109,12 @@ def test_a_flipped_bit_is_an_error(fields: Fields, described: manifest.DatasetMa
 def test_an_absent_store_is_named_at_once(fields: Fields, described: manifest.DatasetManifest, tmp_path: Path) -> None:
     with pytest.raises(IncompleteError, match="tile b"):
         open_split(described, tmp_path / "elsewhere", "test")
+
+
+def test_labelled_pixels_of_each_class_are_known_without_reading_patches(
+    fields: Fields, described: manifest.DatasetManifest
+) -> None:
+    reader = open_split(described, fields.home, "train")
+    label = reader.take(np.arange(len(reader)))[1]
+    expected = np.stack([(label == c).sum(axis=(1, 2)) for c in (0, 1)], axis=1)
+    np.testing.assert_array_equal(reader.class_count(), expected)

@@ -1,0 +1,180 @@
+"""Single patches out of sharded Zarr arrays: an index a shard, one `pread` a patch, every byte checked.
+
+It reads what `store` writes and nothing else: little-endian chunks of one patch, zstd or no compression, crc32c, the
+shard's index at its end (Zarr v3, codec `sharding_indexed`). Where zarr and tensorstore give fill values for a chunk
+that is not there, this is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+from numcodecs import zstd  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+
+from landcover_orch.errors import IncompleteError, Problem
+from landcover_orch.patches import store
+
+OPEN_FILES = 128
+"""Shards that a reader holds open at most."""
+
+MISSING = 2**64 - 1
+"""Offset of a chunk that was never written."""
+
+CHECKSUM = 4
+"""Bytes of a crc32c."""
+
+INDEX_CODECS = ["bytes little", "crc32c"]
+CODECS = {("bytes little", "zstd", "crc32c"): True, ("bytes little", "crc32c"): False}
+"""The codecs of a chunk -> whether it is compressed."""
+
+
+class Shards:
+    """Patches of any stores by position; threads may share one, and another process gets it without its open files."""
+
+    def __init__(self) -> None:
+        # Only the last user of a file that leaves the cache closes it: nobody reads from a descriptor that is reused.
+        self._shard, self._form = lru_cache(OPEN_FILES)(_open), lru_cache(None)(read_form)
+
+    def __reduce__(self) -> tuple[type[Shards], tuple[()]]:
+        return Shards, ()
+
+    def read(self, path: Path, name: str, position: int, out: NDArray[Any]) -> None:
+        """Fills `out` with a patch of the array `name` (`image`, `label`) of the store at `path`.
+
+        Raises:
+            IncompleteError: the patch is not there, or its bytes are not what was written.
+        """
+        form = self._form(path, name)
+        if (out.shape, out.dtype.name) != (form.cell, form.dtype):
+            raise unreadable(path / name, f"{form.dtype} {form.cell}", f"{out.dtype.name} {out.shape}")
+        number, entry = divmod(position, form.shard)
+        self._shard(path, name, number, form.shard).read(entry, form.compressed, out)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How an array is stored: patches a shard, shape and dtype of one patch, compressed or not."""
+
+    shard: int
+    cell: tuple[int, ...]
+    dtype: str
+    compressed: bool
+
+
+def read_form(path: Path, name: str) -> Form:
+    """The form of the array `name` of the store at `path`.
+
+    Raises:
+        IncompleteError: there is no such array, or it is stored in another way than `store` writes.
+    """
+    file = path / name / "zarr.json"
+    try:
+        said = json.loads(file.read_bytes())
+        (outer,) = said["codecs"]
+        shards, inner = said["chunk_grid"]["configuration"]["chunk_shape"], outer["configuration"]
+        kinds = [outer["name"], _kinds(inner["index_codecs"]), inner["index_location"], inner["chunk_shape"]]
+        keys = said["chunk_key_encoding"]["configuration"]["separator"]
+        compressed = CODECS.get(tuple(_kinds(inner["codecs"])))
+    except OSError as error:
+        raise unreadable(file, error.strerror or "not readable") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise unreadable(file, f"not an array in shards: {error!r}") from error
+    ours = ["sharding_indexed", INDEX_CODECS, "end", [1, *shards[1:]]]
+    if kinds != ours or keys != "." or compressed is None or said["shape"][1:] != shards[1:]:
+        found = f"codecs {_kinds(inner['codecs'])} of chunks {inner['chunk_shape']} in {outer['name']}"
+        raise unreadable(file, found, "little-endian patches with crc32c, zstd or plain, in shards indexed at the end")
+    return Form(shards[0], tuple(shards[1:]), said["data_type"], compressed)
+
+
+def _kinds(codecs: list[dict[str, Any]]) -> list[str]:
+    """Names of codecs; `bytes` with its byte order, which single bytes may leave out."""
+    return [
+        f"bytes {c.get('configuration', {}).get('endian', 'little')}" if c["name"] == "bytes" else c["name"]
+        for c in codecs
+    ]
+
+
+class Shard:
+    """One open shard: where each of its patches lies."""
+
+    def __init__(self, file: Path, count: int) -> None:
+        self.file = file
+        try:
+            self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise unreadable(file, error.strerror or "cannot be opened") from error
+        index = np.empty((count, 2), "<u8")
+        self._fill(_bytes(index), os.fstat(self._descriptor).st_size - index.nbytes - CHECKSUM, "index")
+        self._entries: list[list[int]] = index.tolist()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def read(self, entry: int, compressed: bool, out: NDArray[Any]) -> None:
+        """Fills `out` with the patch of an entry.
+
+        Raises:
+            IncompleteError: it is not there, or its bytes are not what was written.
+        """
+        what, plain = f"patch {entry}", _bytes(out)
+        offset, length = self._entries[entry]
+        if offset == MISSING:
+            raise unreadable(self.file, f"{what} was never written")
+        if compressed:
+            packed = np.empty(max(length - CHECKSUM, 0), np.uint8)
+            self._fill(packed, offset, what)
+            plain[:] = self._decoded(packed, plain.size, what)
+        else:
+            self._sized(length - CHECKSUM, plain.size, what)
+            self._fill(plain, offset, what)
+        if sys.byteorder == "big":
+            out.byteswap(inplace=True)
+
+    def _fill(self, into: NDArray[np.uint8], offset: int, what: str) -> None:
+        """Reads bytes and their checksum."""
+        said = bytearray(CHECKSUM)
+        try:
+            got = os.preadv(self._descriptor, [into.data, said], offset)
+        except (OSError, OverflowError) as error:
+            raise unreadable(self.file, f"{what}: {error}") from error
+        self._sized(got, into.size + CHECKSUM, what)
+        if google_crc32c.value(into) != int.from_bytes(said, "little"):
+            raise unreadable(self.file, f"{what} has the wrong checksum")
+
+    def _decoded(self, packed: NDArray[np.uint8], size: int, what: str) -> NDArray[np.uint8]:
+        try:
+            decoded = np.frombuffer(zstd.decompress(packed), np.uint8)
+        except RuntimeError as error:
+            raise unreadable(self.file, f"{what}: {error}") from error
+        self._sized(decoded.size, size, what)
+        return decoded
+
+    def _sized(self, found: int, expected: int, what: str) -> None:
+        if found != expected:
+            raise unreadable(self.file, f"{what} has {found} bytes", f"{expected}")
+
+
+def _open(path: Path, name: str, number: int, count: int) -> Shard:
+    return Shard(store.shard_file(path, name, number), count)
+
+
+def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return values.reshape(-1, copy=False).view(np.uint8)
+
+
+def unreadable(where: Path, found: str, expected: str = "a whole store") -> IncompleteError:
+    """The error for a file of a store that is not what was written."""
+    product = next((path.parent for path in where.parents if path.name == store.STORE), where.parent)
+    return IncompleteError(
+        Problem(str(where), f"unreadable patches ({found})", expected, f"delete {product}, materialise again")
+    )
