@@ -6,7 +6,7 @@ dicts load. Stages give 1, 2, 4 and 8 x `width` channels at stride 4, 8, 16 and 
 
 Where it differs from the paper: a stage halves its input in the 3x3 convolution of its first bottleneck and not in the
 1x1 before it, as torchvision does; at an output stride of 8 or 16 the last stages are dilated instead (Chen et al.
-2017, arXiv:1706.05587), their first block by the dilation of the stage before.
+2017, arXiv:1706.05587), so that where both compute, features are those of the trunk that halves.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class ResNet(nn.Module):
         def layer(stage: int) -> nn.Sequential:
             stride, first, dilation = _spacing(stage, output_stride)
             inner = width * 2**stage
-            rest = (make(befores[stage + 1], inner, 1, dilation, biases) for _ in range(counts[stage] - 1))
-            return nn.Sequential(make(befores[stage], inner, stride, first, biases), *rest)
+            own = (dilation, dilation)
+            rest = (make(befores[stage + 1], inner, 1, own, biases) for _ in range(counts[stage] - 1))
+            return nn.Sequential(make(befores[stage], inner, stride, (first, dilation), biases), *rest)
 
         self.layer1, self.layer2, self.layer3, self.layer4 = (layer(stage) for stage in range(4))
         self.apply(_start)
@@ -58,7 +59,7 @@ class ResNet(nn.Module):
 
 
 def _spacing(stage: int, output_stride: int) -> tuple[int, int, int]:
-    """Stride of a stage, dilation of its first block, and dilation of the others."""
+    """Stride of a stage, dilation of the convolution that would halve, and dilation of all after it."""
     before, own = 4 * 2 ** max(stage - 1, 0), 4 * 2**stage
     dilations = [max(nominal // output_stride, 1) for nominal in (before, own)]
     return 2 if before < own <= output_stride else 1, *dilations
@@ -69,11 +70,11 @@ class _Basic(nn.Module):
 
     EXPANSION = 1
 
-    def __init__(self, before: int, inner: int, stride: int, dilation: int, bias: bool) -> None:
+    def __init__(self, before: int, inner: int, stride: int, dilations: tuple[int, int], bias: bool) -> None:
         super().__init__()
-        self.conv1 = _three(before, inner, stride, dilation, bias)
+        self.conv1 = _three(before, inner, stride, dilations[0], bias)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = _three(inner, inner, 1, dilation, bias)
+        self.conv2 = _three(inner, inner, 1, dilations[1], bias)
         self.bn2 = nn.BatchNorm2d(inner)
         self.downsample = _shortcut(before, inner, stride, bias)
 
@@ -87,12 +88,12 @@ class _Bottleneck(nn.Module):
 
     EXPANSION = 4
 
-    def __init__(self, before: int, inner: int, stride: int, dilation: int, bias: bool) -> None:
+    def __init__(self, before: int, inner: int, stride: int, dilations: tuple[int, int], bias: bool) -> None:
         super().__init__()
         after = inner * self.EXPANSION
         self.conv1 = nn.Conv2d(before, inner, 1, bias=bias)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = _three(inner, inner, stride, dilation, bias)
+        self.conv2 = _three(inner, inner, stride, dilations[0], bias)
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = nn.Conv2d(inner, after, 1, bias=bias)
         self.bn3 = nn.BatchNorm2d(after)
