@@ -68,7 +68,9 @@ def test_a_run_holds_parameters_metrics_data_and_tags(home: Path) -> None:
     product = _train(home)
     (run,) = _runs(home)
     assert run.info.status == "FINISHED"
+    assert run.info.run_name == "quick: unet, cross_entropy, adam, constant"
     assert run.data.params["model.width"] == "8"
+    assert run.data.params["loss.0.name"] == "cross_entropy"
     assert run.data.params["augmentation.flips"] == "true"
     assert run.data.params["dataset.patches.size"] == "16"
     assert run.data.tags["dagster.run_id"] == "run-1"
@@ -113,6 +115,96 @@ def test_training_ends_without_mlflow_and_registering_tells_it_all(
     version = tracking.register(product, classroom.manifest(), home)
     assert _epochs(home, version.run_id) == [1, 2, 3]
     assert tracking.client(home).get_run(version.run_id).info.status == "FINISHED"
+
+
+def _points(home: Path, run_id: str) -> dict[str, list[int]]:
+    """Steps of every metric of a run, each as often as it was logged."""
+    names = tracking.client(home).get_run(run_id).data.metrics
+    return {name: _epochs(home, run_id, name) for name in names}
+
+
+def _all_once(home: Path, run_id: str, epochs: list[int]) -> bool:
+    return all(steps in (epochs, [0]) for steps in _points(home, run_id).values())
+
+
+def _interruptible(
+    home: Path, monkeypatch: pytest.MonkeyPatch, address: str, *, down_from: str, up_from: str = "never"
+) -> Product:
+    """A training whose MLflow stops answering and answers again as lines with these beginnings are told."""
+
+    def line(text: str) -> None:
+        if text.startswith(down_from):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        if text.startswith(up_from):
+            monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    recipe, described = classroom.experiment(), classroom.published(home)
+    product: Product = training.run(described, recipe, home, tracker=lambda start: Tracker(start, home), progress=line)
+    return product
+
+
+def test_down_at_the_start_and_back_at_the_end_it_is_all_told_once(
+    home: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port)
+    product = _interruptible(home, monkeypatch, closed_port, down_from="training on", up_from="read:")
+    (run,) = _runs(home)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags[tracking.FINGERPRINT] == product.fingerprint
+    assert _epochs(home, run.info.run_id) == [1, 2, 3]
+    assert _all_once(home, run.info.run_id, [1, 2, 3])
+
+
+def test_dying_midway_and_never_back_the_next_materialisation_tells_the_rest_once(
+    home: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    product = _interruptible(home, monkeypatch, closed_port, down_from="epoch 1 ")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (run,) = _runs(home)
+    assert (run.info.status, _epochs(home, run.info.run_id)) == ("RUNNING", [1])
+    for _ in range(2):
+        version = tracking.register(product, classroom.manifest(), home)
+        assert version.run_id == run.info.run_id
+    (run,) = _runs(home)
+    assert run.info.status == "FINISHED"
+    assert _epochs(home, run.info.run_id) == [1, 2, 3]
+    assert _all_once(home, run.info.run_id, [1, 2, 3])
+
+
+def test_dying_midway_and_back_before_the_end_nothing_is_lost_or_doubled(
+    home: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _interruptible(home, monkeypatch, closed_port, down_from="epoch 1 ", up_from="epoch 2 ")
+    (run,) = _runs(home)
+    assert run.info.status == "FINISHED"
+    assert _all_once(home, run.info.run_id, [1, 2, 3])
+    assert _epochs(home, run.info.run_id) == [1, 2, 3]
+
+
+def test_an_epoch_that_a_kill_kept_from_the_log_is_told_by_the_next_start(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    tell = Tracker.epoch
+    monkeypatch.setattr(Tracker, "epoch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        _train(home)
+    monkeypatch.setattr(Tracker, "epoch", tell)
+    _train(home)
+    (run,) = _runs(home)
+    assert _all_once(home, run.info.run_id, [1, 2, 3])
+    assert _epochs(home, run.info.run_id) == [1, 2, 3]
+
+
+def test_a_found_rate_and_its_picture_are_in_the_run(home: Path) -> None:
+    _train(home, epochs=1, optimiser={"name": "adam", "lr": "auto"})
+    (run,) = _runs(home)
+    files = {file.path for file in tracking.client(home).list_artifacts(run.info.run_id)}
+    assert {"lr_finder.png", "lr_finder.csv"} <= files
+    assert run.data.params["optimiser.lr"] == "auto"
 
 
 def test_the_journal_is_told_once_mlflow_answers(
@@ -251,3 +343,8 @@ print(len(tracking.client(Path({str(home)!r})).search_experiments()))
 def test_long_and_nested_parameters_become_flat_and_short() -> None:
     flat = runs.flattened({"a": {"b": [1, 2], "c": "x" * 7000}, "d (e)": None})
     assert flat == {"a.b": "[1, 2]", "a.c": "x" * 6000, "d _e_": "null"}
+    assert runs.flattened({"loss": [{"name": "dice", "weight": 1.0}, {"name": "focal"}]}) == {
+        "loss.0.name": "dice",
+        "loss.0.weight": "1.0",
+        "loss.1.name": "focal",
+    }

@@ -98,9 +98,11 @@ def _run_afterwards(product: Product, manifest: DatasetManifest, home: Path, tag
     with tempfile.TemporaryDirectory() as scratch:
         start = Start.of(manifest, experiment, product.recipe, Path(scratch) / "journal.jsonl")
         with Tracker(start, home, tags) as told:
-            for row in product.json("history.json"):
-                told.epoch(row["epoch"], _numbers(row))
-            taken = told.finish(product.path, {})
+            measured = product.json("throughput.json")
+            for row, seconds in zip(product.json("history.json"), measured["epoch_seconds"], strict=True):
+                told.epoch(row["epoch"], {**_numbers(row), "seconds": seconds})
+            rates = {f"throughput/{name}": rate for name, rate in measured["images_per_second"].items() if rate}
+            taken = told.finish(product.path, rates)
     if not taken or told.run_id is None:
         raise TrackingError(
             Problem(f"MLflow at {address(home)}", "no answer", "a run", "start it, and materialise again")

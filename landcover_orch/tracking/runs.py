@@ -113,12 +113,14 @@ class Tracker:
     """A log that MLflow keeps: goes on with the unfinished run of this fingerprint, or creates one.
 
     Failures are written to the start's journal and said later, at the latest by `finish`; none reaches the training.
+    An epoch that the run has already is not said again, so whoever goes on may tell all epochs from the first.
     """
 
     def __init__(self, start: Start, home: Path, tags: Mapping[str, str] | None = None) -> None:
         self.start, self.home, self.tags = start, home, dict(tags or {})
         self.run_id: str | None = None
         self._pending = _read_lines(start.journal)
+        self._told: dict[str, set[int]] = {}
         self._not_before = 0.0
 
     def __enter__(self) -> Tracker:
@@ -150,7 +152,8 @@ class Tracker:
         speaker.set_terminated(self.run_id, "FINISHED")
 
     def _say(self, entry: dict[str, Any]) -> None:
-        self._pending.append(entry)
+        if entry["step"] not in (waiting["step"] for waiting in self._pending):
+            self._pending.append(entry)
         _write_lines(self.start.journal, self._pending)
         self._flush()
 
@@ -162,8 +165,18 @@ class Tracker:
         if self.run_id is None:
             self.run_id = _begin(client(self.home), self.start, self.home, self.tags)
         while self._pending:
-            log_metrics(client(self.home), self.run_id, self._pending[0])
+            steps = self._steps(self._pending[0]["metrics"])
+            if self._pending[0]["step"] not in steps:
+                log_metrics(client(self.home), self.run_id, self._pending[0])
+            steps.add(self._pending[0]["step"])
             del self._pending[0]
+
+    def _steps(self, metrics: Mapping[str, float]) -> set[int]:
+        """Epochs that the run has, as the first of these metrics tells."""
+        name = _allowed(min(metrics, default=""))
+        if name and name not in self._told:
+            self._told[name] = {point.step for point in client(self.home).get_metric_history(self.run_id, name)}
+        return self._told.get(name, set())
 
     def _try(self, action: Callable[[], None]) -> bool:
         try:
@@ -207,9 +220,15 @@ def _begin(speaker: Any, start: Start, home: Path, tags: dict[str, str]) -> str:
             speaker.set_tag(run_id, name, value)
         return run_id
     marks = {FINGERPRINT: start.fingerprint, EXPERIMENT: start.experiment, **tags}
-    run_id = str(speaker.create_run(experiment, tags=marks, run_name=start.experiment).info.run_id)
+    run_id = str(speaker.create_run(experiment, tags=marks, run_name=_run_name(start)).info.run_id)
     _describe(speaker, run_id, start, home)
     return run_id
+
+
+def _run_name(start: Start) -> str:
+    """The experiment and what it chose: 'quick: unet, cross_entropy, adam, one_cycle'."""
+    parts = (start.parameters.get(f"{part}.name") for part in ("model", "loss.0", "optimiser", "schedule"))
+    return f"{start.experiment}: {', '.join(part for part in parts if part)}"
 
 
 def _experiment(speaker: Any, name: str, home: Path) -> str:

@@ -102,10 +102,16 @@ def _train(
     progress(str(task.device))
     model = _model(manifest, experiment, home)
 
-    def report(row: Row, seconds: float) -> None:
+    def report(row: Row, seconds: float, *, again: bool = False) -> None:
         log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
-        progress(_line(row, seconds, experiment))
+        if not again:
+            progress(_line(row, seconds, experiment))
 
+    before = checkpoint.load(stage.path)
+    for row, seconds in zip(before.history, before.seconds, strict=True) if before else ():
+        report(row, seconds, again=True)  # a kill may have come before the log heard of the last one
+    if before is not None:
+        progress(_resumed(before))
     if isinstance(experiment.model, Classical):
         kept, measured = classical.fit(task, model, report), classical.UNMEASURED
     else:
@@ -122,9 +128,6 @@ def _train(
 def _learnt(
     task: Task, model: Normalised, stage: Stage, report: Report, progress: Progress
 ) -> tuple[Kept, throughput.Table]:
-    before = checkpoint.load(stage.path)
-    if before is not None:
-        progress(_resumed(before))
     lr = _lr(task, model, stage, progress)
     kept = fit(task, model, stage.path, report, lr=lr, tell=progress)
     return kept, throughput.table(task, kept.seconds)

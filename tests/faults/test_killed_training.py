@@ -114,7 +114,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "clip_gradients": 1.0,
         "metric": "kl_proportions",
     },
-    "adamw, one cycle": {
+    "adamw, one cycle, dropout": {
+        "model": {"name": "enet", "width": 4},
         "optimiser": {"name": "adamw", "lr": 0.01},
         "schedule": "one_cycle",
         "loss": {"name": "focal", "class_weights": "balanced"},
