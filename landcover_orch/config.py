@@ -270,8 +270,8 @@ def inside(root: Path, relative: str, where: str) -> Path:
             Problem(
                 where,
                 f"path {relative!r} leaves {root}",
-                "a path inside the dataset's root",
-                "move the file, or widen `root`",
+                "a path inside that folder",
+                "move the file there, or widen the folder",
             )
         )
     return path
