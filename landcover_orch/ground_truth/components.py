@@ -21,10 +21,10 @@ from landcover_orch.ground_truth import composites, label_rasters
 from landcover_orch.ground_truth.codes import Coding, Stray, Strip, as_code, unknown_codes
 from landcover_orch.ground_truth.composites import Parts
 from landcover_orch.legend import Legend
-from landcover_orch.raster import Raster, Reader, inspect, reader
+from landcover_orch.raster import Reader, reader
 from landcover_orch.raw.catalogue import Component, Tile
+from landcover_orch.raw.components import misfits, open_raster, table
 
-GEOTIFF = (".tif", ".tiff")
 TOLERANCE = 1.0
 """Percent by which rounded percentages of a pixel may miss 100."""
 
@@ -32,65 +32,13 @@ LISTED = 20
 """Faulty combinations that one error names."""
 
 
-def open_raster(path: Path) -> Raster:
-    """What a component's raster says of itself: GeoTIFF by its ending, else ENVI.
-
-    Raises:
-        RasterError: it is neither, or cut short.
-    """
-    return inspect(path, "GTiff" if path.suffix.lower() in GEOTIFF else "ENVI")
-
-
 def require_place(tile: Tile, grid: GeoBox) -> None:
-    """Raises LabelError where the components of a tile do not lie pixel by pixel on its orthophoto's grid.
-
-    A component may say nothing of its place, but then it must have the shape of the raster that does.
-    """
+    """Raises LabelError where the components of a tile do not lie pixel by pixel on its orthophoto's grid."""
     place = open_raster(tile.label)
     label_rasters.require_grid(place, grid)
-    paths = [path for part in tile.components for path in (part.code, part.percent) if path]
-    wrong = [found for path in paths if not _fits(found := open_raster(path), place)]
+    wrong = misfits(tile, place)
     if wrong:
-        expected = f"one band of {place.shape[0]} x {place.shape[1]} px, as {place.path.name}"
-        fix = "correct `labels.components` or `tiles.label`"
-        raise LabelError(
-            *(Problem(str(f.path), f"{f.count} bands of {f.shape[0]} x {f.shape[1]} px", expected, fix) for f in wrong)
-        )
-
-
-def _fits(found: Raster, place: Raster) -> bool:
-    return found.count == 1 and found.shape == place.shape and (found.crs is None or found.grid == place.grid)
-
-
-def table(path: Path | None) -> dict[float, str] | None:
-    """Value -> cover of a text file with lines 'cover,value'; the cover may be blank. None without a file.
-
-    Raises:
-        LabelError: lines that are no such pair, or a value that stands there twice; all of them.
-    """
-    if path is None:
-        return None
-    found: dict[float, str] = {}
-    problems = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        cover, mark, value = line.rpartition(",")
-        if not line.strip():
-            continue
-        if not mark or not _is_number(value) or float(value) in found:
-            fix = "correct the line"
-            problems.append(Problem(f"{path}:{number}", repr(line), "'cover,value', each value once", fix))
-            continue
-        found[float(value)] = cover.strip()
-    if problems:
-        raise LabelError(*problems)
-    return found
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False
+        raise LabelError(*wrong)
 
 
 @dataclass

@@ -30,7 +30,7 @@ def check(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], *, deep: bool
 def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = False) -> Findings:
     """Everything that is wrong with one tile's orthophoto, its labels, and the two together."""
     from landcover_orch.raster import inspect
-    from landcover_orch.raw import label_rasters, pixels, vectors
+    from landcover_orch.raw import components, label_rasters, pixels, vectors
 
     sheet = Sheet()
     _years(sheet, dataset, tile)
@@ -42,6 +42,8 @@ def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = Fal
         sheet.problems_of(error)
     if dataset.labels.kind == "vector":
         vectors.check(sheet, dataset, tile, image.grid if image else None)
+    elif dataset.labels.kind == "components":
+        sheet.attempt(partial(components.check, sheet, tile, image))
     else:
         sheet.attempt(partial(label_rasters.check, sheet, dataset, tile, image, deep=deep))
     return sheet.findings()
@@ -58,9 +60,10 @@ def _configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> F
             f"one of {names}",
             "name a class of the legend, or 'ignore'",
         )
-    if dataset.labels.kind == "vector" and dataset.labels.attribute is None:
+    if dataset.labels.kind == "vector" and dataset.labels.attribute is None and dataset.labels.content != "values":
         sheet.problem(f"{where}: labels.attribute", "nothing", "the column with the source codes", "add the key")
     _codes(sheet, dataset, legend)
+    _composites(sheet, dataset, legend)
     undated = [tile.name for tile in tiles if tile.year is None or tile.label_year is None]
     if undated:
         sheet.note(f"{where}: the years of {some(undated)} are not stated, so their gap was not checked")
@@ -77,6 +80,19 @@ def _codes(sheet: Sheet, dataset: Dataset, legend: Legend) -> None:
             some(wrong),
             f"{expected}, as the labels are of kind '{dataset.labels.kind}'",
             "correct the codes or the dataset's `labels.kind`",
+        )
+
+
+def _composites(sheet: Sheet, dataset: Dataset, legend: Legend) -> None:
+    """Writes down what a legend says of composites that these labels cannot follow."""
+    where = f"configs/legends/{legend.name}.yaml"
+    if dataset.labels.composite and legend.burn_order:
+        fix = "delete the key: polygons are burnt in the order of the file"
+        sheet.problem(f"{where}: burn_order", "codes in order", "none, as polygons hold several covers", fix)
+    if dataset.labels.kind == "components" and legend.composites.shares_kept:
+        fix = "choose another `composites.rule`"
+        sheet.problem(
+            f"{where}: composites", "shares are kept", "labels with polygons, which component rasters lack", fix
         )
 
 

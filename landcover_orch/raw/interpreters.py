@@ -41,21 +41,21 @@ def complete(parcels: Sequence[Parcel]) -> list[Label]:
 
 def incomplete(parcels: Sequence[Parcel], area: Polygon, rng: np.random.Generator) -> list[Label]:
     """Labels outside the areas that nobody interpreted: about 35 % of `area` (a rectangle in metres)."""
-    left_out = shapely.union_all(_left_out(area, rng))
+    left_out = shapely.union_all(drawn_cells(area, UNINTERPRETED, rng))
     return [Label(parcel.code, piece) for parcel in parcels for piece in polygons(parcel.shape.difference(left_out))]
 
 
-def _left_out(area: Polygon, rng: np.random.Generator) -> list[Any]:
-    """Cells about scattered points, drawn until they hold the share of the area."""
+def drawn_cells(area: Polygon, share: float, rng: np.random.Generator, cell_m: float = CELL_M) -> list[Polygon]:
+    """Cells of about `cell_m` metres in a rectangle, drawn until they hold about `share` of its area."""
     left, bottom, right, top = area.bounds
-    step = min(CELL_M, (right - left) / 4, (top - bottom) / 4)
+    step = min(cell_m, (right - left) / 4, (top - bottom) / 4)
     x, y = np.meshgrid(np.arange(left, right + step, step), np.arange(bottom, top + step, step))
     points = np.stack([x, y], axis=-1).reshape(-1, 2) + rng.uniform(-0.35, 0.35, (x.size, 2)) * step
     cells = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(points), extend_to=area))
     cells = [cell for cell in shapely.intersection(cells, area) if not cell.is_empty]
     order = rng.permutation(len(cells))
-    share = np.cumsum([cells[i].area for i in order]) / area.area
-    return [cells[i] for i in order[: int(np.abs(share - UNINTERPRETED).argmin()) + 1]]
+    held = np.cumsum([cells[i].area for i in order]) / area.area
+    return [cells[i] for i in order[: int(np.abs(held - share).argmin()) + 1]]
 
 
 def inexact(parcels: Sequence[Parcel], resolution: float, rng: np.random.Generator) -> list[Label]:

@@ -25,7 +25,7 @@ def check(sheet: Sheet, dataset: Dataset, tile: Tile, image: Raster | None, *, d
     if pixels.check_blocks(sheet, label) and (deep or pixels.is_small(label)):
         pixels.check_readable(sheet, label)
     if image is not None:
-        _together(sheet, image, label)
+        check_together(sheet, image, label)
 
 
 def _content(sheet: Sheet, dataset: Dataset, label: Raster) -> None:
@@ -40,7 +40,8 @@ def _content(sheet: Sheet, dataset: Dataset, label: Raster) -> None:
         )
 
 
-def _together(sheet: Sheet, image: Raster, label: Raster) -> None:
+def check_together(sheet: Sheet, image: Raster, label: Raster) -> None:
+    """Writes down where a label raster does not lie on its orthophoto's grid."""
     if image.crs is None or label.crs is None:
         return
     if image.grid.crs != label.grid.crs:

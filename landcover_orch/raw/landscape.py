@@ -1,7 +1,8 @@
 """The generated landscape: tiles of an orthophoto with a true mask and three labelled versions of it.
 
 The true mask is the complete labels burnt by pixel centre, so both agree in every pixel. Labels that are incomplete
-or inexact let a person measure what a method loses to them.
+or inexact let a person measure what a method loses to them; so do the GeoPackages as SIOSE delivers them, in three of
+which half the ground lies in polygons with several covers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from shapely import STRtree
 from shapely.geometry import Polygon, box
 
 from landcover_orch.errors import ConfigError, Problem
@@ -23,12 +25,13 @@ from landcover_orch.grid import Window, crop
 from landcover_orch.legend import IGNORE
 from landcover_orch.publish import Stage, publish
 from landcover_orch.raster import burn, write_tiled
-from landcover_orch.raw import interpreters
+from landcover_orch.raw import interpreters, siose_interpreters
 from landcover_orch.raw.camera import BANDS, photograph
 from landcover_orch.raw.interpreters import Label
+from landcover_orch.raw.siose_interpreters import Interpreted
 from landcover_orch.raw.terrain import Terrain, terrain
 
-VERSION = 1
+VERSION = 2
 CRS = "EPSG:25830"
 ORIGIN = (500_000.0, 4_700_000.0)
 """Upper left corner of the mosaic (x, y)."""
@@ -41,6 +44,8 @@ CLASSES = {"110": 0, "120": 0, "210": 1, "220": 1, "310": 2, "410": 3, "510": 4}
 
 LABELS = ("complete", "incomplete", "inexact")
 LAYER = "cover"
+SIOSE = ("simple", "composite", "nested", "values")
+SIOSE_LAYER, VALUES_LAYER = "T_POLIGONOS", "T_VALORES"
 DATE = "2024-01-01T00:00:00.000Z"
 """What GeoPackages state as their time of change: the same landscape has the same bytes."""
 
@@ -91,8 +96,8 @@ def write(
 ) -> list[str]:
     """Names of the tiles of a landscape in `folder`, which is written unless the same one is there already.
 
-    `folder` becomes a link to the published landscape: images/, truth/, labels/{complete,incomplete,inexact}/ with a
-    file a tile, and settings.json.
+    `folder` becomes a link to the published landscape: images/, truth/, labels/{complete,incomplete,inexact}/ and
+    labels/siose-{simple,composite,nested,values}/ with a file a tile, and settings.json.
 
     Raises:
         ConfigError: the settings make no landscape, or `folder` holds something else.
@@ -132,8 +137,10 @@ def _build(stage: Stage, settings: Settings) -> None:
     size = settings.size
     mosaic = scene(settings.rows * size, settings.cols * size, seed=settings.seed, resolution=settings.resolution)
     versions = _versions(mosaic, settings)
+    cells = np.random.default_rng((settings.seed, 4))
     for name in settings.tiles:
         _write_tile(stage.path, name, settings.window(name), mosaic, versions)
+        _write_siose(stage.path, name, _outline(crop(mosaic.grid, settings.window(name))), mosaic.land, cells)
     stage.write_json("settings.json", {"version": VERSION, **asdict(settings)})
     stage.write_json("summary.json", _summary(mosaic, versions, settings))
 
@@ -168,18 +175,47 @@ def _burnt(labels: Sequence[Label], grid: GeoBox) -> NDArray[np.uint8]:
     return burn(shapes, grid, all_touched=False, fill=IGNORE).astype(np.uint8)
 
 
+def _write_siose(folder: Path, name: str, tile: Polygon, land: Terrain, rng: np.random.Generator) -> None:
+    """The SIOSE GeoPackages of a tile; the composite, nested and values versions tell of the same polygons."""
+    near = [land.parcels[i] for i in sorted(STRtree([p.shape for p in land.parcels]).query(tile).tolist())]
+    alone = siose_interpreters.simple(near, tile)
+    mixed = siose_interpreters.composite(near, tile, rng)
+    for version in SIOSE:
+        path = folder / f"labels/siose-{version}/{name}.gpkg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_interpreted(path, version, alone if version == "simple" else mixed)
+
+
+def _write_interpreted(path: Path, version: str, parts: Sequence[Interpreted]) -> None:
+    names = [f"{path.stem}-{i}" for i in range(1, len(parts) + 1)]
+    columns: dict[str, Sequence[Any]] = {"ID_POLYGON": names}
+    if version != "values":
+        columns["SIOSE_CODE"] = siose_interpreters.labels(parts, nested=version == "nested")
+    columns["SUPERF_HA"] = [round(part.shape.area / 10_000, 6) for part in parts]
+    _write_layer(path, SIOSE_LAYER, columns, [part.shape for part in parts])
+    if version == "values":
+        rows = [row for name, part in zip(names, parts, strict=True) for row in siose_interpreters.values(name, part)]
+        _write_layer(path, VALUES_LAYER, {key: [row[key] for row in rows] for key in rows[0]}, None)
+
+
 def _write_polygons(path: Path, labels: Sequence[Label]) -> None:
+    columns = {"id": range(1, len(labels) + 1), "code": [label.code for label in labels]}
+    _write_layer(path, LAYER, columns, [label.shape for label in labels])
+
+
+def _write_layer(path: Path, layer: str, columns: dict[str, Sequence[Any]], shapes: Sequence[Polygon] | None) -> None:
+    """Writes a GeoPackage with a layer of polygons; or, without shapes, adds a table to it."""
     import geopandas
     import pyogrio
 
-    frame = geopandas.GeoDataFrame(
-        {"id": range(1, len(labels) + 1), "code": [label.code for label in labels]},
-        geometry=[label.shape for label in labels],
-        crs=CRS,
-    )
+    placed = {} if shapes is None else {"geometry": shapes, "crs": CRS}
+    frame = geopandas.GeoDataFrame(columns, **placed)
+    kind = {} if shapes is None else {"geometry_type": "Polygon"}
+    if shapes is not None:
+        path.unlink(missing_ok=True)  # of a build that was killed: a layer that is replaced has other bytes
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
     try:
-        frame.to_file(path, layer=LAYER, driver="GPKG", engine="pyogrio", geometry_type="Polygon")
+        pyogrio.write_dataframe(frame, path, layer=layer, driver="GPKG", **kind)
     finally:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
