@@ -60,7 +60,7 @@ def _write_tables(
 ) -> None:
     names, pooled = found.classes, found.pooled
     stage.write_json(REPORT, _report(manifest, experiment, model, found))
-    stage.write_json(SUMMARY, summary(names, pooled))
+    stage.write_json(SUMMARY, summary(names, found.tiles.values()))
     rows = ([name, *counts] for name, counts in zip(names, pooled.tolist(), strict=True))
     (stage.path / MATRIX).write_text(csv_text([CORNER, *names], rows), encoding="utf-8")
     measures = class_rows(names, pooled)
@@ -80,11 +80,11 @@ def _report(manifest: DatasetManifest, experiment: Experiment, model: Product, f
         "matrix": pooled.tolist(),
         "normalised_by_actual": confusion.normalised(pooled, "actual"),
         "normalised_by_predicted": confusion.normalised(pooled, "predicted"),
-        "metrics": summary(found.classes, pooled),
+        "metrics": summary(found.classes, found.tiles.values()),
         "means_over": averaged(found.classes, pooled),
         "per_class": class_rows(found.classes, pooled),
         "tiles": {
-            name: {"matrix": matrix.tolist(), "metrics": summary(found.classes, matrix)}
+            name: {"matrix": matrix.tolist(), "metrics": summary(found.classes, [matrix])}
             for name, matrix in found.tiles.items()
         },
     }
@@ -176,11 +176,11 @@ def _page(
         model=model,
         learnt=model.json(SUMMARY) if SUMMARY in model.files else {},
         found=found,
-        metrics=summary(found.classes, found.pooled),
+        metrics=summary(found.classes, found.tiles.values()),
         means_over=averaged(found.classes, found.pooled),
         rows=class_rows(found.classes, found.pooled),
         shares={axis: confusion.normalised(found.pooled, axis) for axis in ("actual", "predicted")},
-        per_tile={name: summary(found.classes, matrix) for name, matrix in found.tiles.items()},
+        per_tile={name: summary(found.classes, [matrix]) for name, matrix in found.tiles.items()},
         figures=figures,
         stages=stages,
     )

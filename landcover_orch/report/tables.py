@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from landcover_orch import confusion
+import numpy as np
+
+from landcover_orch import confusion, proportions
 from landcover_orch.confusion import Matrix, Value
 
 CORNER = "actual \\ predicted"
@@ -37,10 +39,17 @@ def class_rows(names: Sequence[str], matrix: Matrix) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def summary(names: Sequence[str], matrix: Matrix) -> dict[str, Value]:
-    """The headline metrics flat: pixels, accuracy, means, kappa, MCC, and the IoU of each class."""
-    ious = {f"iou {name}": value for name, value in zip(names, confusion.iou(matrix), strict=True)}
-    return {"pixels": int(matrix.sum()), **confusion.summary(matrix), **ious}
+def summary(names: Sequence[str], tiles: Collection[Matrix]) -> dict[str, Value]:
+    """The headline metrics of tiles together, flat: pixels, accuracy, means, kappa, MCC, and the IoU of each class.
+
+    `kl_proportions` alone is not of the pooled matrix: it is the mean over tiles of the divergence of their class
+    proportions, which are the margins of their matrices.
+    """
+    pooled = np.sum([np.zeros((len(names), len(names)), np.int64), *tiles], axis=0)
+    actual, predicted = (np.array([matrix.sum(axis=axis) for matrix in tiles or [pooled]]) for axis in (1, 0))
+    ious = {f"iou {name}": value for name, value in zip(names, confusion.iou(pooled), strict=True)}
+    divergence = proportions.divergence(actual, predicted)
+    return {"pixels": int(pooled.sum()), **confusion.summary(pooled), "kl_proportions": divergence, **ious}
 
 
 def averaged(names: Sequence[str], matrix: Matrix) -> dict[str, list[str]]:

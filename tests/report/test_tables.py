@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 
 import numpy as np
 import pytest
@@ -25,11 +26,22 @@ def test_rows_of_a_known_matrix() -> None:
 
 
 def test_the_summary_is_flat_and_keeps_absent_classes_undefined() -> None:
-    found = summary(NAMES, MATRIX)
+    found = summary(NAMES, [MATRIX])
     assert found["pixels"] == 10
     assert found["accuracy"] == 0.7
     assert found["iou never"] is None
     assert found["mean_iou"] == pytest.approx((6 / 9 + 1 / 4) / 2)
+
+
+def test_all_is_of_the_pooled_matrix_but_proportions_are_compared_by_tile() -> None:
+    tiles = [np.array([[8, 0], [0, 0]]), np.array([[0, 4], [0, 4]])]
+    one, other = (summary(("a", "b"), [tile])["kl_proportions"] for tile in tiles)
+    assert one == pytest.approx(0, abs=1e-9)
+    assert other == pytest.approx(0.5 * math.log(0.5 / 1e-7) + 0.5 * math.log(0.5), abs=1e-4)
+    both = summary(("a", "b"), tiles)
+    assert both["kl_proportions"] == pytest.approx((one + other) / 2)
+    assert both["accuracy"] == 12 / 16
+    assert summary(("a", "b"), [])["kl_proportions"] is None
 
 
 def test_means_say_over_which_classes() -> None:
