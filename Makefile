@@ -38,7 +38,7 @@ test: $(READY)     ## the tests
 zoo: $(ZOO_READY)  ## the environment of the extra zoo (segmentation-models-pytorch, timm) in .venv-zoo
 $(ZOO_READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-zoo
-	$(ZOO)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,zoo]'
+	$(ZOO)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[dev,zoo]'
 	@touch $@
 
 test-zoo: export OMP_NUM_THREADS := 1
