@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from landcover_orch import model as models
 from landcover_orch import picture, raster
 from landcover_orch.config import Dataset
-from landcover_orch.experiment import Experiment
+from landcover_orch.experiment import Experiment, Smoothing
 from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, Legend
@@ -21,12 +21,14 @@ from landcover_orch.model.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.prediction import VERSION
 from landcover_orch.prediction.blend import STEPS
-from landcover_orch.prediction.layout import BUDGET, Layout, runs
+from landcover_orch.prediction.layout import BUDGET, Layout, Run, runs
+from landcover_orch.prediction.smoothed import Mosaic, Smoother
 from landcover_orch.prediction.source import ImageSource, ahead, strips
 from landcover_orch.publish import Product, Stage, publish
 from landcover_orch.raw.catalogue import Tile
 
 CLASSES, CONFIDENCE, SUMMARY, PREVIEW = "class.tif", "confidence.tif", "summary.json", "preview.png"
+SMOOTHING = "smoothing.json"
 PARTS = "parts"
 
 CACHE = 32 * 2**20
@@ -85,32 +87,38 @@ def _build(stage: Stage, model: Path, image: ImageSource, experiment: Experiment
     if not stage.done("maps"):
         layout = Layout(image.raster.shape, settings.window, settings.stride)
         pixel_bytes = image.raster.count * np.dtype(image.dtype).itemsize
-        width = layout.width(len(legend.classes), pixel_bytes, budget)
-        _predict_parts(stage, model, image, layout, width, experiment)
-        _assemble(stage, image, legend, [part for run in runs(layout, width) for part in run.parts])
+        classes = len(legend.classes)
+        width = layout.width(classes, pixel_bytes, 2 + classes * (settings.smoothing is not None), budget)
+        (stage.path / PARTS).mkdir(exist_ok=True)
+        maps = _predict_parts(stage, model, image, layout, width, experiment)
+        if settings.smoothing:
+            maps = _smooth(stage, Smoother(maps, image, load_contract(model), settings.smoothing, budget // 2))
+        _assemble(stage, image, legend, maps)
     shutil.rmtree(stage.path / PARTS, ignore_errors=True)
-    stage.write_json(SUMMARY, _summary(stage.path, image, legend))
+    stage.write_json(SUMMARY, {**_summary(stage.path, image, legend), **_smoothing(stage.path, settings.smoothing)})
     (stage.path / PREVIEW).write_bytes(_preview(stage.path, image, legend))
 
 
 def _predict_parts(
     stage: Stage, model: Path, image: ImageSource, layout: Layout, width: int, experiment: Experiment
-) -> None:
+) -> Mosaic:
     everything = [part for run in runs(layout, width) for part in run.parts]
     done = frozenset(part for part in everything if stage.done(_name(part)))
-    work = runs(layout, width, done)
-    if not work:
-        return
+    if len(done) < len(everything):
+        _predict_rest(stage, model, image, runs(layout, width, done), experiment)
+    return Mosaic({part: stage.path / _name(part) for part in everything})
+
+
+def _predict_rest(stage: Stage, model: Path, image: ImageSource, work: list[Run], experiment: Experiment) -> None:
     from landcover_orch.prediction.forward import Forward
     from landcover_orch.prediction.stream import finished_rows, parts
     from landcover_orch.training.device import choose
 
-    device = choose(experiment)
+    device, settings = choose(experiment), experiment.prediction
     module, contract = models.load(model, device.kind)
-    forward = Forward(module, layout.size, device, experiment.prediction.symmetries)
-    (stage.path / PARTS).mkdir(exist_ok=True)
+    forward, classes = Forward(module, settings.window, device, settings.symmetries), len(contract.legend.classes)
     with closing(ahead(strips(image, work, CACHE))) as coming:
-        rows = finished_rows(coming, forward, len(contract.legend.classes), experiment.prediction.batch_size)
+        rows = finished_rows(coming, forward, classes, settings.batch_size, settings.smoothing is not None)
         for part, maps in parts(rows, [part for run in work for part in run.parts]):
             file = stage.path / _name(part)
             np.save(file, maps)
@@ -121,24 +129,28 @@ def _name(part: Window) -> str:
     return f"{PARTS}/r{part.row:06d}-c{part.col:06d}-w{part.width:06d}.npy"
 
 
-def _assemble(stage: Stage, image: ImageSource, legend: Legend, everything: list[Window]) -> None:
-    def blocks(layer: int) -> Iterator[tuple[Window, Any]]:
-        return ((part, np.load(stage.path / _name(part))[layer]) for part in everything)
+def _smooth(stage: Stage, smoother: Smoother) -> Mosaic:
+    maps = smoother.run(stage, stage.path / PARTS)
+    before, after, changed = smoother.energies(maps)
+    stage.write_json(SMOOTHING, {"energy_before": before, "energy_after": after, "changed_pixels": changed})
+    return maps
 
+
+def _assemble(stage: Stage, image: ImageSource, legend: Legend, maps: Mosaic) -> None:
     grid = image.raster.grid
     files = stage.path / CLASSES, stage.path / CONFIDENCE
     raster.write_cog(
         files[0],
         grid,
-        blocks(0),
+        maps.layer(0),
         band="class",
         palette=legend.palette,
         names=legend.names,
         nodata=IGNORE,
         cache=CACHE,
     )
-    raster.write_cog(files[1], grid, blocks(1), band="confidence in steps of 1/254", nodata=IGNORE, cache=CACHE)
-    stage.mark("maps", *files)
+    raster.write_cog(files[1], grid, maps.layer(1), band="confidence in steps of 1/254", nodata=IGNORE, cache=CACHE)
+    stage.mark("maps", *files, *stage.path.glob(SMOOTHING))
 
 
 def _summary(folder: Path, image: ImageSource, legend: Legend) -> dict[str, Any]:
@@ -155,6 +167,11 @@ def _summary(folder: Path, image: ImageSource, legend: Legend) -> dict[str, Any]
         "class_shares": {c.name: round(counts[c.id] / mapped, 6) if mapped else None for c in legend.classes},
         "mean_confidence": round(steps / STEPS / mapped, 6) if mapped else None,
     }
+
+
+def _smoothing(folder: Path, prior: Smoothing | None) -> dict[str, Any]:
+    """What the random field did, for people: energies are in nats."""
+    return {"smoothing": prior.words(), **json.loads((folder / SMOOTHING).read_text(encoding="utf-8"))} if prior else {}
 
 
 def _histogram(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -57,9 +57,16 @@ class Layout:
         """Bytes that hold any fixed-point sum: 4, or 8 where windows lie more than about three deep."""
         return 4 if UNIT * int(self.totals[0].max()) * int(self.totals[1].max()) < 2**31 else 8
 
-    def width(self, classes: int, pixel_bytes: int, budget: int) -> int:
-        """Columns whose sums and strips fit the budget; `pixel_bytes` are those of all bands of one pixel."""
-        return budget // (self.size * (classes * self.sum_bytes + STRIPS * pixel_bytes))
+    def width(self, classes: int, pixel_bytes: int, layers: int, budget: int) -> int:
+        """Columns whose sums, strips and parts fit the budget.
+
+        Args:
+            classes: number of sums a pixel.
+            pixel_bytes: of all bands of one pixel.
+            layers: bytes of a pixel that are kept in a part.
+            budget: bytes.
+        """
+        return budget // (self.size * (classes * self.sum_bytes + STRIPS * pixel_bytes) + PART * layers)
 
     def bands(self, width: int) -> list[tuple[int, int]]:
         """Column ranges that cover the tile, of equal width up to `PART`, at most `width` (rounded to `PART`) wide."""

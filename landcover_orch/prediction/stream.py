@@ -11,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from landcover_orch.grid import Window
-from landcover_orch.prediction.blend import blank, decide
+from landcover_orch.prediction.blend import blank, costs, decide
 from landcover_orch.prediction.forward import Forward
 from landcover_orch.prediction.layout import Run
+from landcover_orch.prediction.potts import cost_table
 from landcover_orch.prediction.source import Strip
 
 Maps = NDArray[np.uint8]
-"""Classes and confidence (2, y, x)."""
+"""Classes and confidence, and for smoothing the cost of each class: (layer, y, x)."""
 
 PIECE = 1024
 """Columns decided at a time: what deciding needs besides the sums stays a few megabytes."""
@@ -26,10 +27,12 @@ PIECE = 1024
 class Sums:
     """The fixed-point sums under one row of windows of a run; they move down with it."""
 
-    def __init__(self, run: Run, classes: int, device: torch.device) -> None:
+    def __init__(self, run: Run, classes: int, device: torch.device, with_costs: bool = False) -> None:
         layout, (left, right) = run.layout, run.reach
         dtype = torch.int32 if layout.sum_bytes == 4 else torch.int64
         self.run = run
+        self._layers = 2 + classes * with_costs
+        self._table = torch.from_numpy(cost_table()).to(device) if with_costs else None
         self._sums = torch.zeros((classes, layout.size, right - left), dtype=dtype, device=device)
         self._rows, self._cols = (torch.from_numpy(total).to(device) for total in layout.totals)
 
@@ -48,7 +51,7 @@ class Sums:
 
     def _decided(self, strip: Strip, rows: slice) -> Maps:
         run = self.run
-        found = np.empty((2, rows.stop - rows.start, run.right - run.left), np.uint8)
+        found = np.empty((self._layers, rows.stop - rows.start, run.right - run.left), np.uint8)
         for left in range(run.left, run.right, PIECE):
             right = min(left + PIECE, run.right)
             found[:, :, left - run.left : right - run.left] = self._piece(strip, rows, left, right)
@@ -57,7 +60,11 @@ class Sums:
     def _piece(self, strip: Strip, rows: slice, left: int, right: int) -> Maps:
         begin, cols = self.run.rows[strip.index], slice(left - self.run.reach[0], right - self.run.reach[0])
         weights = self._rows[begin + rows.start : begin + rows.stop], self._cols[left:right]
-        return blank(np.stack(decide(self._sums[:, rows, cols], *weights)), strip.valid[rows, cols])
+        sums = self._sums[:, rows, cols]
+        layers = np.stack(decide(sums, *weights))
+        if self._table is not None:
+            layers = np.concatenate([layers, costs(sums, layers[0], *weights, self._table)])
+        return blank(layers, strip.valid[rows, cols])
 
     def _move(self, down: int) -> None:
         keep = self._sums.shape[1] - down
@@ -66,12 +73,14 @@ class Sums:
             one[keep:] = 0
 
 
-def finished_rows(strips: Iterable[Strip], forward: Forward, classes: int, batch: int) -> Iterator[Maps]:
-    """Rows of the map as they are completed, run by run and from top to bottom."""
+def finished_rows(
+    strips: Iterable[Strip], forward: Forward, classes: int, batch: int, with_costs: bool = False
+) -> Iterator[Maps]:
+    """Rows of the map as they are completed, run by run and from top to bottom; with each class's cost if asked."""
     sums: Sums | None = None
     for strip, windows in groupby(_forwarded(strips, forward, batch), key=itemgetter(0)):
         if sums is None or sums.run is not strip.run:
-            sums = Sums(strip.run, classes, forward.device)
+            sums = Sums(strip.run, classes, forward.device, with_costs)
         for _, col, weighted in windows:
             sums.add(col, weighted)
         yield sums.finish(strip)
@@ -89,11 +98,11 @@ def _forwarded(strips: Iterable[Strip], forward: Forward, batch: int) -> Iterato
 def parts(rows: Iterable[Maps], wanted: Iterable[Window]) -> Iterator[tuple[Window, Maps]]:
     """The same rows gathered into the wanted parts, which follow one another as the rows do."""
     remaining = iter(rows)
-    left: Maps | None = None
+    left = next(remaining, np.empty((0, 0, 0), np.uint8))
     for part in wanted:
-        gathered, filled = np.empty((2, part.height, part.width), np.uint8), 0
+        gathered, filled = np.empty((len(left), part.height, part.width), np.uint8), 0
         while filled < part.height:
-            left = next(remaining) if left is None or not left.shape[1] else left
+            left = left if left.shape[1] else next(remaining)
             take = min(part.height - filled, left.shape[1])
             gathered[:, filled : filled + take] = left[:, :take]
             left, filled = left[:, take:], filled + take

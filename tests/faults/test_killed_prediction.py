@@ -22,13 +22,15 @@ from landcover_orch.prediction import build
 from tests.prediction.untrained import BANDS, experiment, model
 from landcover_orch.prediction.source import ImageSource
 
-folder, moment = Path(sys.argv[1]), sys.argv[2]
+folder, moment, smoothing = Path(sys.argv[1]), sys.argv[2], sys.argv[3] or None
 mark = publish.Stage.mark
 parts = []
 
 def marked(stage, part, *files):
     parts.append(part)
     if moment == "before the second part is journalled" and len(parts) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if moment == "within the second pass" and sum(name.startswith("parts/s") for name in parts) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
     mark(stage, part, *files)
     if moment == "after the second part" and len(parts) == 2 or moment == "after the rasters" and part == "maps":
@@ -42,7 +44,7 @@ def written(*arguments, **options):
 cog, raster.write_cog = raster.write_cog, written
 publish.Stage.mark = marked
 image = ImageSource(raster.inspect(folder / "a.tif"), BANDS, "uint8", "file", "of a.tif")
-build.predict(model(folder), image, folder / "killed", "a", experiment(64, 48), budget=40_000)
+build.predict(model(folder), image, folder / "killed", "a", experiment(64, 48, smoothing=smoothing), budget=40_000)
 """
 
 MOMENTS = (
@@ -53,19 +55,23 @@ MOMENTS = (
 )
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_predictions_end_byte_identical(tmp_path: Path, moment: str) -> None:
+CASES = [*((moment, "") for moment in MOMENTS), ("within the second pass", "icm"), ("after the rasters", "icm")]
+
+
+@pytest.mark.parametrize(("moment", "smoothing"), CASES)
+def test_killed_predictions_end_byte_identical(tmp_path: Path, moment: str, smoothing: str) -> None:
     image, trained = source(tmp_path / "a.tif", noise((600, 700))), model(tmp_path)
-    whole = predict(trained, image, tmp_path / "whole", "a", experiment(64, 48), budget=40_000)
-    killed = _kill(tmp_path, moment)
+    recipe = experiment(64, 48, smoothing=smoothing or None)
+    whole = predict(trained, image, tmp_path / "whole", "a", recipe, budget=40_000)
+    killed = _kill(tmp_path, moment, smoothing)
     assert killed == -signal.SIGKILL
     assert not (tmp_path / "killed" / "a").exists()
     assert (tmp_path / "killed" / ".a.partial" / JOURNAL).exists()
-    resumed = predict(trained, image, tmp_path / "killed", "a", experiment(64, 48), budget=40_000)
+    resumed = predict(trained, image, tmp_path / "killed", "a", recipe, budget=40_000)
     assert resumed.files == whole.files
 
 
-def _kill(folder: Path, moment: str) -> int:
+def _kill(folder: Path, moment: str, smoothing: str) -> int:
     root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-c", KILLED, str(folder), moment]
+    command = [sys.executable, "-c", KILLED, str(folder), moment, smoothing]
     return subprocess.run(command, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, check=False).returncode
