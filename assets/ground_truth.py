@@ -13,8 +13,9 @@ from landcover_orch.publish import current
 
 
 def definitions(dataset: Dataset) -> list[Any]:
-    """The asset `ground_truth` of a dataset and its check."""
-    return [_asset(dataset), _areas_agree(dataset)]
+    """The asset `ground_truth` of a dataset and its checks; decisions are checked where labels hold composites."""
+    composite = dataset.labels.composite or dataset.labels.kind == "components"
+    return [_asset(dataset), _areas_agree(dataset), *([_composites_decided(dataset)] if composite else [])]
 
 
 def _asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -56,15 +57,43 @@ def _areas_agree(dataset: Dataset) -> dg.AssetChecksDefinition:
     def areas_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.ground_truth.areas import area_problems
 
-        folder = config.home() / dataset.name / "ground_truth"
-        names = partitions.chosen_tiles(context, dataset)
-        summaries = {name: current(folder, name).json("summary.json") for name in names}
+        summaries = _summaries(context, dataset)
         problems = [problem for summary in summaries.values() for problem in area_problems(summary)]
         rows = [{"tile": name, **row} for name, summary in summaries.items() for row in summary["codes"]]
         return dg.AssetCheckResult(
             passed=not problems,
-            metadata={"tiles": len(names), "codes": table(rows)} if rows else {"tiles": len(names)},
+            metadata={"tiles": len(summaries), "codes": table(rows)} if rows else {"tiles": len(summaries)},
             description="\n".join(map(str, problems)) or None,
         )
 
     return areas_agree
+
+
+def _composites_decided(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, "ground_truth"),
+        name="composites_decided",
+        description="The legend's rule for polygons with several covers leaves labelled ground on every tile.",
+        blocking=True,
+        partitions_def=partitions.tiles(dataset),
+    )
+    def composites_decided(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from landcover_orch.ground_truth.areas import decision_problems
+
+        summaries = _summaries(context, dataset)
+        problems = [problem for summary in summaries.values() for problem in decision_problems(summary)]
+        rows = [{"tile": name, **row} for name, summary in summaries.items() for row in summary["decisions"]]
+        return dg.AssetCheckResult(
+            passed=not problems,
+            metadata={"tiles": len(summaries), "decisions": table(rows)} if rows else {"tiles": len(summaries)},
+            description="\n".join(map(str, problems)) or None,
+        )
+
+    return composites_decided
+
+
+def _summaries(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> dict[str, Any]:
+    """The summaries of the tiles that a check is about, by tile."""
+    folder = config.home() / dataset.name / "ground_truth"
+    names = partitions.chosen_tiles(context, dataset)
+    return {name: current(folder, name).json("summary.json") for name in names}

@@ -71,3 +71,9 @@ def test_codes_beyond_the_table_are_errors(code: int) -> None:
 @pytest.mark.parametrize("name", ["landscape", "bakerlake", "buildings", "raba"])
 def test_the_shipped_legends_load(name: str) -> None:
     assert load_legend(name).name == name
+
+
+def test_a_code_falls_under_itself_or_the_longest_beginning() -> None:
+    known = ("312", "31*", "3*", "*")
+    assert [legend.entry(code, known) for code in ("312", "311", "351", "511", "3")] == ["312", "31*", "3*", "*", "3*"]
+    assert legend.entry("511", ("3*",)) is None

@@ -120,7 +120,7 @@ class Components:
             _note(self._faults, f"{told}: {total:g} % in all", position, count)
             return self.coding.unlabelled
         strange = composites.unknown((cover for cover, _ in covers), self.legend)
-        for cover in strange:
+        for cover in dict.fromkeys(strange):
             _note(self._strays, cover, position, count)
         if strange:
             return self.coding.unlabelled

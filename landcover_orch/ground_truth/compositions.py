@@ -18,7 +18,7 @@ from landcover_orch.ground_truth.composites import Decision, Parts
 from landcover_orch.ground_truth.polygons import Features, Polygons
 from landcover_orch.ground_truth.siose_covers import names_of
 from landcover_orch.legend import Legend
-from landcover_orch.raw.vectors import layer_of
+from landcover_orch.raw.vectors import table_columns
 
 AT_ONCE = 5_000
 """Polygons whose rows of the table are asked for at a time."""
@@ -106,14 +106,7 @@ Row = tuple[str, float, tuple[str, ...]]
 
 def _rows(path: Path, table: Values, features: Features) -> dict[str, list[Row]]:
     """The rows of the table by polygon; only those of the polygons that were read."""
-    layer = layer_of(path, table.layer)
-    columns = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
-    wanted = [table.polygon, table.cover, table.percent, *([table.ancestors] if table.ancestors in columns else [])]
-    lost = [name for name in wanted if name not in columns]
-    if lost:
-        raise LabelError(
-            Problem(f"{path}, layer {layer}", f"no columns {lost}", f"some of {columns}", "correct `labels.values`")
-        )
+    layer, wanted = table_columns(path, table)
     found: dict[str, list[Row]] = {}
     for some in _pieces(list(dict.fromkeys(features.value)), AT_ONCE):
         names = ", ".join(_literal(name) for name in some)

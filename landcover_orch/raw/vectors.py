@@ -10,7 +10,7 @@ import pyogrio
 from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
-from landcover_orch.config import Dataset
+from landcover_orch.config import Dataset, Values
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import bounds_in, crs_name
 from landcover_orch.legend import IGNORE_NAME
@@ -32,6 +32,8 @@ def check(sheet: Sheet, dataset: Dataset, tile: Tile, grid: GeoBox | None) -> No
         _columns(sheet, dataset, tile, info)
         _index(sheet, tile, layer, info)
         _place(sheet, dataset, tile, layer, info["crs"], grid)
+        if dataset.labels.content == "values":
+            table_columns(tile.label, dataset.labels.values)
     except LabelError as error:
         sheet.problems_of(error)
     except (DataSourceError, DataLayerError, FieldError) as error:
@@ -59,6 +61,23 @@ def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
             f"set `labels.layer`{more}",
         )
     )
+
+
+def table_columns(path: Path, table: Values) -> tuple[str, list[str]]:
+    """The layer of a table of covers, and those of its columns that are read; that of ancestors may be missing.
+
+    Raises:
+        LabelError: the table or a column is missing.
+    """
+    layer = layer_of(path, table.layer)
+    columns = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
+    wanted = [table.polygon, table.cover, table.percent]
+    lost = [name for name in wanted if name not in columns]
+    if lost:
+        found = f"no columns {lost}; there are {some(columns) or 'none'}"
+        fix = "correct `labels.values`"
+        raise LabelError(Problem(f"{path}, layer {layer}", found, "polygon, cover and percentage", fix))
+    return layer, [*wanted, *([table.ancestors] if table.ancestors in columns else [])]
 
 
 def require_whole(path: Path) -> None:

@@ -97,3 +97,10 @@ def test_a_label_raster_must_lie_on_its_orthophotos_grid(tmp_path: Path) -> None
     other = write_geotiff(tmp_path / "c.tif", np.zeros((4, 4), np.uint8), crs="EPSG:25829")
     with pytest.raises(LabelError, match="CRS EPSG:25829"):
         require_grid(inspect(other), image.grid)
+
+
+def test_a_beginning_stands_for_all_codes_of_a_level(tmp_path: Path) -> None:
+    path = write_geotiff(tmp_path / "l.tif", np.array([[311, 312], [31, 3199], [511, 311]], np.uint16))
+    assert numbers(path, legend("31*", "312", "*")) == [[0, 1], [0, 0], [2, 0]]
+    with pytest.raises(UnknownCodeError, match="unknown code '511' in 1 pixels"):
+        numbers(path, legend("31*", "312"))

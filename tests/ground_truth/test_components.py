@@ -1,0 +1,191 @@
+"""Component rasters: each by its own table, percentages that sum to 100 or to nothing, and the real inventory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from landcover_orch import raster
+from landcover_orch.config import Dataset, Tiles, load_legend
+from landcover_orch.errors import LabelError, LandcoverError, RasterError, UnknownCodeError
+from landcover_orch.fingerprint import MEMORY
+from landcover_orch.grid import blocks
+from landcover_orch.ground_truth import composites, truth
+from landcover_orch.ground_truth.components import Components
+from landcover_orch.legend import IGNORE, Legend
+from landcover_orch.publish import Product
+from landcover_orch.raw import catalogue, checks
+from landcover_orch.raw.components import open_raster, table
+from tests.ground_truth.siose_scenes import dataset, legend
+from tests.scenes import write_geotiff
+
+FOLDER = "bc-vri-composite"
+REAL = [
+    {"code": "LAND_COVER.bin", "percent": "EST_COVERA.bin", "table": "LAND_COVER.lut"},
+    {"code": "LAND_COV_1.bin", "percent": "EST_COVE_1.bin", "table": "LAND_COV_1.lut"},
+    {"code": "LAND_COV_2.bin", "percent": "EST_COVE_2.bin", "table": "LAND_COV_2.lut"},
+]
+
+
+def write_envi(path: Path, data: np.ndarray, **header: Any) -> None:  # type: ignore[type-arg]
+    """An ENVI raster that says nothing of its place."""
+    path.write_bytes(data.astype("<f4").tobytes())
+    lines = {"samples": data.shape[1], "lines": data.shape[0], "bands": 1, "header offset": 0, "data type": 4}
+    told = "\n".join(f"{key} = {value}" for key, value in {**lines, "interleave": "bsq", "byte order": 0}.items())
+    path.with_suffix(".hdr").write_text(f"ENVI\nfile type = ENVI Standard\n{told}\n")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Dataset:
+    """2 x 3 pixels of two components, whose tables give one cover different values."""
+    root = tmp_path / "raw"
+    write_geotiff(root / "t.tif", np.ones((2, 3), np.uint8))
+    write_geotiff(root / "place.tif", np.ones((2, 3), np.uint8))
+    write_envi(root / "one.bin", np.array([[1, 2, 3], [2, 1, 1]]))
+    write_envi(root / "two.bin", np.array([[1, 3, 2], [2, 1, 1]]))
+    write_envi(root / "one_percent.bin", np.array([[0, 60, 50], [80, 0, 0]]))
+    write_envi(root / "two_percent.bin", np.array([[0, 40, 50], [20, 0, 0]]))
+    (root / "one.lut").write_text(",1.000000\nCNF,2.000000\nPST,3.000000\n")
+    (root / "two.lut").write_text(",1.000000\nCNF,2.000000\nFDC,3.000000\n")
+    parts = [{"code": f"{n}.bin", "percent": f"{n}_percent.bin", "table": f"{n}.lut"} for n in ("one", "two")]
+    data = dataset(root, kind="components", components=parts)
+    return data.model_copy(update={"tiles": Tiles(image="{tile}.tif", label="place.tif", names=("t",))})
+
+
+def built(data: Dataset, home: Path, marks: Legend | None = None) -> Product:
+    return truth.build(data, marks or legend(), catalogue.tiles(data)[0], home)
+
+
+def pixels(product: Product) -> np.ndarray:  # type: ignore[type-arg]
+    found = raster.inspect(product.file("classes.tif"))
+    with raster.reader(found, nodata="none") as source:
+        return source.read(blocks(found.shape, *found.shape)[0])[0]
+
+
+def test_each_component_is_read_by_its_own_table(scene: Dataset, home: Path) -> None:
+    product = built(scene, home)
+    assert pixels(product).tolist() == [[IGNORE, 0, IGNORE], [0, IGNORE, IGNORE]]
+    found = {(r["decision"], r["class"], r["polygons"], r["share"]) for r in product.json("summary.json")["decisions"]}
+    assert found == {
+        ("dissolved", "forest", None, 1 / 6),
+        ("simple", "forest", None, 1 / 6),
+        ("mixed", "ignore", None, 1 / 6),
+    }
+    assert product.json("summary.json")["unlabelled_pixels"] == 3
+
+
+def test_strips_make_no_difference(scene: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = built(scene, home)
+    monkeypatch.setattr(truth, "STRIP_ROWS", 1)
+    assert built(scene, home.parent / "again").files == whole.files
+
+
+def test_any_file_of_a_component_is_part_of_the_labels_fingerprint(scene: Dataset, home: Path) -> None:
+    (tile,) = catalogue.tiles(scene)
+    before = catalogue.fingerprints(tile, home / MEMORY)
+    for name in ("two.lut", "two.hdr", "one_percent.bin"):
+        path = tile.label.parent / name
+        kept = path.read_bytes()
+        path.write_bytes(kept + b"\n")
+        after = catalogue.fingerprints(tile, home / MEMORY)
+        assert (after[0] == before[0], after[1] == before[1]) == (True, False)
+        path.write_bytes(kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        (
+            "two_percent.bin",
+            [[0, 30, 50], [20, 0, 0]],
+            "60 % CNF, 30 % FDC: 90 % in all in 1 pixels, first at row 0, col 1",
+        ),
+        ("two_percent.bin", [[0, 40, 50], [20, 0, 9]], "9 % (blank): 9 % in all in 1 pixels, first at row 1, col 2"),
+        ("one.bin", [[1, 7, 3], [2, 1, 1]], "value 7 that its table lacks in 1 pixels, first at row 0, col 1"),
+        ("two_percent.bin", [[0, 40, 50], [20, 0, np.nan]], "nan % in all"),
+    ],
+)
+def test_percentages_and_values_that_cannot_be_are_told_with_their_place(
+    scene: Dataset, home: Path, name: str, data: list[list[float]], told: str
+) -> None:
+    write_envi(scene.folder / name, np.array(data))
+    with pytest.raises(LabelError) as error:
+        built(scene, home)
+    assert told in str(error.value)
+    assert not (home / "small" / "ground_truth" / "t").exists()
+
+
+def test_covers_that_the_legend_lacks_are_counted(scene: Dataset, home: Path) -> None:
+    with pytest.raises(UnknownCodeError, match="unknown code 'CNF' in 3 pixels, first at row 0, col 1"):
+        built(scene, home, legend({"FDC": "forest", "PST": "rest"}))
+
+
+def test_files_are_checked_before_they_are_read(scene: Dataset, home: Path) -> None:
+    def told() -> str:
+        return "\n".join(map(str, checks.check(scene, legend(), catalogue.tiles(scene)).problems))
+
+    assert told() == ""
+    one, two = scene.folder / "one.bin", scene.folder / "two.lut"
+    write_envi(one, np.ones((2, 2)))
+    two.write_text("CNF;2\nFDC,2\nPST,2\n")
+    assert "1 bands of 2 x 2 px; expected one band of 2 x 3 px on the grid of place.tif" in told()
+    assert "two.lut:1: 'CNF;2'; expected 'cover,value', each value once" in told()
+    assert "two.lut:3: 'PST,2'" in told()
+    one.write_bytes(one.read_bytes()[:-2])
+    assert "cut short: 14 bytes; expected 16 bytes" in told()
+    with pytest.raises(LandcoverError):
+        built(scene, home)
+    one.unlink()
+    with pytest.raises(LandcoverError, match=r"one\.bin: no such file"):
+        catalogue.tiles(scene)
+
+
+def test_only_the_named_formats_are_opened(tmp_path: Path) -> None:
+    vrt = tmp_path / "a.bin"
+    vrt.write_text("<VRTDataset rasterXSize='1' rasterYSize='1'></VRTDataset>")
+    with pytest.raises(RasterError, match="not readable as ENVI"):
+        open_raster(vrt)
+
+
+def test_shares_are_for_polygons(scene: Dataset) -> None:
+    (problem,) = checks.check(scene, legend(rule="soft"), catalogue.tiles(scene)).problems
+    assert "which component rasters lack" in str(problem)
+
+
+def test_the_inventorys_percentages_sum_to_100_or_nothing(real_data: Path) -> None:
+    marks = load_legend("bc-vri")
+    files = [catalogue.Component(*(real_data / FOLDER / name for name in part.values())) for part in REAL]
+    found = Components(files, marks, composites.coding(marks, "ignore"))
+    assert sum(strip.size for strip in found.strips(blocks((401, 410), 64, 410))) == 401 * 410
+    assert found.sums == {100.0: 129_840, 0.0: 34_570}
+
+
+def test_the_inventory_becomes_classes(real_data: Path, tmp_path: Path, home: Path) -> None:
+    folder = real_data / FOLDER
+    place = open_raster(folder / "bcgw_WATER.bin")
+    blank = (blocks(place.shape, *place.shape)[0], np.ones((1, *place.shape), np.uint8))
+    raster.write_tiled(tmp_path / "t.tif", place.grid, "uint8", ("grey",), [blank])
+    data = dataset(tmp_path, kind="components", components=REAL)
+    tile = catalogue.Tile(
+        "t",
+        tmp_path / "t.tif",
+        folder / "bcgw_WATER.bin",
+        None,
+        None,
+        None,
+        None,
+        tuple(catalogue.Component(*(folder / name for name in part.values())) for part in REAL),
+    )
+    product = truth.build(data, load_legend("bc-vri"), tile, home)
+    summary = product.json("summary.json")
+    assert summary["unlabelled_pixels"] == 34_570
+    assert sum(row["share"] for row in summary["decisions"]) * 401 * 410 == pytest.approx(129_840)
+    first, percent = (np.fromfile(folder / f"{name}.bin", "<f4") for name in ("LAND_COVER", "EST_COVERA"))
+    codes = load_legend("bc-vri").class_of_code
+    expected = {value: codes.get(cover, IGNORE) for value, cover in (table(folder / "LAND_COVER.lut") or {}).items()}
+    clear = percent >= 75
+    found = pixels(product).reshape(-1)[clear]
+    assert found.tolist() == [expected[value] for value in first[clear].tolist()]
