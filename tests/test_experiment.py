@@ -90,6 +90,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"schedule": {"name": "plateau", "patience": 5}, "patience": 5},
         "training stops after 5 epochs without improvement, before the plateau's 5 lower the rate",
     ),
+    "a warm-up that does not end": (
+        {"schedule": {"name": "polynomial", "warmup": 20}, "epochs": 2, "steps_per_epoch": 10},
+        "a warm-up of 20 steps does not end within the run's 20",
+    ),
     "more parts than patches": ({"batch_size": 4, "accumulate": 8}, "a batch of 4 cannot pass in 8 parts"),
     "no loss at all": ({"loss": []}, "no loss: name at least one"),
     "a forest with an optimiser": (

@@ -148,7 +148,7 @@ def test_down_at_the_start_and_back_at_the_end_it_is_all_told_once(
     home: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port)
-    product = _interruptible(home, monkeypatch, closed_port, down_from="training on", up_from="read:")
+    product = _interruptible(home, monkeypatch, closed_port, down_from="training on", up_from="epoch 3 ")
     (run,) = _runs(home)
     assert run.info.status == "FINISHED"
     assert run.data.tags[tracking.FINGERPRINT] == product.fingerprint

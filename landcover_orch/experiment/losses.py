@@ -1,4 +1,7 @@
-"""Settings of losses and class weights; the formulas are in `landcover_orch.training.losses`."""
+"""Settings of losses and class weights.
+
+The formulas are in `landcover_orch.training.losses` and `landcover_orch.class_weights`.
+"""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from landcover_orch.experiment.optimisation import (
     OneCycle,
     Optimiser,
     Plateau,
+    Polynomial,
     RMSprop,
     Schedule,
 )
@@ -139,6 +140,11 @@ def _of_a_schedule(recipe: Experiment) -> list[str]:
         found.append(
             f"training stops after {recipe.patience} epochs without improvement, before the plateau's"
             f" {recipe.schedule.patience} lower the rate: raise `patience`, or lower `schedule.patience`"
+        )
+    steps = recipe.epochs * recipe.steps_per_epoch if recipe.steps_per_epoch else None
+    if isinstance(recipe.schedule, Constant | Polynomial) and steps and recipe.schedule.warmup >= steps:
+        found.append(
+            f"a warm-up of {recipe.schedule.warmup} steps does not end within the run's {steps}: lower `warmup`"
         )
     return found
 
