@@ -29,7 +29,7 @@ def render(template: str, **values: Any) -> str:
 
 def share(value: float | None, digits: int = 3) -> str:
     """A ratio for people: '0.812'; a dash where it is undefined."""
-    return "\u2013" if value is None else f"{value:.{digits}f}"
+    return "\u2013" if value is None else f"{value:z.{digits}f}"
 
 
 def number(value: float | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from landcover_orch import confusion, page, publish
 from landcover_orch.confusion import Counts
 from landcover_orch.errors import GridError, Problem
+from landcover_orch.experiment import Classical
 from landcover_orch.model.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product, Stage
@@ -105,12 +106,13 @@ def _row(name: str, matrix: Counts, *, floor: bool) -> Row:
 
 def _experiment(name: str, content: Any, model: Product, *, floor: bool) -> Row:
     learnt = model.json(SUMMARY) if SUMMARY in model.files else {}
+    settings = load_contract(model.path).model
     measured = model.json(THROUGHPUT)["images_per_second"] if THROUGHPUT in model.files else {}
     return {
         **_row(name, np.array(content["matrix"], np.int64), floor=floor),
-        "model": load_contract(model.path).model.words(),
+        "model": settings.words(),
         "parameters": learnt.get("parameters"),
-        "epochs": learnt.get("epochs"),
+        "epochs": None if isinstance(settings, Classical) else learnt.get("epochs"),
         "images_per_second": measured.get("step"),
         "training_s": model.cost.wall_s,
     }

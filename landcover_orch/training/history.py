@@ -106,7 +106,7 @@ def draw(path: Path, history: Sequence[Row], colours: Sequence[str], chosen: int
             axes.plot([entry.epoch for entry in history], values, label=name, marker=".", **style)
         axes.axvline(chosen, color="#999999", linewidth=1, linestyle=":")
         axes.set(title=title, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
         if title != "loss":
