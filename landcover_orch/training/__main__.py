@@ -18,7 +18,7 @@ from landcover_orch import config, publish
 from landcover_orch.errors import LandcoverError, TrackingError
 from landcover_orch.publish import Product
 from landcover_orch.tracking import ModelVersion, Start, Tracker, register
-from landcover_orch.training.process import end_when_asked, end_with_parent
+from landcover_orch.training.process import end_when_asked, end_with_parent, keep_memory
 
 UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
 PARENT = "LANDCOVER_PARENT"
@@ -152,6 +152,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ["LANDCOVER_HOME"] = str(home)
     # Read when torch is loaded. Threads that wait by spinning cost a shared machine four times the training.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_memory()
     end_when_asked()
     with audience() as told:
         try:

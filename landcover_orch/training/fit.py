@@ -31,12 +31,12 @@ from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.experiment import Experiment, Loss
 from landcover_orch.legend import IGNORE
 from landcover_orch.model.networks import Normalised
-from landcover_orch.training import augmentation, checkpoint, history, optimisers, schedules
+from landcover_orch.training import augmentation, checkpoint, history, optimisers, sampling, schedules
 from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.checkpoint import Checkpoint
 from landcover_orch.training.device import Device
 from landcover_orch.training.history import Kept, Row
-from landcover_orch.training.loader import Arrays, Batch, Batches, PatchSource, in_order, shuffled
+from landcover_orch.training.loader import Arrays, Batch, Batches, PatchSource, in_order
 from landcover_orch.training.losses import Objective
 from landcover_orch.training.step import Step, chance
 from landcover_orch.training.tally import Tally
@@ -94,7 +94,7 @@ def step(task: Task, model: Normalised, tell: Tell, parts: int | None = None) ->
 def train_batches(task: Task, epoch: int, steps: int | None = None) -> Batches:
     """The batches of an epoch, or that many full ones; varied here on a CPU, by `varied` on a GPU."""
     e, pinned = task.experiment, task.device.kind == "cuda"
-    order = shuffled(len(task.train), e.batch_size, steps or e.steps_per_epoch, e.seed, epoch)
+    order = sampling.order(task.train, e, epoch, steps)
     return Batches(task.train, order, None if pinned else host_variation(task, epoch), pinned=pinned)
 
 
@@ -104,7 +104,7 @@ def host_variation(task: Task, epoch: int) -> Callable[[int, Arrays], Arrays]:
 
     def vary(step: int, arrays: Arrays) -> Arrays:
         image, label = arrays
-        drawn = augmentation.draw(len(image), e.augmentation, e.seed, epoch, step)
+        drawn = augmentation.draw(image.shape, e.augmentation, e.seed, epoch, step)
         return augmentation.on_host(image, label, drawn, task.bands)
 
     return vary
@@ -115,7 +115,7 @@ def varied(task: Task, batch: Batch, epoch: int) -> Batch:
     if task.device.kind == "cpu":
         return batch
     e = task.experiment
-    drawn = augmentation.draw(len(batch.image), e.augmentation, e.seed, epoch, batch.step)
+    drawn = augmentation.draw(batch.image.shape, e.augmentation, e.seed, epoch, batch.step)
     return Batch(*augmentation.on_device(batch.image, batch.label, drawn, task.bands), batch.step)
 
 

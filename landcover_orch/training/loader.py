@@ -33,6 +33,10 @@ class PatchSource(Protocol):
         """Images (n, band, y, x) in their raw dtype, and labels (n, y, x) uint8."""
         ...
 
+    def class_count(self) -> NDArray[np.int64]:
+        """Labelled pixels (patch, class)."""
+        ...
+
 
 class Batch(NamedTuple):
     """Images (n, band, y, x) not normalised, labels (n, y, x) uint8, and which step of the epoch this is."""

@@ -1,4 +1,4 @@
-"""How the training process ends: with its parent, and cleanly when it is asked to."""
+"""How the training process keeps its memory, and ends: with its parent, and cleanly when it is asked to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ import sys
 from types import FrameType
 
 PR_SET_PDEATHSIG = 1
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def keep_memory() -> None:
+    """Has glibc's allocator keep what is freed for the next step (elsewhere nothing changes).
+
+    By default it returns arrays of megabytes to the kernel, which hands them out again page by page, emptied: a
+    quarter of the time of a step on a CPU.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def end_with_parent(parent: int | None = None) -> None:

@@ -51,7 +51,7 @@ def recipe(manifest: DatasetManifest, experiment: Experiment, home: Path | None 
         TrainingError: the experiment names weights that are not there.
     """
     unused = LEARNT if isinstance(experiment.model, Classical) else set()
-    configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction", *unused})
+    configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction", "cache", *unused})
     inputs = {"manifest": manifest.digest, **_weights(experiment, home or config.home())}
     return {"room": ASSET, "version": VERSION, "inputs": inputs, "configuration": configuration}
 
@@ -116,7 +116,7 @@ def _train(
         kept, measured = classical.fit(task, model, report), classical.UNMEASURED
     else:
         kept, measured = _learnt(task, model, stage, report, progress)
-    for line in throughput.lines(measured):
+    for line in throughput.lines(measured, experiment.cache):
         progress(line)
     _write(stage, manifest, experiment, model, kept, measured)
     rates = {f"throughput/{name}": value for name, value in measured.items() if value is not None}
@@ -161,7 +161,7 @@ def find_lr(
 
 
 def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
-    sources = {split: open_source(manifest, home, split) for split in ("train", "validation")}
+    sources = {split: open_source(manifest, home, split, experiment) for split in ("train", "validation")}
     _require_labels(manifest)
     return Task(
         experiment=experiment,

@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
-from landcover_orch.training.fit import Task, host_variation
-from landcover_orch.training.loader import Batches, shuffled
+import torch
+
+from landcover_orch.training import sampling
+from landcover_orch.training.fit import Task, train_batches, varied
+from landcover_orch.training.loader import Batch, Batches
 
 PATIENCE_S = 1.0
 """How long one measurement goes on."""
 
 Table = dict[str, float | None]
 
+TITLES = {"read": "read", "read_augment": "read + augment", "step": "step, with validation"}
+
 
 def table(task: Task, seconds: Sequence[float]) -> Table:
-    """Images a second: `read`, `read_augment` (measured now, on one thread each time), `step` (of the epochs so far).
+    """Images a second: `read`, `read_augment` (measured now, as training reads), `step` (of the epochs so far).
 
     A step is reading, varying, moving, forward, backward and update, with validation in the epoch's time.
     """
-    e = task.experiment
-    steps = shuffled(len(task.train), e.batch_size, e.steps_per_epoch, e.seed, 0)
-    images = sum(len(step) for step in steps)
+    order = sampling.order(task.train, task.experiment, 0)
+    images = sum(len(step) for step in order)
     return {
-        "read": _rate(Batches(task.train, steps), len(steps)),
-        "read_augment": _rate(Batches(task.train, steps, host_variation(task, 0)), len(steps)),
+        "read": rate(iter(Batches(task.train, order))),
+        "read_augment": rate(augmented(task)),
         "step": images * len(seconds) / sum(seconds) if seconds else None,
     }
 
 
-def _rate(batches: Batches, steps: int) -> float:
-    began, images = time.perf_counter(), 0
-    for step in _until(began + PATIENCE_S, range(steps)):
-        images += len(batches.read(step).image)
+def augmented(task: Task, steps: int | None = None) -> Iterator[Batch]:
+    """The first epoch's train batches, or that many full ones, varied where training varies them."""
+    kind = task.device.kind
+    for batch in train_batches(task, 0, steps):
+        yield varied(task, Batch(batch.image.to(kind), batch.label.to(kind), batch.step), 0)
+
+
+def rate(batches: Iterator[Batch], patience: float = PATIENCE_S) -> float:
+    """Images a second of a pass that is left after `patience` seconds."""
+    began, images, batch = time.perf_counter(), 0, None
+    for batch in batches:
+        images += len(batch.image)
+        if time.perf_counter() - began > patience:
+            break
+    if batch is not None and batch.image.is_cuda:
+        torch.cuda.synchronize()
     return images / (time.perf_counter() - began)
 
 
-def _until(deadline: float, steps: Iterable[int]) -> Iterable[int]:
-    return itertools.takewhile(lambda step: step == 0 or time.perf_counter() < deadline, steps)
-
-
-def lines(measured: Table) -> list[str]:
-    """The table for a log."""
-    names = {"read": "read", "read_augment": "read + augment", "step": "step (with validation)"}
-    return [f"{title}: {measured[key]:.0f} images/s" for key, title in names.items() if measured[key] is not None]
+def lines(measured: Table, cache: str) -> list[str]:
+    """The table for a log; what was not measured is left out."""
+    rates = [f"  {TITLES[key]:24s}{value:10,.0f}" for key, value in measured.items() if value is not None]
+    return [f"throughput, images/s (cache: {cache})", *rates] if rates else []

@@ -36,6 +36,10 @@ class Memory:
         """Images and labels."""
         return self.image[indices], self.label[indices]
 
+    def class_count(self) -> NDArray[np.int64]:
+        """Labelled pixels (patch, class)."""
+        return np.stack([(self.label == c).sum(axis=(1, 2)) for c in range(len(CLASSES))], axis=1)
+
 
 def patches(count: int, seed: int = 0, dtype: str = "uint8") -> Memory:
     """Blobs of three brightnesses with noise; a tenth of the pixels is not labelled."""

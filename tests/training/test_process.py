@@ -1,4 +1,4 @@
-"""The training process ends with its parent, and cleanly when asked."""
+"""The training process keeps its memory, ends with its parent, and cleanly when asked."""
 
 from __future__ import annotations
 
@@ -62,3 +62,19 @@ finally:
 """
     done = subprocess.run([sys.executable, "-c", script, str(int(number))], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (128 + number, "closed\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    child = """
+import resource
+from landcover_orch.training.process import keep_memory
+keep_memory()
+def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def step(): return [b"x" * 2**22 for _ in range(4)]
+step(); before = faults()
+for _ in range(10): step()
+print(faults() - before)
+"""
+    found = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 1024  # one step's 16 MiB are 4096 pages
