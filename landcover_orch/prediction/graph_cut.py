@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+from scipy.sparse.csgraph import breadth_first_order, connected_components, maximum_flow
 
 from landcover_orch.prediction.potts import Classes, Field
 
@@ -33,14 +33,13 @@ def expansion(field: Field, labels: Classes, sweeps: int) -> Classes:
     """
     found, pairs = labels.reshape(-1).copy(), _Pairs.of(field)
     costs, valid = field.costs.reshape(len(field.costs), -1), field.valid.reshape(-1)
-    failed = 0
+    news = np.ones((len(costs), len(found)), bool)
     for alpha in [k for _ in range(sweeps) for k in range(len(costs))]:
-        taken = _takers(costs, valid, pairs, found, alpha)
-        found[taken] = alpha
-        # Once every class has failed in turn, all would again.
-        failed = 0 if taken.any() else failed + 1
-        if failed == len(costs):
-            break
+        if news[alpha].any():
+            taken = _takers(costs, valid, pairs, found, alpha, news[alpha])
+            found[taken] = alpha
+            news[:, pairs.around(taken)] = True
+            news[alpha] = False
     return found.reshape(labels.shape)
 
 
@@ -59,6 +58,13 @@ class _Pairs:
             first = np.flatnonzero(weight).astype(np.int32)
             parts.append((first, first + np.int32(down * width + right), weight.reshape(-1)[first].astype(np.int32)))
         return cls(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def around(self, chosen: Mask) -> Mask:
+        """Chosen pixels and their neighbours."""
+        found = chosen.copy()
+        found[self.second[chosen[self.first]]] = True
+        found[self.first[chosen[self.second]]] = True
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,15 +91,22 @@ class _Move:
         return _Move(gain, self.first[inside], self.second[inside], self.price[inside])
 
 
-def _takers(costs: NDArray[np.uint8], valid: Mask, pairs: _Pairs, labels: Classes, alpha: int) -> Mask:
-    """Which pixels take a class so that the energy falls as far as it can by that."""
+def _takers(costs: NDArray[np.uint8], valid: Mask, pairs: _Pairs, labels: Classes, alpha: int, news: Mask) -> Mask:
+    """Which pixels take a class so that the energy falls as far as it can by that.
+
+    `news` is where something changed, there or beside, since the class last expanded: what hangs together without any
+    would stay again.
+    """
     free = valid & (labels != alpha)
     taking = valid & ~free
     move = _move(costs, valid, pairs, labels, alpha)
     for _ in range(ROUNDS):
-        never, surely = _certain(move.among(free, taking), free)
+        move = move.among(free, taking)
+        never, surely = _certain(move, free)
         taking |= surely
         free &= ~(never | surely)
+    move = move.among(free, taking)
+    free &= _connected(move, news)
     if free.any():
         taking[free] = _cut(move.among(free, taking), free)
     fresh: Mask = taking & (labels != alpha)
@@ -124,6 +137,17 @@ def _certain(move: _Move, free: Mask) -> tuple[Mask, Mask]:
     return free & (least >= 0), free & (most < 0)
 
 
+def _connected(move: _Move, news: Mask) -> Mask:
+    """Pixels that hang together with one where something is new."""
+    count = len(news)
+    joined = coo_array((np.ones(len(move.first), bool), (move.first, move.second)), shape=(count, count))
+    parts, part = connected_components(joined, directed=False)
+    new = np.zeros(parts, bool)
+    new[part[news]] = True
+    found: Mask = new[part]
+    return found
+
+
 def _cut(move: _Move, free: Mask) -> Mask:
     """Of the free pixels, in order, those that take the class: the smallest set of all best ones."""
     places = np.flatnonzero(free)
@@ -131,8 +155,7 @@ def _cut(move: _Move, free: Mask) -> Mask:
     index[places] = np.arange(len(places))
     stay, take = len(places), len(places) + 1
     graph = _graph(move.gain[places], index[move.first], index[move.second], move.price, (stay, take))
-    flow = maximum_flow(graph, stay, take).flow
-    left = csr_array(graph - flow).T.tocsr()
+    left = csr_array(graph - maximum_flow(graph, take, stay).flow)
     left.eliminate_zeros()
     found = np.zeros(len(places) + 2, bool)
     found[breadth_first_order(left, take, return_predecessors=False)] = True
@@ -146,7 +169,7 @@ def _graph(
     """Pixels, then the two answers: what a cut between them costs is what the answers do."""
     stay, take = ends
     against, for_it, paid = np.flatnonzero(gain > 0), np.flatnonzero(gain < 0), price > 0
-    rows = np.concatenate([first[paid], np.full(len(against), stay), for_it])
-    cols = np.concatenate([second[paid], against, np.full(len(for_it), take)])
+    rows = np.concatenate([second[paid], against, np.full(len(for_it), take)])
+    cols = np.concatenate([first[paid], np.full(len(against), stay), for_it])
     capacity = np.concatenate([price[paid], gain[against], -gain[for_it]]).astype(np.int32)
     return coo_array((capacity, (rows, cols)), shape=(len(gain) + 2, len(gain) + 2)).tocsr()

@@ -27,7 +27,7 @@ from landcover_orch.prediction.source import ImageSource
 from landcover_orch.publish import Stage
 from landcover_orch.raster import Reader, reader
 
-CELL, MARGIN = 512, 64
+CELL, MARGIN = 256, 32
 """Side of the cells that are cut, and what is cut around them, in pixels."""
 
 LEAST = 128
