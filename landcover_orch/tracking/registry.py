@@ -35,6 +35,12 @@ CHALLENGER, CHAMPION = "challenger", "champion"
 REQUIREMENTS = ("mlflow", "numpy", "pydantic", "PyYAML", "safetensors", "torch")
 """What a registered model needs wherever it is served; the library's own code travels with it."""
 
+FAMILY_REQUIREMENTS = {
+    "swin_unet": ("transformers",),
+    "zoo": ("segmentation-models-pytorch", "timm", "torchvision"),
+}
+"""What some families need besides."""
+
 
 @dataclass(frozen=True)
 class ModelVersion:
@@ -145,12 +151,14 @@ def _parts(trained: Path, scratch: Path) -> dict[str, Any]:
     folder.mkdir()
     for file in (WEIGHTS, CONTRACT):
         shutil.copy(trained / file, folder)
+    contract = load_contract(trained)
+    needed = (*REQUIREMENTS, *FAMILY_REQUIREMENTS.get(contract.model.name, ()))
     return {
         "python_model": str(library / "model" / "serve.py"),
         "artifacts": {"trained": str(folder)},
         "code_paths": [str(_code(scratch, library))],
-        "signature": _signature(load_contract(trained)),
-        "pip_requirements": [f"{part}=={importlib.metadata.version(part)}" for part in REQUIREMENTS],
+        "signature": _signature(contract),
+        "pip_requirements": [f"{part}=={importlib.metadata.version(part)}" for part in needed],
     }
 
 

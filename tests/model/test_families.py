@@ -156,6 +156,9 @@ def test_a_stored_network_and_its_mlflow_model_give_the_same_shares(
     assert found == contract(row)
     np.testing.assert_allclose(after, before, atol=1e-5)
     np.testing.assert_allclose(mlflow.pyfunc.load_model(str(tmp_path / "served")).predict(image), before, atol=1e-5)
+    needed = (tmp_path / "served" / "requirements.txt").read_text()
+    assert "torch==" in needed
+    assert ("transformers==" in needed) == (found.model.name == "swin_unet")
 
 
 @every_row
