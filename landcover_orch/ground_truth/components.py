@@ -28,6 +28,9 @@ from landcover_orch.raw.components import misfits, open_raster, table
 TOLERANCE = 1.0
 """Percent by which rounded percentages of a pixel may miss 100."""
 
+COUNTED = 2**20
+"""Whole numbers below this are told apart by counting them."""
+
 LISTED = 20
 """Faulty combinations that one error names."""
 
@@ -155,10 +158,23 @@ def _combinations(
     """The different combinations of values, the number of each pixel's, and of each the first pixel and the count."""
     which = np.zeros(bands[0].size, np.intp)
     for band in bands:
-        values, of_band = np.unique(band, return_inverse=True)
-        which = np.unique(which * values.size + of_band, return_inverse=True)[1]
-    _, first, counts = np.unique(which, return_index=True, return_counts=True)
+        of_band, values = _numbered(band)
+        which, _ = _numbered(which * values + of_band)
+    first = np.empty(int(which.max(initial=-1)) + 1, np.intp)
+    first[which[::-1]] = np.arange(which.size - 1, -1, -1)  # the last that is written stays: the first pixel
+    counts = np.bincount(which, minlength=first.size)
     return [tuple(float(band[i]) for band in bands) for i in first], which, first, counts
+
+
+def _numbered(values: NDArray[Any]) -> tuple[NDArray[np.intp], int]:
+    """A number for each pixel, in the order of the values, and how many there are; whole numbers need no sorting."""
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.intp)
+    if whole.size and int(whole.min()) >= 0 and int(whole.max()) < COUNTED and np.array_equal(whole, values):
+        present = np.bincount(whole) > 0
+        return (np.cumsum(present) - 1)[whole], int(present.sum())
+    different, number = np.unique(values, return_inverse=True)
+    return number, different.size
 
 
 def _merged(covers: Sequence[tuple[str, float]], total: float) -> Parts:

@@ -66,8 +66,8 @@ def _from_column(features: Features, legend: Legend, *, alone: bool) -> list[Par
         raise unknown_codes(features.where, "polygons", [Stray(NULL, absent, f"polygon {first[NULL]}")], legend)
     if alone:
         return [((label, 1.0),) for label in labels]
-    trees = siose.parse_all({f"{name} ({features.where})": label for label, name in first.items()})
-    parts = {label: composites.parts(tree, legend) for label, tree in zip(first, trees.values(), strict=True)}
+    trees = siose.parse_all((f"{name} ({features.where})", label) for label, name in first.items())
+    parts = {label: composites.parts(tree, legend) for label, tree in zip(first, trees, strict=True)}
     return [parts[label] for label in labels]
 
 

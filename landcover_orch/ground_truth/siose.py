@@ -11,7 +11,7 @@ A(70FDC_30R(60PST_40MTR))     a member may be a composite itself
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
@@ -169,17 +169,17 @@ def _collect(tree: Tree, share: float, found: dict[Cover, float]) -> None:
         _collect(part, share * percent / 100, found)
 
 
-def parse_all(labels: Mapping[str, str] | Iterable[tuple[str, str]]) -> dict[str, Tree]:
-    """Polygon id -> tree, of labels by polygon id.
+def parse_all(labels: Iterable[tuple[str, str]]) -> list[Tree]:
+    """The trees of (polygon, label) pairs, in their order; several polygons may bear one name.
 
     Raises:
         SioseError: every label that is wrong (the first twenty by name), in one error.
     """
-    trees: dict[str, Tree] = {}
+    trees: list[Tree] = []
     problems: list[Problem] = []
-    for polygon, label in dict(labels).items():
+    for polygon, label in labels:
         try:
-            trees[polygon] = _parse_as(label, polygon)
+            trees.append(_parse_as(label, polygon))
         except SioseError as error:
             problems.extend(error.problems)
     if problems:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from landcover_orch import raster
 from landcover_orch.config import Dataset, Tiles, load_legend
@@ -14,7 +16,7 @@ from landcover_orch.errors import LabelError, LandcoverError, RasterError, Unkno
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import blocks
 from landcover_orch.ground_truth import composites, truth
-from landcover_orch.ground_truth.components import Components
+from landcover_orch.ground_truth.components import Components, _combinations
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.publish import Product
 from landcover_orch.raw import catalogue, checks
@@ -161,6 +163,40 @@ def test_the_inventorys_percentages_sum_to_100_or_nothing(real_data: Path) -> No
     found = Components(files, marks, composites.coding(marks, "ignore"))
     assert sum(strip.size for strip in found.strips(blocks((401, 410), 64, 410))) == 401 * 410
     assert found.sums == {100.0: 129_840, 0.0: 34_570}
+
+
+@pytest.mark.parametrize(
+    ("name", "codes", "expected"),
+    [
+        ("BCLCS_LEVE", {"V": "forest", "N": "rest"}, [154_688, 9_722]),
+        ("BCLCS_LE_3", {"TC": "forest", "TB": "forest", "TM": "forest", "*": "rest"}, [132_544, 22_169]),
+    ],
+)
+def test_a_level_of_the_hierarchy_is_a_component_without_percentages(
+    real_data: Path, name: str, codes: dict[str, str], expected: list[int]
+) -> None:
+    marks = legend(codes)
+    numbers = composites.coding(marks, "ignore")
+    file = catalogue.Component(real_data / FOLDER / f"{name}.bin", None, real_data / FOLDER / f"{name}.lut")
+    found = np.concatenate(list(Components([file], marks, numbers).strips(blocks((401, 410), 64, 410))))
+    assert np.bincount(numbers.classes[found].reshape(-1), minlength=256)[:2].tolist() == expected
+
+
+def _columns() -> st.SearchStrategy[list[list[float]]]:
+    values = st.sampled_from([0.0, 1.0, 35.0, 99.5, -1.0, 2e6, 7.0])
+    return st.integers(1, 4).flatmap(
+        lambda bands: st.lists(st.lists(values, min_size=bands, max_size=bands), min_size=1)
+    )
+
+
+@given(_columns())
+def test_combinations_are_those_that_there_are(rows: list[list[float]]) -> None:
+    values, which, first, counts = _combinations([np.array(band) for band in zip(*rows, strict=True)])
+    told = list(map(tuple, rows))
+    assert [values[i] for i in which] == told
+    assert sorted(values) == sorted(set(told))
+    assert [told.index(value) for value in values] == first.tolist()
+    assert [told.count(value) for value in values] == counts.tolist()
 
 
 def test_the_inventory_becomes_classes(real_data: Path, tmp_path: Path, home: Path) -> None:

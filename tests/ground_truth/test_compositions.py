@@ -215,6 +215,14 @@ def test_labels_that_are_wrong_are_all_named_with_their_polygons(tmp_path: Path,
     assert not (home / "small" / "ground_truth" / "t").exists()
 
 
+def test_two_polygons_may_bear_one_name(tmp_path: Path, home: Path) -> None:
+    table = {"ID_POLYGON": ["P1", "P1"], "SIOSE_CODE": ["CNF", "A(80PST_20CNF)"]}
+    write_image(tmp_path / "raw")
+    write_layer(tmp_path / "raw" / "t.gpkg", LAYER, table, columns(2))
+    data = dataset(tmp_path / "raw", attribute="SIOSE_CODE", content="siose", id="ID_POLYGON")
+    assert classes(built(data, home), 2) == [0, 1]
+
+
 def test_covers_that_the_legend_lacks_are_all_named(tmp_path: Path, home: Path) -> None:
     data = write_labels(tmp_path / "raw", ["CNF", "A(60MTR_40PST)", "MTR", "LVI"])
     with pytest.raises(UnknownCodeError) as error:

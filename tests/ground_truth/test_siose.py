@@ -107,11 +107,11 @@ def test_an_error_says_polygon_label_position_and_what_was_expected(label: str, 
 
 def test_all_wrong_labels_come_in_one_error_with_their_polygons() -> None:
     with pytest.raises(SioseError) as error:
-        parse_all({"1": "FDC", "2": "FDX", "3": "A(", **{str(i): "?" for i in range(10, 40)}})
+        parse_all([("1", "FDC"), ("2", "FDX"), ("3", "A("), *((str(i), "?") for i in range(10, 40))])
     assert "polygon 2:" in str(error.value)
     assert "polygon 3:" in str(error.value)
     assert "12 more wrong ones" in str(error.value)
-    assert parse_all({"1": "FDC"}) == {"1": Cover("FDC")}
+    assert parse_all([("1", "FDC"), ("1", "CNF")]) == [Cover("FDC"), Cover("CNF")]
 
 
 def test_every_cover_of_the_tables_is_known_once() -> None:
