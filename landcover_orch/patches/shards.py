@@ -54,8 +54,8 @@ class Shards:
             IncompleteError: the patch is not there, or its bytes are not what was written.
         """
         form = self._form(path, name)
-        if (out.shape, out.dtype.name) != (form.cell, form.dtype):
-            raise unreadable(path / name, f"{form.dtype} {form.cell}", f"{out.dtype.name} {out.shape}")
+        if out.shape != form.cell or out.dtype != form.dtype:
+            raise unreadable(path / name, f"{form.dtype} {form.cell}", f"{out.dtype} {out.shape}")
         number, entry = divmod(position, form.shard)
         self._shard(path, name, number, form.shard).read(entry, form.compressed, out)
 
@@ -66,7 +66,7 @@ class Form:
 
     shard: int
     cell: tuple[int, ...]
-    dtype: str
+    dtype: np.dtype[Any]
     compressed: bool
 
 
@@ -83,7 +83,7 @@ def read_form(path: Path, name: str) -> Form:
         shards, inner = said["chunk_grid"]["configuration"]["chunk_shape"], outer["configuration"]
         kinds = [outer["name"], _kinds(inner["index_codecs"]), inner["index_location"], inner["chunk_shape"]]
         keys = said["chunk_key_encoding"]["configuration"]["separator"]
-        compressed = CODECS.get(tuple(_kinds(inner["codecs"])))
+        compressed, dtype = CODECS.get(tuple(_kinds(inner["codecs"]))), np.dtype(said["data_type"])
     except OSError as error:
         raise unreadable(file, error.strerror or "not readable") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -92,7 +92,7 @@ def read_form(path: Path, name: str) -> Form:
     if kinds != ours or keys != "." or compressed is None or said["shape"][1:] != shards[1:]:
         found = f"codecs {_kinds(inner['codecs'])} of chunks {inner['chunk_shape']} in {outer['name']}"
         raise unreadable(file, found, "little-endian patches with crc32c, zstd or plain, in shards indexed at the end")
-    return Form(shards[0], tuple(shards[1:]), said["data_type"], compressed)
+    return Form(shards[0], tuple(shards[1:]), dtype, compressed)
 
 
 def _kinds(codecs: list[dict[str, Any]]) -> list[str]:
