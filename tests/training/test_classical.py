@@ -92,7 +92,7 @@ def _task(settings: models.RandomForest | models.KMeans, label: Any) -> tuple[cl
     source = classroom.Memory(image, label)
     experiment = classroom.Experiment(name="quick", model=settings)
     bands = product._bands(classroom.manifest())
-    task = classical.Task(experiment, source, source, classroom.CLASSES, bands, None, classical.DEVICE)
+    task = classical.Task(experiment, source, source, classroom.CLASSES, bands, (5, 3, 2), classical.DEVICE)
     return task, model.Normalised(model.build(settings, 2, 3), [0, 0], [1, 1])
 
 
