@@ -54,7 +54,7 @@ def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float
     """Fingerprints of a dataset's files and recipes; stops after the first file that is read past `seconds`."""
     memory = config.home() / "fingerprints.sqlite"
     for name in dataset.recipes:
-        yield partitions.key(dataset, "experiment"), name, config.digest(config.load_experiment(name))
+        yield partitions.key(dataset, "experiment"), name, config.digest(config.with_members(name))
     deadline = time.monotonic() + seconds
     for tile in tiles:
         image, label = catalogue.fingerprints(tile, memory)

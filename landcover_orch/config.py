@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 
 from landcover_orch.errors import ConfigError, Problem
-from landcover_orch.experiment import KEY, Experiment
+from landcover_orch.experiment import KEY, Experiment, models
 from landcover_orch.experiment.settings import Settings
 from landcover_orch.grid import Edge
 from landcover_orch.legend import IGNORE_NAME, Legend
@@ -318,10 +318,17 @@ def recipe_problems(dataset: Dataset) -> list[Problem]:
     found: list[Problem] = []
     for name in dataset.recipes:
         try:
-            load_experiment(name)
+            with_members(name)
         except ConfigError as error:
             found.extend(error.problems)
     return found
+
+
+def with_members(name: str) -> tuple[Experiment, ...]:
+    """The experiment of configs/experiments/<name>.yaml; of an ensemble also those of its members."""
+    experiment = load_experiment(name)
+    members = experiment.model.members if isinstance(experiment.model, models.Ensemble) else ()
+    return experiment, *(load_experiment(member) for member in members if re.match(KEY, member))
 
 
 def _load(room: str, name: str, model: type[Model]) -> Model:

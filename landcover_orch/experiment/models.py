@@ -8,6 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from landcover_orch.experiment.settings import Settings, named
 
+MEMBER = r"^([A-Za-z0-9_-]+|models:/[A-Za-z0-9_-]+/[0-9]+)$"
+"""A name of configs/experiments, or of a registered version as MLflow writes it."""
+
 Width = Annotated[int, Field(ge=4, le=1024)]
 
 
@@ -197,6 +200,24 @@ class KMeans(Settings):
     pixels: int = Field(default=100_000, ge=100, le=10_000_000, description="train pixels drawn at random")
 
 
+class Ensemble(Settings):
+    """Trained models that answer together; nothing is learnt. Of one member: its model under other `prediction`."""
+
+    name: Literal["ensemble"] = "ensemble"
+    members: tuple[Annotated[str, Field(pattern=MEMBER)], ...] = Field(
+        min_length=1,
+        description="experiments (trained first where they are not yet), or registered versions (models:/DATASET/3)",
+    )
+    combine: Literal["mean", "vote"] = Field(default="mean", description="mean of probabilities, or one vote a member")
+
+    @model_validator(mode="after")
+    def _members_differ(self) -> Self:
+        twice = sorted({member for member in self.members if self.members.count(member) > 1})
+        if twice:
+            raise ValueError(f"members {twice} are listed twice: a model has one voice")
+        return self
+
+
 Classical = RandomForest | KMeans
 """What is fitted to single pixels, in one go, without gradients."""
 
@@ -217,4 +238,4 @@ Network = (
 )
 """What learns by gradients."""
 
-Model = Annotated[Network | Classical, Field(discriminator="name"), BeforeValidator(named)]
+Model = Annotated[Network | Classical | Ensemble, Field(discriminator="name"), BeforeValidator(named)]

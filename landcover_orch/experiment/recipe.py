@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from landcover_orch.experiment.losses import CrossEntropy, Losses
-from landcover_orch.experiment.models import Classical, Model
+from landcover_orch.experiment.models import Classical, Ensemble, Model
 from landcover_orch.experiment.optimisation import (
     SGD,
     Adadelta,
@@ -97,7 +97,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
-        problems = [text for text in (*_of_a_classical_model(self), *_of_a_schedule(self), *_of_a_step(self)) if text]
+        problems = [text for text in (*_of_what_takes_no_steps(self), *_of_a_schedule(self), *_of_a_step(self)) if text]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -122,11 +122,20 @@ LEARNT = {
 """Keys that only say something of a model that learns by gradients."""
 
 
-def _of_a_classical_model(recipe: Experiment) -> list[str]:
-    if not isinstance(recipe.model, Classical):
-        return []
-    useless = sorted(LEARNT & recipe.model_fields_set)
-    return [f"{recipe.model.name} learns without gradients and takes no {', '.join(useless)}"] if useless else []
+def unused(recipe: Experiment) -> set[str]:
+    """Keys that say nothing of the recipe's model: a classical one takes no steps, an ensemble learns nothing."""
+    if isinstance(recipe.model, Ensemble):
+        return (LEARNT | {"seed"}) - {"precision", "device"}
+    return LEARNT if isinstance(recipe.model, Classical) else set()
+
+
+def _of_what_takes_no_steps(recipe: Experiment) -> list[str]:
+    useless = sorted(unused(recipe) & recipe.model_fields_set)
+    how = "learns nothing" if isinstance(recipe.model, Ensemble) else "learns without gradients"
+    found = [f"{recipe.model.name} {how} and takes no {', '.join(useless)}"] if useless else []
+    if isinstance(recipe.model, Ensemble) and recipe.name in recipe.model.members:
+        found.append(f"{recipe.name} is a member of itself: drop it from `members`")
+    return found
 
 
 def _of_a_schedule(recipe: Experiment) -> list[str]:

@@ -15,6 +15,16 @@ WEIGHTS = "model.safetensors"
 RESOLUTION_TOLERANCE = 0.1
 
 
+class Member(BaseModel):
+    """A trained model that an ensemble is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: str = Field(description="name of its recipe")
+    fingerprint: str = Field(description="of its product")
+    model: Model
+
+
 class Contract(BaseModel):
     """The inputs a model takes, the classes it gives, and the data it has seen."""
 
@@ -31,6 +41,7 @@ class Contract(BaseModel):
     dataset: str = Field(description="name of the dataset it was trained on")
     data_digest: str = Field(description="digest of that dataset's manifest")
     experiment: str = Field(description="name of the recipe")
+    members: tuple[Member, ...] = Field(default=(), description="of an ensemble: the models in it, in order")
 
     def require(self, bands: tuple[str, ...], dtype: str, resolution: float, where: str) -> None:
         """Raises ContractError with every way in which a raster does not fit."""

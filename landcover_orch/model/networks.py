@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from landcover_orch.errors import ContractError, Problem
 from landcover_orch.experiment import Model
+from landcover_orch.experiment.models import Ensemble
 from landcover_orch.model.contract import WEIGHTS, Contract, load_contract
 from landcover_orch.model.operators import declare_operators
 
@@ -44,6 +45,16 @@ def build(settings: Model, bands: int, classes: int) -> nn.Module:
     family = importlib.import_module(f"landcover_orch.model.{FAMILIES[settings.name]}")
     network: nn.Module = family.build(settings, bands, classes)
     return network
+
+
+def untrained(contract: Contract) -> nn.Module:
+    """The network of a contract before its weights: of an ensemble the networks of all members."""
+    bands, classes = len(contract.bands), len(contract.legend.classes)
+    if not isinstance(contract.model, Ensemble):
+        return build(contract.model, bands, classes)
+    from landcover_orch.model import ensemble
+
+    return ensemble.Ensemble(contract.model, [build(member.model, bands, classes) for member in contract.members])
 
 
 def parameters(module: nn.Module) -> int:
@@ -94,7 +105,7 @@ def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, 
         ContractError: the weights are missing, damaged, or not those of the contract's network.
     """
     contract = load_contract(folder)
-    network = build(contract.model, len(contract.bands), len(contract.legend.classes))
+    network = untrained(contract)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, RuntimeError, SafetensorError) as error:

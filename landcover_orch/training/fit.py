@@ -233,7 +233,7 @@ def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def _require_finite(entry: Row, experiment: Experiment) -> None:
-    if math.isfinite(entry.loss) and math.isfinite(entry.validation_loss):
+    if all(loss is not None and math.isfinite(loss) for loss in (entry.loss, entry.validation_loss)):
         return
     raise TrainingError(
         Problem(

@@ -17,11 +17,11 @@ from landcover_orch.training.tally import Tally
 class Row:
     """One epoch; the metrics are those of the validation split, `iou` a class, None where a class does not occur.
 
-    `lr` is None where nothing is learnt by gradients.
+    `lr` is None where nothing is learnt by gradients, `loss` where nothing is learnt at all.
     """
 
     epoch: int
-    loss: float
+    loss: float | None
     validation_loss: float
     metrics: dict[str, Value]
     iou: dict[str, Value]
@@ -47,7 +47,9 @@ SMALLER = ("kl_proportions",)
 """Metrics of which the smaller value is the better one."""
 
 
-def row(epoch: int, loss: float, validation_loss: float, tally: Tally, names: Sequence[str], lr: float | None) -> Row:
+def row(
+    epoch: int, loss: float | None, validation_loss: float, tally: Tally, names: Sequence[str], lr: float | None
+) -> Row:
     """The row of an epoch from its losses and what was counted of the validation split."""
     return Row(
         epoch=epoch,
@@ -122,7 +124,7 @@ def _panels(history: Sequence[Row], colours: Sequence[str]) -> dict[str, list[Cu
     means = ("accuracy", "mean_f1", "mean_iou")
     return {
         "loss": [
-            ("train", [entry.loss for entry in history], {}),
+            ("train", [_nan(entry.loss) for entry in history], {}),
             ("validation", [entry.validation_loss for entry in history], {}),
         ],
         "validation": [

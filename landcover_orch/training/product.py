@@ -6,10 +6,11 @@ throughput.json alone does not: it holds what was measured.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ import torch
 from landcover_orch import config, publish
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.experiment import Classical, Experiment
-from landcover_orch.experiment.recipe import LEARNT
+from landcover_orch.experiment.models import Ensemble
+from landcover_orch.experiment.recipe import unused
 from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.model import pretrained
 from landcover_orch.model.contract import Contract
@@ -27,7 +29,7 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
-from landcover_orch.training import VERSION, checkpoint, classical, device, history, lr_finder, throughput
+from landcover_orch.training import VERSION, checkpoint, classical, device, ensemble, history, lr_finder, throughput
 from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.fit import Report, Task, fit
 from landcover_orch.training.history import Kept, Row
@@ -36,23 +38,28 @@ from landcover_orch.training.sources import open_source
 ASSET = "model"
 JOURNAL = "tracking.jsonl"
 FINDER = "lr_finder"
+NOBODY: Mapping[str, Product] = MappingProxyType({})
 
 Tracker = Callable[[Start], AbstractContextManager[Log]]
 Progress = Callable[[str], None]
 
 
-def recipe(manifest: DatasetManifest, experiment: Experiment, home: Path | None = None) -> Recipe:
+def recipe(
+    manifest: DatasetManifest, experiment: Experiment, home: Path | None = None, members: Mapping[str, Product] = NOBODY
+) -> Recipe:
     """What a model is made of: the manifest's digest, and all of the experiment that training depends on.
 
-    Pretrained weights count by their bytes; they lie below `home` (default: LANDCOVER_HOME).
+    Pretrained weights count by their bytes; they lie below `home` (default: LANDCOVER_HOME). An ensemble's members
+    count by their fingerprints.
 
     Raises:
         ConfigError: the path of the weights leaves their folder.
         TrainingError: the experiment names weights that are not there.
     """
-    unused = LEARNT if isinstance(experiment.model, Classical) else set()
-    configuration = experiment.model_dump(mode="json", exclude={"name", "description", "prediction", "cache", *unused})
-    inputs = {"manifest": manifest.digest, **_weights(experiment, home or config.home())}
+    without = {"name", "description", "prediction", "cache", *unused(experiment)}
+    configuration = experiment.model_dump(mode="json", exclude=without)
+    voices = {f"member {name}": product.fingerprint for name, product in members.items()}
+    inputs = {"manifest": manifest.digest, **_weights(experiment, home or config.home()), **voices}
     return {"room": ASSET, "version": VERSION, "inputs": inputs, "configuration": configuration}
 
 
@@ -71,8 +78,9 @@ def run(
 ) -> Product:
     """The trained model of an experiment: found where it exists, gone on with where it was interrupted.
 
-    It holds model.safetensors, contract.json, history.json and .csv, curves.png, throughput.json and summary.json;
-    where the experiment says `lr: auto` also lr_finder.json, .csv and .png.
+    Of an ensemble the members come first: those that are not there are trained. It holds model.safetensors,
+    contract.json, history.json and .csv, curves.png, throughput.json and summary.json; where the experiment says
+    `lr: auto` also lr_finder.json, .csv and .png.
 
     Args:
         manifest_product: the dataset's published manifest.
@@ -83,24 +91,36 @@ def run(
 
     Raises:
         TrainingError: a split is empty, nothing is labelled, or device or weights asked for are not there.
+        ContractError: members of an ensemble do not fit the dataset; all of them are named.
     """
     manifest = load_manifest(manifest_product.path)
-    made_of = recipe(manifest, experiment, home)
+
+    def member(found: Experiment) -> Product:
+        return run(manifest_product, found, home, tracker=tracker, progress=progress)
+
+    members = ensemble.members(manifest, experiment, home, member)
+    made_of = recipe(manifest, experiment, home, members)
 
     def build_model(stage: Stage) -> None:
         start = Start.of(manifest, experiment.name, made_of, stage.path / JOURNAL)
         with tracker(start) as log:
-            _train(stage, manifest, experiment, home, log, progress)
+            _train(stage, manifest, experiment, home, log, progress, members)
 
     return publish.publish(home / manifest.dataset.name / ASSET, experiment.name, made_of, build_model)
 
 
 def _train(
-    stage: Stage, manifest: DatasetManifest, experiment: Experiment, home: Path, log: Log, progress: Progress
+    stage: Stage,
+    manifest: DatasetManifest,
+    experiment: Experiment,
+    home: Path,
+    log: Log,
+    progress: Progress,
+    members: Mapping[str, Product],
 ) -> None:
     task = _task(manifest, experiment, home)
     progress(str(task.device))
-    model = _model(manifest, experiment, home)
+    model = _model(manifest, experiment, home, members)
 
     def report(row: Row, seconds: float, *, again: bool = False) -> None:
         log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
@@ -114,11 +134,13 @@ def _train(
         progress(_resumed(before))
     if isinstance(experiment.model, Classical):
         kept, measured = classical.fit(task, model, report), classical.UNMEASURED
+    elif isinstance(experiment.model, Ensemble):
+        kept, measured = ensemble.score(task, model, report), classical.UNMEASURED
     else:
         kept, measured = _learnt(task, model, stage, report, progress)
     for line in throughput.lines(measured, experiment.cache):
         progress(line)
-    _write(stage, manifest, experiment, model, kept, measured)
+    _write(stage, _contract(manifest, experiment, members), manifest, experiment, model, kept, measured)
     rates = {f"throughput/{name}": value for name, value in measured.items() if value is not None}
     log.finish(stage.path, {**rates, "accumulate": kept.parts})
     for name in (checkpoint.FILE, JOURNAL):
@@ -150,9 +172,9 @@ def find_lr(
     Raises:
         TrainingError: as for `run`, or no rate lowers the loss, or the model takes none.
     """
-    if isinstance(experiment.model, Classical):
+    if isinstance(experiment.model, Classical | Ensemble):
         where = f"configs/experiments/{experiment.name}.yaml: model"
-        found, fix = f"{experiment.model.name}, which learns without gradients", "train it as it is"
+        found, fix = f"{experiment.model.name}, which takes no steps", "train it as it is"
         raise TrainingError(Problem(where, found, "a network", fix))
     manifest = load_manifest(manifest_product.path)
     task = _task(manifest, experiment, home)
@@ -196,7 +218,11 @@ def _require_labels(manifest: DatasetManifest) -> None:
         )
 
 
-def _model(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Normalised:
+def _model(
+    manifest: DatasetManifest, experiment: Experiment, home: Path, members: Mapping[str, Product] = NOBODY
+) -> Normalised:
+    if isinstance(experiment.model, Ensemble):
+        return ensemble.assemble(members, experiment.model)
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes))
@@ -204,7 +230,7 @@ def _model(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Nor
     return Normalised(network, [band.mean for band in manifest.bands], [band.std for band in manifest.bands])
 
 
-def _contract(manifest: DatasetManifest, experiment: Experiment) -> Contract:
+def _contract(manifest: DatasetManifest, experiment: Experiment, members: Mapping[str, Product]) -> Contract:
     a, b, _, d, e, _ = manifest.tiles[0].transform
     return Contract(
         model=experiment.model,
@@ -218,11 +244,13 @@ def _contract(manifest: DatasetManifest, experiment: Experiment) -> Contract:
         dataset=manifest.dataset.name,
         data_digest=manifest.digest,
         experiment=experiment.name,
+        members=ensemble.described(members),
     )
 
 
 def _write(
     stage: Stage,
+    contract: Contract,
     manifest: DatasetManifest,
     experiment: Experiment,
     model: Normalised,
@@ -231,12 +259,12 @@ def _write(
 ) -> None:
     best = history.best(kept.rows, experiment.metric)
     colours = [c.colour for c in manifest.legend.classes]
-    save(stage.path, model, _contract(manifest, experiment))
+    save(stage.path, model, contract)
     stage.write_json("history.json", [asdict(row) for row in kept.rows])
     history.write_csv(stage.path / "history.csv", kept.rows)
     history.draw(stage.path / "curves.png", kept.rows, colours, best.epoch)
     stage.write_json("throughput.json", {"images_per_second": measured, "epoch_seconds": kept.seconds})
-    learnt = {} if isinstance(experiment.model, Classical) else _learning(stage, kept)
+    learnt = {} if isinstance(experiment.model, Classical | Ensemble) else _learning(stage, kept)
     stage.write_json("summary.json", {**_summary(manifest, experiment, model, kept), **learnt})
 
 
@@ -266,6 +294,8 @@ def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalise
 
 def _line(row: Row, seconds: float, experiment: Experiment) -> str:
     iou = "undefined" if row.metrics["mean_iou"] is None else f"{row.metrics['mean_iou']:.3f}"
+    if row.loss is None:
+        return f"together: validation loss {row.validation_loss:.4f}, mean IoU {iou}, {seconds:.1f} s"
     step = "fitted" if isinstance(experiment.model, Classical) else f"epoch {row.epoch} of {experiment.epochs}"
     return f"{step}: loss {row.loss:.4f}, validation loss {row.validation_loss:.4f}, mean IoU {iou}, {seconds:.1f} s"
 
