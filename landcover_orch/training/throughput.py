@@ -37,7 +37,8 @@ def augmented(task: Task, steps: int | None = None) -> Iterator[Batch]:
     """The first epoch's train batches, or that many full ones, varied where training varies them."""
     kind = task.device.kind
     for batch in train_batches(task, 0, steps):
-        yield varied(task, Batch(batch.image.to(kind), batch.label.to(kind), batch.step), 0)
+        image, label = (part.to(kind, non_blocking=True) for part in (batch.image, batch.label))
+        yield varied(task, Batch(image, label, batch.step), 0)
 
 
 def rate(batches: Iterator[Batch], patience: float = PATIENCE_S) -> float:

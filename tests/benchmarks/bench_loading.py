@@ -1,65 +1,116 @@
-"""Random training batches from a patch store, against a memory map and `np.take` of the same patches."""
+"""Random training batches from stores against a memory map of the same patches: plain and varied, by two threads.
+
+Both stores hold the same patches, photographs as the generated landscape makes them (noise of a sensor included). All
+sources are read in turn, round by round, so that other work on the machine meets all alike.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from landcover_orch.experiment import Augmentation
 from landcover_orch.ground_truth import truth
 from landcover_orch.patches import dataset as manifests
 from landcover_orch.patches import manifest, write
 from landcover_orch.patches.read import open_split
 from landcover_orch.raw.catalogue import tiles
+from landcover_orch.training import augmentation
+from landcover_orch.training.cache import Resident
+from landcover_orch.training.loader import THREADS, Arrays, Batches, PatchSource, in_order
+from landcover_orch.training.process import keep_memory
 from tests.benchmarks import mosaic_dataset
 
-BATCH, BATCHES = 16, 120
-LARGEST = 8192
+BATCH, BATCHES, ROUNDS = 16, 64, 7
+MAP, PLAIN, ZSTD = "memory map", "store, uncompressed", "store, zstd"
+BANDS = augmentation.Bands(*(np.full(3, value, np.float32) for value in (100, 40, 0, 255)))
 
 
-def main(shape: tuple[int, int] = (4096, 4096)) -> dict[str, Any]:
-    """Prints and gives patches a CPU-second of `take`, of a memory map, of `np.take`, and the ratio to the map."""
-    side = (min(shape[0], LARGEST), min(shape[1], LARGEST))
+def main(shape: tuple[int, int] = (8192, 16384)) -> dict[str, Any]:
+    """Prints and gives images/s of each source, plain and augmented, and their ratio to the memory map's.
+
+    Each figure is that of the best round, which other programs disturbed least. The ratio is that of the CPU time of
+    all threads, which they disturb less than the clock.
+    """
+    keep_memory()  # as the training process does
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as name:
         folder = Path(name)
-        reader = _reader(folder, side)
-        order = np.random.default_rng(0).integers(0, len(reader), (BATCHES, BATCH))
-        images = reader.take(np.arange(len(reader)))[0]
-        np.save(folder / "flat.npy", images)
-        flat = np.load(folder / "flat.npy", mmap_mode="r")
-        found = {
-            "take patches/CPU-s": _speed(reader.take, order),
-            "limit, memory map patches/CPU-s": _speed(lambda some: np.stack([flat[i] for i in some]), order),
-            "np.take in memory patches/CPU-s": _speed(lambda some: np.take(images, some, axis=0), order),
+        described = build(folder, shape, compression=("none", "zstd"))
+        sources: dict[str, PatchSource] = {
+            PLAIN: open_split(described["none"], folder / "none", "train"),
+            ZSTD: open_split(described["zstd"], folder / "zstd", "train"),
         }
-    found["ratio"] = found["take patches/CPU-s"] / found["limit, memory map patches/CPU-s"]
-    print(f"loading, {len(reader)} patches of 3 x 256 x 256 with labels, batches of {BATCH}")
-    for key, value in found.items():
-        print(f"  {key}: {value:.2f}")
+        sources = {MAP: mapped(sources[PLAIN], folder), **sources}
+        return _say(len(sources[MAP]), _measured(sources))
+
+
+def build(folder: Path, shape: tuple[int, int], compression: tuple[str, ...], size: int = 256) -> dict[str, Any]:
+    """The manifest of a dataset for each kind of store, below folders of their names; every patch trains."""
+    plain = mosaic_dataset.write(folder / "raw", shape)
+    found = {}
+    for kind in compression:
+        cut = {"size": size, "stride": size, "compression": kind}
+        dataset = plain.model_validate({**plain.model_dump(), "splits": {}, "patches": cut})
+        (tile,) = tiles(dataset)
+        for step in (truth.build, write.build):
+            step(dataset, mosaic_dataset.LEGEND, tile, folder / kind)
+        product = manifests.build(dataset, mosaic_dataset.LEGEND, [tile], folder / kind)
+        found[kind] = manifest.load(product.path)
     return found
 
 
-def _reader(folder: Path, shape: tuple[int, int]) -> Any:
-    dataset, home = mosaic_dataset.write(folder / "raw", shape), folder / "home"
-    dataset = dataset.model_copy(update={"splits": dataset.splits.model_validate({})})
-    (tile,) = tiles(dataset)
-    for build in (truth.build, write.build):
-        build(dataset, mosaic_dataset.LEGEND, tile, home)
-    product = manifests.build(dataset, mosaic_dataset.LEGEND, [tile], home)
-    return open_split(manifest.load(product.path), home, "train")
+def mapped(source: PatchSource, folder: Path) -> PatchSource:
+    """The limit: the same patches as two raw arrays in mapped files, of which batches are taken with `np.take`."""
+    parts = []
+    for part, name in zip(source.take(np.arange(len(source))), ("image", "label"), strict=True):
+        part.tofile(folder / name)
+        parts.append(np.asarray(np.memmap(folder / name, part.dtype, "r", shape=part.shape)))
+    return Resident(parts[0], parts[1], source)
 
 
-def _speed(take: Callable[[Any], Any], order: np.ndarray[Any, Any]) -> float:
-    take(order[0])
-    start = time.process_time()
-    for some in order:
-        take(some)
-    return order.size / (time.process_time() - start)
+def vary(step: int, arrays: Arrays) -> Arrays:
+    """The default augmentation: flips, right angles, brightness, contrast."""
+    drawn = augmentation.draw(arrays[0].shape, Augmentation(), 0, 0, step)
+    return augmentation.on_host(*arrays, drawn, BANDS)
+
+
+Rates = dict[tuple[str, bool], list[tuple[float, float]]]
+"""(source, augmented) -> for each round the seconds of the clock and of the CPU an image."""
+
+
+def _measured(sources: dict[str, PatchSource]) -> Rates:
+    random, count = np.random.default_rng(0), len(sources[MAP])
+    kinds = [(name, augmented) for augmented in (False, True) for name in sources]
+    found: Rates = {kind: [] for kind in kinds}
+    for name, augmented in kinds * ROUNDS:
+        order = in_order(random.integers(0, count, BATCHES * BATCH), BATCH)
+        found[name, augmented].append(_pass(sources[name], order, augmented=augmented))
+    return found
+
+
+def _pass(source: PatchSource, order: list[NDArray[np.int64]], *, augmented: bool) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    for _ in Batches(source, order, vary if augmented else None):
+        pass
+    images = sum(len(step) for step in order)
+    return (time.perf_counter() - wall) / images, (time.process_time() - cpu) / images
+
+
+def _say(count: int, found: Rates) -> dict[str, Any]:
+    print(f"loading, {count} patches of 3 x 256 x 256 with labels, batches of {BATCH}, {THREADS} threads")
+    said: dict[str, Any] = {}
+    best = {kind: tuple(map(min, zip(*rounds, strict=True))) for kind, rounds in found.items()}
+    for (name, augmented), (wall, cpu) in best.items():
+        what, ratio = f"{name}{', augmented' if augmented else ''}", best[MAP, augmented][1] / cpu
+        said[what] = {"images/s": 1 / wall, "images/CPU-s": 1 / cpu, "ratio": ratio}
+        print(f"  {what:32s}{1 / wall:8,.0f} images/s {1 / cpu:8,.0f} images/CPU-s   {ratio:5.2f} of the memory map")
+    return said
 
 
 if __name__ == "__main__":
