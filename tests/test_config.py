@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError
-from landcover_orch.experiment import Experiment
+from landcover_orch.experiment import Classical, Experiment
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.yamlfile import MAX_BYTES, parse, read_yaml
 
@@ -167,6 +167,12 @@ def test_digests_of_models_are_those_of_their_fields() -> None:
     assert config.digest(data) != config.digest(data.model_copy(update={"description": "other"}))
     with pytest.raises(TypeError, match="no canonical form"):
         config.digest({"a": object()})
+
+
+def test_a_dataset_has_floors_without_deep_learning_unless_it_says_otherwise() -> None:
+    data = parse(DATASET, Dataset, "test.yaml")
+    assert {type(config.load_experiment(floor).model) for floor in data.floors} == set(get_args(Classical))
+    assert data.recipes == ("small", *data.floors)
 
 
 @pytest.mark.parametrize("name", config.dataset_names())
