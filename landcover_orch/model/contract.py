@@ -43,6 +43,11 @@ class Contract(BaseModel):
     experiment: str = Field(description="name of the recipe")
     members: tuple[Member, ...] = Field(default=(), description="of an ensemble: the models in it, in order")
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Names of the networks in it."""
+        return tuple(dict.fromkeys(one.model.name for one in self.members)) or (self.model.name,)
+
     def require(self, bands: tuple[str, ...], dtype: str, resolution: float, where: str) -> None:
         """Raises ContractError with every way in which a raster does not fit."""
         wrong = [

@@ -152,7 +152,7 @@ def _parts(trained: Path, scratch: Path) -> dict[str, Any]:
     for file in (WEIGHTS, CONTRACT):
         shutil.copy(trained / file, folder)
     contract = load_contract(trained)
-    needed = (*REQUIREMENTS, *FAMILY_REQUIREMENTS.get(contract.model.name, ()))
+    needed = (*REQUIREMENTS, *(part for name in contract.families for part in FAMILY_REQUIREMENTS.get(name, ())))
     return {
         "python_model": str(library / "model" / "serve.py"),
         "artifacts": {"trained": str(folder)},

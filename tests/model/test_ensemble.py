@@ -72,3 +72,11 @@ def test_a_saved_ensemble_answers_as_its_members_did(tmp_path: Path) -> None:
         alone = torch.stack([module(seed=seed)(image).softmax(1) for seed in (1, 2, 3)]).mean(0)
         assert torch.allclose(loaded(image).softmax(1), alone, atol=1e-6)
     assert found == contract
+
+
+def test_a_contract_names_the_families_in_it() -> None:
+    assert CONTRACT.families == ("unet",)
+    kinds = (models.SwinUNet(), models.UNet(), models.SwinUNet(width=48))
+    members = tuple(Member(experiment="e", fingerprint="f", model=kind) for kind in kinds)
+    together = CONTRACT.model_copy(update={"model": _settings("mean"), "members": members})
+    assert together.families == ("swin_unet", "unet")
