@@ -37,7 +37,13 @@ def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
         for entry in tiles_to_predict(described):
             products[entry.name] = build(described, entry, trained, experiment, config.home())
             context.log.info("tile %s predicted", entry.name)
-        shown = {f"tile {name}": dg.MetadataValue.path(str(product.path)) for name, product in products.items()}
+        shown: dict[str, Any] = {
+            f"tile {name}": dg.MetadataValue.path(str(product.path)) for name, product in products.items()
+        }
+        if experiment.prediction.smoothing:
+            shown["smoothing, energies in nats"] = table(
+                [{"tile": name, **product.json("smoothing.json")} for name, product in products.items()]
+            )
         first = next(iter(products.values()))
         return dg.MaterializeResult(
             metadata={"tiles": len(products), "preview": picture(first.file("preview.png").read_bytes()), **shown},

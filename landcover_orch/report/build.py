@@ -73,6 +73,7 @@ def _report(manifest: DatasetManifest, experiment: Experiment, model: Product, f
         "dataset": manifest.dataset.name,
         "experiment": experiment.name,
         "model": model.fingerprint,
+        "prediction": experiment.prediction.words(),
         "data_digest": manifest.digest,
         "test_digest": manifest.test_digest,
         "classes": list(found.classes),

@@ -12,6 +12,7 @@ from landcover_orch import confusion, page, publish
 from landcover_orch.confusion import Counts
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.experiment import Classical
+from landcover_orch.experiment.models import Ensemble
 from landcover_orch.model.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product, Stage
@@ -97,6 +98,7 @@ def _row(name: str, matrix: Counts, *, floor: bool) -> Row:
         **{measure: measures[measure] for measure in MEASURES},
         "classes_found": sum(value is not None for value in precise),
         "model": None,
+        "prediction": None,
         "parameters": None,
         "epochs": None,
         "images_per_second": None,
@@ -111,8 +113,9 @@ def _experiment(name: str, content: Any, model: Product, *, floor: bool) -> Row:
     return {
         **_row(name, np.array(content["matrix"], np.int64), floor=floor),
         "model": settings.words(),
+        "prediction": content.get("prediction") or None,
         "parameters": learnt.get("parameters"),
-        "epochs": None if isinstance(settings, Classical) else learnt.get("epochs"),
+        "epochs": None if isinstance(settings, Classical | Ensemble) else learnt.get("epochs"),
         "images_per_second": measured.get("step"),
         "training_s": model.cost.wall_s,
     }
