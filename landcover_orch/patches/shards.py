@@ -113,7 +113,7 @@ class Shard:
         except OSError as error:
             raise unreadable(file, error.strerror or "cannot be opened") from error
         index = np.empty((count, 2), "<u8")
-        self._fill(_bytes(index), os.fstat(self._descriptor).st_size - index.nbytes - CHECKSUM, "index")
+        self._fill(index, os.fstat(self._descriptor).st_size - index.nbytes - CHECKSUM, "index")
         self._entries: list[list[int]] = index.tolist()
 
     def __del__(self) -> None:
@@ -126,50 +126,47 @@ class Shard:
         Raises:
             IncompleteError: it is not there, or its bytes are not what was written.
         """
-        what, plain = f"patch {entry}", _bytes(out)
-        offset, length = self._entries[entry]
+        what, (offset, length) = f"patch {entry}", self._entries[entry]
         if offset == MISSING:
             raise unreadable(self.file, f"{what} was never written")
         if compressed:
             packed = np.empty(max(length - CHECKSUM, 0), np.uint8)
             self._fill(packed, offset, what)
-            plain[:] = self._decoded(packed, plain.size, what)
+            self._unpack(packed, out, what)
+        elif length == out.nbytes + CHECKSUM:
+            self._fill(out, offset, what)
         else:
-            self._sized(length - CHECKSUM, plain.size, what)
-            self._fill(plain, offset, what)
+            raise self._other_size(what, length, out.nbytes + CHECKSUM)
         if sys.byteorder == "big":
             out.byteswap(inplace=True)
 
-    def _fill(self, into: NDArray[np.uint8], offset: int, what: str) -> None:
+    def _fill(self, into: NDArray[Any], offset: int, what: str) -> None:
         """Reads bytes and their checksum."""
         said = bytearray(CHECKSUM)
         try:
             got = os.preadv(self._descriptor, [into.data, said], offset)
         except (OSError, OverflowError) as error:
             raise unreadable(self.file, f"{what}: {error}") from error
-        self._sized(got, into.size + CHECKSUM, what)
+        if got != into.nbytes + CHECKSUM:
+            raise self._other_size(what, got, into.nbytes + CHECKSUM)
         if google_crc32c.value(into) != int.from_bytes(said, "little"):
             raise unreadable(self.file, f"{what} has the wrong checksum")
 
-    def _decoded(self, packed: NDArray[np.uint8], size: int, what: str) -> NDArray[np.uint8]:
+    def _unpack(self, packed: NDArray[np.uint8], out: NDArray[Any], what: str) -> None:
         try:
-            decoded = np.frombuffer(zstd.decompress(packed), np.uint8)
+            plain = zstd.decompress(packed)
         except RuntimeError as error:
             raise unreadable(self.file, f"{what}: {error}") from error
-        self._sized(decoded.size, size, what)
-        return decoded
+        if len(plain) != out.nbytes:
+            raise self._other_size(what, len(plain), out.nbytes)
+        out[...] = np.frombuffer(plain, out.dtype).reshape(out.shape)
 
-    def _sized(self, found: int, expected: int, what: str) -> None:
-        if found != expected:
-            raise unreadable(self.file, f"{what} has {found} bytes", f"{expected}")
+    def _other_size(self, what: str, found: int, expected: int) -> IncompleteError:
+        return unreadable(self.file, f"{what} has {found} bytes", f"{expected}")
 
 
 def _open(path: Path, name: str, number: int, count: int) -> Shard:
     return Shard(store.shard_file(path, name, number), count)
-
-
-def _bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
-    return values.reshape(-1, copy=False).view(np.uint8)
 
 
 def unreadable(where: Path, found: str, expected: str = "a whole store") -> IncompleteError:

@@ -27,7 +27,7 @@ from landcover_orch.training.loader import THREADS, Arrays, Batches, PatchSource
 from landcover_orch.training.process import keep_memory
 from tests.benchmarks import mosaic_dataset
 
-BATCH, BATCHES, ROUNDS = 16, 64, 7
+BATCH, BATCHES, ROUNDS = 16, 32, 20
 MAP, PLAIN, ZSTD = "memory map", "store, uncompressed", "store, zstd"
 BANDS = augmentation.Bands(*(np.full(3, value, np.float32) for value in (100, 40, 0, 255)))
 
