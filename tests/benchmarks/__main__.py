@@ -15,8 +15,11 @@ from tests.benchmarks import (
     bench_lineage,
     bench_loading,
     bench_prediction,
+    bench_province,
     bench_relabel,
+    bench_siose,
     bench_sliding_window,
+    bench_smoothing,
     bench_training,
 )
 
@@ -26,10 +29,13 @@ STRIP_ROWS = 2048
 def main(tile: str | None) -> None:
     """Prints all benchmarks."""
     bench_relabel.main()
+    bench_siose.main()
+    bench_province.main()
     bench_confusion.main()
     bench_loading.main()
     bench_training.main()
     bench_sliding_window.main()
+    bench_smoothing.main()
     bench_lineage.main()
     if tile is None:
         bench_extraction.main()
