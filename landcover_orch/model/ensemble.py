@@ -9,12 +9,16 @@ from torch import Tensor, nn
 
 from landcover_orch.experiment.models import Ensemble as Settings
 
+TIE = 2.0**-7
+"""Weight of a member's probabilities beside its vote: less than a vote however many members of it are added up."""
+
 
 class Ensemble(nn.Module):
     """Logits (n, class, y, x) whose softmax is the mean of what the members say of normalised images (n, band, y, x).
 
-    Each member says its probabilities, or, where they vote, 1 for its class and 0 for the others (of equals the lowest
-    id). The members are part of it: their weights travel in one file.
+    Each member says its probabilities, or, where they vote, 1 for its class and 0 for the others, and its probabilities
+    as so little more that they decide between equally many votes alone. The members are part of it: their weights
+    travel in one file.
     """
 
     def __init__(self, settings: Settings, members: Sequence[nn.Module]) -> None:
@@ -31,6 +35,8 @@ class Ensemble(nn.Module):
 
     def _said(self, logits: Tensor) -> Tensor:
         # In float32 under any autocast: a mean of bfloat16 would tie where the members do not.
+        shares = logits.float().softmax(1)
         if self.combine == "mean":
-            return logits.float().softmax(1)
-        return torch.zeros_like(logits, dtype=torch.float32).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+            return shares
+        votes = torch.zeros_like(shares).scatter_(1, shares.argmax(1, keepdim=True), 1.0)
+        return (votes + shares * TIE) / (1 + TIE)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from landcover_orch.experiment import models
 from landcover_orch.model import load, save
 from landcover_orch.model.contract import Member
-from landcover_orch.model.ensemble import Ensemble
+from landcover_orch.model.ensemble import TIE, Ensemble
 from landcover_orch.model.networks import Normalised
 from tests.prediction.untrained import CONTRACT, module
 
@@ -48,11 +48,16 @@ def test_the_mean_of_the_probabilities() -> None:
 
 
 def test_a_vote_counts_heads_not_how_sure_they_are() -> None:
-    assert _shares("vote", *MEMBERS) == pytest.approx([2 / 3, 1 / 3, 0], abs=1e-6)
+    assert _shares("vote", *MEMBERS) == pytest.approx([2 / 3, 1 / 3, 0], abs=TIE)
 
 
-def test_of_equals_a_member_votes_for_the_lowest_id() -> None:
-    assert _shares("vote", (0.2, 0.4, 0.4)) == pytest.approx([0, 1, 0], abs=1e-6)
+def test_the_probabilities_decide_between_as_many_votes_and_nothing_else() -> None:
+    first, second, _ = _shares("vote", (0.51, 0.49, 0.0), (0.0, 0.9, 0.1))
+    assert (first, second) == pytest.approx((0.5, 0.5), abs=TIE)
+    assert second > first
+    sure = (0.0, 1.0, 0.0)
+    outvoted = _shares("vote", *[(0.34, 0.33, 0.33)] * 32, *[sure] * 31)
+    assert outvoted[0] > outvoted[1]
 
 
 def test_one_member_says_what_it_said_alone() -> None:

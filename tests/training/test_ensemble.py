@@ -142,5 +142,5 @@ def test_votes_and_means_are_different_ensembles(home: Path) -> None:
     together, _ = load(_run(home, "vote").path)
     with torch.inference_mode():
         shares = together(torch.from_numpy(classroom.patches(2).image)).softmax(1).numpy()
-    assert set(np.unique(shares.round(3)).tolist()) <= {0.0, 0.5, 1.0}
+    assert np.abs(shares * 2 - (shares * 2).round()).max() < 0.02
     assert _run(home, "both").fingerprint != _run(home, "vote").fingerprint
