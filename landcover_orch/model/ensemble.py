@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from landcover_orch.experiment.models import Ensemble as Settings
 
 TIE = 2.0**-7
-"""Weight of a member's probabilities beside its vote: less than a vote however many members of it are added up."""
+"""Weight of a member's probabilities beside its vote: together those of all members, 100 at most, are less than one."""
 
 
 class Ensemble(nn.Module):
