@@ -66,7 +66,9 @@ class Layout:
             layers: bytes of a pixel that are kept in a part, and were in the rows it is gathered from.
             budget: bytes.
         """
-        return budget // (self.size * (classes * self.sum_bytes + STRIPS * pixel_bytes + 2 * layers) + 2 * PART * layers)
+        return budget // (
+            self.size * (classes * self.sum_bytes + STRIPS * pixel_bytes + 2 * layers) + 2 * PART * layers
+        )
 
     def bands(self, width: int) -> list[tuple[int, int]]:
         """Column ranges that cover the tile, of equal width up to `PART`, at most `width` (rounded to `PART`) wide."""
