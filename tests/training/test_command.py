@@ -76,9 +76,7 @@ def test_find_lr_prints_a_rate_draws_the_test_and_trains_nothing(
     assert not (home / classroom.NAME / "model").exists()
 
 
-def test_find_lr_refuses_what_takes_no_steps(
-    home: Path, configs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_find_lr_refuses_what_takes_no_steps(home: Path, configs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (configs / "experiments" / "trees.yaml").write_text("{name: trees, model: random_forest}")
     assert _main(home, "trees", "--find-lr") == 1
     assert "random_forest, which takes no steps; expected a network" in capsys.readouterr().err
