@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,13 +17,7 @@ from landcover_orch.experiment.optimisation import Optimiser, Schedule
 from landcover_orch.experiment.recipe import has_momentum
 from landcover_orch.training import throughput
 from landcover_orch.yamlfile import parse
-
-ROOT = Path(__file__).resolve().parents[1]
-_SPEC = importlib.util.spec_from_file_location("classroom", ROOT / "tests" / "training" / "classroom.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-classroom = sys.modules["classroom"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(classroom)
+from tests.training import classroom
 
 
 def _names(kinds: Any) -> list[str]:

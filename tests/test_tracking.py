@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
 import os
@@ -20,13 +19,9 @@ from landcover_orch import tracking, training
 from landcover_orch.errors import TrackingError
 from landcover_orch.publish import Product, Stage, publish
 from landcover_orch.tracking import Start, Tracker, runs
+from tests.training import classroom
 
 ROOT = Path(__file__).resolve().parents[1]
-_SPEC = importlib.util.spec_from_file_location("classroom", ROOT / "tests" / "training" / "classroom.py")
-assert _SPEC is not None
-assert _SPEC.loader is not None
-classroom = sys.modules["classroom"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(classroom)
 NAME = classroom.NAME
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numcodecs import zstd  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from landcover_orch.errors import IncompleteError, Problem
+from landcover_orch.errors import IncompleteError
 from landcover_orch.patches import store
 
 OPEN_FILES = 128
@@ -55,7 +55,7 @@ class Shards:
         """
         form = self._form(path, name)
         if out.shape != form.cell or out.dtype != form.dtype:
-            raise unreadable(path / name, f"{form.dtype} {form.cell}", f"{out.dtype} {out.shape}")
+            raise store.unreadable(path / name, f"{form.dtype} {form.cell}", f"{out.dtype} {out.shape}")
         number, entry = divmod(position, form.shard)
         self._shard(path, name, number, form.shard).read(entry, form.compressed, out)
 
@@ -85,13 +85,15 @@ def read_form(path: Path, name: str) -> Form:
         keys = said["chunk_key_encoding"]["configuration"]["separator"]
         compressed, dtype = CODECS.get(tuple(_kinds(inner["codecs"]))), np.dtype(said["data_type"])
     except OSError as error:
-        raise unreadable(file, error.strerror or "not readable") from error
+        raise store.unreadable(file, error.strerror or "not readable") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise unreadable(file, f"not an array in shards: {error!r}") from error
+        raise store.unreadable(file, f"not an array in shards: {error!r}") from error
     ours = ["sharding_indexed", INDEX_CODECS, "end", [1, *shards[1:]]]
     if kinds != ours or keys != "." or compressed is None or said["shape"][1:] != shards[1:]:
         found = f"codecs {_kinds(inner['codecs'])} of chunks {inner['chunk_shape']} in {outer['name']}"
-        raise unreadable(file, found, "little-endian patches with crc32c, zstd or plain, in shards indexed at the end")
+        raise store.unreadable(
+            file, found, "little-endian patches with crc32c, zstd or plain, in shards indexed at the end"
+        )
     return Form(shards[0], tuple(shards[1:]), dtype, compressed)
 
 
@@ -111,7 +113,7 @@ class Shard:
         try:
             self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise unreadable(file, error.strerror or "cannot be opened") from error
+            raise store.unreadable(file, error.strerror or "cannot be opened") from error
         index = np.empty((count, 2), "<u8")
         self._fill(index, os.fstat(self._descriptor).st_size - index.nbytes - CHECKSUM, "index")
         self._entries: list[list[int]] = index.tolist()
@@ -128,7 +130,7 @@ class Shard:
         """
         what, (offset, length) = f"patch {entry}", self._entries[entry]
         if offset == MISSING:
-            raise unreadable(self.file, f"{what} was never written")
+            raise store.unreadable(self.file, f"{what} was never written")
         if compressed:
             packed = np.empty(max(length - CHECKSUM, 0), np.uint8)
             self._fill(packed, offset, what)
@@ -146,32 +148,24 @@ class Shard:
         try:
             got = os.preadv(self._descriptor, [into.data, said], offset)
         except (OSError, OverflowError) as error:
-            raise unreadable(self.file, f"{what}: {error}") from error
+            raise store.unreadable(self.file, f"{what}: {error}") from error
         if got != into.nbytes + CHECKSUM:
             raise self._other_size(what, got, into.nbytes + CHECKSUM)
         if google_crc32c.value(into) != int.from_bytes(said, "little"):
-            raise unreadable(self.file, f"{what} has the wrong checksum")
+            raise store.unreadable(self.file, f"{what} has the wrong checksum")
 
     def _unpack(self, packed: NDArray[np.uint8], out: NDArray[Any], what: str) -> None:
         try:
             plain = zstd.decompress(packed)
         except RuntimeError as error:
-            raise unreadable(self.file, f"{what}: {error}") from error
+            raise store.unreadable(self.file, f"{what}: {error}") from error
         if len(plain) != out.nbytes:
             raise self._other_size(what, len(plain), out.nbytes)
         out[...] = np.frombuffer(plain, out.dtype).reshape(out.shape)
 
     def _other_size(self, what: str, found: int, expected: int) -> IncompleteError:
-        return unreadable(self.file, f"{what} has {found} bytes", f"{expected}")
+        return store.unreadable(self.file, f"{what} has {found} bytes", f"{expected}")
 
 
 def _open(path: Path, name: str, number: int, count: int) -> Shard:
     return Shard(store.shard_file(path, name, number), count)
-
-
-def unreadable(where: Path, found: str, expected: str = "a whole store") -> IncompleteError:
-    """The error for a file of a store that is not what was written."""
-    product = next((path.parent for path in where.parents if path.name == store.STORE), where.parent)
-    return IncompleteError(
-        Problem(str(where), f"unreadable patches ({found})", expected, f"delete {product}, materialise again")
-    )

@@ -154,10 +154,15 @@ def open_array(path: Path, name: str, *, context: Any = None) -> Any:
 
 
 def damaged(path: Path, error: Exception) -> IncompleteError:
-    """The error for a store whose bytes are not what was written."""
-    found = " ".join(str(error).split()).split(" [")[0][:300]
+    """The error for a store that tensorstore cannot read, in tensorstore's words."""
+    return unreadable(path, " ".join(str(error).split()).split(" [")[0][:300])
+
+
+def unreadable(where: Path, found: str, expected: str = "a whole store") -> IncompleteError:
+    """The error for a file of a store that is not what was written."""
+    product = next((path.parent for path in where.parents if path.name == STORE), where.parent)
     return IncompleteError(
-        Problem(str(path), f"unreadable patches ({found})", "a whole store", f"delete {path.parent}, materialise again")
+        Problem(str(where), f"unreadable patches ({found})", expected, f"delete {product}, materialise again")
     )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,7 @@ import yaml
 
 from landcover_orch import publish
 from landcover_orch.training import __main__ as command
-
-_SPEC = importlib.util.spec_from_file_location("classroom", Path(__file__).with_name("classroom.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-classroom = sys.modules["classroom"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(classroom)
+from tests.training import classroom
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +21,7 @@ from landcover_orch.publish import Product
 from landcover_orch.training import lr_finder
 from landcover_orch.training import product as products
 from landcover_orch.training.lr_finder import Curve, suggestion
-
-_SPEC = importlib.util.spec_from_file_location("classroom", Path(__file__).with_name("classroom.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-classroom = sys.modules["classroom"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(classroom)
+from tests.training import classroom
 
 AUTO = {"name": "adam", "lr": "auto"}
 RATES = np.geomspace(1e-6, 10, 100)

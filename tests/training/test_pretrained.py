@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,7 @@ from landcover_orch.errors import TrainingError
 from landcover_orch.experiment import models
 from landcover_orch.model.resnet import ResNet
 from landcover_orch.publish import Product
-
-_SPEC = importlib.util.spec_from_file_location("classroom", Path(__file__).with_name("classroom.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-classroom = sys.modules["classroom"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(classroom)
+from tests.training import classroom
 
 FILE = "resnet18.safetensors"
 RECIPE = {"model": {"name": "resnet_fcn", "trunk": {"depth": 18, "weights": FILE}}, "epochs": 1}

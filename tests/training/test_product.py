@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,7 @@ from landcover_orch import model, training
 from landcover_orch.errors import TrainingError
 from landcover_orch.publish import Product
 from landcover_orch.training import checkpoint, device
-
-_SPEC = importlib.util.spec_from_file_location("classroom", Path(__file__).with_name("classroom.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-classroom = sys.modules["classroom"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(classroom)
+from tests.training import classroom
 
 REPRODUCIBLE = ("model.safetensors", "contract.json", "history.json", "history.csv", "curves.png", "summary.json")
 

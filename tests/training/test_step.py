@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,12 +19,7 @@ from landcover_orch.training.device import Device
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective
 from landcover_orch.training.step import Step, chance
-
-_SPEC = importlib.util.spec_from_file_location("classroom", Path(__file__).with_name("classroom.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-classroom = sys.modules["classroom"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(classroom)
+from tests.training import classroom
 
 CPU = Device("cpu", bfloat16=False, name="the CPU")
 

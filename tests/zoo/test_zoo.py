@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,10 +17,10 @@ from landcover_orch.legend import LandClass, Legend
 from landcover_orch.model.contract import Contract
 from landcover_orch.model.pretrained import load_pretrained
 from landcover_orch.model.zoo import Zoo
+from tests.training import classroom
 
 BANDS, CLASSES = 5, 3
 PAIRS = [("unet", "resnet18"), ("deeplabv3plus", "tu-resnet10t"), ("fpn", "tu-convnext_atto")]
-TRAINING = Path(__file__).resolve().parents[1] / "training"
 
 every_pair = pytest.mark.parametrize(("decoder", "encoder"), PAIRS)
 
@@ -138,17 +136,7 @@ def test_what_imports_torchvision_on_its_way_loads_in_this_environment() -> None
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def _classroom() -> Any:
-    spec = importlib.util.spec_from_file_location("classroom", TRAINING / "classroom.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_a_recipe_of_the_zoo_trains_from_a_local_file(tmp_path: Path) -> None:
-    classroom = _classroom()
     _saved(tmp_path / "weights", "resnet18.safetensors", "resnet18")
     zoo = {"name": "zoo", "decoder": "unet", "encoder": "resnet18", "weights": "resnet18.safetensors"}
     with classroom.in_memory():
