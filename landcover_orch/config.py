@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, model_validator
 
 from landcover_orch.errors import ConfigError, Problem
-from landcover_orch.experiment import KEY, Experiment, models
+from landcover_orch.experiment import KEY, Experiment, models, protocol
 from landcover_orch.experiment.settings import Settings
 from landcover_orch.grid import Edge
 from landcover_orch.legend import IGNORE_NAME, Legend
@@ -309,8 +309,19 @@ def load_legend(name: str) -> Legend:
 
 
 def load_experiment(name: str) -> Experiment:
-    """The experiment of configs/experiments/<name>.yaml."""
-    return _load("experiments", name, Experiment)
+    """The experiment of configs/experiments/<name>.yaml, or that of a repetition of it (<name>.seed-1.fold-2).
+
+    Raises:
+        ConfigError: there is no such file, it is wrong, or its protocol has no such repetition.
+    """
+    found = _load("experiments", protocol.base_of(name), Experiment)
+    if found.name == name:
+        return found
+    repeated = protocol.repetition(found, name)
+    if repeated is None:
+        where, expected = f"configs/experiments/{found.name}.yaml: protocol", found.protocol.words() or "no repetitions"
+        raise ConfigError(Problem(where, f"no repetition {name}", expected, "add it to `protocol`, or name another"))
+    return repeated
 
 
 def recipe_problems(dataset: Dataset) -> list[Problem]:
@@ -328,7 +339,7 @@ def with_members(name: str) -> tuple[Experiment, ...]:
     """The experiment of configs/experiments/<name>.yaml; of an ensemble also those of its members."""
     experiment = load_experiment(name)
     members = experiment.model.members if isinstance(experiment.model, models.Ensemble) else ()
-    return experiment, *(load_experiment(member) for member in members if re.match(KEY, member))
+    return experiment, *(load_experiment(member) for member in members if "/" not in member)
 
 
 def _load(room: str, name: str, model: type[Model]) -> Model:

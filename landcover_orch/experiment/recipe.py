@@ -22,6 +22,7 @@ from landcover_orch.experiment.optimisation import (
     Schedule,
 )
 from landcover_orch.experiment.prediction import Prediction
+from landcover_orch.experiment.protocol import Protocol
 from landcover_orch.experiment.settings import Settings
 
 KEY = r"^[A-Za-z0-9_-]+$"
@@ -93,6 +94,7 @@ class Experiment(Settings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: a CUDA device where there is one")
     seed: int = Field(default=0, ge=0, description="of weights, order and augmentation")
+    protocol: Protocol = Field(default=Protocol(), description="how often it is trained: seeds and folds, a model each")
     prediction: Prediction = Field(default=Prediction(), description="how whole tiles are predicted")
 
     @model_validator(mode="after")
@@ -125,7 +127,7 @@ LEARNT = {
 def unused(recipe: Experiment) -> set[str]:
     """Keys that say nothing of the recipe's model: a classical one takes no steps, an ensemble learns nothing."""
     if isinstance(recipe.model, Ensemble):
-        return (LEARNT | {"seed"}) - {"precision", "device"}
+        return (LEARNT | {"seed", "protocol"}) - {"precision", "device"}
     return LEARNT if isinstance(recipe.model, Classical) else set()
 
 

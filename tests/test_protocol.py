@@ -1,0 +1,64 @@
+"""Repetitions of a recipe: their names, and back from a name to its recipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from landcover_orch.config import load_experiment
+from landcover_orch.errors import ConfigError
+from landcover_orch.experiment import Experiment, Folds, Protocol
+from landcover_orch.experiment.protocol import repetition, repetitions
+
+
+def recipe(protocol: Protocol) -> Experiment:
+    return Experiment(name="one", model="unet", seed=7, protocol=protocol)  # type: ignore[arg-type]
+
+
+def test_without_seeds_and_folds_a_recipe_stands_for_itself() -> None:
+    one = recipe(Protocol())
+    assert repetitions(one, 4) == (one,)
+
+
+def test_a_repetition_a_seed_of_each_fold() -> None:
+    found = repetitions(recipe(Protocol(seeds=(3, 0), folds=Folds(by="tiles"))), 3)
+    assert [one.name for one in found] == [f"one.seed-{seed}.fold-{fold}" for fold in (1, 2, 3) for seed in (3, 0)]
+    assert [(one.seed, one.protocol.fold) for one in found][:3] == [(3, 1), (0, 1), (3, 2)]
+
+
+def test_five_folds_by_block_unless_told_otherwise() -> None:
+    assert len(repetitions(recipe(Protocol(folds=Folds())), 99)) == 5
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [Protocol(seeds=(1, 2)), Protocol(folds=Folds(count=4)), Protocol(seeds=(5,), folds=Folds(by="tiles"))],
+)
+def test_every_repetition_is_found_again_by_its_name(protocol: Protocol) -> None:
+    one = recipe(protocol)
+    for found in repetitions(one, 6):
+        assert repetition(one, found.name) == found
+        assert not found.protocol.repeats
+
+
+@pytest.mark.parametrize(
+    "name", ["one.seed-3", "one.seed-01", "one.fold-1", "one.seed-1.fold-2", "two.seed-1", "one.x", "one."]
+)
+def test_a_name_that_the_protocol_has_not_is_none(name: str) -> None:
+    assert repetition(recipe(Protocol(seeds=(1, 2))), name) is None
+
+
+def test_folds_end_where_their_number_does() -> None:
+    one = recipe(Protocol(folds=Folds(count=4)))
+    assert repetition(one, "one.fold-4") is not None
+    assert repetition(one, "one.fold-5") is None
+    assert repetition(one, "one.fold-0") is None
+
+
+def test_equal_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"seeds \[1\] are listed twice"):
+        Protocol(seeds=(1, 2, 1))
+
+
+def test_a_repetition_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="no repetition demo-unet.seed-8"):
+        load_experiment("demo-unet.seed-8")
