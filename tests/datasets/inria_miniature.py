@@ -1,0 +1,44 @@
+"""AerialImageDataset in small: GeoTIFF images of three bands and masks of 0 and 255, five cities, each its own CRS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tests.scenes import write_geotiff
+
+CITIES = {
+    "austin": ("EPSG:26914", (616_500.0, 3_345_000.0)),
+    "chicago": ("EPSG:26916", (437_500.0, 4_633_500.0)),
+    "kitsap": ("EPSG:26910", (507_500.0, 5_258_500.0)),
+    "tyrol-w": ("EPSG:31254", (75_600.0, 236_000.0)),
+    "vienna": ("EPSG:31256", (2_500.0, 341_000.0)),
+}
+SIDE = 80
+"""Pixels of a tile; 5000 in the real data."""
+ROOF = (20, 36)
+"""Height and width of the building that each tile has, in pixels."""
+
+
+def write(folder: Path, *, labelled: int = 6, unlabelled: int = 0) -> None:
+    """Tiles 1 to `labelled` of each city with masks, and as many other ones below test/images without."""
+    rng = np.random.default_rng(0)
+    for city, (crs, origin) in CITIES.items():
+        for i in range(labelled):
+            image, mask = _tile(rng)
+            place = (origin[0] + i * SIDE * 0.3, origin[1])
+            for part, data in (("images", image), ("gt", mask)):
+                write_geotiff(folder / f"train/{part}/{city}{i + 1}.tif", data, crs=crs, origin=place, resolution=0.3)
+    for i in range(unlabelled):
+        place = (320_000.0 + i * SIDE * 0.3, 4_730_000.0)
+        path = folder / f"test/images/bellingham{i + 1}.tif"
+        write_geotiff(path, _tile(rng)[0], crs="EPSG:26910", origin=place, resolution=0.3)
+
+
+def _tile(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    row, col = rng.integers(0, SIDE - np.array(ROOF))
+    mask[row : row + ROOF[0], col : col + ROOF[1]] = 255
+    image = np.where(mask[None] > 0, 170, 80) + rng.integers(0, 40, (3, SIDE, SIDE))
+    return image.astype(np.uint8), mask
