@@ -7,6 +7,7 @@ import pytest
 from landcover_orch.config import load_experiment
 from landcover_orch.errors import ConfigError
 from landcover_orch.experiment import Experiment, Folds, Protocol
+from landcover_orch.experiment.models import Ensemble
 from landcover_orch.experiment.protocol import repetition, repetitions
 
 
@@ -60,5 +61,23 @@ def test_equal_seeds_are_refused() -> None:
 
 
 def test_a_repetition_that_is_not_there_is_named() -> None:
-    with pytest.raises(ConfigError, match="no repetition demo-unet.seed-8"):
+    with pytest.raises(ConfigError, match="no repetition demo-unet"):
         load_experiment("demo-unet.seed-8")
+
+
+def test_an_ensembles_repetition_answers_with_the_same_repetition_of_each_member() -> None:
+    together = Experiment.model_validate(
+        {"name": "both", "model": {"name": "ensemble", "members": ["one", "two"]}, "protocol": {"seeds": [1, 2]}}
+    )
+    first, _ = repetitions(together, 4)
+    assert first.name == "both.seed-1"
+    assert first.model == Ensemble(members=("one.seed-1", "two.seed-1"))
+    assert repetition(together, "both.seed-1") == first
+
+
+@pytest.mark.parametrize("member", ["one.seed-1", "models:/tiny/3"])
+def test_a_member_that_is_one_model_cannot_be_repeated(member: str) -> None:
+    with pytest.raises(ValueError, match="no repetitions"):
+        Experiment.model_validate(
+            {"name": "both", "model": {"name": "ensemble", "members": [member]}, "protocol": {"seeds": [1, 2]}}
+        )

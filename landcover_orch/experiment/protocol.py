@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from landcover_orch.experiment.models import Ensemble, Model
 from landcover_orch.experiment.settings import Settings
 
 if TYPE_CHECKING:
@@ -85,8 +86,16 @@ def _repetition(experiment: Experiment, seed: int | None, fold: int | None) -> E
             "name": experiment.name + suffix,
             "seed": experiment.seed if seed is None else seed,
             "protocol": protocol,
+            "model": _repeated(experiment.model, suffix),
         }
     )
+
+
+def _repeated(model: Model, suffix: str) -> Model:
+    """An ensemble's repetition answers with the same repetition of each member."""
+    if not isinstance(model, Ensemble):
+        return model
+    return model.model_copy(update={"members": tuple(member + suffix for member in model.members)})
 
 
 def repetition(experiment: Experiment, name: str) -> Experiment | None:

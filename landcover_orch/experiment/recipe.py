@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -99,7 +100,8 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
-        problems = [text for text in (*_of_what_takes_no_steps(self), *_of_a_schedule(self), *_of_a_step(self)) if text]
+        parts = (_of_what_takes_no_steps, _of_members, _of_a_schedule, _of_a_step)
+        problems = [text for part in parts for text in part(self)]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -127,16 +129,22 @@ LEARNT = {
 def unused(recipe: Experiment) -> set[str]:
     """Keys that say nothing of the recipe's model: a classical one takes no steps, an ensemble learns nothing."""
     if isinstance(recipe.model, Ensemble):
-        return (LEARNT | {"seed", "protocol"}) - {"precision", "device"}
+        return (LEARNT | {"seed"}) - {"precision", "device"}
     return LEARNT if isinstance(recipe.model, Classical) else set()
 
 
 def _of_what_takes_no_steps(recipe: Experiment) -> list[str]:
     useless = sorted(unused(recipe) & recipe.model_fields_set)
     how = "learns nothing" if isinstance(recipe.model, Ensemble) else "learns without gradients"
-    found = [f"{recipe.model.name} {how} and takes no {', '.join(useless)}"] if useless else []
-    if isinstance(recipe.model, Ensemble) and recipe.name in recipe.model.members:
-        found.append(f"{recipe.name} is a member of itself: drop it from `members`")
+    return [f"{recipe.model.name} {how} and takes no {', '.join(useless)}"] if useless else []
+
+
+def _of_members(recipe: Experiment) -> list[str]:
+    members = recipe.model.members if isinstance(recipe.model, Ensemble) else ()
+    found = [f"{recipe.name} is a member of itself: drop it from `members`"] if recipe.name in members else []
+    single = [member for member in members if not re.match(KEY, member)]
+    if single and recipe.protocol.repeats:
+        found.append(f"members {single} have no repetitions: name recipes as members, or drop `protocol`")
     return found
 
 
