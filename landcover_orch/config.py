@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, Field, model_validator
 
 from landcover_orch.errors import ConfigError, Problem
-from landcover_orch.experiment import KEY, Experiment, models, protocol
+from landcover_orch.experiment import KEY, Experiment, matrix, models, protocol
 from landcover_orch.experiment.settings import Settings
 from landcover_orch.grid import Edge
 from landcover_orch.legend import IGNORE_NAME, Legend
@@ -200,7 +201,10 @@ class Dataset(Settings):
     labels: Labels = Field(default=Labels(), description="how labels are read")
     splits: Splits = Field(default=Splits(), description="train, validation, test")
     patches: Patches = Field(default=Patches(), description="how training arrays are cut")
-    experiments: tuple[str, ...] = Field(min_length=1, description="names of files in configs/experiments")
+    experiments: tuple[str, ...] = Field(
+        min_length=1,
+        description="names of files in configs/experiments; one with a `matrix` stands for all its recipes",
+    )
     floors: tuple[str, ...] = Field(
         default=("k-means", "random-forest"),
         description="experiments without deep learning that every other one should beat",
@@ -211,8 +215,8 @@ class Dataset(Settings):
 
     @property
     def recipes(self) -> tuple[str, ...]:
-        """All experiments that run: those listed, then the floors."""
-        return tuple(dict.fromkeys((*self.experiments, *self.floors)))
+        """All recipes that run: those of the files listed, then the floors'."""
+        return tuple(dict.fromkeys(name for file in (*self.experiments, *self.floors) for name in recipe_names(file)))
 
     @property
     def folder(self) -> Path:
@@ -309,27 +313,89 @@ def load_legend(name: str) -> Legend:
 
 
 def load_experiment(name: str) -> Experiment:
-    """The experiment of configs/experiments/<name>.yaml, or that of a repetition of it (<name>.seed-1.fold-2).
+    """The experiment of configs/experiments/<name>.yaml, of a combination of its matrix, or of a repetition.
+
+    A combination is called <file>__<choice>-<choice>, a repetition of either <name>.seed-1.fold-2.
 
     Raises:
-        ConfigError: there is no such file, it is wrong, or its protocol has no such repetition.
+        ConfigError: there is no such file, it is wrong, or has no such combination or repetition.
     """
-    found = _load("experiments", protocol.base_of(name), Experiment)
+    base = protocol.base_of(name)
+    recipes, where = _recipes(base)
+    if base not in recipes:
+        raise ConfigError(_no_recipe(base, list(recipes), where))
+    found = parse(recipes[base], Experiment, where if len(recipes) == 1 else f"{where} ({base})")
     if found.name == name:
         return found
     repeated = protocol.repetition(found, name)
     if repeated is None:
-        where, expected = f"configs/experiments/{found.name}.yaml: protocol", found.protocol.words() or "no repetitions"
+        expected = found.protocol.words() or "no repetitions"
+        where = f"{where}: protocol"
         raise ConfigError(Problem(where, f"no repetition {name}", expected, "add it to `protocol`, or name another"))
     return repeated
+
+
+def _recipes(name: str) -> tuple[dict[str, dict[str, object]], str]:
+    """The plain recipes of the file that a name stands in, and the file as messages call it."""
+    file = name if (configs() / "experiments" / f"{name}.yaml").is_file() else matrix.file_of(name)
+    content, where = _read("experiments", file)
+    if not isinstance(content, dict):
+        raise ConfigError(Problem(where, repr(content)[:80], "keys and values", "write a recipe"))
+    return matrix.expand(content, file, where), where
+
+
+def _no_recipe(name: str, known: list[str], where: str) -> Problem:
+    shown = f"one of {known[:3]}" + (f" and {len(known) - 3} more" if len(known) > 3 else "")
+    found = f"a matrix of {len(known)} recipes" if name == matrix.file_of(name) else f"no recipe {name}"
+    return Problem(where, found, shown, did_you_mean(name, known) or "name one of them")
+
+
+def recipe_names(name: str) -> tuple[str, ...]:
+    """The recipes that a name in `Dataset.experiments` stands for: a file's, or the one of that name.
+
+    A file that is missing or wrong stands for itself: what is wrong with it is said where it is loaded.
+    """
+    try:
+        recipes, _ = _recipes(name)
+    except ConfigError:
+        return (name,)
+    return tuple(recipes) if name == matrix.file_of(name) else (name,)
+
+
+def load_recipes(name: str) -> dict[str, Experiment]:
+    """The recipes by name that a name in `Dataset.experiments` stands for.
+
+    Raises:
+        ConfigError: every problem of every combination; one that several have is said once.
+    """
+    if name != matrix.file_of(name):
+        return {name: load_experiment(name)}
+    recipes, where = _recipes(name)
+    found: dict[str, Experiment] = {}
+    wrong: dict[Problem, list[str]] = {}
+    for recipe, content in recipes.items():
+        try:
+            found[recipe] = parse(content, Experiment, where)
+        except ConfigError as error:
+            for problem in error.problems:
+                wrong.setdefault(problem, []).append(recipe)
+    if wrong:
+        raise ConfigError(*(_of_some(problem, names, len(recipes)) for problem, names in wrong.items()))
+    return found
+
+
+def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
+    """A problem with the recipes that have it, where a file's others have not."""
+    return problem if len(names) == all_recipes else replace(problem, where=f"{problem.where} ({', '.join(names)})")
 
 
 def recipe_problems(dataset: Dataset) -> list[Problem]:
     """What is wrong with the experiments of a dataset: files that are missing, and parts that do not go together."""
     found: list[Problem] = []
-    for name in dataset.recipes:
+    for name in (*dataset.experiments, *dataset.floors):
         try:
-            with_members(name)
+            for recipe in load_recipes(name):
+                with_members(recipe)
         except ConfigError as error:
             found.extend(error.problems)
     return found
@@ -343,26 +409,20 @@ def with_members(name: str) -> tuple[Experiment, ...]:
 
 
 def _load(room: str, name: str, model: type[Model]) -> Model:
+    content, where = _read(room, name)
+    found = parse(content, model, where)
+    if getattr(found, "name", name) != name:
+        expected = f"{name!r}, as the file is called"
+        raise ConfigError(Problem(f"{where}: name", repr(getattr(found, "name", None)), expected, "rename one of them"))
+    return found
+
+
+def _read(room: str, name: str) -> tuple[object, str]:
+    """What configs/<room>/<name>.yaml holds, and the file as messages call it."""
     folder = configs() / room
     path = folder / f"{name}.yaml"
     if not re.match(KEY, name) or not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
-        raise ConfigError(
-            Problem(
-                f"configs/{room}",
-                f"no file {name}.yaml",
-                f"one of {known}",
-                did_you_mean(name, known) or "write the file",
-            )
-        )
-    found = parse(read_yaml(path), model, f"configs/{room}/{name}.yaml")
-    if getattr(found, "name", name) != name:
-        raise ConfigError(
-            Problem(
-                f"configs/{room}/{name}.yaml: name",
-                repr(getattr(found, "name", None)),
-                f"{name!r}, as the file is called",
-                "rename one of them",
-            )
-        )
-    return found
+        fix = did_you_mean(name, known) or "write the file"
+        raise ConfigError(Problem(f"configs/{room}", f"no file {name}.yaml", f"one of {known}", fix))
+    return read_yaml(path), f"configs/{room}/{name}.yaml"
