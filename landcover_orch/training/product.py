@@ -31,7 +31,7 @@ from landcover_orch.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.training import VERSION, checkpoint, classical, device, ensemble, history, lr_finder, throughput
 from landcover_orch.training.augmentation import Bands
-from landcover_orch.training.fit import Report, Task, fit
+from landcover_orch.training.fit import Task, fit
 from landcover_orch.training.history import Kept, Row
 from landcover_orch.training.sources import open_source
 
@@ -42,6 +42,9 @@ NOBODY: Mapping[str, Product] = MappingProxyType({})
 
 Tracker = Callable[[Start], AbstractContextManager[Log]]
 Progress = Callable[[str], None]
+
+Heard = Callable[[Row, float, bool], None]
+"""Hears of each epoch: its row, its seconds, and whether it was learnt before an interruption."""
 
 
 def recipe(
@@ -118,26 +121,14 @@ def _train(
     progress: Progress,
     members: Mapping[str, Product],
 ) -> None:
-    task = _task(manifest, experiment, home)
-    progress(str(task.device))
-    model = _model(manifest, experiment, home, members)
-
-    def report(row: Row, seconds: float, *, again: bool = False) -> None:
+    def heard(row: Row, seconds: float, again: bool) -> None:
         log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
         if not again:
             progress(_line(row, seconds, experiment))
 
-    before = checkpoint.load(stage.path)
-    for row, seconds in zip(before.history, before.seconds, strict=True) if before else ():
-        report(row, seconds, again=True)  # a kill may have come before the log heard of the last one
-    if before is not None:
-        progress(_resumed(before))
-    if isinstance(experiment.model, Classical):
-        kept, measured = classical.fit(task, model, report), classical.UNMEASURED
-    elif isinstance(experiment.model, Ensemble):
-        kept, measured = ensemble.score(task, model, report), classical.UNMEASURED
-    else:
-        kept, measured = _learnt(task, model, stage, report, progress)
+    task, model, kept = learn(stage, manifest, experiment, home, heard, progress, members)
+    stepless = isinstance(experiment.model, Classical | Ensemble)
+    measured = classical.UNMEASURED if stepless else throughput.table(task, kept.seconds)
     for line in throughput.lines(measured, experiment.cache):
         progress(line)
     _write(stage, _contract(manifest, experiment, members), manifest, experiment, model, kept, measured)
@@ -147,12 +138,47 @@ def _train(
         (stage.path / name).unlink(missing_ok=True)
 
 
-def _learnt(
-    task: Task, model: Normalised, stage: Stage, report: Report, progress: Progress
-) -> tuple[Kept, throughput.Table]:
+def learn(
+    stage: Stage,
+    manifest: DatasetManifest,
+    experiment: Experiment,
+    home: Path,
+    heard: Heard,
+    progress: Progress = lambda line: None,
+    members: Mapping[str, Product] = NOBODY,
+) -> tuple[Task, Normalised, Kept]:
+    """What was learnt, the model with its best weights, and all epochs; nothing is written but the checkpoint.
+
+    Args:
+        stage: where the checkpoint lies, which is gone on from.
+        manifest: the dataset's manifest.
+        experiment: the recipe.
+        home: folder everything is written below.
+        heard: hears of each epoch; first of those before an interruption, since a kill may have come before it did.
+        progress: takes lines for people.
+        members: of an ensemble.
+
+    Raises:
+        TrainingError: as for `run`, or what `heard` raises, which ends the training.
+    """
+
+    def report(row: Row, seconds: float) -> None:
+        heard(row, seconds, False)
+
+    task = _task(manifest, experiment, home)
+    progress(str(task.device))
+    model = _model(manifest, experiment, home, members)
+    before = checkpoint.load(stage.path)
+    for row, seconds in zip(before.history, before.seconds, strict=True) if before else ():
+        heard(row, seconds, True)
+    if before is not None:
+        progress(_resumed(before))
+    if isinstance(experiment.model, Classical):
+        return task, model, classical.fit(task, model, report)
+    if isinstance(experiment.model, Ensemble):
+        return task, model, ensemble.score(task, model, report)
     lr = _lr(task, model, stage, progress)
-    kept = fit(task, model, stage.path, report, lr=lr, tell=progress)
-    return kept, throughput.table(task, kept.seconds)
+    return task, model, fit(task, model, stage.path, report, lr=lr, tell=progress)
 
 
 def _lr(task: Task, model: Normalised, stage: Stage, progress: Progress) -> float:
