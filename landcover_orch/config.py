@@ -7,6 +7,7 @@ import json
 import os
 import re
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
@@ -131,11 +132,31 @@ class Share(Settings):
     blocks: float = Field(default=0.0, ge=0, lt=1, description="fraction of the spatial blocks of all other tiles")
 
 
+class BlockFold(Settings):
+    """One of the folds that spatial blocks are dealt out to: its blocks are test, the next fold's validation."""
+
+    index: int = Field(ge=1, description="which fold, counted from 1")
+    count: int = Field(ge=3, description="how many folds there are")
+
+    @model_validator(mode="after")
+    def _exists(self) -> BlockFold:
+        if self.index > self.count:
+            raise ValueError(f"fold {self.index} of {self.count}")
+        return self
+
+
 class Splits(Settings):
-    """Who learns from what: everything that is neither validation nor test is train."""
+    """Who learns from what: everything that is not validation, test or excluded is train."""
 
     validation: Share = Field(default=Share(), description="chooses the checkpoint")
     test: Share = Field(default=Share(), description="scored in the report; never seen by training")
+    excluded: Share = Field(
+        default=Share(),
+        description="neither trained on nor scored; may be mapped. Its blocks are drawn first, and count in every tile",
+    )
+    fold: BlockFold | None = Field(
+        default=None, description="deals out the blocks of all tiles that are on no side, instead of drawing shares"
+    )
     block: float = Field(default=128.0, gt=0, description="side of a spatial block in units of the CRS (metres)")
     seed: int = Field(default=0, description="draws the blocks")
     on_overlap: Literal["refuse", "drop"] = Field(
@@ -145,11 +166,14 @@ class Splits(Settings):
 
     @model_validator(mode="after")
     def _disjoint(self) -> Splits:
-        both = set(self.validation.tiles) & set(self.test.tiles)
-        if both:
-            raise ValueError(f"tiles {sorted(both)} are both validation and test")
-        if self.validation.blocks + self.test.blocks >= 1:
-            raise ValueError("validation.blocks + test.blocks leave nothing to train on")
+        sides = {"validation": self.validation, "test": self.test, "excluded": self.excluded}
+        for (one, left), (other, right) in combinations(sides.items(), 2):
+            if both := set(left.tiles) & set(right.tiles):
+                raise ValueError(f"tiles {sorted(both)} are both {one} and {other}")
+        if sum(share.blocks for share in sides.values()) >= 1:
+            raise ValueError("validation.blocks + test.blocks + excluded.blocks leave nothing to train on")
+        if self.fold and (self.validation.blocks or self.test.blocks):
+            raise ValueError("a fold deals out all blocks: validation.blocks and test.blocks must be 0")
         return self
 
 
