@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
 from landcover_orch.class_weights import class_weights
@@ -34,19 +33,26 @@ PART_ROWS = 4096
 """Rows of a tile whose statistics one worker takes."""
 
 
-def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path) -> Product:
+def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *, name: str = NAME) -> Product:
     """The published manifest of a dataset: dataset.json, summary.json, index.html and preview.png.
+
+    Args:
+        dataset: what is described.
+        legend: its classes.
+        tiles: its tiles, with ground truth and patches that are current.
+        home: folder everything is written below.
+        name: of the product; a fold of the dataset has its own.
 
     Raises:
         CatalogueError: a tile has no ground truth or patches, or has them of other inputs; or nothing is left to
             train on.
-        LeakError: train windows meet validation or test ground.
+        LeakError: train windows meet held-out ground.
     """
     sources = _sources(dataset, legend, tiles, home)
     essential = _essential(dataset)
     recipe = _recipe(essential, legend, sources)
     folder = home / dataset.name / ASSET
-    return publish(folder, NAME, recipe, lambda stage: _write(stage, dataset, essential, legend, sources, home))
+    return publish(folder, name, recipe, lambda stage: _write(stage, dataset, essential, legend, sources, home))
 
 
 @dataclass(frozen=True)
@@ -117,8 +123,8 @@ def _write(
     counted = _counted(dataset, sources)
     bands = _bands(dataset, counted)
     entries = [
-        _entry(source, ground, classes, home, legend)
-        for source, ground, classes in zip(sources, grounds, _class_pixels(counted, sources), strict=True)
+        _entry(source, ground, [counts for name, counts in counted if name == source.tile.name], home, legend)
+        for source, ground in zip(sources, grounds, strict=True)
     ]
     train = np.sum([entry.class_pixels["train"] for entry in entries], axis=0)
     weights = class_weights(ClassWeights(name="inverse", clip=dataset.limits.weight_clip), train.tolist(), legend.names)
@@ -176,18 +182,11 @@ def _bands(dataset: Dataset, counted: Sequence[tuple[str, statistics.Counts]]) -
     return bands
 
 
-def _class_pixels(
-    counted: Sequence[tuple[str, statistics.Counts]], sources: Sequence[_Source]
-) -> list[NDArray[np.int64]]:
-    """Pixels (split, class value) of each tile."""
-    return [
-        np.sum([counts.classes for name, counts in counted if name == source.tile.name], axis=0) for source in sources
-    ]
-
-
-def _entry(source: _Source, ground: Ground, classes: NDArray[np.int64], home: Path, legend: Legend) -> TileEntry:
-    tile, grid = source.tile, ground.grid
-    used = {name: int((ground.roles == role).sum()) for role, name in enumerate(SPLITS)}
+def _entry(
+    source: _Source, ground: Ground, found: Sequence[statistics.Counts], home: Path, legend: Legend
+) -> TileEntry:
+    tile, grid, classes = source.tile, ground.grid, np.sum([counts.classes for counts in found], axis=0)
+    patches = {name: int((ground.roles == role).sum()) for name, role in splits.COUNTED.items()}
     return TileEntry(
         name=tile.name,
         image=str(tile.image),
@@ -203,16 +202,17 @@ def _entry(source: _Source, ground: Ground, classes: NDArray[np.int64], home: Pa
         shape=(int(grid.shape[0]), int(grid.shape[1])),
         transform=tuple(grid.affine)[:6],
         crs=None if grid.crs is None else str(grid.crs),
-        counts={**used, "dropped": int((ground.roles == splits.SEVERAL).sum())},
+        counts=patches,
         patch_roles=splits.encode(ground.roles),
         class_pixels={name: tuple(classes[role, : len(legend.classes)].tolist()) for role, name in enumerate(SPLITS)},
+        excluded_pixels=sum(counts.excluded for counts in found),
     )
 
 
 def _summary(manifest: DatasetManifest, sources: Sequence[_Source]) -> dict[str, Any]:
     patches = [source.patches.json(write.SUMMARY) for source in sources]
-    counts = {key: sum(tile.counts[key] for tile in manifest.tiles) for key in (*SPLITS, "dropped")}
-    pixels = sum(tile.shape[0] * tile.shape[1] for tile in manifest.tiles)
+    counts = {key: sum(tile.counts[key] for tile in manifest.tiles) for key in splits.COUNTED}
+    pixels = sum(tile.pixels for tile in manifest.tiles)
     labelled = sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS)
     return {
         "digest": manifest.digest,

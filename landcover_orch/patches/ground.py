@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.grid import Window
-from landcover_orch.patches.splits import TEST, TRAIN, VALIDATION
+from landcover_orch.patches.splits import SEVERAL, TRAIN
 
 INSET = 0.499
 """Pixels that a footprint is smaller on every side: windows meet where they share the centre of a pixel, so that
@@ -24,7 +24,7 @@ STEPS = 16
 
 @dataclass(frozen=True)
 class Ground:
-    """A tile's patches, their roles, and the boxes of its pixels that are validation or test."""
+    """A tile's patches, their roles, and the boxes of its pixels that are not for training."""
 
     tile: str
     grid: GeoBox
@@ -37,8 +37,8 @@ class Ground:
         return np.flatnonzero(self.roles == TRAIN)
 
     def held_boxes(self) -> list[Window]:
-        """All boxes that training must not meet: held-out pixels, and validation and test windows."""
-        windows = [w for w, role in zip(self.windows, self.roles.tolist(), strict=True) if role in (VALIDATION, TEST)]
+        """All boxes that training must not meet: held-out pixels, and the windows that lie on them alone."""
+        windows = [w for w, role in zip(self.windows, self.roles.tolist(), strict=True) if role not in (TRAIN, SEVERAL)]
         return [*self.held, *windows]
 
 

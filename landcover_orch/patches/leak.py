@@ -14,7 +14,7 @@ from landcover_orch.patches.splits import SEVERAL
 
 
 def leaks(grounds: Sequence[Ground]) -> list[Problem]:
-    """A problem for each pair of tiles whose train windows meet validation or test ground; empty where none do."""
+    """A problem for each pair of tiles whose train windows meet held-out ground; empty where none do."""
     return [
         problem
         for ground, near in zip(grounds, neighbours(grounds), strict=True)
@@ -30,8 +30,7 @@ def _leak(ground: Ground, other: Ground) -> Problem | None:
     first = ground.windows[int(hits[0])]
     return Problem(
         f"tile {ground.tile}",
-        f"{hits.size} train windows on validation or test ground of tile {other.tile}, first at row {first.row}, "
-        f"col {first.col}",
+        f"{hits.size} train windows on held-out ground of tile {other.tile}, first at row {first.row}, col {first.col}",
         "no shared ground",
         "set `splits.on_overlap: drop`, split by spatial blocks, or put both tiles on one side",
     )

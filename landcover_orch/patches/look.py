@@ -14,6 +14,7 @@ from landcover_orch import page as pages
 from landcover_orch import picture
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest
 from landcover_orch.patches.read import PatchReader, open_split
+from landcover_orch.patches.splits import COUNTED
 
 SAMPLES = 3
 """Patches shown of each split."""
@@ -100,9 +101,9 @@ def page(manifest: DatasetManifest, cut: Sequence[Mapping[str, Any]], found: Seq
         splits=SPLITS,
         cut=list(cut),
         systems=[crs_name(tile.crs) for tile in manifest.tiles],
-        totals={key: sum(tile.counts[key] for tile in manifest.tiles) for key in (*SPLITS, "dropped")},
+        totals={key: sum(tile.counts[key] for tile in manifest.tiles) for key in COUNTED},
         left_out=sum(tile["left_out"] for tile in cut),
-        pixels=sum(tile.shape[0] * tile.shape[1] for tile in manifest.tiles),
+        pixels=sum(tile.pixels for tile in manifest.tiles),
         labelled=sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS),
         shares={split: shares(manifest, split) for split in SPLITS},
         samples=[(sample, picture.data_uri(picture.png(sample.picture, colours=128))) for sample in found],

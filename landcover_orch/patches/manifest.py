@@ -38,13 +38,19 @@ class TileEntry(_Frozen):
     shape: tuple[int, int] = Field(description="height, width in pixels")
     transform: tuple[float, float, float, float, float, float] = Field(description="affine a, b, c, d, e, f")
     crs: str | None
-    counts: dict[str, int] = Field(description="patches of train, validation and test, and those dropped")
+    counts: dict[str, int] = Field(description="patches of train, validation and test, those excluded and dropped")
     patch_roles: str = Field(
         default="", description="role of each patch in store order, as run lengths; see `splits.decode`"
     )
     class_pixels: dict[str, tuple[int, ...]] = Field(
         description="split -> labelled pixels of each class, each counted once"
     )
+    excluded_pixels: int = Field(default=0, description="pixels that are on no side, counted nowhere else")
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels are on some side: all but the excluded ones."""
+        return self.shape[0] * self.shape[1] - self.excluded_pixels
 
     @property
     def grid(self) -> GeoBox:

@@ -1,4 +1,4 @@
-"""Which pixel, and which window, is for training, validation or test. Computed from place alone; nothing is stored."""
+"""Which pixel, and which window, is train, validation, test or excluded. By place alone; nothing is stored."""
 
 from __future__ import annotations
 
@@ -10,42 +10,73 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.config import Splits
+from landcover_orch.config import BlockFold, Splits
 from landcover_orch.grid import Window, ground_blocks
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
+TRAIN, VALIDATION, TEST, EXCLUDED = 0, 1, 2, 3
+ROLES = (TRAIN, VALIDATION, TEST, EXCLUDED)
 SEVERAL = -1
 """Role of a window that no side may use: its pixels have several roles, or others' held-out ground lies below it."""
 
-LETTERS = {TRAIN: "t", VALIDATION: "v", TEST: "e", SEVERAL: "x"}
+COUNTED = {"train": TRAIN, "validation": VALIDATION, "test": TEST, "excluded": EXCLUDED, "dropped": SEVERAL}
+"""What patches are counted as -> their role."""
+
+LETTERS = {TRAIN: "t", VALIDATION: "v", TEST: "e", EXCLUDED: "o", SEVERAL: "x"}
+FOLDS = 1
+"""What the seed's hash of a block is mixed with to deal it out, so that folds do not follow the draw of test blocks."""
 
 
 def whole_tile_role(splits: Splits, tile: str) -> int | None:
     """The role of a tile that belongs to one side whole, None where its blocks decide."""
+    if tile in splits.excluded.tiles:
+        return EXCLUDED
+    return None if splits.excluded.blocks else _named(splits, tile)
+
+
+def _named(splits: Splits, tile: str) -> int | None:
+    """The side that a tile belongs to but for excluded blocks, None where its blocks decide."""
     if tile in splits.test.tiles:
         return TEST
     if tile in splits.validation.tiles:
         return VALIDATION
-    return None if splits.test.blocks or splits.validation.blocks else TRAIN
+    return None if splits.fold or splits.test.blocks or splits.validation.blocks else TRAIN
 
 
-def block_roles(splits: Splits, cols: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+def block_roles(
+    splits: Splits, cols: NDArray[np.int64], rows: NDArray[np.int64], side: int | None = None
+) -> NDArray[np.uint8]:
     """Role of spatial blocks by their (column, row), the same in every tile and on every machine.
 
-    A block's place and the seed are mixed to a number that is uniform in [0, 1): below `test.blocks` it is test, then
-    validation. The mixing is that of splitmix64 (Steele, Lea and Flood 2014), applied to seed, column and row in turn.
+    A block's place and the seed are mixed to a number that is uniform in [0, 1): below `excluded.blocks` it is
+    excluded, then test, then validation; in a fold a second number deals it out. The mixing is that of splitmix64
+    (Steele, Lea and Flood 2014), applied to seed, column and row in turn.
+
+    Args:
+        splits: the sides.
+        cols: block columns.
+        rows: block rows; they broadcast against `cols`.
+        side: role of the tile's blocks that are not excluded, where its name decides.
     """
     share = _uniform(splits.seed, cols, rows)
-    held = splits.test.blocks + splits.validation.blocks
-    return np.where(share < splits.test.blocks, TEST, np.where(share < held, VALIDATION, TRAIN)).astype(np.uint8)
+    first = splits.excluded.blocks
+    held = first + splits.test.blocks
+    drawn = np.where(share < held, TEST, np.where(share < held + splits.validation.blocks, VALIDATION, TRAIN))
+    dealt = drawn if splits.fold is None else _dealt(splits.fold, _uniform(splits.seed, cols, rows, np.array(FOLDS)))
+    return np.where(share < first, EXCLUDED, dealt if side is None else side).astype(np.uint8)
 
 
-def _uniform(seed: int, cols: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+def _dealt(fold: BlockFold, share: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Roles in a fold: its own blocks are test, those of the next (after the last comes the first) validation."""
+    ahead = ((share * fold.count).astype(np.int64) - (fold.index - 1)) % fold.count
+    return np.where(ahead == 0, TEST, np.where(ahead == 1, VALIDATION, TRAIN))
+
+
+def _uniform(seed: int, *parts: NDArray[np.int64]) -> NDArray[np.float64]:
     state = _mix(np.array([seed % 2**64], np.uint64))
-    for part in (cols, rows):
+    for part in parts:
         state = _mix(state ^ part.astype(np.int64).view(np.uint64))
     return np.asarray((state >> np.uint64(11)) * 2.0**-53)
 
@@ -58,14 +89,14 @@ def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def roles(splits: Splits, tile: str, grid: GeoBox, window: Window) -> NDArray[np.uint8]:
-    """Role (y, x) of each pixel of a window: TRAIN, VALIDATION or TEST."""
+    """Role (y, x) of each pixel of a window: TRAIN, VALIDATION, TEST or EXCLUDED."""
     whole = whole_tile_role(splits, tile)
     if whole is not None:
         return np.full((window.height, window.width), whole, np.uint8)
     if not _upright(grid):
-        return block_roles(splits, *ground_blocks(grid, window, splits.block))
+        return block_roles(splits, *ground_blocks(grid, window, splits.block), _named(splits, tile))
     cols, rows = _axes(grid, window, splits.block)
-    table, col_of, row_of = _table(splits, cols, rows)
+    table, col_of, row_of = _table(splits, tile, cols, rows)
     return np.asarray(table[row_of[:, None], col_of])
 
 
@@ -78,19 +109,19 @@ def window_roles(splits: Splits, tile: str, grid: GeoBox, windows: Sequence[Wind
     inside = [window.within(shape) for window in windows]
     if not _upright(grid):
         return np.array([_single(roles(splits, tile, grid, window)) for window in inside], np.int8)
-    return _by_blocks(splits, grid, Window(0, 0, *shape), np.array(inside, np.int64).reshape(-1, 4))
+    return _by_blocks(splits, tile, grid, np.array(inside, np.int64).reshape(-1, 4))
 
 
-def _by_blocks(splits: Splits, grid: GeoBox, tile: Window, boxes: NDArray[np.int64]) -> NDArray[np.int8]:
+def _by_blocks(splits: Splits, tile: str, grid: GeoBox, boxes: NDArray[np.int64]) -> NDArray[np.int8]:
     """Roles of windows of an upright tile, from sums over its table of blocks instead of over pixels."""
-    cols, rows = _axes(grid, tile, splits.block)
-    table, col_of, row_of = _table(splits, cols, rows)
+    cols, rows = _axes(grid, Window(0, 0, int(grid.shape[0]), int(grid.shape[1])), splits.block)
+    table, col_of, row_of = _table(splits, tile, cols, rows)
     top, left = row_of[boxes[:, 0]], col_of[boxes[:, 1]]
     bottom, right = row_of[boxes[:, 0] + boxes[:, 2] - 1], col_of[boxes[:, 1] + boxes[:, 3] - 1]
     found = np.full(len(boxes), SEVERAL, np.int8)
     size = (np.abs(bottom - top) + 1) * (np.abs(right - left) + 1)
     low, high = (np.minimum(top, bottom), np.minimum(left, right)), (np.maximum(top, bottom), np.maximum(left, right))
-    for role in (TRAIN, VALIDATION, TEST):
+    for role in ROLES:
         sums = np.pad((table == role).cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
         inside = sums[high[0] + 1, high[1] + 1] - sums[low[0], high[1] + 1] - sums[high[0] + 1, low[1]]
         found[inside + sums[low] == size] = role
@@ -113,15 +144,15 @@ def _axes(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np.int64],
 
 
 def _table(
-    splits: Splits, cols: NDArray[np.int64], rows: NDArray[np.int64]
+    splits: Splits, tile: str, cols: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Roles (block row, block column) of the blocks that axes meet, and each column's and row's place in them."""
     across, down = np.arange(cols.min(), cols.max() + 1), np.arange(rows.min(), rows.max() + 1)
-    return block_roles(splits, across, down[:, None]), cols - across[0], rows - down[0]
+    return block_roles(splits, across, down[:, None], _named(splits, tile)), cols - across[0], rows - down[0]
 
 
 def held_out(splits: Splits, tile: str, grid: GeoBox, *, strip: int = 512) -> list[Window]:
-    """Boxes of pixels that are validation or test, together exactly those pixels of the tile.
+    """Boxes of pixels that are not for training, together exactly those pixels of the tile.
 
     Rows of one pattern become one row of boxes; a tilted grid gives boxes a row high.
     """
@@ -150,13 +181,16 @@ def _runs(line: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def encode(found: NDArray[np.int8]) -> str:
-    """Roles in order as run lengths, '12t3v' for twelve train then three validation (t, v, e = test, x = unused)."""
+    """Roles in order as run lengths, '12t3v' for twelve train then three validation.
+
+    The letters: t, v, e = test, o = excluded, x = several.
+    """
     return "".join(f"{len(list(run))}{LETTERS[role]}" for role, run in groupby(found.tolist()))
 
 
 def decode(text: str) -> NDArray[np.int8]:
     """Roles in order from `encode`'s run lengths."""
     role_of = {letter: role for role, letter in LETTERS.items()}
-    runs = re.findall(r"(\d+)([tvex])", text)
+    runs = re.findall(r"(\d+)([tveox])", text)
     values = np.array([role_of[letter] for _, letter in runs], np.int8)
     return np.repeat(values, [int(count) for count, _ in runs])

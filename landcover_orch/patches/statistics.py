@@ -16,7 +16,7 @@ from landcover_orch.grid import Window, blocks
 from landcover_orch.ground_truth.codes import tally
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import SPLITS, BandStatistics
-from landcover_orch.patches.splits import TRAIN, roles
+from landcover_orch.patches.splits import EXCLUDED, ROLES, TRAIN, roles
 
 PERCENTILES = (2, 25, 50, 75, 98)
 STRIP_ROWS = 512
@@ -40,11 +40,13 @@ class Part:
 class Counts:
     """What was counted in a part, or in several.
 
-    `classes` is (split, class value 0-255) in pixels. For the train pixels with data: `keys` and `key_counts` are a
-    sparse histogram a band (see `_keys`), `moments` is (band, 5): count, mean, sum of squared deviations, min, max.
+    `classes` is (split, class value 0-255) in pixels, `excluded` the pixels that are on no side. For the train pixels
+    with data: `keys` and `key_counts` are a sparse histogram a band (see `_keys`), `moments` is (band, 5): count, mean,
+    sum of squared deviations, min, max.
     """
 
     classes: NDArray[np.int64]
+    excluded: int
     keys: tuple[NDArray[np.int64], ...]
     key_counts: tuple[NDArray[np.int64], ...]
     moments: NDArray[np.float64]
@@ -61,7 +63,7 @@ def parts(
 def count(part: Part) -> Counts:
     """What a part holds: class pixels of each split, and the values of its train pixels."""
     image, truth = raster.inspect(part.image), raster.inspect(part.classes)
-    table = np.zeros((len(SPLITS), IGNORE + 1), np.int64)
+    table = np.zeros((len(ROLES), IGNORE + 1), np.int64)
     values = _Values(image.count, np.dtype(part.dtype))
     with (
         raster.reader(image, dtype=part.dtype, nodata=part.nodata) as pixels,
@@ -83,7 +85,7 @@ def _strips(part: Window) -> list[Window]:
 
 def _by_split(found: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDArray[np.int64]:
     joint = found.astype(np.uint16) << 8 | classes
-    return tally(joint, len(SPLITS) << 8).reshape(len(SPLITS), IGNORE + 1)
+    return tally(joint, len(ROLES) << 8).reshape(len(ROLES), IGNORE + 1)
 
 
 class _Values:
@@ -101,14 +103,14 @@ class _Values:
         if values.dtype.kind == "f" and values.shape[1]:
             self._moments = _merged(self._moments, np.array([_moments(band) for band in values]))
 
-    def counts(self, classes: NDArray[np.int64]) -> Counts:
-        """What was added, with the class table beside it."""
+    def counts(self, table: NDArray[np.int64]) -> Counts:
+        """What was added, with the pixels (role, class value) beside it."""
         keys = tuple(np.flatnonzero(band) for band in self._histogram)
         numbers = tuple(band[found] for band, found in zip(self._histogram, keys, strict=True))
         if self._dtype.kind != "f" and keys[0].size:
             each = (_value(found, self._dtype) for found in keys)
             self._moments = np.array([_moments(*pair) for pair in zip(each, numbers, strict=True)])
-        return Counts(classes, keys, numbers, self._moments)
+        return Counts(table[: len(SPLITS)], int(table[EXCLUDED].sum()), keys, numbers, self._moments)
 
 
 def _moments(values: NDArray[Any], times: NDArray[np.int64] | None = None) -> list[float]:

@@ -93,14 +93,20 @@ def overlapping(folder: Path, home: Path, rule: str) -> Fields:
 
 
 def test_tiles_that_overlap_on_the_ground_are_refused(tmp_path: Path, home: Path) -> None:
-    with pytest.raises(LeakError, match="tile a: 48 train windows on validation or test ground of tile b"):
+    with pytest.raises(LeakError, match="tile a: 48 train windows on held-out ground of tile b"):
         described(overlapping(tmp_path / "raw", home, "refuse"))
     assert not (home / "fields" / "dataset_manifest" / "dataset").exists()
 
 
 def test_or_their_windows_are_dropped_and_counted(tmp_path: Path, home: Path) -> None:
     product = described(overlapping(tmp_path / "raw", home, "drop"))
-    assert product.json("summary.json")["patches"] == {"train": 24, "validation": 0, "test": 72, "dropped": 48}
+    assert product.json("summary.json")["patches"] == {
+        "train": 24,
+        "validation": 0,
+        "test": 72,
+        "excluded": 0,
+        "dropped": 48,
+    }
 
 
 def test_nothing_to_train_on_is_an_error(fields: Fields) -> None:

@@ -36,9 +36,7 @@ def test_a_train_tile_leaks_where_it_shares_a_pixel_with_a_test_tile(col: int, r
 
 def test_a_leak_says_where_and_what_to_do() -> None:
     (problem,) = leaks([ground("a", 0, 0, BY_TILE), ground("e", 45, 0, BY_TILE)])
-    assert str(problem).startswith(
-        "tile a: 12 train windows on validation or test ground of tile e, first at row 0, col 40"
-    )
+    assert str(problem).startswith("tile a: 12 train windows on held-out ground of tile e, first at row 0, col 40")
     assert "splits.on_overlap: drop" in problem.fix
 
 
