@@ -233,6 +233,9 @@ class Dataset(Settings):
         default=("k-means", "random-forest"),
         description="experiments without deep learning that every other one should beat",
     )
+    minor: tuple[str, ...] = Field(
+        default=(), description="classes that the report also leaves out of its means, as too rare to be learnt"
+    )
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
     automation: Automation = Field(default=Automation(), description="what runs by itself")
     cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")

@@ -62,6 +62,9 @@ def _configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> F
         )
     if dataset.labels.kind == "vector" and dataset.labels.attribute is None and dataset.labels.content != "values":
         sheet.problem(f"{where}: labels.attribute", "nothing", "the column with the source codes", "add the key")
+    strangers = sorted({*dataset.minor} - {*legend.names})
+    if strangers:
+        sheet.problem(f"{where}: minor", some(strangers), f"classes of {list(legend.names)}", "correct the names")
     _codes(sheet, dataset, legend)
     _composites(sheet, dataset, legend)
     undated = [tile.name for tile in tiles if tile.year is None or tile.label_year is None]

@@ -65,6 +65,13 @@ def test_a_sound_dataset_has_no_findings(tmp_path: Path) -> None:
         assert look(dataset(tmp_path), deep=deep) == checks.Findings()
 
 
+def test_a_minor_class_that_is_none_of_the_legend_is_told(tmp_path: Path) -> None:
+    image(tmp_path / "a.tif")
+    polygons(tmp_path / "a.gpkg")
+    assert look(dataset(tmp_path, minor=["wood"])) == checks.Findings()
+    assert "minor: sea; expected classes of ['field', 'wood']" in only(look(dataset(tmp_path, minor=["sea"])))
+
+
 def test_a_band_that_the_file_calls_transparency_is_told_with_its_remedy(tmp_path: Path) -> None:
     image(tmp_path / "a.tif", bands=4, photometric="rgb", alpha="yes")
     polygons(tmp_path / "a.gpkg")
