@@ -139,10 +139,18 @@ def _twice(words: Sequence[str], where: str, what: str) -> list[Problem]:
 
 
 def _with(base: Plain, axes: Axes, row: tuple[str, ...], where: str) -> tuple[dict[str, Any], list[Problem]]:
-    recipe = copy.deepcopy(dict(base))
-    chosen = {path: values[choice] for choice, (path, values) in zip(row, axes.items(), strict=True)}
-    ordered = sorted(chosen, key=lambda path: path.count("."))
-    return recipe, [problem for path in ordered for problem in _set(recipe, path, copy.deepcopy(chosen[path]), where)]
+    return changed(
+        base, {path: values[choice] for choice, (path, values) in zip(row, axes.items(), strict=True)}, where
+    )
+
+
+def changed(base: Plain, values: Plain, where: str) -> tuple[dict[str, Any], list[Problem]]:
+    """A plain recipe with other values at dotted paths, and what of them has no place in it.
+
+    A whole setting (`optimiser`) is set before its parts (`optimiser.lr`).
+    """
+    recipe, ordered = copy.deepcopy(dict(base)), sorted(values, key=lambda path: path.count("."))
+    return recipe, [problem for path in ordered for problem in _set(recipe, path, copy.deepcopy(values[path]), where)]
 
 
 def _set(recipe: dict[str, Any], path: str, value: object, where: str) -> list[Problem]:
