@@ -83,6 +83,9 @@ class Experiment(Settings):
     cache: Literal["none", "disk", "memory"] = Field(
         default="none", description="where patches are kept, decoded, between epochs"
     )
+    launcher: str = Field(
+        default="local", pattern=KEY, description="what starts the training's processes: a file of configs/launchers"
+    )
     epochs: int = Field(default=20, ge=1, description="passes over the training patches, at most")
     steps_per_epoch: int | None = Field(default=None, ge=1, description="batches an epoch; empty: every patch once")
     batch_size: int = Field(default=16, ge=1, description="patches a step")

@@ -59,7 +59,7 @@ def recipe(
         ConfigError: the path of the weights leaves their folder.
         TrainingError: the experiment names weights that are not there.
     """
-    without = {"name", "description", "prediction", "protocol", "cache", *unused(experiment)}
+    without = {"name", "description", "prediction", "protocol", "cache", "launcher", *unused(experiment)}
     configuration = experiment.model_dump(mode="json", exclude=without)
     voices = {f"member {name}": product.fingerprint for name, product in members.items()}
     inputs = {"manifest": manifest.digest, **_weights(experiment, home or config.home()), **voices}
