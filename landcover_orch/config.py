@@ -15,8 +15,6 @@ from pydantic import BaseModel, Field, model_validator
 
 from landcover_orch.errors import ConfigError, Problem
 from landcover_orch.experiment import KEY, Experiment, matrix, models, protocol
-from landcover_orch.experiment import search as searching
-from landcover_orch.experiment.search import Search
 from landcover_orch.experiment.settings import Settings
 from landcover_orch.grid import Edge
 from landcover_orch.legend import IGNORE_NAME, Legend
@@ -128,9 +126,12 @@ class Labels(Settings):
 
 
 class Share(Settings):
-    """One side of a split: whole tiles, or a fraction of the spatial blocks of the other tiles."""
+    """One side of a split: whole tiles, by name or drawn, or a fraction of the spatial blocks of the other tiles."""
 
     tiles: tuple[str, ...] = Field(default=(), description="tiles that belong to this side whole")
+    drawn: float = Field(
+        default=0.0, ge=0, lt=1, description="fraction of the tiles that no side names, drawn whole by their names"
+    )
     blocks: float = Field(default=0.0, ge=0, lt=1, description="fraction of the spatial blocks of all other tiles")
 
 
@@ -160,7 +161,7 @@ class Splits(Settings):
         default=None, description="deals out the blocks of all tiles that are on no side, instead of drawing shares"
     )
     block: float = Field(default=128.0, gt=0, description="side of a spatial block in units of the CRS (metres)")
-    seed: int = Field(default=0, description="draws the blocks")
+    seed: int = Field(default=0, description="draws the blocks and tiles")
     on_overlap: Literal["refuse", "drop"] = Field(
         default="refuse",
         description="train windows that meet validation or test ground: refuse the dataset, or drop and count them",
@@ -172,8 +173,9 @@ class Splits(Settings):
         for (one, left), (other, right) in combinations(sides.items(), 2):
             if both := set(left.tiles) & set(right.tiles):
                 raise ValueError(f"tiles {sorted(both)} are both {one} and {other}")
-        if sum(share.blocks for share in sides.values()) >= 1:
-            raise ValueError("validation.blocks + test.blocks + excluded.blocks leave nothing to train on")
+        for part in ("blocks", "drawn"):
+            if sum(getattr(share, part) for share in sides.values()) >= 1:
+                raise ValueError(f"validation.{part} + test.{part} + excluded.{part} leave nothing to train on")
         if self.fold and (self.validation.blocks or self.test.blocks):
             raise ValueError("a fold deals out all blocks: validation.blocks and test.blocks must be 0")
         return self
@@ -238,7 +240,6 @@ class Dataset(Settings):
     minor: tuple[str, ...] = Field(
         default=(), description="classes that the report also leaves out of its means, as too rare to be learnt"
     )
-    searches: tuple[str, ...] = Field(default=(), description="names of files in configs/searches, run when asked to")
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
     automation: Automation = Field(default=Automation(), description="what runs by itself")
     cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
@@ -365,19 +366,6 @@ def load_experiment(name: str) -> Experiment:
     return repeated
 
 
-def load_search(name: str) -> Search:
-    """The search of configs/searches/<name>.yaml.
-
-    Raises:
-        ConfigError: there is no such file, or it or its recipe is wrong, or values of its space give no recipe.
-    """
-    found = _load("searches", name, Search)
-    problems = searching.problems(found, load_experiment(found.experiment))
-    if problems:
-        raise ConfigError(*problems)
-    return found
-
-
 def _recipes(name: str) -> tuple[dict[str, dict[str, object]], str]:
     """The plain recipes of the file that a name stands in, and the file as messages call it."""
     file = name if (configs() / "experiments" / f"{name}.yaml").is_file() else matrix.file_of(name)
@@ -433,20 +421,15 @@ def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
 
 
 def recipe_problems(dataset: Dataset) -> list[Problem]:
-    """What is wrong with a dataset's experiments and searches: files missing, parts that do not go together."""
+    """What is wrong with the experiments of a dataset: files that are missing, and parts that do not go together."""
     found: list[Problem] = []
-    for look, names in ((_recipes_of, (*dataset.experiments, *dataset.floors)), (load_search, dataset.searches)):
-        for name in names:
-            try:
-                look(name)
-            except ConfigError as error:
-                found.extend(error.problems)
+    for name in (*dataset.experiments, *dataset.floors):
+        try:
+            for recipe in load_recipes(name):
+                with_members(recipe)
+        except ConfigError as error:
+            found.extend(error.problems)
     return found
-
-
-def _recipes_of(name: str) -> None:
-    for recipe in load_recipes(name):
-        with_members(recipe)
 
 
 def with_members(name: str) -> tuple[Experiment, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from itertools import groupby, pairwise
@@ -31,18 +32,27 @@ FOLDS = 1
 
 def whole_tile_role(splits: Splits, tile: str) -> int | None:
     """The role of a tile that belongs to one side whole, None where its blocks decide."""
-    if tile in splits.excluded.tiles:
-        return EXCLUDED
-    return None if splits.excluded.blocks else _named(splits, tile)
+    named = _named(splits, tile)
+    return None if splits.excluded.blocks and named != EXCLUDED else named
 
 
 def _named(splits: Splits, tile: str) -> int | None:
     """The side that a tile belongs to but for excluded blocks, None where its blocks decide."""
-    if tile in splits.test.tiles:
-        return TEST
-    if tile in splits.validation.tiles:
-        return VALIDATION
+    sides = {EXCLUDED: splits.excluded, TEST: splits.test, VALIDATION: splits.validation}
+    for side, share in sides.items():
+        if tile in share.tiles:
+            return side
+    drawn, end = float(_uniform(splits.seed, _number(tile))[0]), 0.0
+    for side, share in sides.items():
+        end += share.drawn
+        if drawn < end:
+            return side
     return None if splits.fold or splits.test.blocks or splits.validation.blocks else TRAIN
+
+
+def _number(tile: str) -> NDArray[np.int64]:
+    """A number that a name gives on every machine."""
+    return np.frombuffer(hashlib.sha256(tile.encode()).digest()[:8], np.dtype("<i8"))
 
 
 def block_roles(

@@ -21,6 +21,7 @@ from landcover_orch.patches.splits import (
     encode,
     held_out,
     roles,
+    whole_tile_role,
     window_roles,
 )
 
@@ -107,6 +108,21 @@ def test_whole_tiles_by_name() -> None:
         assert np.unique(roles(splits, tile, grid, Window(0, 0, 3, 3))).tolist() == [role]
         assert window_roles(splits, tile, grid, windows(SHAPE, 10, 10)).tolist() == [role] * 12
         assert held_out(splits, tile, grid) == ([] if role == TRAIN else [Window(0, 0, *SHAPE)])
+
+
+def test_tiles_are_drawn_whole_in_the_shares_asked_for() -> None:
+    """For tiles without a place; names of a side hold all the same, and a seed draws anew."""
+    drawn = Splits(validation=Share(drawn=0.1), test=Share(drawn=0.2, tiles=("t0",)), excluded=Share(drawn=0.05))
+    found = np.array([whole_tile_role(drawn, f"t{i}") for i in range(4000)])
+    assert found[0] == TEST
+    np.testing.assert_allclose(np.bincount(found) / found.size, [0.65, 0.1, 0.2, 0.05], atol=0.02)
+    again = drawn.model_copy(update={"seed": 1})
+    assert [whole_tile_role(again, f"t{i}") for i in range(4000)] != found.tolist()
+
+
+def test_tiles_that_are_not_drawn_are_split_by_blocks() -> None:
+    mixed = Splits(test=Share(drawn=0.5), validation=Share(blocks=0.5))
+    assert {whole_tile_role(mixed, f"t{i}") for i in range(40)} == {TEST, None}
 
 
 @given(st.lists(st.sampled_from([TRAIN, VALIDATION, TEST, SEVERAL])))
