@@ -15,8 +15,11 @@ from pydantic import BaseModel, Field, model_validator
 
 from landcover_orch.errors import ConfigError, Problem
 from landcover_orch.experiment import KEY, Experiment, matrix, models, protocol
+from landcover_orch.experiment import search as searching
+from landcover_orch.experiment.search import Search
 from landcover_orch.experiment.settings import Settings
 from landcover_orch.grid import Edge
+from landcover_orch.launcher import LOCAL, Launcher
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.yamlfile import Model, did_you_mean, parse, read_yaml
 
@@ -240,6 +243,7 @@ class Dataset(Settings):
     minor: tuple[str, ...] = Field(
         default=(), description="classes that the report also leaves out of its means, as too rare to be learnt"
     )
+    searches: tuple[str, ...] = Field(default=(), description="names of files in configs/searches, run when asked to")
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
     automation: Automation = Field(default=Automation(), description="what runs by itself")
     cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
@@ -343,6 +347,12 @@ def load_legend(name: str) -> Legend:
     return _load("legends", name, Legend)
 
 
+def load_launcher(name: str) -> Launcher:
+    """The launcher of configs/launchers/<name>.yaml, or `local`; LANDCOVER_LAUNCHER stands for whatever is named."""
+    name = os.environ.get("LANDCOVER_LAUNCHER") or name
+    return LOCAL if name == LOCAL.name else _load("launchers", name, Launcher)
+
+
 def load_experiment(name: str) -> Experiment:
     """The experiment of configs/experiments/<name>.yaml, of a combination of its matrix, or of a repetition.
 
@@ -364,6 +374,19 @@ def load_experiment(name: str) -> Experiment:
         where = f"{where}: protocol"
         raise ConfigError(Problem(where, f"no repetition {name}", expected, "add it to `protocol`, or name another"))
     return repeated
+
+
+def load_search(name: str) -> Search:
+    """The search of configs/searches/<name>.yaml.
+
+    Raises:
+        ConfigError: there is no such file, or it or its recipe is wrong, or values of its space give no recipe.
+    """
+    found = _load("searches", name, Search)
+    problems = searching.problems(found, load_experiment(found.experiment))
+    if problems:
+        raise ConfigError(*problems)
+    return found
 
 
 def _recipes(name: str) -> tuple[dict[str, dict[str, object]], str]:
@@ -421,15 +444,20 @@ def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
 
 
 def recipe_problems(dataset: Dataset) -> list[Problem]:
-    """What is wrong with the experiments of a dataset: files that are missing, and parts that do not go together."""
+    """What is wrong with a dataset's experiments and searches: files missing, parts that do not go together."""
     found: list[Problem] = []
-    for name in (*dataset.experiments, *dataset.floors):
-        try:
-            for recipe in load_recipes(name):
-                with_members(recipe)
-        except ConfigError as error:
-            found.extend(error.problems)
+    for look, names in ((_recipes_of, (*dataset.experiments, *dataset.floors)), (load_search, dataset.searches)):
+        for name in names:
+            try:
+                look(name)
+            except ConfigError as error:
+                found.extend(error.problems)
     return found
+
+
+def _recipes_of(name: str) -> None:
+    for recipe in load_recipes(name):
+        with_members(recipe)
 
 
 def with_members(name: str) -> tuple[Experiment, ...]:
