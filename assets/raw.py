@@ -10,7 +10,7 @@ from assets import partitions
 from assets.results import VERSION_TAG, facts, picture, table
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.errors import CatalogueError, LandcoverError, Problem
+from landcover_orch.errors import CatalogueError, ConfigError, LandcoverError, Problem
 from landcover_orch.raw import catalogue
 from landcover_orch.raw.catalogue import Tile
 
@@ -33,7 +33,7 @@ def definitions(dataset: Dataset) -> list[Any]:
 def _specs(dataset: Dataset) -> list[dg.AssetSpec]:
     tiles, recipes = partitions.tiles(dataset), partitions.experiments(dataset)
     described = {
-        "orthophoto": (tiles, "The raster as it was delivered; never written to.", "geotiff"),
+        "orthophoto": (tiles, f"The raster as it was delivered, below {dataset.root}; never written to.", "geotiff"),
         "labels": (tiles, "Polygons or code raster drawn over the orthophoto; never written to.", "file"),
         "experiment": (recipes, "The recipe: a file of configs/experiments.", "yaml"),
     }
@@ -129,7 +129,10 @@ def _watch(dataset: Dataset) -> dg.SensorDefinition:
         default_status=dg.DefaultSensorStatus.STOPPED,
     )
     def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        tiles = catalogue.tiles(dataset)
+        try:
+            tiles = catalogue.tiles(dataset)
+        except ConfigError as error:
+            return dg.SkipReason(str(error))  # nobody has said yet where the data lie: a variable in `root` is not set
         definition = partitions.tiles(dataset)
         known = set(context.instance.get_dynamic_partitions(str(definition.name)))
         fresh = news(context.instance, list(observations(dataset, tiles, SECONDS_A_TICK)))

@@ -45,6 +45,17 @@ def _observed(found: Any) -> list[tuple[str, str]]:
     return [(event.asset_key.path[-1], event.partition) for event in found.asset_events]
 
 
+def test_the_sensor_waits_for_a_folder_that_nobody_named(
+    dagster: dg.DagsterInstance, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _tick(dagster, dataset)
+    monkeypatch.delenv("TINY", raising=False)
+    found = _tick(dagster, dataset.model_copy(update={"root": "${TINY}/tiles"}))
+    assert isinstance(found, dg.SkipReason)
+    assert "export TINY=" in str(found.skip_message)
+    assert dagster.get_dynamic_partitions("tiny_tiles") == ["t0", "t1", "t2"]
+
+
 def test_the_sensor_tells_of_new_and_changed_files(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
     first = _tick(dagster, dataset)
     assert set(_observed(first)) == {
