@@ -52,13 +52,13 @@ def _learned(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=partitions.key(dataset, "model"),
         name="learned",
-        description="The best checkpoint beats 'always the most frequent class' on the validation patches.",
+        description="Every repetition's checkpoint beats 'always the most frequent class' on its validation patches.",
         partitions_def=partitions.experiments(dataset),
     )
     def learned(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         names = partitions.chosen_experiments(context, dataset)
-        summaries = {name: model(dataset, name).json("summary.json") for name in names}
-        worst = min(s["accuracy"] - s["majority_share"] for s in summaries.values())
+        trained = [product for name in names for product in models(dataset, name).values()]
+        worst = min(s["accuracy"] - s["majority_share"] for s in (product.json("summary.json") for product in trained))
         return dg.AssetCheckResult(
             passed=worst > 0, severity=dg.AssetCheckSeverity.WARN, metadata={"margin in accuracy": float(worst)}
         )
@@ -67,5 +67,19 @@ def _learned(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 
 def model(dataset: Dataset, experiment: str) -> publish.Product:
-    """The model that was last trained by an experiment."""
+    """What was last trained by an experiment: its model, or the summary of its repetitions' models."""
     return publish.current(config.home() / dataset.name / "model", experiment)
+
+
+def models(dataset: Dataset, experiment: str) -> dict[str, publish.Product]:
+    """Name -> model of each repetition of an experiment; the experiment's own where it does not repeat."""
+    from landcover_orch.training import protocol
+
+    return protocol.models_of(model(dataset, experiment), config.home())
+
+
+def chosen(dataset: Dataset, experiment: str) -> tuple[str, publish.Product]:
+    """The repetition with the best validation metric and its model; the experiment itself where it does not repeat."""
+    from landcover_orch.training import protocol
+
+    return protocol.chosen_of(model(dataset, experiment), config.home())

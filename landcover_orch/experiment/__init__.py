@@ -4,7 +4,7 @@ from landcover_orch.experiment.losses import ClassWeights, Loss
 from landcover_orch.experiment.models import Classical, Model, Network
 from landcover_orch.experiment.optimisation import Optimiser, Schedule
 from landcover_orch.experiment.prediction import Prediction, Smoothing
-from landcover_orch.experiment.protocol import Folds, Protocol
+from landcover_orch.experiment.protocol import Fold, Folds, Protocol
 from landcover_orch.experiment.recipe import KEY, Augmentation, Experiment, Metric
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "ClassWeights",
     "Classical",
     "Experiment",
+    "Fold",
     "Folds",
     "Loss",
     "Metric",

@@ -34,6 +34,23 @@ class Folds(Settings):
         return self.count or (BLOCK_FOLDS if self.by == "blocks" else tiles)
 
 
+class Fold(Settings):
+    """One of a dataset's folds."""
+
+    by: Literal["blocks", "tiles"]
+    index: int = Field(ge=1, description="which one, counted from 1")
+    count: int = Field(ge=3, description="how many there are")
+
+    @property
+    def name(self) -> str:
+        """What its manifest is called: 'fold-2-of-5-blocks'."""
+        return f"fold-{self.index}-of-{self.count}-{self.by}"
+
+    def words(self) -> str:
+        """As people say it: 'fold 2 of 5 by blocks'."""
+        return f"fold {self.index} of {self.count} by {self.by}"
+
+
 class Protocol(Settings):
     """Which repetitions a recipe has: one a seed, one a fold, or one a seed of each fold."""
 

@@ -32,11 +32,11 @@ FOLDS = 1
 
 def whole_tile_role(splits: Splits, tile: str) -> int | None:
     """The role of a tile that belongs to one side whole, None where its blocks decide."""
-    named = _named(splits, tile)
+    named = side_of(splits, tile)
     return None if splits.excluded.blocks and named != EXCLUDED else named
 
 
-def _named(splits: Splits, tile: str) -> int | None:
+def side_of(splits: Splits, tile: str) -> int | None:
     """The side that a tile belongs to but for excluded blocks, None where its blocks decide."""
     sides = {EXCLUDED: splits.excluded, TEST: splits.test, VALIDATION: splits.validation}
     for side, share in sides.items():
@@ -104,7 +104,7 @@ def roles(splits: Splits, tile: str, grid: GeoBox, window: Window) -> NDArray[np
     if whole is not None:
         return np.full((window.height, window.width), whole, np.uint8)
     if not _upright(grid):
-        return block_roles(splits, *ground_blocks(grid, window, splits.block), _named(splits, tile))
+        return block_roles(splits, *ground_blocks(grid, window, splits.block), side_of(splits, tile))
     cols, rows = _axes(grid, window, splits.block)
     table, col_of, row_of = _table(splits, tile, cols, rows)
     return np.asarray(table[row_of[:, None], col_of])
@@ -158,7 +158,7 @@ def _table(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Roles (block row, block column) of the blocks that axes meet, and each column's and row's place in them."""
     across, down = np.arange(cols.min(), cols.max() + 1), np.arange(rows.min(), rows.max() + 1)
-    return block_roles(splits, across, down[:, None], _named(splits, tile)), cols - across[0], rows - down[0]
+    return block_roles(splits, across, down[:, None], side_of(splits, tile)), cols - across[0], rows - down[0]
 
 
 def held_out(splits: Splits, tile: str, grid: GeoBox, *, strip: int = 512) -> list[Window]:

@@ -81,9 +81,10 @@ def run(
 ) -> Product:
     """The trained model of an experiment: found where it exists, gone on with where it was interrupted.
 
-    Of an ensemble the members come first: those that are not there are trained. It holds model.safetensors,
-    contract.json, history.json and .csv, curves.png, throughput.json and summary.json; where the experiment says
-    `lr: auto` also lr_finder.json, .csv and .png.
+    A repetition in a fold learns from the fold's manifest, which is published where it is not there. Of an ensemble
+    the members come first: those that are not there are trained. It holds model.safetensors, contract.json,
+    history.json and .csv, curves.png, throughput.json and summary.json; where the experiment says `lr: auto` also
+    lr_finder.json, .csv and .png.
 
     Args:
         manifest_product: the dataset's published manifest.
@@ -96,7 +97,7 @@ def run(
         TrainingError: a split is empty, nothing is labelled, or device or weights asked for are not there.
         ContractError: members of an ensemble do not fit the dataset; all of them are named.
     """
-    manifest = load_manifest(manifest_product.path)
+    manifest = load_manifest(_ground(manifest_product, experiment, home).path)
 
     def member(found: Experiment) -> Product:
         return run(manifest_product, found, home, tracker=tracker, progress=progress)
@@ -110,6 +111,16 @@ def run(
             _train(stage, manifest, experiment, home, log, progress, members)
 
     return publish.publish(home / manifest.dataset.name / ASSET, experiment.name, made_of, build_model)
+
+
+def _ground(manifest_product: Product, experiment: Experiment, home: Path) -> Product:
+    """The manifest that is learnt from: the dataset's, or a fold's."""
+    protocol = experiment.protocol
+    if protocol.folds is None or protocol.fold is None:
+        return manifest_product
+    from landcover_orch.patches import folds
+
+    return folds.build(manifest_product, protocol.folds, protocol.fold, home)
 
 
 def _train(
@@ -202,7 +213,7 @@ def find_lr(
         where = f"configs/experiments/{experiment.name}.yaml: model"
         found, fix = f"{experiment.model.name}, which takes no steps", "train it as it is"
         raise TrainingError(Problem(where, found, "a network", fix))
-    manifest = load_manifest(manifest_product.path)
+    manifest = load_manifest(_ground(manifest_product, experiment, home).path)
     task = _task(manifest, experiment, home)
     progress(str(task.device))
     return lr_finder.find(task, _model(manifest, experiment, home), progress)

@@ -1,0 +1,125 @@
+"""Folds of a dataset: the test side kept out of everything, the other ground dealt out to test, validation and train.
+
+A fold is a manifest like any other, with statistics, class weights, leak check and page of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from landcover_orch.config import BlockFold, Dataset, Share, Splits
+from landcover_orch.errors import CatalogueError, IncompleteError, Problem
+from landcover_orch.experiment.protocol import Fold, Folds
+from landcover_orch.patches.manifest import SPLITS, DatasetManifest, load
+from landcover_orch.patches.splits import EXCLUDED, TEST, side_of
+from landcover_orch.publish import Product
+
+FEWEST = 3
+"""Folds there must be: one is test, one validation, the others train."""
+
+
+def beside(manifest: DatasetManifest) -> tuple[str, ...]:
+    """Names of the tiles that lie beside the test side, sorted: those that folds by tiles deal out."""
+    return tuple(sorted({tile.name for tile in manifest.tiles} - set(_held(manifest))))
+
+
+def _held(manifest: DatasetManifest) -> tuple[str, ...]:
+    """Names of the tiles that are test or excluded whole, sorted."""
+    sides = {tile.name: side_of(manifest.dataset.splits, tile.name) for tile in manifest.tiles}
+    return tuple(sorted(name for name, side in sides.items() if side in (TEST, EXCLUDED)))
+
+
+def count_of(manifest: DatasetManifest, folds: Folds) -> int:
+    """How many folds a recipe has on a dataset.
+
+    Raises:
+        CatalogueError: more folds than tiles, or fewer than three.
+    """
+    tiles = len(beside(manifest))
+    count = folds.number(tiles)
+    if FEWEST <= count <= (tiles if folds.by == "tiles" else count):
+        return count
+    where, found = (
+        f"dataset {manifest.dataset.name}: folds by {folds.by}",
+        f"{count} folds, {tiles} beside the test side",
+    )
+    expected = f"at least {FEWEST} folds, and a tile for each"
+    raise CatalogueError(Problem(where, found, expected, "take fewer folds, or `protocol.folds.by: blocks`"))
+
+
+def fold_of(manifest: DatasetManifest, folds: Folds, index: int) -> Fold:
+    """One of the folds that a recipe has on a dataset, counted from 1.
+
+    Raises:
+        CatalogueError: there is no such fold.
+    """
+    count = count_of(manifest, folds)
+    if not 1 <= index <= count:
+        where = f"dataset {manifest.dataset.name}: folds by {folds.by}"
+        raise CatalogueError(Problem(where, f"fold {index}", f"1 to {count}", "name one of them"))
+    return Fold(by=folds.by, index=index, count=count)
+
+
+def described(manifest: DatasetManifest, fold: Fold) -> DatasetManifest:
+    """The manifest with the splits of a fold: its digest is that of the fold's own manifest; the numbers are not."""
+    return manifest.model_copy(update={"dataset": _dataset(manifest, fold)})
+
+
+def _dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
+    before = manifest.dataset.splits
+    excluded = Share(tiles=_held(manifest), blocks=before.excluded.blocks + before.test.blocks)
+    sides: dict[str, Share | BlockFold] = {"excluded": excluded, "test": Share(), "validation": Share()}
+    if fold.by == "blocks":
+        sides["fold"] = BlockFold(index=fold.index, count=fold.count)
+    else:
+        sides["test"], sides["validation"] = (_tiles(manifest, fold, ahead) for ahead in (0, 1))
+    splits = Splits.model_validate({**before.model_dump(), **sides})
+    about = f"{fold.words()}: its ground is test, the next fold's validation, the dataset's test side excluded."
+    return manifest.dataset.model_copy(update={"splits": splits, "description": about})
+
+
+def _tiles(manifest: DatasetManifest, fold: Fold, ahead: int) -> Share:
+    """The tiles of the fold so many after this one; after the last comes the first."""
+    wanted = (fold.index - 1 + ahead) % fold.count
+    return Share(tiles=tuple(name for j, name in enumerate(beside(manifest)) if j % fold.count == wanted))
+
+
+def build(manifest_product: Product, folds: Folds, index: int, home: Path) -> Product:
+    """The published manifest of a fold, <home>/<dataset>/dataset_manifest/fold-2-of-5-blocks.
+
+    Args:
+        manifest_product: the dataset's published manifest.
+        folds: how a recipe deals out the ground.
+        index: which fold, counted from 1.
+        home: folder everything is written below.
+
+    Raises:
+        CatalogueError: there is no such fold, or one of its sides has no labelled pixel.
+        IncompleteError: tiles have changed since the dataset's manifest was published.
+        LeakError: train windows meet held-out ground.
+    """
+    from landcover_orch.patches.dataset import build as build_manifest
+    from landcover_orch.raw.catalogue import tiles
+
+    manifest = load(manifest_product.path)
+    fold = fold_of(manifest, folds, index)
+    wanted = described(manifest, fold)
+    names = {entry.name for entry in manifest.tiles}
+    found = [tile for tile in tiles(wanted.dataset) if tile.name in names]
+    product = build_manifest(wanted.dataset, manifest.legend, found, home, name=fold.name)
+    built = load(product.path)
+    if built.digest != wanted.digest:
+        where, fix = f"dataset {manifest.dataset.name}, {fold.words()}", "materialise `dataset_manifest` again"
+        raise IncompleteError(Problem(where, "other tiles than the manifest has", "those of the manifest", fix))
+    _require_labels(built, fold)
+    return product
+
+
+def _require_labels(manifest: DatasetManifest, fold: Fold) -> None:
+    empty = [split for split in SPLITS if not np.sum([tile.class_pixels[split] for tile in manifest.tiles])]
+    fix = "take fewer folds" + (", or a smaller `splits.block`" if fold.by == "blocks" else ", or tiles with labels")
+    if empty:
+        where = f"dataset {manifest.dataset.name}, {fold.words()}"
+        raise CatalogueError(*(Problem(f"{where}, {split}", "no labelled pixel", "some", fix) for split in empty))
