@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Mapping
+from itertools import combinations
 from typing import Annotated, Literal
 
 import numpy as np
@@ -15,6 +17,7 @@ IGNORE = 255
 """Value of a class raster where nothing is trained and nothing scored."""
 
 IGNORE_NAME = "ignore"
+COLOUR = r"^#[0-9a-fA-F]{6}$"
 MAX_CODE = 65_535
 """The largest integer code of a label raster that the look-up table holds."""
 
@@ -34,7 +37,7 @@ class LandClass(BaseModel):
 
     id: int = Field(ge=0, lt=IGNORE, description="value in class rasters; ids run 0, 1, 2, ... without gaps")
     name: str = Field(min_length=1, description="what people read")
-    colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$", description="fill colour as #rrggbb")
+    colour: str = Field(pattern=COLOUR, description="fill colour as #rrggbb")
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -91,6 +94,12 @@ class Legend(BaseModel):
         description="source code -> class name, or 'ignore'; '31*' stands for every code that begins with 31 and has "
         "no longer entry; for colour-coded rasters the code is '#rrggbb'"
     )
+    colour_tolerance: int = Field(
+        default=0,
+        ge=0,
+        le=127,
+        description="of colour-coded rasters: how far each channel may lie from a code's, where files were re-encoded",
+    )
     composites: Composites = Field(default=Composites(), description="what becomes of polygons with several covers")
     burn_order: tuple[Code, ...] = Field(
         default=(),
@@ -135,9 +144,19 @@ class Legend(BaseModel):
         found += [
             f"burn_order names {code!r}, which `codes` lacks" for code in self.burn_order if code not in self.codes
         ]
+        if self.colour_tolerance:
+            found += self._colours_too_near()
         if self.burn_order and set(self.burn_order) != set(self.codes):
             found.append(f"burn_order leaves out {sorted(set(self.codes) - set(self.burn_order))}")
         return found
+
+    def _colours_too_near(self) -> list[str]:
+        colours = {code: parse_colour(code) for code in self.codes if re.fullmatch(COLOUR, code)}
+        return [
+            f"colours {one} and {other} are nearer than twice colour_tolerance {self.colour_tolerance}"
+            for one, other in combinations(colours, 2)
+            if max(abs(a - b) for a, b in zip(colours[one], colours[other], strict=True)) <= 2 * self.colour_tolerance
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:

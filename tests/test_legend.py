@@ -38,6 +38,10 @@ def test_codes_classes_and_colours() -> None:
         ({"classes": [CLASSES[0], {**CLASSES[1], "name": "field"}]}, "class names must differ"),
         ({"classes": [CLASSES[0], {**CLASSES[1], "name": "ignore"}]}, "none may be 'ignore'"),
         ({"codes": {"1": "fields"}}, "code '1' maps to 'fields'"),
+        (
+            {"codes": {"#ff0000": "field", "#ffc800": "wood"}, "colour_tolerance": 100},
+            "colours #ff0000 and #ffc800 are nearer than twice colour_tolerance 100",
+        ),
         ({"burn_order": ["1", "7"]}, "burn_order leaves out \\['9'\\]"),
         ({"burn_order": ["1", "7", "9", "2"]}, "burn_order names '2'"),
         ({"classes": [{**CLASSES[0], "colour": "red"}, CLASSES[1]]}, "colour"),

@@ -18,8 +18,6 @@ from landcover_orch.raster import Raster, reader
 GRID_TOLERANCE = 0.01
 """Pixels by which the corners of a label raster may lie off its orthophoto's."""
 
-COLOURS = 2**24
-
 
 def strips(raster: Raster, windows: Sequence[Window], legend: Legend, coding: Coding) -> Iterator[Strip]:
     """Code numbers (y, x) of each window of a raster of integer codes.
@@ -48,6 +46,8 @@ def strips(raster: Raster, windows: Sequence[Window], legend: Legend, coding: Co
 
 def colour_strips(raster: Raster, windows: Sequence[Window], legend: Legend, coding: Coding) -> Iterator[Strip]:
     """Code numbers (y, x) of each window of a colour-coded raster, whose codes are '#rrggbb'.
+
+    A colour is a code's where no channel lies further from it than the legend's `colour_tolerance`.
 
     Raises:
         LabelError: not three bands of uint8, or codes of the legend that are no colours.
@@ -133,11 +133,12 @@ def _colour_table(legend: Legend, coding: Coding) -> NDArray[np.uint16]:
     wrong = [code for code in codes if len(code) != 7 or code[0] != "#" or set(code[1:]) - set("0123456789abcdef")]
     if wrong:
         raise LabelError(_codes_problem(legend, wrong, "colours as '#rrggbb'"))
-    table = np.full(COLOURS, coding.unknown, np.uint16)
+    table = np.full((256, 256, 256), coding.unknown, np.uint16)
+    reach = legend.colour_tolerance
     for number, code in enumerate(codes):
-        red, green, blue = parse_colour(code)
-        table[red << 16 | green << 8 | blue] = number
-    return table
+        red, green, blue = (slice(max(value - reach, 0), value + reach + 1) for value in parse_colour(code))
+        table[red, green, blue] = number
+    return table.reshape(-1)
 
 
 def _codes_problem(legend: Legend, wrong: list[str], expected: str) -> Problem:

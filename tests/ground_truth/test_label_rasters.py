@@ -70,6 +70,16 @@ def test_colours_become_their_places(tmp_path: Path) -> None:
         numbers(path, legend("#ff0000"), read=colour_strips)
 
 
+def test_colours_of_a_lossy_file_are_their_neighbours_within_the_tolerance(tmp_path: Path) -> None:
+    """Cars of (252, 255, 0) and a cyan of (9, 222, 221) are in the Potsdam data; a tone further off is unknown."""
+    near = np.array([[[252, 9, 0, 40]], [[255, 222, 255, 215]], [[0, 221, 255, 255]]], np.uint8)
+    path = write_geotiff(tmp_path / "near.tif", near, photometric="rgb")
+    known = legend("#ffff00", "#00ffff").model_copy(update={"colour_tolerance": 40})
+    assert numbers(path, known, read=colour_strips) == [[0, 1, 1, 1]]
+    with pytest.raises(UnknownCodeError, match="unknown code '#28d7ff' in 1 pixels"):
+        numbers(path, known.model_copy(update={"colour_tolerance": 39}), read=colour_strips)
+
+
 def test_rasters_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
     path = write_geotiff(tmp_path / "l.tif", np.zeros((2, 2), np.float32))
     with pytest.raises(LabelError, match="1 bands of float32; expected one band of integer codes"):
