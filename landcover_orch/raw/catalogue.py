@@ -212,6 +212,7 @@ def _unknown(dataset: Dataset, names: Iterable[str]) -> list[Problem]:
         "tiles.overrides": dataset.tiles.overrides,
         "splits.validation.tiles": dataset.splits.validation.tiles,
         "splits.test.tiles": dataset.splits.test.tiles,
+        "splits.excluded.tiles": dataset.splits.excluded.tiles,
     }
     known = sorted(names)
     return [
