@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 FINGERPRINT = "landcover.fingerprint"
 EXPERIMENT = "landcover.experiment"
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow nests runs."""
+
 PAUSE_S = 60.0
 """How long an unreachable MLflow is left alone; each attempt costs seconds of training."""
 
@@ -34,11 +37,16 @@ FIGURES = (
     "contract.json",
     "lr_finder.png",
     "lr_finder.csv",
+    "trials.csv",
+    "best.yaml",
+    "trials.png",
 )
 
 
 class Log(Protocol):
-    """Who hears of a training's epochs and its end."""
+    """Who hears of a training's epochs and its end; `run_id` is that of MLflow's run, None while there is none."""
+
+    run_id: str | None
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch, counted from 1, is over."""
@@ -51,7 +59,7 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Start:
-    """What a run is about, said when it begins."""
+    """What a run is about, said when it begins; `parent` is the id of the run it belongs to, where it does."""
 
     dataset: str
     experiment: str
@@ -60,6 +68,7 @@ class Start:
     configuration: dict[str, Any]
     data_digest: str
     journal: Path
+    parent: str | None = None
 
     @classmethod
     def of(cls, manifest: DatasetManifest, experiment: str, recipe: Recipe, journal: Path) -> Start:
@@ -84,6 +93,8 @@ def untracked(start: Start) -> Iterator[Log]:
 
 
 class _Silence:
+    run_id: str | None = None
+
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         pass
 
@@ -219,7 +230,8 @@ def _begin(speaker: Any, start: Start, home: Path, tags: dict[str, str]) -> str:
         for name, value in tags.items():
             speaker.set_tag(run_id, name, value)
         return run_id
-    marks = {FINGERPRINT: start.fingerprint, EXPERIMENT: start.experiment, **tags}
+    above = {PARENT: start.parent} if start.parent else {}
+    marks = {FINGERPRINT: start.fingerprint, EXPERIMENT: start.experiment, **above, **tags}
     run_id = str(speaker.create_run(experiment, tags=marks, run_name=_run_name(start)).info.run_id)
     _describe(speaker, run_id, start, home)
     return run_id
