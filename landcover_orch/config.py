@@ -163,6 +163,11 @@ class Splits(Settings):
     fold: BlockFold | None = Field(
         default=None, description="deals out the blocks of all tiles that are on no side, instead of drawing shares"
     )
+    chosen_on: Literal["validation", "test"] = Field(
+        default="validation",
+        description="the side whose patches choose the checkpoint; test where a study chose and scored on the same "
+        "tiles, which flatters its scores",
+    )
     block: float = Field(default=128.0, gt=0, description="side of a spatial block in units of the CRS (metres)")
     seed: int = Field(default=0, description="draws the blocks and tiles")
     on_overlap: Literal["refuse", "drop"] = Field(

@@ -70,7 +70,7 @@ def described(manifest: DatasetManifest, fold: Fold) -> DatasetManifest:
 def _dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
     before = manifest.dataset.splits
     excluded = Share(tiles=_held(manifest), blocks=before.excluded.blocks + before.test.blocks)
-    sides: dict[str, Share | BlockFold] = {"excluded": excluded, "test": Share(), "validation": Share()}
+    sides: dict[str, object] = {"excluded": excluded, "test": Share(), "validation": Share(), "chosen_on": "validation"}
     if fold.by == "blocks":
         sides["fold"] = BlockFold(index=fold.index, count=fold.count)
     else:

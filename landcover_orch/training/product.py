@@ -220,17 +220,22 @@ def find_lr(
 
 
 def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
-    sources = {split: open_source(manifest, home, split, experiment) for split in ("train", "validation")}
+    train, chooses = (open_source(manifest, home, split, experiment) for split in _sides(manifest))
     _require_labels(manifest)
     return Task(
         experiment=experiment,
-        train=sources["train"],
-        validation=sources["validation"],
+        train=train,
+        validation=chooses,
         classes=manifest.legend.names,
         bands=_bands(manifest),
         class_pixels=_pixels(manifest, "train"),
         device=classical.DEVICE if isinstance(experiment.model, Classical) else device.choose(experiment),
     )
+
+
+def _sides(manifest: DatasetManifest) -> tuple[str, str]:
+    """The split that is learnt from, and the one that chooses the checkpoint."""
+    return "train", manifest.dataset.splits.chosen_on
 
 
 def _pixels(manifest: DatasetManifest, split: str) -> tuple[int, ...]:
@@ -244,7 +249,7 @@ def _bands(manifest: DatasetManifest) -> Bands:
 
 
 def _require_labels(manifest: DatasetManifest) -> None:
-    empty = [s for s in ("train", "validation") if not any(sum(t.class_pixels[s]) for t in manifest.tiles)]
+    empty = [s for s in _sides(manifest) if not any(sum(t.class_pixels[s]) for t in manifest.tiles)]
     if empty:
         name = manifest.dataset.name
         raise TrainingError(
@@ -313,7 +318,7 @@ def _learning(stage: Stage, kept: Kept) -> dict[str, Any]:
 
 def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: Kept) -> dict[str, Any]:
     best = history.best(kept.rows, experiment.metric)
-    pixels = _pixels(manifest, "validation")
+    pixels = _pixels(manifest, manifest.dataset.splits.chosen_on)
     return {
         "loss": best.loss,
         "validation_loss": best.validation_loss,

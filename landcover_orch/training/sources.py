@@ -12,7 +12,7 @@ from landcover_orch.training.loader import PatchSource
 
 
 def open_source(manifest: DatasetManifest, home: Path, split: str, experiment: Experiment) -> PatchSource:
-    """The patches of `train` or `validation`; the same whatever the experiment's cache.
+    """The patches of a split; the same whatever the experiment's cache.
 
     Raises:
         TrainingError: the split is empty, or does not fit where it is to be kept.
@@ -23,7 +23,7 @@ def open_source(manifest: DatasetManifest, home: Path, split: str, experiment: E
     source: PatchSource = open_split(manifest, home, split)
     if len(source) == 0:
         where = f"configs/datasets/{manifest.dataset.name}.yaml: splits"
-        fix = "give `splits.validation` tiles or blocks" if split == "validation" else "take fewer tiles from training"
+        fix = "take fewer tiles from training" if split == "train" else f"give `splits.{split}` tiles or blocks"
         raise TrainingError(Problem(where, f"no patch in the {split} split", "at least one", fix))
     where = f"configs/experiments/{experiment.name}.yaml"
     if experiment.cache == "memory":
