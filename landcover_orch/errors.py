@@ -76,6 +76,10 @@ class TrainingError(LandcoverError, ValueError):
     """A training that cannot begin with what it was given."""
 
 
+class RecipeError(TrainingError):
+    """A training that cannot go on: by its recipe the loss is no number any more, or memory is too small for it."""
+
+
 class ContractError(LandcoverError, ValueError):
     """A raster that does not fit what a model was trained on."""
 

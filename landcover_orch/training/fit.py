@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,12 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from torch import Tensor
 
 from landcover_orch.class_weights import class_weights
-from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.errors import Problem, RecipeError
 from landcover_orch.experiment import Experiment, Loss
 from landcover_orch.legend import IGNORE
 from landcover_orch.model.networks import Normalised
 from landcover_orch.training import augmentation, checkpoint, history, optimisers, sampling, schedules
-from landcover_orch.training.augmentation import Bands
+from landcover_orch.training.augmentation import Bands, Draw
 from landcover_orch.training.checkpoint import Checkpoint
 from landcover_orch.training.device import Device
 from landcover_orch.training.history import Kept, Row
@@ -40,6 +40,7 @@ from landcover_orch.training.loader import Arrays, Batch, Batches, PatchSource, 
 from landcover_orch.training.losses import Objective
 from landcover_orch.training.step import Step, chance
 from landcover_orch.training.tally import Tally
+from landcover_orch.training.world import World, joined
 
 Report = Callable[[Row, float], None]
 """Hears of each epoch: its row and its seconds."""
@@ -59,6 +60,12 @@ class Task:
     bands: Bands
     class_pixels: tuple[int, ...]
     device: Device
+    world: World = field(default_factory=joined)
+
+    @property
+    def rows(self) -> slice:
+        """Which patches of each batch this process takes."""
+        return self.world.rows(self.experiment.batch_size)
 
     @property
     def steps(self) -> int:
@@ -88,24 +95,22 @@ def step(task: Task, model: Normalised, tell: Tell, parts: int | None = None) ->
     """What takes the task's batches through a network, at first in the experiment's number of parts."""
     e = task.experiment
     aim = objective(task).to(task.device.kind)
-    return Step(model, aim, task.device, e.batch_size, parts or e.accumulate, e.clip_gradients, tell)
+    return Step(model, aim, task.device, e.batch_size, parts or e.accumulate, e.clip_gradients, tell, task.world)
 
 
 def train_batches(task: Task, epoch: int, steps: int | None = None) -> Batches:
     """The batches of an epoch, or that many full ones; varied here on a CPU, by `varied` on a GPU."""
     e, pinned = task.experiment, task.device.kind == "cuda"
     order = sampling.order(task.train, e, epoch, steps)
-    return Batches(task.train, order, None if pinned else host_variation(task, epoch), pinned=pinned)
+    vary = None if pinned else host_variation(task, epoch, [len(step) for step in order])
+    return Batches(task.train, order, vary, rows=task.rows, pinned=pinned)
 
 
-def host_variation(task: Task, epoch: int) -> Callable[[int, Arrays], Arrays]:
-    """What varies a batch of an epoch on the CPU."""
-    e = task.experiment
+def host_variation(task: Task, epoch: int, sizes: Sequence[int]) -> Callable[[int, Arrays], Arrays]:
+    """What varies this process's rows of the batches of an epoch, of these sizes, on the CPU."""
 
     def vary(step: int, arrays: Arrays) -> Arrays:
-        image, label = arrays
-        drawn = augmentation.draw(image.shape, e.augmentation, e.seed, epoch, step)
-        return augmentation.on_host(image, label, drawn, task.bands)
+        return augmentation.on_host(*arrays, _drawn(task, arrays[0].shape[1], sizes[step], epoch, step), task.bands)
 
     return vary
 
@@ -114,9 +119,15 @@ def varied(task: Task, batch: Batch, epoch: int) -> Batch:
     """A train batch that has come to its device: varied there on a GPU, as it is on a CPU."""
     if task.device.kind == "cpu":
         return batch
+    drawn = _drawn(task, batch.image.shape[1], batch.whole, epoch, batch.step)
+    image, label = augmentation.on_device(batch.image, batch.label, drawn, task.bands)
+    return batch._replace(image=image, label=label)
+
+
+def _drawn(task: Task, bands: int, whole: int, epoch: int, step: int) -> Draw:
+    """What happens to this process's rows of a batch: a share of what is drawn for the whole."""
     e = task.experiment
-    drawn = augmentation.draw(batch.image.shape, e.augmentation, e.seed, epoch, batch.step)
-    return Batch(*augmentation.on_device(batch.image, batch.label, drawn, task.bands), batch.step)
+    return augmentation.draw((whole, bands), e.augmentation, e.seed, epoch, step).of(task.rows)
 
 
 class Learner(pl.LightningModule):  # type: ignore[misc]
@@ -141,8 +152,9 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def val_dataloader(self) -> Batches:
         """Every validation patch once, as it is stored."""
-        source, size = self.task.validation, self.task.experiment.batch_size
-        return Batches(source, in_order(np.arange(len(source)), size), pinned=self.task.device.kind == "cuda")
+        source, pinned = self.task.validation, self.task.device.kind == "cuda"
+        order = in_order(np.arange(len(source)), self.task.experiment.batch_size)
+        return Batches(source, order, rows=self.task.rows, pinned=pinned)
 
     def on_after_batch_transfer(self, batch: Batch, _: int) -> Batch:
         """The batch, varied on a GPU."""
@@ -235,7 +247,7 @@ def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
 def _require_finite(entry: Row, experiment: Experiment) -> None:
     if all(loss is not None and math.isfinite(loss) for loss in (entry.loss, entry.validation_loss)):
         return
-    raise TrainingError(
+    raise RecipeError(
         Problem(
             f"configs/experiments/{experiment.name}.yaml, epoch {entry.epoch}",
             f"loss {entry.loss}, validation loss {entry.validation_loss}",
@@ -260,7 +272,7 @@ def fit(task: Task, model: Normalised, folder: Path, report: Report, *, lr: floa
         tell: takes lines for people.
 
     Raises:
-        TrainingError: the loss is no number any more, or not even a single image fits into memory.
+        RecipeError: the loss is no number any more, or not even a single image fits into memory.
     """
     found, e = checkpoint.load(folder), task.experiment
     keeper = Keeper(folder, found, report)

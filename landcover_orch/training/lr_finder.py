@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.errors import Problem, RecipeError
 from landcover_orch.model.networks import Normalised
 from landcover_orch.training import optimisers
 from landcover_orch.training.fit import Task, Tell, step, train_batches, varied
@@ -71,7 +71,7 @@ def find(task: Task, model: Normalised, tell: Tell) -> Curve:
     """The curve of a test on the task's train batches, under the experiment's seed.
 
     Raises:
-        TrainingError: no rate lowers the loss.
+        RecipeError: no rate lowers the loss.
     """
     rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
     with _unchanged(model.to(task.device.kind)):
@@ -133,7 +133,7 @@ def suggestion(rates: Sequence[float], losses: Sequence[float], experiment: str 
     the smallest smoothed loss do not count, as there a loss falls because it jumped.
 
     Raises:
-        TrainingError: the loss falls in no window.
+        RecipeError: the loss falls in no window.
     """
     half = WINDOW // 2
     lowest = int(smoothed(losses).argmin()) if losses else 0
@@ -144,7 +144,7 @@ def suggestion(rates: Sequence[float], losses: Sequence[float], experiment: str 
         )
         where = f"configs/experiments/{experiment}.yaml: optimiser.lr"
         fix = "give `optimiser.lr` as a number, and look at the labels"
-        raise TrainingError(Problem(where, f"auto, {tried}", "a loss that falls at some rate", fix))
+        raise RecipeError(Problem(where, f"auto, {tried}", "a loss that falls at some rate", fix))
     return float(rates[int(np.argmin(slopes)) + half])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.errors import Problem, RecipeError
 from landcover_orch.model.networks import Normalised
 from landcover_orch.training.device import Device
 from landcover_orch.training.loader import Batch
@@ -89,7 +89,7 @@ class Step:
 
     def _halve(self, said: str) -> None:
         if self.parts >= self.batch_size:
-            raise TrainingError(
+            raise RecipeError(
                 Problem(
                     f"memory of {self.device.name}",
                     f"one image does not fit ({said})",
