@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import geopandas
 import numpy as np
 import rasterio
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
 from shapely.geometry.base import BaseGeometry
 
 CRS = "EPSG:25830"
@@ -42,6 +44,13 @@ def write_geotiff(
     with rasterio.open(path, "w", **settings) as target:
         target.write(data)
     return path
+
+
+def write_plain_tiff(path: Path, data: np.ndarray[Any, Any], **profile: Any) -> Path:
+    """A TIFF of an array (band, y, x) or (y, x) that says nothing of where it lies."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return write_geotiff(path, data, crs=None, **{"transform": None, **profile})
 
 
 def write_polygons(
