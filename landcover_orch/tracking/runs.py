@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from landcover_orch.config import canonical, digest
 from landcover_orch.model.contract import load_contract
@@ -28,6 +28,9 @@ PARENT = "mlflow.parentRunId"
 PAUSE_S = 60.0
 """How long an unreachable MLflow is left alone; each attempt costs seconds of training."""
 
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+"""How a run ended, in MLflow's words."""
+
 PARAMETER_CHARACTERS = 6000
 PARAMETERS_A_CALL = 100
 FIGURES = (
@@ -35,11 +38,14 @@ FIGURES = (
     "history.csv",
     "throughput.json",
     "contract.json",
+    "repetitions.json",
     "lr_finder.png",
     "lr_finder.csv",
     "trials.csv",
     "best.yaml",
     "trials.png",
+    "choices.png",
+    "heatmap.png",
 )
 
 
@@ -52,8 +58,8 @@ class Log(Protocol):
         """An epoch, counted from 1, is over."""
         ...
 
-    def finish(self, folder: Path, metrics: Mapping[str, float]) -> object:
-        """The training is over; its files lie in `folder`."""
+    def finish(self, folder: Path, metrics: Mapping[str, float], status: Status = "FINISHED") -> bool:
+        """The training is over; its files lie in `folder`. Gives whether all was heard."""
         ...
 
 
@@ -98,8 +104,8 @@ class _Silence:
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
         pass
 
-    def finish(self, folder: Path, metrics: Mapping[str, float]) -> None:
-        pass
+    def finish(self, folder: Path, metrics: Mapping[str, float], status: Status = "FINISHED") -> bool:
+        return True
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
@@ -147,20 +153,20 @@ class Tracker:
         """Says the metrics of an epoch, counted from 1."""
         self._say({"step": epoch, "metrics": dict(metrics), "time": time.time_ns() // 1_000_000})
 
-    def finish(self, folder: Path, metrics: Mapping[str, float]) -> bool:
+    def finish(self, folder: Path, metrics: Mapping[str, float], status: Status = "FINISHED") -> bool:
         """Says the last metrics and files and ends the run; whether all was taken."""
         self._not_before = 0.0
         self._say({"step": 0, "metrics": dict(metrics), "time": time.time_ns() // 1_000_000})
         if self._pending:
             return False
-        return self._try(lambda: self._end(folder))
+        return self._try(lambda: self._end(folder, status))
 
-    def _end(self, folder: Path) -> None:
+    def _end(self, folder: Path, status: Status) -> None:
         speaker = client(self.home)
         for name in FIGURES:
             if (folder / name).exists():
                 speaker.log_artifact(self.run_id, str(folder / name))
-        speaker.set_terminated(self.run_id, "FINISHED")
+        speaker.set_terminated(self.run_id, status)
 
     def _say(self, entry: dict[str, Any]) -> None:
         if entry["step"] not in (waiting["step"] for waiting in self._pending):
@@ -239,8 +245,9 @@ def _begin(speaker: Any, start: Start, home: Path, tags: dict[str, str]) -> str:
 
 def _run_name(start: Start) -> str:
     """The experiment and what it chose: 'quick: unet, cross_entropy, adam, one_cycle'."""
-    parts = (start.parameters.get(f"{part}.name") for part in ("model", "loss.0", "optimiser", "schedule"))
-    return f"{start.experiment}: {', '.join(part for part in parts if part)}"
+    parts = [start.parameters.get(f"{part}.name") for part in ("model", "loss.0", "optimiser", "schedule")]
+    chosen = ", ".join(part for part in parts if part)
+    return f"{start.experiment}: {chosen}" if chosen else start.experiment
 
 
 def _experiment(speaker: Any, name: str, home: Path) -> str:
