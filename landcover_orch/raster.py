@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +36,9 @@ Nodata = float | Literal["file", "none"]
 Driver = Literal["GTiff", "ENVI"]
 MaskKind = Literal["none", "nodata", "mask band", "alpha"]
 
+_QUIET = Lock()
+"""Held while a file is opened: which warnings are shown is a setting of the whole process."""
+
 
 @contextmanager
 def environment(cache: int = CACHE_BYTES) -> Iterator[None]:
@@ -45,11 +49,15 @@ def environment(cache: int = CACHE_BYTES) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Raster:
-    """What a raster file says of itself; `count` is without an alpha band, `block` is (height, width) of its blocks."""
+    """What a raster file says of itself; `block` is (height, width) of its blocks.
+
+    `bands` are the numbers, from 1, of the bands that are read, in order: all but an alpha band, or those asked for.
+    Bands of `further` rasters, pixel by pixel on the same grid, follow them wherever this one is read.
+    """
 
     path: Path
     grid: GeoBox
-    count: int
+    bands: tuple[int, ...]
     dtype: str
     nodata: float | None
     mask: MaskKind
@@ -57,6 +65,17 @@ class Raster:
     descriptions: tuple[str | None, ...]
     palette: Mapping[int, tuple[int, int, int]]
     driver: Driver = "GTiff"
+    further: tuple[Raster, ...] = ()
+
+    @property
+    def files(self) -> tuple[Raster, ...]:
+        """The rasters whose bands are read, this one first."""
+        return self, *self.further
+
+    @property
+    def count(self) -> int:
+        """How many bands are read, from all files."""
+        return sum(len(file.bands) for file in self.files)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -69,29 +88,44 @@ class Raster:
         return crs_name(self.grid)
 
 
-def inspect(path: Path, driver: Driver = "GTiff") -> Raster:
+def inspect(path: Path, driver: Driver = "GTiff", select: Sequence[int] = ()) -> Raster:
     """What a raster file says of itself, without reading its pixels.
 
+    Args:
+        path: the file.
+        driver: GDAL's name of its format.
+        select: numbers, from 1, of the bands to read, in order; empty: all but an alpha band. A band that is asked for
+            is data, even where the file calls it alpha.
+
     Raises:
-        RasterError: the file is missing, cut short, or not of the driver's format (a VRT named .tif is refused: it
-            could read any file).
+        RasterError: the file is missing, cut short, lacks a band that is asked for, or is not of the driver's format
+            (a VRT named .tif is refused: it could read any file).
     """
     with environment(), _open(path, driver) as source:
         if driver == "ENVI":
             _require_length(path, source)
-        alpha = ColorInterp.alpha in source.colorinterp
+        bands = _bands(path, source, select)
         return Raster(
             path=path,
             grid=GeoBox(source.shape, source.transform, source.crs),
-            count=source.count - alpha,
-            dtype=source.dtypes[0],
+            bands=bands,
+            dtype=source.dtypes[bands[0] - 1],
             nodata=source.nodata,
-            mask=_mask_kind(source, alpha),
+            mask=_mask_kind(source, bands),
             block=source.block_shapes[0],
-            descriptions=source.descriptions[: source.count - alpha],
+            descriptions=tuple(source.descriptions[band - 1] for band in bands),
             palette=_palette(source),
             driver=driver,
         )
+
+
+def _bands(path: Path, source: Any, select: Sequence[int]) -> tuple[int, ...]:
+    lost = [band for band in select if band > source.count]
+    if lost:
+        fix = "correct the dataset's `select`, or restore the file"
+        raise RasterError(Problem(str(path), f"{source.count} bands", f"band {lost[0]}, which is to be read", fix))
+    roles = source.colorinterp
+    return tuple(select) or tuple(i for i, role in enumerate(roles, start=1) if role != ColorInterp.alpha)
 
 
 @contextmanager
@@ -109,9 +143,7 @@ def _open(path: Path, driver: Driver = "GTiff") -> Iterator[Any]:
 
 
 def _opened(path: Path, driver: Driver) -> Any:
-    if driver == "GTiff":
-        return rasterio.open(path, driver=driver)
-    with warnings.catch_warnings():  # an ENVI file may say nothing of its place: who reads it knows that
+    with _QUIET, warnings.catch_warnings():  # a file may say nothing of its place: who reads it knows that
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         return rasterio.open(path, driver=driver)
 
@@ -127,10 +159,11 @@ def _require_length(path: Path, source: Any) -> None:
         raise RasterError(Problem(str(path), f"cut short: {size:,} bytes", f"{expected:,} bytes", fix))
 
 
-def _mask_kind(source: Any, alpha: bool) -> MaskKind:
+def _mask_kind(source: Any, bands: tuple[int, ...]) -> MaskKind:
+    if ColorInterp.alpha in source.colorinterp:
+        hidden = source.colorinterp.index(ColorInterp.alpha) + 1 not in bands
+        return "alpha" if hidden else "none" if source.nodata is None else "nodata"
     flags = source.mask_flag_enums[0]
-    if alpha:
-        return "alpha"
     if MaskFlags.nodata in flags:
         return "nodata"
     return "none" if MaskFlags.all_valid in flags else "mask band"
@@ -143,12 +176,13 @@ def _palette(source: Any) -> dict[int, tuple[int, int, int]]:
 
 
 class Reader:
-    """An open raster of one thread: `read` gives pixels, `valid` says which of them the file calls data."""
+    """An open raster of one thread: `read` gives pixels, `valid` says which of them the file calls data.
 
-    def __init__(self, source: Any, raster: Raster, dtype: np.dtype[Any], nodata: Nodata) -> None:
-        self._source, self.raster, self._dtype = source, raster, dtype
-        self._nodata = raster.nodata if nodata == "file" else None if nodata == "none" else float(nodata)
-        self._mask: MaskKind = raster.mask if nodata == "file" else "none" if self._nodata is None else "nodata"
+    `further` readers, of the same dtype, give the bands that follow its own.
+    """
+
+    def __init__(self, source: Any, raster: Raster, dtype: np.dtype[Any], further: Sequence[Reader] = ()) -> None:
+        self._source, self.raster, self._dtype, self._further = source, raster, dtype, further
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -161,9 +195,12 @@ class Reader:
         Raises:
             RasterError: a block is truncated or corrupt, or a value does not fit the dtype.
         """
-        data = self._read(window)
-        if data.dtype == self._dtype:
-            return data
+        own = self._fitted(self._read(window))
+        return np.concatenate([own, *(file.read(window) for file in self._further)]) if self._further else own
+
+    def _fitted(self, data: NDArray[Any]) -> NDArray[Any]:
+        if np.can_cast(data.dtype, self._dtype):
+            return data.astype(self._dtype, copy=False)
         with np.errstate(invalid="ignore"):  # what does not fit comes back different, and is an error below
             cast = data.astype(self._dtype)
         if not np.array_equal(cast.astype(data.dtype), data, equal_nan=data.dtype.kind == "f"):
@@ -173,25 +210,38 @@ class Reader:
     @property
     def may_be_invalid(self) -> bool:
         """Whether `valid` could be false anywhere; where not, pixels need not be read to know it."""
-        return self._mask != "none" or np.dtype(self.raster.dtype).kind == "f"
+        return self._own_may_be_invalid or any(file.may_be_invalid for file in self._further)
+
+    @property
+    def _own_may_be_invalid(self) -> bool:
+        return self.raster.mask != "none" or np.dtype(self.raster.dtype).kind == "f"
 
     def valid(self, window: Window, data: NDArray[Any] | None = None) -> NDArray[np.bool_]:
         """Where a window (y, x) holds data: not nodata in every band, finite, not masked, not transparent.
 
-        `data` (band, y, x) saves reading the pixels again.
+        Of several files each must hold data there. `data` (band, y, x) saves reading the pixels again.
         """
-        if self._mask in ("mask band", "alpha"):
+        end = len(self.raster.bands)
+        valid = self._valid(window, None if data is None else data[:end])
+        for file in self._further:
+            first, end = end, end + file.raster.count
+            valid &= file.valid(window, None if data is None else data[first:end])
+        return valid
+
+    def _valid(self, window: Window, data: NDArray[Any] | None) -> NDArray[np.bool_]:
+        if self.raster.mask in ("mask band", "alpha"):
             return np.asarray(self._blocks(window, lambda box: self._source.dataset_mask(window=box)) > 0)
-        if not self.may_be_invalid:
+        if not self._own_may_be_invalid:
             return np.ones((window.height, window.width), bool)
         data = self._read(window) if data is None else data
         valid = np.isfinite(data).all(axis=0) if data.dtype.kind == "f" else np.ones(data.shape[1:], bool)
-        if self._nodata is not None and not np.isnan(self._nodata):
-            valid &= (data != self._nodata).any(axis=0)
+        nodata = self.raster.nodata
+        if nodata is not None and not np.isnan(nodata):
+            valid &= (data != nodata).any(axis=0)
         return valid
 
     def _read(self, window: Window) -> NDArray[Any]:
-        bands = list(range(1, self.raster.count + 1))
+        bands = list(self.raster.bands)
         data: NDArray[Any] = self._blocks(window, lambda box: self._source.read(bands, window=box))
         return data
 
@@ -221,9 +271,26 @@ class Reader:
 def reader(
     raster: Raster, dtype: DTypeLike | None = None, nodata: Nodata = "file", cache: int = CACHE_BYTES
 ) -> Iterator[Reader]:
-    """A reader for the calling thread; `dtype` casts exactly or raises, `nodata` overrules a wrong tag."""
-    with environment(cache), _open(raster.path, raster.driver) as source:
-        yield Reader(source, raster, np.dtype(dtype or raster.dtype), nodata)
+    """A reader of all bands for the calling thread; `dtype` casts exactly or raises, `nodata` overrules a wrong tag.
+
+    Without `dtype` pixels come in the smallest type that holds those of all files. `nodata` is that of the raster's own
+    file; `ruled` states that of a further one.
+    """
+    common = np.dtype(dtype or np.result_type(*(np.dtype(file.dtype) for file in raster.files)))
+    with environment(cache), ExitStack() as stack:
+        first, *more = (
+            (stack.enter_context(_open(file.path, file.driver)), file)
+            for file in (ruled(raster, nodata), *raster.further)
+        )
+        yield Reader(*first, common, [Reader(source, file, common) for source, file in more])
+
+
+def ruled(raster: Raster, nodata: Nodata) -> Raster:
+    """The raster with its nodata as a dataset states it: what the file says, none, or a value."""
+    if nodata == "file":
+        return raster
+    value = None if nodata == "none" else float(nodata)
+    return replace(raster, nodata=value, mask="none" if value is None else "nodata")
 
 
 def _box(window: Window) -> Any:
@@ -254,11 +321,16 @@ def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None, cache: 
     """The whole raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them."""
     scale = max(1.0, max(raster.shape) / side)
     shape = tuple(max(1, round(length / scale)) for length in raster.shape)
-    with environment(cache), _open(raster.path) as source:
-        bands = list(range(1, raster.count + 1))
-        how = Resampling.nearest if raster.palette else Resampling.average
-        data: NDArray[Any] = source.read(bands, out_shape=(raster.count, *shape), resampling=how)
+    with environment(cache):
+        data = np.concatenate([_reduced(file, shape) for file in raster.files])
     return data if dtype is None else data.astype(dtype)
+
+
+def _reduced(raster: Raster, shape: tuple[int, ...]) -> NDArray[Any]:
+    how = Resampling.nearest if raster.palette else Resampling.average
+    with _open(raster.path) as source:
+        data: NDArray[Any] = source.read(list(raster.bands), out_shape=(len(raster.bands), *shape), resampling=how)
+    return data
 
 
 def write_cog(
