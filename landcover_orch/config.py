@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -37,14 +37,44 @@ class TileOverride(Settings):
         default=None, description="dtype this file is stored in, where every value fits the dataset's"
     )
     layer: str | None = Field(default=None, description="layer of this tile's label file")
+    further: tuple[str, ...] = Field(
+        default=(), description="paths of the files of further bands below `root`, all of them in order"
+    )
+
+
+Bands = tuple[Annotated[int, Field(ge=1)], ...]
+"""Numbers of a file's bands, from 1 as GDAL counts them."""
+
+
+class Further(Settings):
+    """Bands of a tile that lie in a file of their own, pixel by pixel on the orthophoto's grid: a surface model."""
+
+    image: str = Field(description="pattern below `root`, as that of the orthophotos")
+    bands: tuple[str, ...] = Field(min_length=1, description="their names, as they stand in the dataset's `bands`")
+    select: Bands = Field(default=(), description="numbers of the file's bands to read, in order; empty: all")
+    nodata: float | Literal["file", "none"] = Field(default="file", description="as the dataset's, for these files")
 
 
 class Tiles(Settings):
-    """Which files are the tiles: patterns with {tile} in them, corrected tile by tile."""
+    """Which files are the tiles: patterns with {tile} in them, corrected tile by tile.
+
+    {tile:02} is the name with every number in it filled up with zeros to two digits: 02_10 for tile 2_10.
+    """
 
     image: str = Field(description="pattern below `root`; {tile} stands for the tile's name, as in 'images/{tile}.tif'")
     label: str = Field(description="pattern below `root`; without {tile} all tiles share one label file")
     names: tuple[str, ...] = Field(default=(), description="the tiles; empty: every file that matches `image`")
+    select: Bands = Field(
+        default=(),
+        description="numbers of the orthophoto's bands to read, in order, as [4, 1, 2] of red, green, blue, infrared; "
+        "empty: all",
+    )
+    further: tuple[Further, ...] = Field(default=(), description="bands that lie in further files, after the others")
+    unlabelled: str | None = Field(
+        default=None,
+        description="pattern below `root` of orthophotos without labels: mapped, but never trained on nor scored; the "
+        "labelled tiles' own orthophotos do not count",
+    )
     year: int | None = Field(default=None, description="year of the orthophotos")
     label_year: int | None = Field(default=None, description="year of the labels")
     overrides: dict[str, TileOverride] = Field(default_factory=dict, description="tile -> what it has different")
@@ -194,7 +224,11 @@ class Patches(Settings):
 
     size: int = Field(default=256, ge=16, le=4096, description="side of a patch in pixels")
     stride: int = Field(default=256, ge=1, description="step between patches in pixels")
-    edge: Edge = Field(default="shift_back", description="what becomes of a tile's remainder: shift_back, pad or drop")
+    edge: Edge = Field(
+        default="shift_back",
+        description="what becomes of a tile's remainder: shift_back, pad, drop, or "
+        "drop_strict (drop, and a window that ends at the very edge with it)",
+    )
     min_labelled: float = Field(
         default=0.0, ge=0, le=1, description="patches with a smaller labelled fraction are left out"
     )
@@ -202,6 +236,26 @@ class Patches(Settings):
     compression: Literal["zstd", "none"] = Field(
         default="zstd", description="of the stores; none: an eighth more disk for photographs, read five times as fast"
     )
+
+
+class Proportions(Settings):
+    """What class proportions are told of: patches, tiles, or polygons."""
+
+    unit: Literal["patch", "tile", "polygon"] = Field(
+        default="patch", description="a window of the patch grid, a whole tile, or a polygon of `polygons`"
+    )
+    without: tuple[str, ...] = Field(
+        default=(), description="classes that are not predicted: their pixels do not count, and their share is 0"
+    )
+    polygons: str | None = Field(default=None, description="vector file below `root`, for the unit polygon")
+    layer: str | None = Field(default=None, description="layer of that file; empty: its only")
+    id: str | None = Field(default=None, description="column that names a polygon; those of one name are one unit")
+
+    @model_validator(mode="after")
+    def _polygons_are_named(self) -> Proportions:
+        if self.unit == "polygon" and not (self.polygons and self.id):
+            raise ValueError("unit polygon needs `polygons`, the file, and `id`, the column of their names")
+        return self
 
 
 class Limits(Settings):
@@ -226,9 +280,21 @@ class Dataset(Settings):
     description: str = Field(default="", description="one sentence for people")
     root: str = Field(description="folder of the raw files; ${VARIABLE} and ${VARIABLE:-default} are replaced")
     tiles: Tiles = Field(description="which files are the tiles")
-    bands: tuple[str, ...] = Field(min_length=1, description="band names in the order of the files")
+    bands: tuple[str, ...] = Field(
+        min_length=1, description="band names in the order they are read: the orthophoto's, then those of further files"
+    )
     dtype: Literal["uint8", "uint16", "int16", "float32"] = Field(
-        default="uint8", description="dtype of the orthophotos"
+        default="uint8",
+        description="dtype of the orthophotos; with further files, one that holds every value of all of them",
+    )
+    crs: str = Field(
+        default="file",
+        pattern=r"^(file|none|EPSG:\d+)$",
+        description="where the pixels lie: in the CRS that each file states (file); in this one, where a file states "
+        "none (EPSG:n); or nowhere (none): tiles then share no ground, whatever their files say",
+    )
+    resolution: float | None = Field(
+        default=None, gt=0, description="side of a pixel in metres, where `crs` is none and the files cannot say it"
     )
     nodata: float | Literal["file", "none"] = Field(
         default="file", description="nodata value: what the file says, none (its tag is wrong), or a number"
@@ -237,6 +303,9 @@ class Dataset(Settings):
     labels: Labels = Field(default=Labels(), description="how labels are read")
     splits: Splits = Field(default=Splits(), description="train, validation, test")
     patches: Patches = Field(default=Patches(), description="how training arrays are cut")
+    proportions: Proportions | None = Field(
+        default=None, description="class proportions of the champion's maps, as a table; empty: none are told"
+    )
     experiments: tuple[str, ...] = Field(
         min_length=1,
         description="names of files in configs/experiments; one with a `matrix` stands for all its recipes",
@@ -252,6 +321,33 @@ class Dataset(Settings):
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
     automation: Automation = Field(default=Automation(), description="what runs by itself")
     cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dataset:
+        added = tuple(band for file in self.tiles.further for band in file.bands)
+        own = len(self.bands) - len(added)
+        wrong = {
+            f"`tiles.further` holds {list(added)}, which must be the last of `bands`": own < 1
+            or self.bands[own:] != added,
+            f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {own}": bool(self.tiles.select)
+            and len(self.tiles.select) != own,
+            "`crs: none` needs `resolution`, the side of a pixel in metres": self.crs == "none"
+            and self.resolution is None,
+            "`resolution` is for `crs: none`: else the files say it": self.crs != "none"
+            and self.resolution is not None,
+            "polygons need a place: `crs: none` is for labels that arrive as rasters": self.crs == "none"
+            and self.labels.kind == "vector",
+        }
+        if any(wrong.values()):
+            raise ValueError("; ".join(text for text, met in wrong.items() if met))
+        return self
+
+    @property
+    def imagery(self) -> dict[str, object]:
+        """Everything but the files themselves that the pixels of a tile, and their place, depend on."""
+        files = {"select": self.tiles.select, "further": self.tiles.further}
+        place = {"crs": self.crs, "resolution": self.resolution}
+        return {"bands": self.bands, "dtype": self.dtype, "nodata": self.nodata, **files, **place}
 
     @property
     def recipes(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # a bare GPU machine has neither odc-geo nor PROJ
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
-Edge = Literal["shift_back", "pad", "drop"]
+Edge = Literal["shift_back", "pad", "drop", "drop_strict"]
 
 
 class Window(NamedTuple):
@@ -40,23 +40,19 @@ def starts(length: int, size: int, stride: int, edge: Edge = "shift_back") -> li
     """Offsets of windows of `size` along an axis of `length` pixels, `stride` pixels apart.
 
     The edge policy says what becomes of a remainder: `shift_back` pulls the last window back to the edge,
-    `pad` lets it reach over the edge, `drop` leaves the remainder out.
+    `pad` lets it reach over the edge, `drop` leaves the remainder out. `drop_strict` also leaves out a window that
+    ends at the very edge, as loops do that run while start + size < length.
 
     Raises:
-        GridError: the axis is shorter than one window and the policy is not `pad`.
+        GridError: there is no window: the axis is too short and the policy is not `pad`.
     """
-    if length < size and edge != "pad":
-        raise GridError(
-            Problem(
-                "axis of a tile",
-                f"{length} px",
-                f"at least one window of {size} px",
-                "set `patches.edge: pad`, or a smaller `patches.size`",
-            )
-        )
+    end = length if edge == "drop_strict" else length + 1
+    if size >= end and edge != "pad":
+        fix = "set `patches.edge: pad`, or a smaller `patches.size`"
+        raise GridError(Problem("axis of a tile", f"{length} px", f"a window of {size} px (edge: {edge})", fix))
     last = max(length - size, 0)
-    regular = list(range(0, last + 1, stride))
-    if edge == "drop" or regular[-1] + size >= length:
+    regular = list(range(0, max(end - size, 1), stride))
+    if edge in ("drop", "drop_strict") or regular[-1] + size >= length:
         return regular
     further = last if edge == "shift_back" else regular[-1] + stride
     return [*regular, further] if further < length else regular  # a padded window holds a pixel at least

@@ -51,10 +51,38 @@ def test_drop_is_every_regular_window_that_fits(length: int, size: int, stride: 
         assert grid.starts(length, size, stride, "drop") == expected
 
 
+@given(LENGTHS, SIZES, SIZES)
+def test_drop_strict_is_the_loop_that_stops_short_of_the_edge(length: int, size: int, stride: int) -> None:
+    expected, start = [], 0
+    while start + size < length:
+        expected.append(start)
+        start += stride
+    if expected:
+        assert grid.starts(length, size, stride, "drop_strict") == expected
+    else:
+        with pytest.raises(GridError, match="drop_strict"):
+            grid.starts(length, size, stride, "drop_strict")
+
+
 def test_the_published_patch_counts() -> None:
-    """R3: a tile of 6000 px gives 23 x 23 = 529 windows of 256 px without overlap, 5000 px gives 19 x 19 = 361."""
+    """The Potsdam study: a tile of 6000 px gives 529 windows of 256 px without overlap; INRIA's 5000 px give 361."""
     assert len(grid.windows((6000, 6000), 256, 256, "drop")) == 529
     assert len(grid.windows((5000, 5000), 256, 256, "drop")) == 361
+
+
+VAIHINGEN = {
+    "train": "1919x2569 2006x3007 1887x2557 1887x2557 1893x2566 2818x2558 2336x1281 1903x2546 2995x1783 1917x2567 "
+    "1388x2555 1996x1995",
+    "validation": "1934x2563 1980x2555",
+}
+"""Sizes of the tiles of the Vaihingen study: 1, 3, 5, 7, 11, 13, 17, 21, 26, 28, 34, 37 and 30, 32."""
+
+
+@pytest.mark.parametrize(("side", "patches"), [("train", 2083), ("validation", 368)])
+def test_the_patch_counts_of_the_vaihingen_study(side: str, patches: int) -> None:
+    """Published doubled by an augmentation each: 4,166 and 736; windows of 256 px every 153 px."""
+    shapes = [tuple(map(int, size.split("x"))) for size in VAIHINGEN[side].split()]
+    assert sum(len(grid.windows((h, w), 256, 153, "drop_strict")) for h, w in shapes) == patches
 
 
 @given(LENGTHS, LENGTHS, SIZES, SIZES)
