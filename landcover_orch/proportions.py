@@ -28,13 +28,19 @@ def counts(classes: NDArray[np.uint8], label: NDArray[np.uint8], number: int) ->
 
 
 def divergence(actual: Counts, predicted: Counts) -> float | None:
-    """Mean over pictures of KL(y, p) = sum (y + e) ln((y + e) / (p + e)), e = 1e-7; the smaller the better.
+    """Mean over pictures of `divergences`; pictures without labels are left out, None where none has any."""
+    each = divergences(actual, predicted)
+    known = each[~np.isnan(each)]
+    return float(known.mean()) if len(known) else None
 
-    y and p are a picture's shares of each class, actual and predicted. It is the score of the Sentinel-2 challenge on
-    land-cover proportions. Pictures without labels are left out; None where none has any.
+
+def divergences(actual: Counts, predicted: Counts) -> NDArray[np.float64]:
+    """KL(y, p) = sum (y + e) ln((y + e) / (p + e)), e = 1e-7, of each picture; the smaller the better.
+
+    y and p are a picture's shares of each class, actual and predicted. The mean over pictures is the score of the
+    Sentinel-2 challenge on land-cover proportions. NaN for a picture without labels; one of which nothing is
+    predicted has no share of anything.
     """
-    known = actual.sum(axis=1) > 0
-    if not known.any():
-        return None
-    y, p = (part[known] / part[known].sum(axis=1, keepdims=True) + FLOOR for part in (actual, predicted))
-    return float((y * np.log(y / p)).sum(axis=1).mean())
+    y, p = (part / np.maximum(part.sum(axis=1, keepdims=True), 1) + FLOOR for part in (actual, predicted))
+    each = (y * np.log(y / p)).sum(axis=1)
+    return np.where(actual.sum(axis=1) > 0, each, np.nan)
