@@ -1,7 +1,7 @@
 """Maps: the evaluation tiles by each experiment, and any tile by the champion."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -9,6 +9,12 @@ from assets import model, partitions, patches, raw
 from assets.results import Event, picture, table, tile_results
 from landcover_orch import config, prediction, publish
 from landcover_orch.config import Dataset
+from landcover_orch.errors import IncompleteError, Problem
+
+if TYPE_CHECKING:
+    from landcover_orch.experiment import Experiment
+    from landcover_orch.patches.manifest import DatasetManifest
+    from landcover_orch.report.repetition import Repetition
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -19,7 +25,8 @@ def definitions(dataset: Dataset) -> list[Any]:
 def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, "prediction"),
-        description="Class and confidence maps of the evaluation tiles: streamed, blended windows.",
+        description="Class and confidence maps of the evaluation tiles by each repetition: streamed, blended windows; "
+        "of a fold also the tiles in which its ground lies.",
         deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "model", "experiment")],
         partitions_def=partitions.experiments(dataset),
         group_name=partitions.identifier(dataset),
@@ -31,35 +38,69 @@ def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.prediction.build import build
         from landcover_orch.report.evaluate import tiles_to_predict
 
-        experiment = config.load_experiment(context.partition_key)
-        trained, described = model.model(dataset, experiment.name), patches.manifest(dataset)
-        products = {}
-        for entry in tiles_to_predict(described):
-            products[entry.name] = build(described, entry, trained, experiment, config.home())
-            context.log.info("tile %s predicted", entry.name)
-        shown: dict[str, Any] = {
-            f"tile {name}": dg.MetadataValue.path(str(product.path)) for name, product in products.items()
-        }
-        if experiment.prediction.smoothing:
-            shown["smoothing, energies in nats"] = table(
-                [{"tile": name, **product.json("smoothing.json")} for name, product in products.items()]
-            )
-        first = next(iter(products.values()))
-        return dg.MaterializeResult(
-            metadata={"tiles": len(products), "preview": picture(first.file("preview.png").read_bytes()), **shown},
-            data_version=dg.DataVersion(config.digest({name: p.fingerprint for name, p in products.items()})),
-        )
+        described, products = patches.manifest(dataset), {}
+        for recipe, own, trained in _trained(dataset, context.partition_key):
+            for entry in tiles_to_predict(described, own):
+                products[recipe.name, entry.name] = build(described, entry, trained, recipe, config.home())
+                context.log.info("tile %s predicted by %s", entry.name, recipe.name)
+        if not products:
+            where, fix = f"dataset {dataset.name}", "set `splits.test`, or give the experiment `protocol.folds`"
+            raise IncompleteError(Problem(where, "no labelled test pixel", "ground to score on", fix))
+        return _result(products)
 
     return asset
 
 
-def predictions(dataset: Dataset, experiment: str) -> dict[str, publish.Product]:
-    """The maps of an experiment that were last published, by tile."""
-    from landcover_orch.report.evaluate import tiles_to_predict
+def _result(products: Mapping[tuple[str, str], publish.Product]) -> dg.MaterializeResult[Any]:
+    shown: dict[str, Any] = {
+        f"tile {tile} by {name}": dg.MetadataValue.path(str(product.path)) for (name, tile), product in products.items()
+    }
+    smoothed = [
+        {"repetition": name, "tile": tile, **product.json("smoothing.json")}
+        for (name, tile), product in products.items()
+        if "smoothing.json" in product.files
+    ]
+    if smoothed:
+        shown["smoothing, energies in nats"] = table(smoothed)
+    first = next(iter(products.values()))
+    version = config.digest([(name, tile, product.fingerprint) for (name, tile), product in products.items()])
+    return dg.MaterializeResult(
+        metadata={"maps": len(products), "preview": picture(first.file("preview.png").read_bytes()), **shown},
+        data_version=dg.DataVersion(version),
+    )
 
-    folder = config.home() / dataset.name / "prediction" / experiment
-    described = patches.manifest(dataset)
-    return {entry.name: publish.current(folder, entry.name) for entry in tiles_to_predict(described)}
+
+def _trained(dataset: Dataset, experiment: str) -> "list[tuple[Experiment, DatasetManifest, publish.Product]]":
+    """Recipe, manifest it was trained on (the dataset's, or its fold's), and model of each repetition."""
+    from landcover_orch.patches import folds
+    from landcover_orch.patches import manifest as manifests
+
+    def ground(recipe: "Experiment") -> "DatasetManifest":
+        if recipe.protocol.fold is None or recipe.protocol.folds is None:
+            return patches.manifest(dataset)
+        fold = folds.build(patches.current(dataset), recipe.protocol.folds, recipe.protocol.fold, config.home())
+        return manifests.load(fold.path)
+
+    found = model.models(dataset, experiment)
+    recipes = {name: config.load_experiment(name) for name in found}
+    return [(recipes[name], ground(recipes[name]), product) for name, product in found.items()]
+
+
+def repetitions(dataset: Dataset, experiment: str) -> "list[Repetition]":
+    """The repetitions of an experiment with the maps that were last published."""
+    from landcover_orch.report.evaluate import tiles_to_predict
+    from landcover_orch.report.repetition import Repetition
+
+    folder, described = config.home() / dataset.name / "prediction", patches.manifest(dataset)
+    return [
+        Repetition(
+            recipe,
+            own,
+            trained,
+            {e.name: publish.current(folder / recipe.name, e.name) for e in tiles_to_predict(described, own)},
+        )
+        for recipe, own, trained in _trained(dataset, experiment)
+    ]
 
 
 def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
@@ -77,11 +118,11 @@ def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
         entries = {entry.name: entry for entry in described.tiles}
         rows = []
         for name in partitions.chosen_experiments(context, dataset):
-            for tile, product in predictions(dataset, name).items():
+            maps = [(one.name, *found) for one in repetitions(dataset, name) for found in one.maps.items()]
+            for repetition, tile, product in maps:
                 missing, extra = gaps(described, entries[tile], product.file("class.tif"))
-                rows.append(
-                    {"experiment": name, "tile": tile, "data without class": missing, "class without data": extra}
-                )
+                counted = {"data without class": missing, "class without data": extra}
+                rows.append({"repetition": repetition, "tile": tile, **counted})
         return dg.AssetCheckResult(
             passed=not any(row["data without class"] or row["class without data"] for row in rows),
             metadata={"maps": table(rows)} if rows else {},

@@ -39,10 +39,19 @@ class Evaluation:
         pooled: Matrix = np.sum([empty, *self.tiles.values()], axis=0)
         return pooled
 
+    def __add__(self, other: Evaluation) -> Evaluation:
+        """Both together, tile by tile."""
+        tiles = {*self.tiles, *other.tiles}
+        empty = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        return Evaluation(
+            self.classes, {name: self.tiles.get(name, empty) + other.tiles.get(name, empty) for name in sorted(tiles)}
+        )
 
-def tiles_to_predict(manifest: DatasetManifest) -> list[TileEntry]:
-    """The tiles that have labelled test pixels."""
-    return [entry for entry in manifest.tiles if any(entry.class_pixels["test"])]
+
+def tiles_to_predict(*manifests: DatasetManifest) -> list[TileEntry]:
+    """The tiles that have labelled test pixels in a manifest, or in one of several of the same tiles."""
+    wanted = {entry.name for manifest in manifests for entry in manifest.tiles if any(entry.class_pixels["test"])}
+    return [entry for entry in manifests[0].tiles if entry.name in wanted]
 
 
 def labels_of(entry: TileEntry, home: Path) -> raster.Raster:

@@ -44,7 +44,7 @@ class View:
 def matrices(matrix: Matrix, names: Sequence[str]) -> bytes:
     """The matrix as counts, as shares of each actual class, and as shares of each predicted class."""
     side = min(max(3.4, 0.42 * len(names) + 1.9), 9.0)
-    figure = _figure(3 * side + 0.6, side + 0.9)
+    figure = canvas(3 * side + 0.6, side + 0.9)
     shares = [np.array(confusion.normalised(matrix, axis), dtype=float) for axis in ("actual", "predicted")]
     counts = matrix / max(int(matrix.sum()), 1)
     panels: list[tuple[str, NDArray[Any], list[list[str]]]] = [
@@ -56,7 +56,7 @@ def matrices(matrix: Matrix, names: Sequence[str]) -> bytes:
         axes = figure.add_subplot(1, 3, i + 1)
         _cells(axes, shade, texts)
         _name_axes(axes, names, title, first=i == 0)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _cells(axes: Axes, shade: NDArray[Any], texts: list[list[str]]) -> None:
@@ -75,8 +75,8 @@ def _cells(axes: Axes, shade: NDArray[Any], texts: list[list[str]]) -> None:
 
 def _name_axes(axes: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
     places = range(len(names))
-    axes.set_xticks(places, [_literal(n) for n in names], rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, [_literal(n) for n in names] if first else [])
+    axes.set_xticks(places, [literal(n) for n in names], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(places, [literal(n) for n in names] if first else [])
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     axes.set_title(title, fontsize=10, color=INK)
@@ -109,7 +109,7 @@ def class_bars(matrix: Matrix, legend: Legend) -> bytes:
         "F1": confusion.f1(matrix),
         "IoU": confusion.iou(matrix),
     }
-    figure = _figure(9.5, 0.72 * len(legend.names) + 1.3)
+    figure = canvas(9.5, 0.72 * len(legend.names) + 1.3)
     axes = figure.add_subplot()
     for i, (name, values) in enumerate(measures.items()):
         places = np.arange(len(values)) + (i - 1.5) * 0.2
@@ -117,10 +117,10 @@ def class_bars(matrix: Matrix, legend: Legend) -> bytes:
         for place, value in zip(places, values, strict=True):
             text = DASH if value is None else f"{value:.2f}"
             axes.text((value or 0) + 0.008, place, text, va="center", fontsize=7.5, color=QUIET)
-    axes.set_yticks(range(len(legend.names)), [_literal(n) for n in legend.names])
+    axes.set_yticks(range(len(legend.names)), [literal(n) for n in legend.names])
     _quiet(axes)
     axes.legend(ncols=4, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    return _png(figure)
+    return as_png(figure)
 
 
 def _quiet(axes: Axes) -> None:
@@ -146,7 +146,7 @@ def maps(view: View, legend: Legend) -> bytes:
     }
     height, width = view.labels.shape
     side = 4.0
-    figure = _figure(3 * side, 2 * (side * min(height / width, 1.6) + 0.35) + 0.6)
+    figure = canvas(3 * side, 2 * (side * min(height / width, 1.6) + 0.35) + 0.6)
     for i, (title, rgb) in enumerate(panels.items()):
         axes = figure.add_subplot(2, 3, i + 1)
         axes.imshow(rgb, interpolation="nearest" if max(height, width) < 400 else "antialiased")
@@ -162,17 +162,19 @@ def _grey(confidence: NDArray[np.uint8]) -> picture.RGB:
 
 
 def _swatches(figure: Figure, legend: Legend) -> None:
-    entries = [Patch(facecolor=c.colour, edgecolor="#0004", label=_literal(c.name)) for c in legend.classes]
+    entries = [Patch(facecolor=c.colour, edgecolor="#0004", label=literal(c.name)) for c in legend.classes]
     entries += [Patch(facecolor=RIGHT, edgecolor="#0004", label="right"), Patch(facecolor=WRONG, label="wrong")]
     figure.legend(handles=entries, ncols=min(len(entries), 8), frameon=False, loc="outside lower center")
 
 
-def _literal(name: str) -> str:
+def literal(name: str) -> str:
+    """A name as matplotlib writes it letter by letter."""
     # matplotlib reads text between dollar signs as mathematics
     return name.replace("$", r"\$")
 
 
-def _figure(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -186,7 +188,8 @@ def _small_png(figure: Figure) -> bytes:
     return picture.png(pixels[..., :3], colours=256)
 
 
-def _png(figure: Figure) -> bytes:
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

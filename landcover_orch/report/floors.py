@@ -11,12 +11,12 @@ from landcover_orch.patches.manifest import DatasetManifest
 
 
 def trivial(manifest: DatasetManifest) -> dict[str, tuple[str, Counts]]:
-    """Floor -> what it predicts, and its matrix (actual, predicted) over the test pixels; none without train pixels.
+    """Floor -> what it predicts, and its matrix (actual, predicted) over the scored pixels; none without train pixels.
 
     'training proportions' draws the class of each pixel at random. Its matrix is the expected one, test counts x train
     shares, which no single draw misses by much: nothing is drawn.
     """
-    train, test = (_pixels(manifest, split) for split in ("train", "test"))
+    train, test = _pixels(manifest, "train"), scored_pixels(manifest)
     if not train.sum():
         return {}
     commonest = int(train.argmax())
@@ -28,6 +28,12 @@ def trivial(manifest: DatasetManifest) -> dict[str, tuple[str, Counts]]:
     }
 
 
+def scored_pixels(manifest: DatasetManifest) -> Any:
+    """Labelled test pixels of each class; of a dataset without test side, all that are scored out of fold."""
+    test = _pixels(manifest, "test")
+    return test if test.any() else _pixels(manifest, "train") + _pixels(manifest, "validation")
+
+
 def _pixels(manifest: DatasetManifest, split: str) -> Any:
     empty = np.zeros(len(manifest.legend.classes), np.int64)
-    return sum((np.array(tile.class_pixels[split], np.int64) for tile in manifest.tiles), empty)
+    return sum((np.array(tile.class_pixels[split] or empty, np.int64) for tile in manifest.tiles), empty)

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from landcover_orch import confusion, proportions
-from landcover_orch.confusion import Matrix, Value
+from landcover_orch.confusion import Counts, Matrix, Value
+
+MEANS = ("mean_recall", "mean_precision", "mean_f1", "mean_iou")
 
 CORNER = "actual \\ predicted"
 """Head of a matrix's first column: which way its axes run."""
@@ -39,17 +41,37 @@ def class_rows(names: Sequence[str], matrix: Matrix) -> list[dict[str, Any]]:
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
-def summary(names: Sequence[str], tiles: Collection[Matrix]) -> dict[str, Value]:
+def summary(names: Sequence[str], tiles: Collection[Matrix], minor: Sequence[str] = ()) -> dict[str, Value]:
     """The headline metrics of tiles together, flat: pixels, accuracy, means, kappa, MCC, and the IoU of each class.
 
     `kl_proportions` alone is not of the pooled matrix: it is the mean over tiles of the divergence of their class
-    proportions, which are the margins of their matrices.
+    proportions, which are the margins of their matrices. Where there are minor classes, each mean is also taken
+    without them, as 'mean_iou without clutter'; pixels of theirs still count as errors in the other classes.
     """
     pooled = np.sum([np.zeros((len(names), len(names)), np.int64), *tiles], axis=0)
     actual, predicted = (np.array([matrix.sum(axis=axis) for matrix in tiles or [pooled]]) for axis in (1, 0))
     ious = {f"iou {name}": value for name, value in zip(names, confusion.iou(pooled), strict=True)}
     divergence = proportions.divergence(actual, predicted)
-    return {"pixels": int(pooled.sum()), **confusion.summary(pooled), "kl_proportions": divergence, **ious}
+    headline = {**confusion.summary(pooled), **without(names, pooled, minor)}
+    return {"pixels": int(pooled.sum()), **headline, "kl_proportions": divergence, **ious}
+
+
+def without(
+    names: Sequence[str], matrix: Counts, minor: Sequence[str], among: Sequence[bool] | None = None
+) -> dict[str, Value]:
+    """The means over the classes that are not minor, 'mean_iou without clutter'; none where no class is minor.
+
+    Args:
+        names: the classes.
+        matrix: (actual, predicted), of all classes.
+        minor: the classes to leave out.
+        among: which classes the means are taken over, before the minor ones are left out; None: all.
+    """
+    if not minor:
+        return {}
+    chosen = [name not in minor and kept for name, kept in zip(names, among or [True] * len(names), strict=True)]
+    means = confusion.summary(matrix, chosen)
+    return {f"{mean} without {', '.join(minor)}": means[mean] for mean in MEANS}
 
 
 def averaged(names: Sequence[str], matrix: Matrix) -> dict[str, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,17 +32,39 @@ CONFIDENCE = "confidence.tif"
 def whole(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> View:
     """The whole tile, reduced to at most `SIDE` pixels; what is scored is seen through the reduced grid."""
     labels = raster.thumbnail(labels_of(entry, home), SIDE)[0]
-    grid = _reduced(entry.grid, (labels.shape[0], labels.shape[1]))
-    role = roles(manifest.dataset.splits, entry.name, grid, Window(0, 0, *labels.shape))
     photo = raster.thumbnail(raster.inspect(Path(entry.image)), SIDE)
     return View(
         name=entry.name,
         image=picture.display(photo, manifest.dataset.bands),
         labels=labels,
-        scored=np.where(role == TEST, labels, np.uint8(IGNORE)),
+        scored=np.where(_tested(manifest, entry, labels), labels, np.uint8(IGNORE)),
         predicted=raster.thumbnail(raster.inspect(product.file(MAP)), SIDE)[0],
         confidence=raster.thumbnail(raster.inspect(product.file(CONFIDENCE)), SIDE)[0],
     )
+
+
+def _tested(manifest: DatasetManifest, entry: TileEntry, reduced: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which pixels of a reduced tile are test."""
+    grid = _reduced(entry.grid, (reduced.shape[0], reduced.shape[1]))
+    return np.asarray(roles(manifest.dataset.splits, entry.name, grid, Window(0, 0, *reduced.shape)) == TEST)
+
+
+def out_of_fold(folds: Sequence[tuple[DatasetManifest, Mapping[str, Product]]], entry: TileEntry, home: Path) -> View:
+    """The whole tile as its folds' models see the ground that each of them never saw; the rest of the map is empty.
+
+    Args:
+        folds: manifest and maps by tile of each fold, of one seed.
+        entry: the tile.
+        home: folder everything is written below.
+    """
+    seen = [(fold, whole(fold, entry, maps[entry.name], home)) for fold, maps in folds if entry.name in maps]
+    first = seen[0][1]
+    scored, predicted, confidence = (np.full_like(first.labels, IGNORE) for _ in range(3))
+    for fold, view in seen:
+        own = _tested(fold, entry, first.labels)
+        for target, source in ((scored, view.labels), (predicted, view.predicted), (confidence, view.confidence)):
+            target[own] = source[own]
+    return replace(first, scored=scored, predicted=predicted, confidence=confidence)
 
 
 def _reduced(grid: GeoBox, shape: tuple[int, int]) -> GeoBox:

@@ -19,6 +19,8 @@ from landcover_orch.model.contract import Contract
 from landcover_orch.patches.manifest import BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
 from landcover_orch.publish import Product
+from landcover_orch.report.build import build
+from landcover_orch.report.repetition import Repetition
 from tests.scenes import CRS, transform, write_geotiff
 
 COLOURS = ("#e6c229", "#1b7837", "#2166ac", "#8a8a8a", "#d6604d")
@@ -38,6 +40,21 @@ class Scored:
     predictions: dict[str, Product]
     home: Path
 
+    def report(self, recipe: Experiment = EXPERIMENT, model: Product | None = None) -> Product:
+        """The report of a recipe that does not repeat, on the scene's maps."""
+        one = Repetition(recipe, self.manifest, model or self.model, self.predictions)
+        return build(self.manifest, recipe, [one], recipe.name, self.home)
+
+    def repetition(
+        self, recipe: Experiment, maps: Mapping[str, Classes], manifest: DatasetManifest | None = None
+    ) -> Repetition:
+        """A repetition with these maps, trained on the scene's manifest or on another."""
+        manifest = manifest or self.manifest
+        drawn = {
+            name: _prediction(self.home, manifest.legend, name, classes, recipe.name) for name, classes in maps.items()
+        }
+        return Repetition(recipe, manifest, _model(self.home, manifest, recipe), drawn)
+
 
 def legend(names: tuple[str, ...]) -> Legend:
     """Classes of these names."""
@@ -52,6 +69,7 @@ def scored(
     *,
     names: tuple[str, ...] = ("field", "forest", "water"),
     splits: Splits | None = None,
+    minor: tuple[str, ...] = (),
     images: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> Scored:
     """A dataset whose tiles have this truth and these maps; without splits, every tile is test."""
@@ -64,6 +82,7 @@ def scored(
         bands=("red", "green", "blue"),
         legend="scored",
         splits=splits,
+        minor=minor,
         experiments=(EXPERIMENT.name,),
     )
     described = legend(names)
@@ -114,10 +133,12 @@ def _entry(
     )
 
 
-def _prediction(home: Path, described: Legend, name: str, classes: Classes) -> Product:
+def _prediction(
+    home: Path, described: Legend, name: str, classes: Classes, experiment: str = EXPERIMENT.name
+) -> Product:
     confidence = np.where(classes == IGNORE, IGNORE, 200).astype(np.uint8)
     files = {"class.tif": classes, "confidence.tif": confidence}
-    return _published(home / "scored" / "prediction" / EXPERIMENT.name, name, described, files)
+    return _published(home / "scored" / "prediction" / experiment, name, described, files)
 
 
 def _published(folder: Path, name: str, described: Legend, files: Mapping[str, Classes]) -> Product:
@@ -139,9 +160,9 @@ def _published(folder: Path, name: str, described: Legend, files: Mapping[str, C
     return publish.publish(folder, name, recipe, write)
 
 
-def _model(home: Path, manifest: DatasetManifest) -> Product:
+def _model(home: Path, manifest: DatasetManifest, recipe: Experiment = EXPERIMENT) -> Product:
     contract = Contract(
-        model=EXPERIMENT.model,
+        model=recipe.model,
         bands=manifest.dataset.bands,
         dtype="uint8",
         resolution=1.0,
@@ -151,11 +172,11 @@ def _model(home: Path, manifest: DatasetManifest) -> Product:
         patch_size=16,
         dataset="scored",
         data_digest=manifest.digest,
-        experiment=EXPERIMENT.name,
+        experiment=recipe.name,
     )
 
     def write(stage: publish.Stage) -> None:
         contract.save(stage.path)
         stage.write_json("summary.json", {"parameters": 12345, "epochs": 7})
 
-    return publish.publish(home / "scored" / "model", EXPERIMENT.name, {"of": manifest.digest}, write)
+    return publish.publish(home / "scored" / "model", recipe.name, {"of": manifest.digest}, write)

@@ -12,7 +12,6 @@ from landcover_orch.experiment import Experiment, models
 from landcover_orch.model.contract import Member, load_contract
 from landcover_orch.publish import Product
 from landcover_orch.report import leaderboard
-from landcover_orch.report.build import build
 from tests.report.scored import EXPERIMENT, Scored, scored
 
 TOGETHER = Experiment.model_validate(
@@ -43,7 +42,7 @@ def _ensemble(scene: Scored) -> Product:
 
 
 def test_the_page_names_the_members_and_what_followed(scene: Scored) -> None:
-    report = build(scene.manifest, TOGETHER, _ensemble(scene), scene.predictions, scene.home)
+    report = scene.report(TOGETHER, _ensemble(scene))
     page = report.file("index.html").read_text(encoding="utf-8")
     assert "votes of one (unet, width 8), other (unet, width 8)" in page
     assert "each seen in all 8 symmetries of the square; then smoothed by icm, beta 2.0" in page
@@ -52,15 +51,14 @@ def test_the_page_names_the_members_and_what_followed(scene: Scored) -> None:
 
 
 def test_the_leaderboard_compares_them_with_plain_maps(scene: Scored) -> None:
-    trained = {"small": scene.model, "together": _ensemble(scene)}
+    trained = {"small": {"small": scene.model}, "together": {"together": _ensemble(scene)}}
     reports = {
-        recipe.name: build(scene.manifest, recipe, trained[recipe.name], scene.predictions, scene.home)
-        for recipe in (EXPERIMENT, TOGETHER)
+        recipe.name: scene.report(recipe, trained[recipe.name][recipe.name]) for recipe in (EXPERIMENT, TOGETHER)
     }
     found = leaderboard.build(scene.manifest, reports, trained, scene.home)
     rows = {row["experiment"]: row for row in found.json("summary.json")["leaderboard"]}
-    assert rows["small"]["prediction"] is None
-    assert rows["together"]["prediction"] == "symmetries 8, smoothing (icm, beta 2.0)"
+    assert rows["small"]["prediction"] == "window 256, stride 192"
+    assert rows["together"]["prediction"] == "window 256, stride 192, symmetries 8, smoothing (icm, beta 2.0)"
     assert rows["together"]["model"] == "ensemble, members one/other, combine vote"
     assert rows["together"]["epochs"] is None
-    assert "predicted with symmetries 8, smoothing (icm, beta 2.0)" in found.file("index.html").read_text("utf-8")
+    assert "stride 192, symmetries 8, smoothing (icm, beta 2.0)" in found.file("index.html").read_text("utf-8")

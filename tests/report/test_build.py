@@ -12,8 +12,8 @@ import pytest
 
 from landcover_orch.legend import IGNORE
 from landcover_orch.publish import Product
-from landcover_orch.report.build import build, costs
-from tests.report.scored import EXPERIMENT, Scored, scored
+from landcover_orch.report.build import costs
+from tests.report.scored import Scored, scored
 
 NAMES = ("field", "<script>alert(1)</script>", "a & b, c")
 
@@ -29,12 +29,20 @@ def scene(home: Path) -> Scored:
 
 @pytest.fixture
 def report(scene: Scored) -> Product:
-    return build(scene.manifest, EXPERIMENT, scene.model, scene.predictions, scene.home)
+    return scene.report()
 
 
 def test_the_product_is_whole(report: Product) -> None:
     figures = {"matrix.png", "classes.png", "tile-north.png", "tile-north-detail.png", "tile-south.png"}
-    tables = {"index.html", "report.json", "matrix.csv", "metrics.csv", "summary.json", "preview.png"}
+    tables = {
+        "index.html",
+        "report.json",
+        "matrix.csv",
+        "metrics.csv",
+        "repetitions.csv",
+        "summary.json",
+        "preview.png",
+    }
     assert figures | tables | {"tile-south-detail.png"} == set(report.files)
     assert report.files["preview.png"]["bytes"] < 75_000
 
@@ -88,7 +96,7 @@ def test_the_page_says_what_was_counted_and_what_it_cost(report: Product) -> Non
 
 
 def test_costs_are_summed_and_what_nobody_measured_stays_unknown(scene: Scored) -> None:
-    found = costs(scene.manifest, scene.model, scene.predictions, scene.home)
+    found = costs(scene.manifest, [scene.model], [*scene.predictions.values()], scene.home)
     assert {name: count for name, (count, _) in found.items()} == {
         "ground_truth": 2,
         "patches": 2,
@@ -109,8 +117,7 @@ def test_tables_and_figures_follow_from_the_recipe(scene: Scored, report: Produc
         {"north": np.zeros((9, 9), np.uint8)},
         names=NAMES,
     )
-    other = build(again.manifest, EXPERIMENT, again.model, again.predictions, again.home)
-    same = build(scene.manifest, EXPERIMENT, scene.model, scene.predictions, scene.home)
+    other, same = again.report(), scene.report()
     assert same.path == report.path
     assert other.fingerprint != report.fingerprint
     assert json.loads(other.file("summary.json").read_text())["accuracy"] == 1.0

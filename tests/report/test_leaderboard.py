@@ -13,7 +13,7 @@ from landcover_orch import publish
 from landcover_orch.errors import GridError
 from landcover_orch.publish import Product
 from landcover_orch.report import leaderboard
-from landcover_orch.report.build import build
+from landcover_orch.report.choices import choices
 from tests.report.scored import EXPERIMENT, Scored, scored
 
 TRIVIAL = {"most frequent class", "training proportions"}
@@ -35,14 +35,28 @@ def matrix(hits: float, *, into: int | None = None) -> Any:
     return found
 
 
-def report(scene: Scored, name: str, counts: Any, digest: str | None = None) -> Product:
-    content = {"test_digest": digest or scene.manifest.test_digest, "matrix": counts.tolist()}
+def report(scene: Scored, name: str, counts: Any, **changes: Any) -> Product:
+    """A report of one matrix, or of several: a repetition each."""
+    several = counts if isinstance(counts, dict) else {name: counts}
+    content = {
+        "test_digest": scene.manifest.test_digest,
+        "data_digest": scene.manifest.digest,
+        "trained_on": dict.fromkeys(several, scene.manifest.digest),
+        "scored_on": "test side",
+        "chosen": next(iter(several)),
+        "choices": choices(EXPERIMENT, scene.manifest.dataset.patches),
+        "repetitions": [{"name": one, "stands_on": [], "matrix": found.tolist()} for one, found in several.items()],
+        "out_of_fold": None,
+        **changes,
+    }
     folder = scene.home / "reports"
     return publish.publish(folder, name, {"of": content}, lambda stage: stage.write_json("report.json", content))
 
 
 def board(scene: Scored, reports: dict[str, Product], floors: tuple[str, ...] = ()) -> Product:
-    return leaderboard.build(scene.manifest, reports, dict.fromkeys(reports, scene.model), scene.home, floors)
+    told = {name: product.json("report.json") for name, product in reports.items()}
+    models = {name: {one["name"]: scene.model for one in content["repetitions"]} for name, content in told.items()}
+    return leaderboard.build(scene.manifest, reports, models, scene.home, floors)
 
 
 def rows(found: Product) -> dict[str, dict[str, Any]]:
@@ -107,15 +121,14 @@ def test_all_means_are_over_the_classes_of_the_test_pixels(scene: Scored) -> Non
 
 
 def test_it_takes_real_reports(scene: Scored) -> None:
-    real = build(scene.manifest, EXPERIMENT, scene.model, scene.predictions, scene.home)
-    assert board(scene, {"small": real}).json("summary.json")["best_mean_iou"] == 1.0
+    assert board(scene, {"small": scene.report()}).json("summary.json")["best_mean_iou"] == 1.0
 
 
 def test_reports_of_other_test_data_are_refused_by_name(scene: Scored) -> None:
     reports = {
         "a": report(scene, "a", matrix(0.2)),
-        "b": report(scene, "b", matrix(0.9), "old"),
-        "c": report(scene, "c", matrix(1), "older"),
+        "b": report(scene, "b", matrix(0.9), test_digest="old"),
+        "c": report(scene, "c", matrix(1), test_digest="older"),
     }
     with pytest.raises(GridError) as caught:
         board(scene, reports)

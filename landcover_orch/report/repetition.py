@@ -1,0 +1,146 @@
+"""The repetitions of an experiment as they are scored: each on the test side, each fold also on its own ground."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+from landcover_orch.errors import ContractError, IncompleteError, Problem
+from landcover_orch.experiment import Experiment
+from landcover_orch.model.contract import load_contract
+from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.publish import Product
+from landcover_orch.report.choices import stands_on
+from landcover_orch.report.evaluate import Evaluation, evaluate, tiles_to_predict
+
+TEST_SIDE, OUT_OF_FOLD = "test side", "out of fold"
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """A trained model of an experiment, and its maps by tile."""
+
+    recipe: Experiment
+    """With the repetition's own name and seed."""
+
+    manifest: DatasetManifest
+    """What it was trained on: the dataset's, or its fold's."""
+
+    model: Product
+    maps: Mapping[str, Product]
+
+    @property
+    def name(self) -> str:
+        """As its products are called."""
+        return self.recipe.name
+
+    @property
+    def fold(self) -> int | None:
+        """The fold whose ground it never saw, counted from 1; None where it is of no fold."""
+        return self.recipe.protocol.fold
+
+    @property
+    def across(self) -> str:
+        """Its name without the fold: one for all folds of a seed."""
+        return self.name.removesuffix(f".fold-{self.fold}")
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one repetition is compared by."""
+
+    name: str
+    seed: int
+    fold: int | None
+    stands_on: tuple[str, ...]
+    found: Evaluation
+
+
+@dataclass(frozen=True)
+class Scores:
+    """All that is counted of an experiment."""
+
+    side: str
+    """`TEST_SIDE`, or `OUT_OF_FOLD` of a dataset without any."""
+
+    chosen: Score
+    """The one that the report draws."""
+
+    compared: tuple[Score, ...]
+    """The repetitions on the test side; of a dataset without any, each seed out of fold."""
+
+    folds: tuple[Score, ...]
+    """Each fold's model on that fold's ground alone."""
+
+    across: tuple[Score, ...]
+    """Each seed out of fold: all ground but the test side, every pixel by the model that never saw it."""
+
+
+def scores(manifest: DatasetManifest, repetitions: Sequence[Repetition], chosen: str, home: Path) -> Scores:
+    """The scores of an experiment's repetitions.
+
+    Args:
+        manifest: the dataset's.
+        repetitions: all of the experiment.
+        chosen: name of the one that validation chose.
+        home: folder everything is written below.
+
+    Raises:
+        ContractError: a model was trained on other data; all of them are named.
+        IncompleteError: the dataset has no test side and the experiment no folds, or a map is missing.
+        GridError: a map does not fit its labels.
+    """
+    _require_own_ground(manifest, repetitions)
+    folds = tuple(_score(one, evaluate(one.manifest, one.maps, home)) for one in repetitions if one.fold is not None)
+    across = tuple(_across(folds, name) for name in dict.fromkeys(one.across for one in repetitions) if folds)
+    if tiles_to_predict(manifest):
+        compared = tuple(_score(one, evaluate(manifest, one.maps, home)) for one in repetitions)
+        return Scores(TEST_SIDE, _named(compared, chosen), compared, folds, across)
+    if not across:
+        where, fix = f"report of {repetitions[0].name}", "set `splits.test`, or give the experiment `protocol.folds`"
+        raise IncompleteError(Problem(where, "no test side and no folds", "labelled ground to score on", fix))
+    drawn = next(one.across for one in repetitions if one.name == chosen)
+    return Scores(OUT_OF_FOLD, _named(across, drawn), across, folds, across)
+
+
+def _named(found: Sequence[Score], name: str) -> Score:
+    return next(score for score in found if score.name == name)
+
+
+def _score(one: Repetition, found: Evaluation) -> Score:
+    return Score(one.name, one.recipe.seed, one.fold, stands_on(one.recipe), found)
+
+
+def _across(folds: Sequence[Score], name: str) -> Score:
+    """The folds of a seed as one: their matrices added, tile by tile."""
+    own = [score for score in folds if score.name == f"{name}.fold-{score.fold}"]
+    members = tuple(member.removesuffix(f".fold-{own[0].fold}") for member in own[0].stands_on)
+    return Score(name, own[0].seed, None, members, reduce(add, (score.found for score in own)))
+
+
+def _require_own_ground(manifest: DatasetManifest, repetitions: Sequence[Repetition]) -> None:
+    """Raises ContractError with every repetition whose model has learnt from other tiles, labels or splits."""
+    wrong = [
+        Problem(
+            f"model of {one.name}",
+            f"trained on data {load_contract(one.model.path).data_digest}",
+            f"{one.manifest.digest}, " + ("its fold's" if one.fold else "the dataset's"),
+            "materialise `model` of the experiment again",
+        )
+        for one in repetitions
+        if load_contract(one.model.path).data_digest != one.manifest.digest
+    ]
+    wrong += [
+        Problem(f"fold of {one.name}", "other tiles or labels", "those of the dataset's manifest", "make it again")
+        for one in repetitions
+        if _ground(one.manifest) != _ground(manifest)
+    ]
+    if wrong:
+        raise ContractError(*wrong)
+
+
+def _ground(manifest: DatasetManifest) -> list[tuple[str, str, str]]:
+    return [(tile.name, tile.image_fingerprint, tile.ground_truth_fingerprint) for tile in manifest.tiles]
