@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from landcover_orch.errors import ContractError, Problem
-from landcover_orch.experiment import Model
+from landcover_orch.experiment import Fold, Model
 from landcover_orch.legend import Legend
 
 CONTRACT = "contract.json"
@@ -23,6 +23,8 @@ class Member(BaseModel):
     experiment: str = Field(description="name of its recipe")
     fingerprint: str = Field(description="of its product")
     model: Model
+    mean: tuple[float, ...] = Field(default=(), description="a band, of its own train pixels; empty: the ensemble's")
+    std: tuple[float, ...] = Field(default=(), description="a band, of its own train pixels; empty: the ensemble's")
 
 
 class Contract(BaseModel):
@@ -39,7 +41,8 @@ class Contract(BaseModel):
     legend: Legend
     patch_size: int = Field(description="side of the training patches in pixels")
     dataset: str = Field(description="name of the dataset it was trained on")
-    data_digest: str = Field(description="digest of that dataset's manifest")
+    data_digest: str = Field(description="digest of that dataset's manifest, or of the fold's")
+    fold: Fold | None = Field(default=None, description="which fold of the dataset it was trained on, where it was one")
     experiment: str = Field(description="name of the recipe")
     members: tuple[Member, ...] = Field(default=(), description="of an ensemble: the models in it, in order")
 

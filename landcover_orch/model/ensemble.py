@@ -9,8 +9,44 @@ from torch import Tensor, nn
 
 from landcover_orch.experiment.models import Ensemble as Settings
 
+Statistics = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of each band."""
+
 TIE = 2.0**-7
 """Weight of a member's probabilities beside its vote: together those of all members, 100 at most, are less than one."""
+
+
+class Shifted(nn.Module):
+    """A member that was trained behind other band statistics than the ensemble's: normalised images are brought to its.
+
+    A pixel without a value stays at the ensemble's mean. The statistics belong to the contract, not to the weights.
+
+    Args:
+        network: the member.
+        own: mean and standard deviation of each band that it was trained with.
+        shared: those that the images are normalised by.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, network: nn.Module, own: Statistics, shared: Statistics) -> None:
+        super().__init__()
+        self.network = network
+        (mean, std), (shared_mean, shared_std) = ([torch.tensor(part) for part in parts] for parts in (own, shared))
+        std, shared_std = (torch.where(part > 0, part, 1.0) for part in (std, shared_std))  # as `Normalised` does
+        for name, value in {"scale": shared_std / std, "shift": (shared_mean - mean) / std}.items():
+            self.register_buffer(name, value.reshape(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The member's logits (n, class, y, x)."""
+        logits: Tensor = self.network(x * self.scale + self.shift)
+        return logits
+
+
+def behind(network: nn.Module, own: Statistics, shared: Statistics) -> nn.Module:
+    """A member that takes what the ensemble normalised: the network itself where both have the same statistics."""
+    return network if own == shared else Shifted(network, own, shared)
 
 
 class Ensemble(nn.Module):

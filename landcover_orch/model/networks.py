@@ -54,7 +54,11 @@ def untrained(contract: Contract) -> nn.Module:
         return build(contract.model, bands, classes)
     from landcover_orch.model import ensemble
 
-    return ensemble.Ensemble(contract.model, [build(member.model, bands, classes) for member in contract.members])
+    shared = contract.mean, contract.std
+    members = (build(member.model, bands, classes) for member in contract.members)
+    own = ((member.mean or contract.mean, member.std or contract.std) for member in contract.members)
+    voices = [ensemble.behind(network, each, shared) for network, each in zip(members, own, strict=True)]
+    return ensemble.Ensemble(contract.model, voices)
 
 
 def parameters(module: nn.Module) -> int:

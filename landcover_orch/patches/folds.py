@@ -6,12 +6,13 @@ A fold is a manifest like any other, with statistics, class weights, leak check 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from landcover_orch.config import BlockFold, Dataset, Share, Splits
 from landcover_orch.errors import CatalogueError, IncompleteError, Problem
-from landcover_orch.experiment.protocol import Fold, Folds
+from landcover_orch.experiment import Experiment, Fold, Folds, protocol
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, load
 from landcover_orch.patches.splits import EXCLUDED, TEST, side_of
 from landcover_orch.publish import Product
@@ -60,6 +61,32 @@ def fold_of(manifest: DatasetManifest, folds: Folds, index: int) -> Fold:
         where = f"dataset {manifest.dataset.name}: folds by {folds.by}"
         raise CatalogueError(Problem(where, f"fold {index}", f"1 to {count}", "name one of them"))
     return Fold(by=folds.by, index=index, count=count)
+
+
+def seen_by(manifest: DatasetManifest, experiment: Experiment) -> Fold | None:
+    """Which fold a repetition's own manifest is; None where it is not in a fold.
+
+    Args:
+        manifest: that of the fold.
+        experiment: the repetition.
+    """
+    index, dealt = experiment.protocol.fold, experiment.protocol.folds
+    if dealt is None or index is None:
+        return None
+    tiles = sum(side_of(manifest.dataset.splits, tile.name) != EXCLUDED for tile in manifest.tiles)
+    return Fold(by=dealt.by, index=index, count=dealt.number(tiles))
+
+
+def repetitions(manifest: DatasetManifest, experiment: Experiment) -> tuple[Experiment, ...]:
+    """The repetitions of a recipe on a dataset, the recipe itself where it has none.
+
+    Raises:
+        CatalogueError: the dataset has no such folds.
+    """
+    dealt = experiment.protocol.folds if experiment.protocol.repeats else None
+    if dealt is not None:
+        count_of(manifest, dealt)
+    return protocol.repetitions(experiment, len(beside(manifest)))
 
 
 def described(manifest: DatasetManifest, fold: Fold) -> DatasetManifest:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VERSION", "recipe", "run"]
 
-VERSION = 2
+VERSION = 3
 """Raised when the same inputs and configuration would give other bytes."""
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from landcover_orch.legend import IGNORE
 from landcover_orch.model import ensemble
 from landcover_orch.model.contract import Contract, Member, load_contract
 from landcover_orch.model.networks import Normalised, load
+from landcover_orch.patches import folds
+from landcover_orch.patches.folds import repetitions
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product
 from landcover_orch.training import history
@@ -33,48 +36,73 @@ REGISTERED = "models:/"
 Products = Mapping[str, Product]
 
 
+def voices(manifest: DatasetManifest, experiment: Experiment) -> dict[str, Experiment | None]:
+    """Name -> recipe of each model that answers, None of a registered version; nothing where it is no ensemble.
+
+    A member that repeats stands for all its repetitions: each has a voice.
+
+    Raises:
+        ConfigError: a member is an ensemble itself, has no recipe, or one of its repetitions is listed beside it.
+        CatalogueError: a member has folds that the dataset has not.
+    """
+    members = experiment.model.members if isinstance(experiment.model, Ensemble) else ()
+    found: list[tuple[str, Experiment | None]] = []
+    for name in members:
+        recipes = (None,) if name.startswith(REGISTERED) else repetitions(manifest, config.load_experiment(name))
+        found += [(one.name if one else name, one) for one in recipes]
+    _require_one_voice(experiment, found)
+    return dict(found)
+
+
 def members(
-    manifest: DatasetManifest, experiment: Experiment, home: Path, train: Callable[[Experiment], Product]
+    manifest: DatasetManifest,
+    wanted: Mapping[str, Experiment | None],
+    experiment: Experiment,
+    home: Path,
+    train: Callable[[Experiment], Product],
 ) -> dict[str, Product]:
-    """The products of an experiment's members by name; none where it is no ensemble.
+    """The products of an experiment's `voices` by name.
 
     Experiments go through `train`, which finds what is there and trains what is not, so that they are always those of
     the present manifest and recipe, in whatever order the experiments of a dataset run.
 
     Raises:
-        ConfigError: a member is an ensemble itself, or has no recipe.
         ContractError: members of other classes, bands or data; all of them are named.
         TrackingError: a registered version is not to be found.
     """
-    if not isinstance(experiment.model, Ensemble):
-        return {}
-    named = [name for name in experiment.model.members if not name.startswith(REGISTERED)]
-    recipes = {name: config.load_experiment(name) for name in named}
-    _require_no_ensembles(experiment, recipes)
-    registered = {name: _registered(name, home) for name in experiment.model.members if name not in recipes}
-    found = {name: registered.get(name) or train(recipes[name]) for name in experiment.model.members}
+    found = {name: train(recipe) if recipe else registered(name, home) for name, recipe in wanted.items()}
     require_alike({name: load_contract(product.path) for name, product in found.items()}, manifest, experiment)
     return found
 
 
-def _registered(version: str, home: Path) -> Product:
+def registered(version: str, home: Path) -> Product:
+    """The product of a registered version.
+
+    Raises:
+        TrackingError: MLflow does not answer, or has no such version.
+    """
     from landcover_orch.tracking.lookup import product_of
 
     return product_of(version, home)
 
 
-def _require_no_ensembles(experiment: Experiment, recipes: Mapping[str, Experiment]) -> None:
-    nested = [name for name, recipe in recipes.items() if isinstance(recipe.model, Ensemble)]
-    if nested:
-        where, fix = f"configs/experiments/{experiment.name}.yaml: model.members", "list its members instead"
-        raise ConfigError(*(Problem(where, f"{name}, an ensemble", "models that were trained", fix) for name in nested))
+def _require_one_voice(experiment: Experiment, found: Sequence[tuple[str, Experiment | None]]) -> None:
+    where = f"configs/experiments/{experiment.name}.yaml: model.members"
+    nested = [name for name, recipe in found if recipe and isinstance(recipe.model, Ensemble)]
+    twice = sorted({name for name, count in Counter(name for name, _ in found).items() if count > 1})
+    problems = [
+        *(Problem(where, f"{n}, an ensemble", "models that were trained", "list its members instead") for n in nested),
+        *(Problem(where, f"{n} twice", "one voice a model", "drop it: its recipe brings it along") for n in twice),
+    ]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def require_alike(contracts: Mapping[str, Contract], manifest: DatasetManifest, experiment: Experiment) -> None:
     """Raises ContractError with every way in which members differ from the dataset they are to answer for.
 
-    The data count too: what was trained on another manifest may have seen the test tiles of this one, and takes pixels
-    that are normalised otherwise.
+    The data count too: what was trained on another manifest may have seen the test tiles of this one. A fold of the
+    dataset will do, since it excludes them.
     """
     where = f"configs/experiments/{experiment.name}.yaml: model.members: "
     dataset = manifest.dataset
@@ -85,7 +113,12 @@ def require_alike(contracts: Mapping[str, Contract], manifest: DatasetManifest, 
             ("classes", contract.legend.names, manifest.legend.names, "take models of one legend"),
             ("bands", contract.bands, dataset.bands, "take models of the same bands, in the same order"),
             ("dtype", contract.dtype, dataset.dtype, "take models of the same dtype"),
-            ("training data", contract.data_digest, manifest.digest, "train it again on the present manifest"),
+            (
+                "training data",
+                contract.data_digest,
+                _data(contract, manifest),
+                "train it again on the present manifest",
+            ),
         )
         if found != expected
     ]
@@ -98,21 +131,34 @@ def require_alike(contracts: Mapping[str, Contract], manifest: DatasetManifest, 
         raise ContractError(*wrong)
 
 
+def _data(contract: Contract, manifest: DatasetManifest) -> str:
+    """The digest that a member's data must have: the manifest's, or that of the fold of it that the contract names."""
+    if contract.fold is None or contract.data_digest == manifest.digest:
+        return manifest.digest
+    return folds.described(manifest, contract.fold).digest
+
+
 def described(products: Products) -> tuple[Member, ...]:
     """The members as the ensemble's contract names them."""
     contracts = {name: load_contract(product.path) for name, product in products.items()}
     return tuple(
-        Member(experiment=contract.experiment, fingerprint=products[name].fingerprint, model=contract.model)
+        Member(
+            experiment=contract.experiment,
+            fingerprint=products[name].fingerprint,
+            model=contract.model,
+            mean=contract.mean,
+            std=contract.std,
+        )
         for name, contract in contracts.items()
     )
 
 
-def assemble(products: Products, settings: Ensemble) -> Normalised:
-    """The members' networks as one, behind the normalisation they share."""
+def assemble(products: Products, settings: Ensemble, mean: Sequence[float], std: Sequence[float]) -> Normalised:
+    """The members' networks as one behind band statistics of the present data, each with its own in front of it."""
     loaded = [load(product.path) for product in products.values()]
-    contract = loaded[0][1]
-    together = ensemble.Ensemble(settings, [module.network for module, _ in loaded])
-    return Normalised(together, contract.mean, contract.std).eval()
+    own = [(contract.mean, contract.std) for _, contract in loaded]
+    found = [ensemble.behind(module.network, each, (mean, std)) for (module, _), each in zip(loaded, own, strict=True)]
+    return Normalised(ensemble.Ensemble(settings, found), mean, std).eval()
 
 
 def score(task: Task, model: Normalised, report: Report) -> Kept:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +25,7 @@ from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.model import pretrained
 from landcover_orch.model.contract import Contract
 from landcover_orch.model.networks import Normalised, build, parameters, save
+from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.publish import Product, Recipe, Stage
@@ -38,6 +39,7 @@ from landcover_orch.training.sources import open_source
 ASSET = "model"
 JOURNAL = "tracking.jsonl"
 FINDER = "lr_finder"
+NOTHING: Mapping[str, str] = MappingProxyType({})
 NOBODY: Mapping[str, Product] = MappingProxyType({})
 
 Tracker = Callable[[Start], AbstractContextManager[Log]]
@@ -48,7 +50,7 @@ Heard = Callable[[Row, float, bool], None]
 
 
 def recipe(
-    manifest: DatasetManifest, experiment: Experiment, home: Path | None = None, members: Mapping[str, Product] = NOBODY
+    manifest: DatasetManifest, experiment: Experiment, home: Path | None = None, members: Mapping[str, str] = NOTHING
 ) -> Recipe:
     """What a model is made of: the manifest's digest, and all of the experiment that training depends on.
 
@@ -61,7 +63,7 @@ def recipe(
     """
     without = {"name", "description", "prediction", "protocol", "cache", "launcher", *unused(experiment)}
     configuration = experiment.model_dump(mode="json", exclude=without)
-    voices = {f"member {name}": product.fingerprint for name, product in members.items()}
+    voices = {f"member {name}": fingerprint for name, fingerprint in members.items()}
     inputs = {"manifest": manifest.digest, **_weights(experiment, home or config.home()), **voices}
     return {"room": ASSET, "version": VERSION, "inputs": inputs, "configuration": configuration}
 
@@ -78,6 +80,7 @@ def run(
     *,
     tracker: Tracker = untracked,
     progress: Progress = lambda line: None,
+    parent: str | None = None,
 ) -> Product:
     """The trained model of an experiment: found where it exists, gone on with where it was interrupted.
 
@@ -92,6 +95,7 @@ def run(
         home: folder everything is written below.
         tracker: gives the log that hears of each epoch; see `landcover_orch.tracking`.
         progress: takes one line for people an epoch, and a few more.
+        parent: run of the tracker that this training's run belongs to.
 
     Raises:
         TrainingError: a split is empty, nothing is labelled, or device or weights asked for are not there.
@@ -102,15 +106,34 @@ def run(
     def member(found: Experiment) -> Product:
         return run(manifest_product, found, home, tracker=tracker, progress=progress)
 
-    members = ensemble.members(manifest, experiment, home, member)
-    made_of = recipe(manifest, experiment, home, members)
+    members = ensemble.members(manifest, ensemble.voices(manifest, experiment), experiment, home, member)
+    made_of = recipe(manifest, experiment, home, {name: product.fingerprint for name, product in members.items()})
 
     def build_model(stage: Stage) -> None:
-        start = Start.of(manifest, experiment.name, made_of, stage.path / JOURNAL)
+        start = replace(Start.of(manifest, experiment.name, made_of, stage.path / JOURNAL), parent=parent)
         with tracker(start) as log:
             _train(stage, manifest, experiment, home, log, progress, members)
 
     return publish.publish(home / manifest.dataset.name / ASSET, experiment.name, made_of, build_model)
+
+
+def fingerprint_of(manifest: DatasetManifest, experiment: Experiment, home: Path) -> str:
+    """Fingerprint of the model that `run` gives; nothing is trained.
+
+    Raises:
+        ConfigError: as for `run`.
+        TrackingError: a registered member is not to be found.
+    """
+    protocol = experiment.protocol
+    if protocol.folds and protocol.fold:
+        seen = folds.described(manifest, folds.fold_of(manifest, protocol.folds, protocol.fold))
+    else:
+        seen = manifest
+    voices = {
+        name: fingerprint_of(manifest, found, home) if found else ensemble.registered(name, home).fingerprint
+        for name, found in ensemble.voices(seen, experiment).items()
+    }
+    return config.digest(recipe(seen, experiment, home, voices))
 
 
 def _ground(manifest_product: Product, experiment: Experiment, home: Path) -> Product:
@@ -118,8 +141,6 @@ def _ground(manifest_product: Product, experiment: Experiment, home: Path) -> Pr
     protocol = experiment.protocol
     if protocol.folds is None or protocol.fold is None:
         return manifest_product
-    from landcover_orch.patches import folds
-
     return folds.build(manifest_product, protocol.folds, protocol.fold, home)
 
 
@@ -264,27 +285,34 @@ def _model(
     manifest: DatasetManifest, experiment: Experiment, home: Path, members: Mapping[str, Product] = NOBODY
 ) -> Normalised:
     if isinstance(experiment.model, Ensemble):
-        return ensemble.assemble(members, experiment.model)
+        return ensemble.assemble(members, experiment.model, *_statistics(manifest))
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes))
     pretrained.load_pretrained(network, experiment.model, home / pretrained.FOLDER)
-    return Normalised(network, [band.mean for band in manifest.bands], [band.std for band in manifest.bands])
+    return Normalised(network, *_statistics(manifest))
+
+
+def _statistics(manifest: DatasetManifest) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each band over the train pixels."""
+    return tuple(band.mean for band in manifest.bands), tuple(band.std for band in manifest.bands)
 
 
 def _contract(manifest: DatasetManifest, experiment: Experiment, members: Mapping[str, Product]) -> Contract:
     a, b, _, d, e, _ = manifest.tiles[0].transform
+    mean, std = _statistics(manifest)
     return Contract(
         model=experiment.model,
         bands=manifest.dataset.bands,
         dtype=manifest.dataset.dtype,
         resolution=abs(a * e - b * d) ** 0.5,
-        mean=tuple(band.mean for band in manifest.bands),
-        std=tuple(band.std for band in manifest.bands),
+        mean=mean,
+        std=std,
         legend=manifest.legend,
         patch_size=manifest.dataset.patches.size,
         dataset=manifest.dataset.name,
         data_digest=manifest.digest,
+        fold=folds.seen_by(manifest, experiment),
         experiment=experiment.name,
         members=ensemble.described(members),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,19 @@ from typing import Any
 from landcover_orch import publish
 from landcover_orch.confusion import Value
 from landcover_orch.experiment import Experiment
-from landcover_orch.experiment.protocol import repetitions
 from landcover_orch.model.contract import CONTRACT, load_contract
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.publish import Product, Recipe, Stage
-from landcover_orch.tracking import untracked
-from landcover_orch.training import VERSION, history
+from landcover_orch.tracking import Start, untracked
+from landcover_orch.training import history, product
 from landcover_orch.training.history import Row
-from landcover_orch.training.product import ASSET, Progress, Tracker
-from landcover_orch.training.product import run as train
+from landcover_orch.training.product import Progress, Tracker
 
 REPETITIONS, SUMMARY, CURVES = "repetitions.json", "summary.json", "curves.png"
+NAMED = 20
+"""Most colours that a picture names."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +55,17 @@ class Trained:
         return {"validation_loss": row.validation_loss, **row.metrics, **each}
 
 
-def of(manifest: DatasetManifest, experiment: Experiment) -> tuple[Experiment, ...]:
-    """The repetitions of a recipe on a dataset, the recipe itself where it has none.
+def recipe(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Recipe:
+    """What the summary of a recipe's repetitions is made of: their fingerprints, which are known before any is trained.
 
     Raises:
         CatalogueError: the dataset has no such folds.
     """
-    dealt = experiment.protocol.folds if experiment.protocol.repeats else None
-    if dealt is not None:
-        folds.count_of(manifest, dealt)
-    return repetitions(experiment, len(folds.beside(manifest)))
+    alone = product.recipe(manifest, experiment, home)
+    wanted = folds.repetitions(manifest, experiment)
+    inputs = {f"repetition {one.name}": product.fingerprint_of(manifest, one, home) for one in wanted}
+    said = {**alone["configuration"], "protocol": experiment.protocol.model_dump(mode="json")}
+    return {**alone, "inputs": {"manifest": manifest.digest, **inputs}, "configuration": said}
 
 
 def run(
@@ -84,7 +86,7 @@ def run(
         manifest_product: the dataset's published manifest.
         experiment: the recipe.
         home: folder everything is written below.
-        tracker: gives the log of each training; see `landcover_orch.tracking`.
+        tracker: gives the log of each training, and of their summary; see `landcover_orch.tracking`.
         progress: takes lines for people.
 
     Raises:
@@ -92,33 +94,56 @@ def run(
         TrainingError: as `landcover_orch.training.run`.
     """
     if not experiment.protocol.repeats:
-        return train(manifest_product, experiment, home, tracker=tracker, progress=progress)
+        return product.run(manifest_product, experiment, home, tracker=tracker, progress=progress)
     manifest = load_manifest(manifest_product.path)
-    wanted = of(manifest, experiment)
-    if experiment.protocol.folds:  # all of them before hours go into the first
-        for index in sorted({one.protocol.fold for one in wanted if one.protocol.fold}):
-            folds.build(manifest_product, experiment.protocol.folds, index, home)
-    found = []
-    for number, one in enumerate(wanted, 1):
-        progress(f"{one.name}, repetition {number} of {len(wanted)}")
-        found.append(Trained(one, train(manifest_product, one, home, tracker=tracker, progress=progress)))
-    return _publish(manifest, experiment, found, home)
+    made_of, wanted = recipe(manifest, experiment, home), folds.repetitions(manifest, experiment)
+    _require_folds(manifest_product, wanted, home)
+    found: list[Trained] = []
+
+    def train(parent: str | None) -> None:
+        for number, one in enumerate(wanted, 1):
+            progress(f"{one.name}: repetition {number} of {len(wanted)}")
+            trained = product.run(manifest_product, one, home, tracker=tracker, progress=progress, parent=parent)
+            found.append(Trained(one, trained))
+
+    def build(stage: Stage) -> None:
+        with tracker(Start.of(manifest, experiment.name, made_of, stage.path / product.JOURNAL)) as log:
+            train(log.run_id)
+            log.finish(stage.path, _write(stage, experiment, found, home))
+        (stage.path / product.JOURNAL).unlink(missing_ok=True)
+
+    summary = publish.publish(home / manifest.dataset.name / product.ASSET, experiment.name, made_of, build)
+    if not found:
+        train(None)  # those that somebody has removed since
+    return summary
 
 
-def _publish(manifest: DatasetManifest, experiment: Experiment, found: list[Trained], home: Path) -> Product:
-    made_of: Recipe = {
-        "room": ASSET,
-        "version": VERSION,
-        "inputs": {"manifest": manifest.digest, **{one.name: one.product.fingerprint for one in found}},
-        "configuration": {"metric": experiment.metric},
-    }
+def _require_folds(manifest_product: Product, wanted: Sequence[Experiment], home: Path) -> None:
+    """Builds all folds, so that one without labels is found before hours go into another."""
+    for fold in sorted({one.protocol.fold for one in wanted if one.protocol.fold}):
+        dealt = wanted[0].protocol.folds
+        if dealt is not None:
+            folds.build(manifest_product, dealt, fold, home)
 
-    def write(stage: Stage) -> None:
-        stage.write_json(REPETITIONS, [_entry(one, home) for one in found])
-        stage.write_json(SUMMARY, _summary(experiment, found))
-        draw(stage.path / CURVES, found, experiment.metric)
 
-    return publish.publish(home / manifest.dataset.name / ASSET, experiment.name, made_of, write)
+def _write(stage: Stage, experiment: Experiment, found: Sequence[Trained], home: Path) -> dict[str, float]:
+    """Writes the summary's files; gives its figures by name."""
+    summary = _summary(experiment, found)
+    stage.write_json(REPETITIONS, [_entry(one, home) for one in found])
+    stage.write_json(SUMMARY, summary)
+    draw(stage.path / CURVES, found, experiment)
+    return figures(summary)
+
+
+def figures(summary: Mapping[str, Any]) -> dict[str, float]:
+    """A summary's defined numbers as 'mean/accuracy' and 'sd/accuracy'."""
+    spread = summary["spread"]
+    return {
+        f"{part}/{name}": float(value)
+        for name, found in spread.items()
+        for part, value in found.items()
+        if part != "n" and value is not None
+    } | {"repetitions": float(summary["repetitions"])}
 
 
 def _entry(one: Trained, home: Path) -> dict[str, Any]:
@@ -132,7 +157,7 @@ def _entry(one: Trained, home: Path) -> dict[str, Any]:
     }
 
 
-def _summary(experiment: Experiment, found: list[Trained]) -> dict[str, Any]:
+def _summary(experiment: Experiment, found: Sequence[Trained]) -> dict[str, Any]:
     best = max(found, key=lambda one: history.score(one.kept, experiment.metric))
     return {
         **best.product.json(SUMMARY),
@@ -142,7 +167,7 @@ def _summary(experiment: Experiment, found: list[Trained]) -> dict[str, Any]:
     }
 
 
-def spread(found: list[dict[str, Value]]) -> dict[str, dict[str, Value]]:
+def spread(found: Sequence[Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
     """Metric -> `mean`, `sd` (of a sample: n - 1; None for one) and `n`, over the repetitions that define it."""
     known = {name: [value for one in found if (value := one[name]) is not None] for name in found[0]}
     return {
@@ -155,37 +180,70 @@ def spread(found: list[dict[str, Value]]) -> dict[str, dict[str, Value]]:
     }
 
 
-def models_of(product: Product, home: Path) -> dict[str, Product]:
+def models_of(trained: Product, home: Path) -> dict[str, Product]:
     """Name -> model of each repetition; of a model that does not repeat, it alone.
 
     Raises:
         IncompleteError: a repetition's model is no longer there.
     """
-    if CONTRACT in product.files:
-        return {load_contract(product.path).experiment: product}
-    return {entry["name"]: publish.load(home / entry["path"]) for entry in product.json(REPETITIONS)}
+    if CONTRACT in trained.files:
+        return {load_contract(trained.path).experiment: trained}
+    return {entry["name"]: publish.load(home / entry["path"]) for entry in trained.json(REPETITIONS)}
 
 
-def chosen_of(product: Product, home: Path) -> tuple[str, Product]:
+def chosen_of(trained: Product, home: Path) -> tuple[str, Product]:
     """The repetition with the best validation metric and its model; of a model that does not repeat, it alone."""
-    models = models_of(product, home)
-    name = next(iter(models)) if CONTRACT in product.files else str(product.json(SUMMARY)["chosen"])
+    models = models_of(trained, home)
+    name = next(iter(models)) if CONTRACT in trained.files else str(trained.json(SUMMARY)["chosen"])
     return name, models[name]
 
 
-def draw(path: Path, found: list[Trained], metric: str) -> None:
-    """The validation metric of every repetition over the epochs as a PNG; their mean is dashed."""
+def draw(path: Path, found: Sequence[Trained], experiment: Experiment) -> None:
+    """The validation metric of every repetition over the epochs as a PNG.
+
+    One line each, in the colour of its fold, or of its seed where there are no folds; a dot marks the kept epoch. The
+    mean is dashed, as far as all repetitions went.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for one in found:
-        axes.plot([row.epoch for row in one.rows], [_value(row, metric) for row in one.rows], label=one.name)
+    axes, metric = figure.subplots(), experiment.metric
+    for one, style in zip(found, _styles(found), strict=True):
+        axes.plot([row.epoch for row in one.rows], _values(one, metric), linewidth=1.2, alpha=0.8, **style)
+        axes.plot(one.kept.epoch, _values(one, metric)[one.kept.epoch - 1], "o", color=style["color"], markersize=5)
+    means = [statistics.fmean(at) for at in zip(*(_values(one, metric) for one in found), strict=False)]
+    axes.plot(range(1, len(means) + 1), means, "--", color="black", linewidth=2, label="mean")
+    title = f"{experiment.name}: {len(found)} repetitions, the kept epochs dotted"
+    axes.set(title=title, xlabel="epoch", ylabel=f"validation {metric.replace('_', ' ').replace('iou', 'IoU')}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=110, metadata={"Software": None})
 
 
-def _value(row: Row, metric: str) -> float:
-    value = row.validation_loss if metric == "loss" else row.metrics[metric]
-    return float("nan") if value is None else value
+def _styles(found: Sequence[Trained]) -> list[dict[str, Any]]:
+    """Colour of each line, and its name in the legend where it is the first of that colour."""
+    from matplotlib import colormaps
+
+    folds = [one.experiment.protocol.fold for one in found]
+    groups = [f"fold {k}" if k else f"seed {one.experiment.seed}" for k, one in zip(folds, found, strict=True)]
+    different = list(dict.fromkeys(groups))
+    few = len(different) <= NAMED
+    shades = colormaps["tab10" if len(different) <= 10 else "viridis"]
+    if len(different) > 10:
+        shades = shades.resampled(len(different))
+    return [
+        {
+            "color": shades(different.index(group)),
+            "label": group if few and group not in groups[:place] else None,
+        }
+        for place, group in enumerate(groups)
+    ]
+
+
+def _values(one: Trained, metric: str) -> list[float]:
+    found = (row.validation_loss if metric == "loss" else row.metrics[metric] for row in one.rows)
+    return [float("nan") if value is None else value for value in found]
