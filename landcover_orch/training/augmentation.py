@@ -7,7 +7,7 @@ nothing asks for values between pixels or for noise; all else is arithmetic in f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,7 @@ class Draw:
     In this order: `turns` by 90 degrees; mirroring of rows and of columns; rotation by `angle` radians and scaling by
     `zoom` about a `place` (y, x) in 0 to 1; low + (high - low) ((x - low) / (high - low))^gamma;
     (x - mean) gain + mean + shift std; noise of `noise` std; `dropped` bands (n, band) become their mean.
+    The patches are those from `first` on of the `whole` that noise is drawn for.
     """
 
     turns: NDArray[np.int64]
@@ -59,6 +60,15 @@ class Draw:
     noise: Floats
     dropped: NDArray[np.bool_]
     noise_seed: int
+    first: int
+    whole: int
+
+    def of(self, rows: slice) -> Draw:
+        """What happens to some patches of a batch, the same as when all of it is there."""
+        kept: dict[str, Any] = {
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
+        return replace(self, **kept, first=rows.indices(self.whole)[0])
 
     @property
     def warps(self) -> bool:
@@ -93,6 +103,8 @@ def draw(shape: tuple[int, ...], settings: Augmentation, seed: int, epoch: int, 
         noise=uniform(0, settings.noise),
         dropped=random.random((count, shape[1])) < settings.band_dropout,
         noise_seed=int(np.random.SeedSequence([seed, epoch, step, NOISE]).generate_state(1, np.uint64)[0] >> 1),
+        first=0,
+        whole=count,
     )
 
 
@@ -204,7 +216,8 @@ def _noisy(values: Tensor, drawn: Draw, bands: Bands) -> Tensor:
         return values
     generator = torch.Generator(values.device).manual_seed(drawn.noise_seed)
     spread = (drawn.noise[:, None] * bands.std * ~drawn.dropped).astype(np.float32)
-    return values + torch.randn(values.shape, generator=generator, device=values.device) * _of_patches(spread, values)
+    of_all = torch.randn((drawn.whole, *values.shape[1:]), generator=generator, device=values.device)
+    return values + of_all[drawn.first : drawn.first + len(values)] * _of_patches(spread, values)
 
 
 def _of_bands(numbers: Floats, like: Tensor) -> Tensor:

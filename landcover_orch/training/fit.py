@@ -23,7 +23,9 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from landcover_orch.class_weights import class_weights
@@ -166,7 +168,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         taken, steps = epoch * self.task.steps + batch.step, e.epochs * self.task.steps
         schedules.apply(schedules.at(e.schedule, taken, steps, self.scores), optimiser, self.lr)
         loss = self.step.update(batch, optimiser, chance(e.seed, epoch, batch.step))
-        self.losses.append((loss, _labelled(batch)))
+        self.losses.append((loss / self.task.world.size, _labelled(batch)))
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Adds a batch to the validation loss and counts."""
@@ -181,17 +183,19 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
     def row(self, epoch: int) -> Row:
         """What the epoch that just ended reached; `epoch` counts from 1, the rate is that of its last step."""
         lr = float(self.optimizers().param_groups[0]["lr"])
-        losses = (_mean(self.losses), _mean(self.validation_losses))
-        return history.row(epoch, *losses, self.tally, self.task.classes, lr)
+        world = self.task.world
+        losses = (_mean(self.losses, world), _mean(self.validation_losses, world))
+        return history.row(epoch, *losses, self.tally.together(world), self.task.classes, lr)
 
 
 def _labelled(batch: Batch) -> Tensor:
     return (batch.label != IGNORE).sum()
 
 
-def _mean(found: list[tuple[Tensor, Tensor]]) -> float:
-    """Mean of batches' losses, each by its labelled pixels."""
-    losses, pixels = (torch.stack(part).double().cpu() for part in zip(*found, strict=True))
+def _mean(found: list[tuple[Tensor, Tensor]], world: World) -> float:
+    """Mean of batches' losses, each by its labelled pixels, of both the shares of all processes."""
+    shares = torch.stack([torch.stack(part).double().cpu() for part in zip(*found, strict=True)])
+    losses, pixels = world.sum(shares)
     return float((losses * pixels).sum() / pixels.sum().clamp(min=1))
 
 
@@ -203,11 +207,16 @@ class Keeper(Callback):  # type: ignore[misc]
         self.rows: list[Row] = found.history if found else []
         self.seconds: list[float] = found.seconds if found else []
         self.best: dict[str, Any] = found.best if found else {}
+        self.when_asked = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: Any, learner: Any) -> None:
-        """Gives the optimiser the state it had."""
+        """Gives the optimiser the state it had, and all processes the same weights."""
+        if learner.task.world.size > 1:
+            # Lightning's own tells the other processes of it, and waits where they are not listening.
+            signal.signal(signal.SIGTERM, self.when_asked)
         if self.found is not None:
             trainer.optimizers[0].load_state_dict(self.found.optimiser)
+        learner.task.world.alike(list(learner.model.network.state_dict().values()))
 
     def on_train_epoch_start(self, trainer: Any, learner: Any) -> None:
         """Starts the clock."""
@@ -219,12 +228,14 @@ class Keeper(Callback):  # type: ignore[misc]
         """Keeps the epoch."""
         metric = learner.task.experiment.metric
         entry = learner.row(len(self.rows) + 1)
+        learner.step.agree()
         _require_finite(entry, learner.task.experiment)
         self.rows.append(entry)
         self.seconds.append(time.perf_counter() - self.began)
         if history.best(self.rows, metric) is entry:
             self.best = _copy(learner.model.network)
-        checkpoint.save(self.folder, self._state(trainer, learner))
+        if learner.task.world.first:
+            checkpoint.save(self.folder, self._state(trainer, learner))
         self.report(entry, self.seconds[-1])
         trainer.should_stop |= history.exhausted(self.rows, metric, learner.task.experiment.patience)
 
@@ -293,7 +304,7 @@ def _fit(learner: Learner, keeper: Keeper) -> None:
     trainer = pl.Trainer(
         max_epochs=learner.task.experiment.epochs,
         accelerator=learner.task.device.kind,
-        devices=1,
+        **_processes(learner.task),
         callbacks=[keeper, *([TQDMProgressBar(refresh_rate=5)] if terminal else [])],
         enable_progress_bar=terminal,
         enable_checkpointing=False,
@@ -309,6 +320,34 @@ def _fit(learner: Learner, keeper: Keeper) -> None:
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
         with _interruptible():
             trainer.fit(learner)
+
+
+class SummedByStep(DDPStrategy):  # type: ignore[misc]
+    """Lightning's strategy of one process a device on any number of nodes; `Step` sums the gradients.
+
+    DistributedDataParallel sums them during the last backward pass of an update, in which all processes must take
+    part: one that runs out of memory there, or has no patch of a small batch, would leave the others waiting.
+    """
+
+    def _setup_model(self, model: torch.nn.Module) -> torch.nn.Module:
+        return model
+
+    def _register_ddp_hooks(self) -> None:
+        """Nothing hooks into what is not wrapped."""
+
+
+def _processes(task: Task) -> dict[str, Any]:
+    """What the trainer is told of the processes that train together."""
+    world = task.world
+    if world.environment is None:
+        return {"devices": 1, "plugins": [LightningEnvironment()]}
+    return {
+        "devices": world.local,
+        "num_nodes": world.size // world.local,
+        "plugins": [world.environment],
+        "strategy": SummedByStep(),
+        "sync_batchnorm": task.device.kind == "cuda",
+    }
 
 
 @contextmanager

@@ -19,6 +19,8 @@ THREADS = 2
 AHEAD = 4
 """Batches that are read, or being read, before they are asked for."""
 
+EVERY = slice(None)
+
 Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
 Vary = Callable[[int, Arrays], Arrays]
 """(step, batch) -> the batch varied."""
@@ -39,11 +41,15 @@ class PatchSource(Protocol):
 
 
 class Batch(NamedTuple):
-    """Images (n, band, y, x) not normalised, labels (n, y, x) uint8, and which step of the epoch this is."""
+    """Images (n, band, y, x) not normalised, labels (n, y, x) uint8, and which step of the epoch this is.
+
+    `whole` counts the images of the whole batch, of which these are one process's.
+    """
 
     image: Tensor
     label: Tensor
     step: int
+    whole: int
 
 
 def shuffled(count: int, batch_size: int, steps: int | None, seed: int, epoch: int) -> list[NDArray[np.int64]]:
@@ -71,9 +77,11 @@ class Batches:
         steps: Sequence[NDArray[np.int64]],
         vary: Vary | None = None,
         *,
+        rows: slice = EVERY,
         pinned: bool = False,
     ) -> None:
-        self._source, self._steps, self._vary, self._pinned = source, steps, vary, pinned
+        """Patch indices of each whole batch in `steps`; `rows` of each are read."""
+        self._source, self._steps, self._vary, self._rows, self._pinned = source, steps, vary, rows, pinned
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -93,8 +101,9 @@ class Batches:
 
     def read(self, step: int) -> Batch:
         """One batch, read now."""
-        arrays = self._source.take(self._steps[step])
+        whole = self._steps[step]
+        arrays = self._source.take(whole[self._rows])
         image, label = self._vary(step, arrays) if self._vary else arrays
         tensors = (torch.from_numpy(np.ascontiguousarray(part)) for part in (image, label))
         image_tensor, label_tensor = (part.pin_memory() if self._pinned else part for part in tensors)
-        return Batch(image_tensor, label_tensor, step)
+        return Batch(image_tensor, label_tensor, step, len(whole))

@@ -39,14 +39,19 @@ class Objective(nn.Module):
         Args:
             logits: (n, class, y, x).
             label: (n, y, x) uint8, 255 where nothing is labelled.
-            whole: the labels of the whole batch where `label` is a part of it.
+            whole: the `masses` of the whole batch where `label` is a part of it.
         """
+        shares = None if whole is None else self.masses(label) / whole.where(whole > 0, 1)
         total = logits.new_zeros((), dtype=torch.float32)
         for i, term in enumerate(self.terms):
-            weights = getattr(self, f"weights_{i}")
-            value = term.weight * one(term, logits, label, weights)
-            total = total + (value if whole is None else value * _share(label, whole, weights))
+            value = term.weight * one(term, logits, label, getattr(self, f"weights_{i}"))
+            total = total + (value if shares is None else value * shares[i])
         return total
+
+    def masses(self, label: Tensor) -> Tensor:
+        """(term,) What each loss divides by: the weights of the pixels that count, summed; of parts they add up."""
+        given = (getattr(self, f"weights_{i}") for i in range(len(self.terms)))
+        return torch.stack([_pixel_weights(_target(label, weights), weights).sum() for weights in given])
 
 
 def one(term: Loss, logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -78,11 +83,6 @@ def _pixel_weights(target: Tensor, weights: Tensor | None) -> Tensor:
     if weights is None:
         return (target != IGNORE).float()
     return F.pad(weights, (0, IGNORE + 1 - len(weights)))[target]
-
-
-def _share(label: Tensor, whole: Tensor, weights: Tensor | None) -> Tensor:
-    part, all_of_it = (_pixel_weights(_target(each, weights), weights).sum() for each in (label, whole))
-    return part / all_of_it.where(all_of_it > 0, 1)
 
 
 def _pixelwise(term: Loss, each: Tensor) -> Tensor:

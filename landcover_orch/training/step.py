@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from landcover_orch.errors import Problem, RecipeError
+from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.model.networks import Normalised
 from landcover_orch.training.device import Device
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective
+from landcover_orch.training.running import Running
+from landcover_orch.training.world import ALONE, World
 
 CHANCE = 100
 """Tells dropout's stream of random numbers from the others of one (seed, epoch, step)."""
@@ -25,10 +27,12 @@ Result = TypeVar("Result")
 
 @dataclass
 class Step:
-    """Takes batches through a network, each as one update whatever the number of parts.
+    """Takes batches through a network, each as one update whatever the number of parts and of processes.
 
+    Of each batch every process takes its rows, in parts where memory is short; `parts` counts those of all processes.
     A part's loss is its share in the loss of the batch, so with pixel-wise losses the gradient is that of the whole.
-    Two things are not: Jaccard and Dice (see `Objective`), and batch normalisation, which sees a part at a time.
+    Three things are not: Jaccard and Dice (see `Objective`), batch normalisation, which sees a part at a time unless
+    processes synchronise it, and dropout, which each process draws for itself.
     """
 
     model: Normalised
@@ -38,48 +42,88 @@ class Step:
     parts: int = 1
     clip: float | None = None
     tell: Callable[[str], None] = lambda line: None
+    world: World = ALONE
+
+    def __post_init__(self) -> None:
+        self.parts = -(-self.parts // self.world.size) * self.world.size
+        self._running = Running(self.model, self.world)
 
     def update(self, batch: Batch, optimiser: Any, seed: int) -> Tensor:
-        """The loss of a batch, by whose gradient the weights have moved; `seed` is for dropout."""
+        """The loss of the whole batch, by whose gradient the weights have moved; `seed` is for dropout."""
 
-        def gradients(parts: list[slice]) -> Tensor:
-            torch.manual_seed(seed)
+        def gradients(parts: list[slice], whole: Tensor | None) -> Tensor:
+            torch.manual_seed(seed + self.world.rank)
             self.model.zero_grad(set_to_none=True)
             shares = []
             for part in parts:
-                _, share = self._forward(batch, part, whole=len(parts) == 1)
+                _, share = self._forward(batch, part, whole)
                 torch.autograd.backward(share)
                 shares.append(share.detach())
-            return torch.stack(shares).sum()
+            return self._sum(shares)
 
-        loss = self._in_parts(len(batch.image), gradients)
+        loss = self._with_all(lambda: self._in_parts(batch, gradients))
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         optimiser.step()
         return loss
 
+    def agree(self) -> None:
+        """Takes as many parts from now on as the process that needed most."""
+        self.parts = int(torch.stack(self.world.gathered(torch.tensor([self.parts]))).max())
+
     def judge(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and the predicted classes (n, y, x) uint8."""
+        """The share of this process's rows in the loss of a batch, and their predicted classes (n, y, x) uint8."""
 
-        def results(parts: list[slice]) -> tuple[Tensor, Tensor]:
-            found = [self._forward(batch, part, whole=len(parts) == 1) for part in parts]
+        def results(parts: list[slice], whole: Tensor | None) -> tuple[Tensor, Tensor]:
+            found = [self._forward(batch, part, whole) for part in parts]
             classes = [logits.max(1).indices.to(torch.uint8) for logits, _ in found]
-            return torch.stack([share for _, share in found]).sum(), torch.cat(classes)
+            return self._sum([share for _, share in found]), torch.cat([batch.label[:0], *classes])
 
-        return self._in_parts(len(batch.image), results)
+        return self._in_parts(batch, results)
 
-    def _forward(self, batch: Batch, part: slice, *, whole: bool) -> tuple[Tensor, Tensor]:
-        label = batch.label[part]
+    def _sum(self, shares: list[Tensor]) -> Tensor:
+        return torch.stack(shares).sum() if shares else torch.zeros((), device=self.model.mean.device)
+
+    def _forward(self, batch: Batch, part: slice, whole: Tensor | None) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.device.kind, torch.bfloat16, enabled=self.device.bfloat16):
             logits = self.model(batch.image[part])
-        return logits, self.objective(logits, label, None if whole else batch.label)
+        return logits, self.objective(logits, batch.label[part], whole)
 
-    def _in_parts(self, images: int, work: Callable[[list[slice]], Result]) -> Result:
-        """What `work` makes of a batch in parts, in twice as many as long as memory is short."""
+    def _with_all(self, work: Callable[[], Tensor]) -> Tensor:
+        """The sum of all processes' losses, with the sum of their gradients in place of each one's.
+
+        The gradients are summed when all parts have passed, not while they do: so a process that had to take its part
+        again, or had none of a small batch, keeps none of the others from theirs.
+        """
+        if self.world.size == 1:
+            return work()
+        before = self._running.now()
+        loss = work()
+        self._running.follow(before)
+        return self._summed(loss)
+
+    def _summed(self, loss: Tensor) -> Tensor:
+        learnt = [value for value in self.model.parameters() if value.requires_grad]
+        reached = torch.tensor([value.grad is not None for value in learnt], device=loss.device)
+        gradients = [torch.zeros_like(value) if value.grad is None else value.grad for value in learnt]
+        whole = self.world.sum(torch.cat([loss.reshape(1), reached.float(), *(part.reshape(-1) for part in gradients)]))
+        start = 1 + len(learnt)
+        for value, gradient, count in zip(learnt, gradients, whole[1:start], strict=True):
+            gradient.copy_(whole[start : start + value.numel()].view(value.shape))
+            value.grad = gradient if count else None
+            start += value.numel()
+        return whole[0]
+
+    def _in_parts(self, batch: Batch, work: Callable[[list[slice], Tensor | None], Result]) -> Result:
+        """What `work` makes of this process's rows in parts, in twice as many as long as memory is short."""
+        alone = self.world.size == 1
+        whole = None if alone else self.world.sum(self.objective.masses(batch.label))
         while True:
-            size = -(-self.batch_size // self.parts)
+            parts = self._parts(batch)
+            if alone and len(parts) > 1:
+                whole = self.objective.masses(batch.label)
             try:
-                return work([slice(start, start + size) for start in range(0, images, size)])
+                return work(parts, whole)
             except RuntimeError as error:
                 if not out_of_memory(error):
                     raise
@@ -87,22 +131,41 @@ class Step:
             # Out of the handler, whose traceback would keep the failed pass in memory.
             self._halve(said)
 
+    def _parts(self, batch: Batch) -> list[slice]:
+        share = self.world.share(self.batch_size)
+        size = -(-share // (self.parts // self.world.size))
+        # Processes that synchronise their statistics make equally many passes, some of them with nothing.
+        images = min(share, batch.whole) if self._synchronised else len(batch.image)
+        return [slice(start, start + size) for start in range(0, images, size)]
+
+    @property
+    def _synchronised(self) -> bool:
+        return any(isinstance(layer, nn.SyncBatchNorm) for layer in self.model.modules())
+
     def _halve(self, said: str) -> None:
-        if self.parts >= self.batch_size:
-            raise RecipeError(
-                Problem(
-                    f"memory of {self.device.name}",
-                    f"one image does not fit ({said})",
-                    "room for a forward and a backward pass of one patch",
-                    "lower `patches.size` or the model's width, or set `precision: bfloat16`",
-                )
-            )
-        self.parts = min(2 * self.parts, self.batch_size)
+        share = self.world.share(self.batch_size) * self.world.size
+        if self.parts >= share or self._synchronised:
+            raise TrainingError(self._too_much(said))
+        self.parts = min(2 * self.parts, share)
         self.model.zero_grad(set_to_none=True)
         gc.collect()
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
         self.tell(f"out of memory: from now on a batch of {self.batch_size} passes in {self.parts} parts")
+
+    def _too_much(self, said: str) -> Problem:
+        if self._synchronised:
+            found = f"a batch of {self.batch_size} in {self.parts} parts does not fit ({said})"
+            fix = (
+                f"set `accumulate: {2 * self.parts}`: processes that share batch statistics cannot split it on the way"
+            )
+            return Problem(f"memory of {self.device.name}", found, "room for a part", fix)
+        return Problem(
+            f"memory of {self.device.name}",
+            f"one image does not fit ({said})",
+            "room for a forward and a backward pass of one patch",
+            "lower `patches.size` or the model's width, or set `precision: bfloat16`",
+        )
 
 
 def out_of_memory(error: RuntimeError) -> bool:

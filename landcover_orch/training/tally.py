@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from landcover_orch import confusion, proportions
 from landcover_orch.confusion import Value
+from landcover_orch.training.world import World
 
 
 class Tally:
@@ -23,6 +24,13 @@ class Tally:
         self.matrix += confusion.count(label, predicted, self.classes)
         self._actual.append(proportions.counts(label, label, self.classes))
         self._predicted.append(proportions.counts(predicted, label, self.classes))
+
+    def together(self, world: World) -> Tally:
+        """What all processes counted."""
+        whole = Tally(self.classes)
+        whole.matrix = world.joined(self.matrix[None]).sum(axis=0)
+        whole._actual, whole._predicted = ([world.joined(np.concatenate(p))] for p in (self._actual, self._predicted))
+        return whole
 
     def metrics(self) -> dict[str, Value]:
         """The report's headline metrics, and the mean divergence of a patch's class proportions."""

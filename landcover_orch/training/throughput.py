@@ -38,7 +38,7 @@ def augmented(task: Task, steps: int | None = None) -> Iterator[Batch]:
     kind = task.device.kind
     for batch in train_batches(task, 0, steps):
         image, label = (part.to(kind, non_blocking=True) for part in (batch.image, batch.label))
-        yield varied(task, Batch(image, label, batch.step), 0)
+        yield varied(task, batch._replace(image=image, label=label), 0)
 
 
 def rate(batches: Iterator[Batch], patience: float = PATIENCE_S) -> float:

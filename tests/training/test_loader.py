@@ -87,7 +87,8 @@ def test_an_error_of_a_reading_thread_is_raised_here() -> None:
 
 
 def test_a_pass_that_is_left_early_leaves_no_thread() -> None:
+    before = set(threading.enumerate())
     passing = iter(Batches(Numbered(1000), in_order(np.arange(1000), 1)))
     next(passing)
     passing.close()  # type: ignore[attr-defined]
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("patches")]
+    assert not [thread for thread in {*threading.enumerate()} - before if thread.name.startswith("patches")]

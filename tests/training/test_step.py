@@ -50,7 +50,7 @@ def _batch(count: int = 6) -> Batch:
     source = classroom.patches(count)
     label = source.label.copy()
     label[0] = 255  # parts of one batch differ in what is labelled
-    return Batch(torch.from_numpy(source.image), torch.from_numpy(label), 0)
+    return Batch(torch.from_numpy(source.image), torch.from_numpy(label), 0, count)
 
 
 def _updated(parts: int, **changed: Any) -> tuple[float, list[Tensor]]:
