@@ -101,7 +101,7 @@ def run(
         TrainingError: a split is empty, nothing is labelled, or device or weights asked for are not there.
         ContractError: members of an ensemble do not fit the dataset; all of them are named.
     """
-    manifest = load_manifest(_ground(manifest_product, experiment, home).path)
+    manifest = load_manifest(ground(manifest_product, experiment, home).path)
 
     def member(found: Experiment) -> Product:
         return run(manifest_product, found, home, tracker=tracker, progress=progress)
@@ -136,7 +136,7 @@ def fingerprint_of(manifest: DatasetManifest, experiment: Experiment, home: Path
     return config.digest(recipe(seen, experiment, home, voices))
 
 
-def _ground(manifest_product: Product, experiment: Experiment, home: Path) -> Product:
+def ground(manifest_product: Product, experiment: Experiment, home: Path) -> Product:
     """The manifest that is learnt from: the dataset's, or a fold's."""
     protocol = experiment.protocol
     if protocol.folds is None or protocol.fold is None:
@@ -234,7 +234,7 @@ def find_lr(
         where = f"configs/experiments/{experiment.name}.yaml: model"
         found, fix = f"{experiment.model.name}, which takes no steps", "train it as it is"
         raise TrainingError(Problem(where, found, "a network", fix))
-    manifest = load_manifest(_ground(manifest_product, experiment, home).path)
+    manifest = load_manifest(ground(manifest_product, experiment, home).path)
     task = _task(manifest, experiment, home)
     progress(str(task.device))
     return lr_finder.find(task, _model(manifest, experiment, home), progress)
