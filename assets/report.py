@@ -100,17 +100,24 @@ def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
         description="Every experiment of the dataset and the floors below it in one table, on the same test tiles.",
         deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "report")],
         group_name=partitions.identifier(dataset),
-        kinds={"html"},
+        kinds={"html", "mlflow"},
         owners=["team:mapping"],
         code_version=str(report.VERSION),
     )
-    def asset() -> dg.MaterializeResult[Any]:
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from landcover_orch import tracking
         from landcover_orch.report.leaderboard import build
 
         found = reports(dataset)
         models = {name: model.models(dataset, name) for name in found}
         floors = [name for file in dataset.floors for name in config.recipe_names(file)]
-        return result(build(patches.manifest(dataset), found, models, config.home(), floors))
+        product = build(patches.manifest(dataset), found, models, config.home(), floors)
+        try:
+            url = tracking.log_leaderboard(dataset.name, product, config.home())
+        except TrackingError as error:
+            context.log.warning("not in MLflow: %s", error)
+            return result(product)
+        return result(product, **{"MLflow run": dg.MetadataValue.url(url)})
 
     return asset
 

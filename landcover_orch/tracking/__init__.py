@@ -1,5 +1,6 @@
 """The only importer of MLflow: runs, their data and metrics, registered models and their aliases."""
 
+from landcover_orch.tracking.leaderboard import log_leaderboard
 from landcover_orch.tracking.registry import (
     ModelVersion,
     champion,
@@ -25,6 +26,7 @@ __all__ = [
     "export",
     "find_run",
     "find_version",
+    "log_leaderboard",
     "log_report",
     "promote",
     "register",

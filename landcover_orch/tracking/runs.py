@@ -228,7 +228,7 @@ def log_metrics(speaker: Any, run_id: str, entry: dict[str, Any]) -> None:
 
 
 def _begin(speaker: Any, start: Start, home: Path, tags: dict[str, str]) -> str:
-    experiment = _experiment(speaker, start.dataset, home)
+    experiment = experiment_of(speaker, start.dataset, home)
     same = [run for run in runs_of(speaker, experiment, start) if run.info.status != "FINISHED"]
     if same:
         run_id = str(same[0].info.run_id)
@@ -250,7 +250,8 @@ def _run_name(start: Start) -> str:
     return f"{start.experiment}: {chosen}" if chosen else start.experiment
 
 
-def _experiment(speaker: Any, name: str, home: Path) -> str:
+def experiment_of(speaker: Any, name: str, home: Path) -> str:
+    """Id of the MLflow experiment of that name, made if there is none."""
     found = speaker.get_experiment_by_name(name)
     if found is None:
         kind = {"mlflow.experimentKind": "custom_model_development"}  # its page opens with runs, not with traces
