@@ -28,6 +28,7 @@ STAGES = (
     ("report",),
     ("leaderboard", "champion"),
     ("land_cover_map",),
+    ("proportions",),
 )
 """The materialised assets in the order in which their results depend on each other."""
 

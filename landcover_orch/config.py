@@ -241,8 +241,8 @@ class Patches(Settings):
 class Proportions(Settings):
     """What class proportions are told of: patches, tiles, or polygons."""
 
-    unit: Literal["patch", "tile", "polygon"] = Field(
-        default="patch", description="a window of the patch grid, a whole tile, or a polygon of `polygons`"
+    unit: Literal["tile", "patch", "polygon"] = Field(
+        default="tile", description="a whole tile, a window of the patch grid, or a polygon of `polygons`"
     )
     without: tuple[str, ...] = Field(
         default=(), description="classes that are not predicted: their pixels do not count, and their share is 0"
@@ -303,8 +303,8 @@ class Dataset(Settings):
     labels: Labels = Field(default=Labels(), description="how labels are read")
     splits: Splits = Field(default=Splits(), description="train, validation, test")
     patches: Patches = Field(default=Patches(), description="how training arrays are cut")
-    proportions: Proportions | None = Field(
-        default=None, description="class proportions of the champion's maps, as a table; empty: none are told"
+    proportions: Proportions = Field(
+        default=Proportions(), description="what the class proportions of the champion's maps are told of"
     )
     experiments: tuple[str, ...] = Field(
         min_length=1,

@@ -27,7 +27,7 @@ from landcover_orch.report.units import Unit, units
 from landcover_orch.yamlfile import did_you_mean
 
 NAME = "proportions"
-CSV, PARQUET, SUBMISSION, FIGURE = "proportions.csv", "proportions.parquet", "submission.csv", "preview.png"
+CSV, PARQUET, SUBMISSION, FIGURE = "proportions.csv", "proportions.parquet", "submission.csv", "proportions.png"
 
 SIDES = {TRAIN: "train", VALIDATION: "validation", TEST: "test", EXCLUDED: "excluded"}
 SEVERAL, UNLABELLED = "several", "unlabelled"
@@ -66,7 +66,7 @@ def build(
             {tile: raster.inspect(product.file(MAP)) for tile, product in maps.items()},
             {tile: raster.inspect(path) for tile, path in labels.items()},
         )
-        _write(stage, manifest.legend, dataset.proportions or Proportions(), found)
+        _write(stage, manifest.legend, dataset.proportions, found)
 
     folder = home / dataset.name / NAME
     return publish.publish(folder, name, _recipe(manifest, dataset, maps), write)
@@ -89,7 +89,7 @@ def _recipe(manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Prod
 def _require_known(dataset: Dataset, legend: Legend) -> None:
     names = list(legend.names)
     where = f"configs/datasets/{dataset.name}.yaml: proportions.without"
-    left_out = dataset.proportions.without if dataset.proportions else ()
+    left_out = dataset.proportions.without
     wrong = [
         Problem(where, repr(name), f"a class of {names}", did_you_mean(name, names) or "take it out")
         for name in left_out
@@ -112,6 +112,7 @@ def _write(stage: Stage, legend: Legend, settings: Proportions, found: Sequence[
     (stage.path / SUBMISSION).write_text(csv_text(["id", *legend.names], submitted), encoding="utf-8")
     drawn = proportion_figures.proportions(rows, legend, settings.without)
     (stage.path / FIGURE).write_bytes(drawn)
+    (stage.path / "preview.png").write_bytes(proportion_figures.reduced(drawn))
     stage.write_json("summary.json", summary(rows, settings))
 
 

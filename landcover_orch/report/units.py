@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch import compute, raster
-from landcover_orch.config import Dataset, Proportions, inside
+from landcover_orch.config import Dataset, inside
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.grid import Window, blocks, crop, windows
 from landcover_orch.ground_truth import polygons
@@ -64,19 +64,18 @@ def units(dataset: Dataset, maps: Mapping[str, Raster], labels: Mapping[str, Ras
         GridError: a map does not lie on its labels' grid.
         LabelError: the file of polygons cannot be read, or tiles have no CRS to lay them on.
     """
-    settings = dataset.proportions or Proportions()
     found: dict[str, Unit] = {}
     for tile in sorted(maps):
-        for unit in _of_tile(dataset, settings, tile, maps[tile], labels.get(tile)):
+        for unit in _of_tile(dataset, tile, maps[tile], labels.get(tile)):
             found[unit.name] = found[unit.name] + unit if unit.name in found else unit
     return list(found.values())
 
 
-def _of_tile(dataset: Dataset, settings: Proportions, tile: str, found: Raster, truth: Raster | None) -> Iterator[Unit]:
+def _of_tile(dataset: Dataset, tile: str, found: Raster, truth: Raster | None) -> Iterator[Unit]:
     if truth is not None and truth.grid != found.grid:
         fix = "materialise `ground_truth` and the map again"
         raise GridError(Problem(str(found.path), "another grid than its labels'", f"the grid of {truth.path}", fix))
-    names, places, members = _layout(dataset, settings, tile, found.grid)
+    names, places, members = _layout(dataset, tile, found.grid)
 
     def count(part: Members) -> list[tuple[NDArray[np.int64], Counts]]:
         window, whose = part
@@ -112,25 +111,26 @@ def _tally(whose: NDArray[np.int64] | int, values: NDArray[Any], size: int) -> t
 
 
 def _layout(
-    dataset: Dataset, settings: Proportions, tile: str, grid: GeoBox
+    dataset: Dataset, tile: str, grid: GeoBox
 ) -> tuple[list[str], list[tuple[int | None, int | None]], list[Members]]:
     """Names of a tile's units, the row and column of those that have one, and which pixels are whose."""
-    shape = (int(grid.shape[0]), int(grid.shape[1]))
-    if settings.unit == "patch":
+    shape, unit = (int(grid.shape[0]), int(grid.shape[1])), dataset.proportions.unit
+    if unit == "patch":
         cut = windows(shape, dataset.patches.size, dataset.patches.stride, dataset.patches.edge)
         names = [f"{tile}-r{box.row}-c{box.col}" for box in cut]
         parts: list[Members] = [(box.within(shape), i) for i, box in enumerate(cut)]
         return names, [(box.row, box.col) for box in cut], parts
     whole = blocks(shape, BLOCK, BLOCK)
-    if settings.unit == "tile":
+    if unit == "tile":
         return [tile], [(None, None)], [(box, 0) for box in whole]
-    names, shapes = _polygons(dataset, settings, grid)
+    names, shapes = _polygons(dataset, grid)
     burnt = [(box, _burn(shapes, crop(grid, box))) for box in whole]
     return names, [(None, None)] * len(names), [part for part in burnt if (part[1] != NOWHERE).any()]
 
 
-def _polygons(dataset: Dataset, settings: Proportions, grid: GeoBox) -> tuple[list[str], list[tuple[Any, int]]]:
+def _polygons(dataset: Dataset, grid: GeoBox) -> tuple[list[str], list[tuple[Any, int]]]:
     """Names of the polygons that meet a grid, each once, and their geometries with the number of their name."""
+    settings = dataset.proportions
     place = f"configs/datasets/{dataset.name}.yaml: proportions.polygons"
     path = inside(dataset.folder, str(settings.polygons), place)
     found = polygons.read(path, settings.layer, settings.id, grid, name=settings.id)

@@ -34,7 +34,8 @@ MAP = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [2, 2, 0, 0], [2, 2, 0, 255]], np.ui
 
 def _dataset(scene: Scored, **said: Any) -> Dataset:
     patches = scene.manifest.dataset.patches.model_copy(update={"size": 16, "stride": 16})
-    return scene.manifest.dataset.model_copy(update={"patches": patches, "proportions": Proportions(**said)})
+    settings = Proportions.model_validate({"unit": "patch", **said})
+    return scene.manifest.dataset.model_copy(update={"patches": patches, "proportions": settings})
 
 
 def _build(scene: Scored, maps: Mapping[str, Product] | None = None, **said: Any) -> Product:
