@@ -29,7 +29,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
 from landcover_orch.class_weights import class_weights
-from landcover_orch.errors import Problem, RecipeError
+from landcover_orch.errors import Problem, RecipeError, TrainingError
 from landcover_orch.experiment import Experiment, Loss
 from landcover_orch.legend import IGNORE
 from landcover_orch.model.networks import Normalised
@@ -94,8 +94,16 @@ def _weights(task: Task, term: Loss, where: str) -> tuple[float, ...] | None:
 
 
 def step(task: Task, model: Normalised, tell: Tell, parts: int | None = None) -> Step:
-    """What takes the task's batches through a network, at first in the experiment's number of parts."""
+    """What takes the task's batches through a network, at first in the experiment's number of parts.
+
+    Raises:
+        TrainingError: more processes than patches in a batch.
+    """
     e = task.experiment
+    if e.batch_size < task.world.size:
+        where, found = f"configs/experiments/{e.name}.yaml: batch_size", f"{e.batch_size} patches"
+        fix = "raise it, or lower the processes of its launcher"
+        raise TrainingError(Problem(where, found, f"at least one for each of {task.world.size} processes", fix))
     aim = objective(task).to(task.device.kind)
     return Step(model, aim, task.device, e.batch_size, parts or e.accumulate, e.clip_gradients, tell, task.world)
 

@@ -6,6 +6,7 @@ throughput.json alone does not: it holds what was measured.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
@@ -32,9 +33,10 @@ from landcover_orch.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.training import VERSION, checkpoint, classical, device, ensemble, history, lr_finder, throughput
 from landcover_orch.training.augmentation import Bands
-from landcover_orch.training.fit import Task, fit
+from landcover_orch.training.fit import Report, Task, fit
 from landcover_orch.training.history import Kept, Row
 from landcover_orch.training.sources import open_source
+from landcover_orch.training.world import joined
 
 ASSET = "model"
 JOURNAL = "tracking.jsonl"
@@ -198,7 +200,7 @@ def learn(
         heard(row, seconds, False)
 
     task = _task(manifest, experiment, home)
-    progress(str(task.device))
+    progress(f"{task.device}{task.world.words()}")
     model = _model(manifest, experiment, home, members)
     before = checkpoint.load(stage.path)
     for row, seconds in zip(before.history, before.seconds, strict=True) if before else ():
@@ -209,17 +211,38 @@ def learn(
         return task, model, classical.fit(task, model, report)
     if isinstance(experiment.model, Ensemble):
         return task, model, ensemble.score(task, model, report)
+    task.world.told(config.canonical({"stage": str(stage.path), "manifest": manifest, "experiment": experiment}))
+    return task, model, _by_steps(task, model, stage, report, progress)
+
+
+def _by_steps(task: Task, model: Normalised, stage: Stage, report: Report, progress: Progress) -> Kept:
     lr = _lr(task, model, stage, progress)
-    return task, model, fit(task, model, stage.path, report, lr=lr, tell=progress)
+    return fit(task, model, stage.path, report, lr=lr, tell=progress)
+
+
+def follow(home: Path) -> None:
+    """Takes this process's share of all that the first process learns, until it says that it has ended; writes nothing.
+
+    What takes no steps, forests and ensembles, the first process does alone.
+    """
+    while said := joined().told():
+        told = json.loads(said)
+        manifest = DatasetManifest.model_validate(told["manifest"])
+        experiment = Experiment.model_validate(told["experiment"])
+        task, model = _task(manifest, experiment, home), _model(manifest, experiment, home)
+        _by_steps(task, model, Stage(Path(told["stage"])), lambda row, seconds: None, lambda line: None)
 
 
 def _lr(task: Task, model: Normalised, stage: Stage, progress: Progress) -> float:
     """The experiment's rate; of `auto` the rate that a test found, now or before an interruption."""
     if task.experiment.optimiser.lr != "auto":
         return task.experiment.optimiser.lr
-    if not stage.done(FINDER):
-        stage.mark(FINDER, *lr_finder.write(stage.path, lr_finder.find(task, model, progress)))
-    return lr_finder.load(stage.path).suggestion
+    if stage.done(FINDER):
+        return lr_finder.load(stage.path).suggestion
+    curve = lr_finder.find(task, model, progress)
+    if task.world.first:
+        stage.mark(FINDER, *lr_finder.write(stage.path, curve))
+    return curve.suggestion
 
 
 def find_lr(

@@ -45,6 +45,10 @@ class World:
         """Whether this process is the one that writes."""
         return self.rank == 0
 
+    def words(self) -> str:
+        """What a line about the device goes on with: nothing where this process is alone."""
+        return "" if self.size == 1 else f", by {self.size} processes, {self.local} a node, that share each batch"
+
     def share(self, images: int) -> int:
         """Images of a full batch that a process takes."""
         return -(-images // self.size)
