@@ -113,6 +113,13 @@ def lower_right(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
     return _apply(~grid.affine, *_apply(other.affine, width, height))
 
 
+def offset(grid: GeoBox, other: GeoBox) -> float:
+    """Pixels by which corners of `other` lie off those of `grid`, in its pixels; 0 where they are one grid."""
+    height, width = grid.shape
+    right, bottom = lower_right(grid, other)
+    return float(max(map(abs, (*pixel_shift(grid, other), right - width, bottom - height))))
+
+
 def crop(grid: GeoBox, window: Window) -> GeoBox:
     """The grid of a window of a grid."""
     from affine import Affine

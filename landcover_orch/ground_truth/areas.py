@@ -108,10 +108,11 @@ def outline_allowance(
 def decisions(rows: list[Row], grid: GeoBox) -> list[Row]:
     """What was decided on composites, a row each: rule, class, polygons, hectares and share of the tile.
 
-    Polygons and hectares are None where there are no polygons, or the CRS is not in metres.
+    Polygons and hectares are None where there are no polygons, or the CRS is not in metres; pixels without a place
+    have their size in metres.
     """
     whole = int(grid.shape[0]) * int(grid.shape[1])
-    metres = grid.crs is not None and grid.crs.units[0] in ("metre", "meter", "m")
+    metres = grid.crs is None or grid.crs.units[0] in ("metre", "meter", "m")
     return [
         {
             "decision": row["code"].split(": ")[0],

@@ -13,17 +13,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
+from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import Window
 from landcover_orch.ground_truth import composites, label_rasters
 from landcover_orch.ground_truth.codes import Coding, Stray, Strip, as_code, unknown_codes
 from landcover_orch.ground_truth.composites import Parts
 from landcover_orch.legend import Legend
-from landcover_orch.raster import Reader, reader
+from landcover_orch.raster import Raster, Reader, reader
 from landcover_orch.raw.catalogue import Component, Tile
 from landcover_orch.raw.components import misfits, open_raster, table
+from landcover_orch.raw.imagery import placed
 
 TOLERANCE = 1.0
 """Percent by which rounded percentages of a pixel may miss 100."""
@@ -35,10 +36,10 @@ LISTED = 20
 """Faulty combinations that one error names."""
 
 
-def require_place(tile: Tile, grid: GeoBox) -> None:
+def require_place(dataset: Dataset, tile: Tile, label: Path, image: Raster) -> None:
     """Raises LabelError where the components of a tile do not lie pixel by pixel on its orthophoto's grid."""
-    place = open_raster(tile.label)
-    label_rasters.require_grid(place, grid)
+    place = open_raster(label)
+    label_rasters.require_grid(placed(dataset, place, image), image.grid)
     wrong = misfits(tile, place)
     if wrong:
         raise LabelError(*wrong)

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import LabelError, Problem
-from landcover_orch.grid import Window, lower_right, pixel_shift
+from landcover_orch.grid import Window, offset
 from landcover_orch.ground_truth.codes import Coding, Stray, Strip, as_code, look_up, unknown_codes
 from landcover_orch.legend import ANY, MAX_CODE, Legend, lookup_table, parse_colour
 from landcover_orch.raster import Raster, reader
-
-GRID_TOLERANCE = 0.01
-"""Pixels by which the corners of a label raster may lie off its orthophoto's."""
+from landcover_orch.raw.imagery import TOLERANCE
 
 
 def strips(raster: Raster, windows: Sequence[Window], legend: Legend, coding: Coding) -> Iterator[Strip]:
@@ -74,9 +72,8 @@ def require_grid(raster: Raster, grid: GeoBox) -> None:
     if raster.crs != (None if grid.crs is None else str(grid.crs)) and raster.grid.crs != grid.crs:
         fix = f"reproject the labels once (gdalwarp -t_srs {grid.crs} -r near), or correct `labels.path`"
         raise LabelError(Problem(str(raster.path), f"CRS {raster.crs}", f"{grid.crs}, as its orthophoto", fix))
-    first, last = pixel_shift(grid, raster.grid), lower_right(grid, raster.grid)
-    off = max(abs(n) for n in (*first, last[0] - grid.shape[1], last[1] - grid.shape[0]))
-    if raster.shape != tuple(grid.shape) or off > GRID_TOLERANCE:
+    off = offset(grid, raster.grid)
+    if raster.shape != tuple(grid.shape) or off > TOLERANCE:
         found = f"{raster.shape[0]} x {raster.shape[1]} px, corners up to {off:.2f} px off"
         expected = f"the orthophoto's grid of {grid.shape[0]} x {grid.shape[1]} px"
         fix = "resample the labels once onto the orthophoto's grid (gdalwarp -te ... -tr ... -r near)"

@@ -29,6 +29,7 @@ from landcover_orch.ground_truth.borders import bands
 from landcover_orch.ground_truth.codes import Coding, Strip, coding, tally, to_classes
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.publish import Product, Recipe, Stage, publish
+from landcover_orch.raw import imagery
 from landcover_orch.raw.catalogue import Tile, fingerprints
 
 ASSET = "ground_truth"
@@ -44,7 +45,7 @@ PREVIEW_SIDE = 320
 
 
 def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
-    """The published ground truth of a tile: classes.tif, summary.json and preview.png.
+    """The published ground truth of a tile: classes.tif, summary.json and preview.png; all ignored without labels.
 
     Where the legend keeps the shares of composites, also polygons.tif (uint32, 0 = none) and composition.parquet (see
     `compositions.write_shares`): each labelled polygon and the share of it that each class takes.
@@ -72,8 +73,7 @@ def recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:
             "labels": dataset.labels,
             "layer": tile.layer,
             "legend": legend.model_dump(mode="json", exclude={"description"}),
-            "nodata": dataset.nodata,
-            "bands": dataset.bands,
+            "imagery": dataset.imagery,
         },
     }
 
@@ -91,10 +91,10 @@ class _Labels:
 
 
 def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
-    image = raster.inspect(tile.image)
-    codes = _coding(dataset, legend)
+    image = imagery.inspect(dataset, tile.images)
+    codes = _coding(dataset, legend, tile)
     windows = blocks(image.shape, STRIP_ROWS, image.shape[1])
-    labels = _labels(dataset, legend, tile, image.grid, windows, codes)
+    labels = _labels(dataset, legend, tile, image, windows, codes)
     tally = _Tally(codes)
     with raster.reader(image, nodata=dataset.nodata) as pixels:
         strips = tally.classes(labels.strips, windows, pixels)
@@ -117,9 +117,10 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     (stage.path / PREVIEW).write_bytes(_preview(stage.path / CLASSES, image, dataset, legend))
 
 
-def _coding(dataset: Dataset, legend: Legend) -> Coding:
+def _coding(dataset: Dataset, legend: Legend, tile: Tile) -> Coding:
     """Numbers for what strips hold: the legend's codes, or the decisions on composites."""
-    return (composites.coding if decides(dataset) else coding)(legend, dataset.labels.unlabelled)
+    unlabelled = dataset.labels.unlabelled if tile.label else IGNORE_NAME
+    return (composites.coding if decides(dataset) else coding)(legend, unlabelled)
 
 
 def decides(dataset: Dataset) -> bool:
@@ -128,27 +129,31 @@ def decides(dataset: Dataset) -> bool:
 
 
 def _labels(
-    dataset: Dataset, legend: Legend, tile: Tile, grid: GeoBox, windows: Sequence[Window], codes: Coding
+    dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, windows: Sequence[Window], codes: Coding
 ) -> _Labels:
+    if tile.label is None:
+        return _Labels((np.full((w.height, w.width), codes.unlabelled, np.uint16) for w in windows), None)
     if dataset.labels.kind == "vector":
-        found = _polygons(dataset, legend, tile, grid, codes)
-        burnt = burning.strips(found, grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
+        found = _polygons(dataset, legend, tile, tile.label, image.grid, codes)
+        burnt = burning.strips(found, image.grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
         return _Labels(burnt, found)
     if dataset.labels.kind == "components":
-        components.require_place(tile, grid)
+        components.require_place(dataset, tile, tile.label, image)
         return _Labels(components.Components(tile.components, legend, codes).strips(windows), None)
-    source = raster.inspect(tile.label)
-    label_rasters.require_grid(source, grid)
+    source = imagery.placed(dataset, raster.inspect(tile.label), image)
+    label_rasters.require_grid(source, image.grid)
     read = label_rasters.strips if dataset.labels.kind == "raster" else label_rasters.colour_strips
     return _Labels(read(source, windows, legend, codes), None)
 
 
-def _polygons(dataset: Dataset, legend: Legend, tile: Tile, grid: GeoBox, codes: Coding) -> polygons.Polygons:
+def _polygons(
+    dataset: Dataset, legend: Legend, tile: Tile, path: Path, grid: GeoBox, codes: Coding
+) -> polygons.Polygons:
     labels = dataset.labels
     column = labels.id if labels.content == "values" else labels.attribute
-    found = polygons.read(tile.label, tile.layer, column, grid, name=labels.id)
+    found = polygons.read(path, tile.layer, column, grid, name=labels.id)
     if labels.composite:
-        return compositions.decided(found, tile.label, labels, legend, codes)
+        return compositions.decided(found, path, labels, legend, codes)
     return polygons.coded(found, legend, codes)
 
 

@@ -8,7 +8,6 @@ from functools import partial
 
 from landcover_orch import compute
 from landcover_orch.config import Dataset
-from landcover_orch.errors import RasterError
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.raw.catalogue import Tile
 from landcover_orch.raw.findings import Findings, Sheet, merge, some
@@ -28,24 +27,20 @@ def check(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], *, deep: bool
 
 
 def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = False) -> Findings:
-    """Everything that is wrong with one tile's orthophoto, its labels, and the two together."""
-    from landcover_orch.raster import inspect
+    """Everything that is wrong with one tile's orthophoto, its further bands and its labels, and all together."""
     from landcover_orch.raw import components, label_rasters, pixels, vectors
 
     sheet = Sheet()
     _years(sheet, dataset, tile)
-    try:
-        image = inspect(tile.image)
-        pixels.check_image(sheet, dataset, tile, image, deep=deep)
-    except RasterError as error:
-        image = None
-        sheet.problems_of(error)
+    image = pixels.check_image(sheet, dataset, tile, deep=deep)
+    if tile.label is None:
+        return sheet.findings()
     if dataset.labels.kind == "vector":
-        vectors.check(sheet, dataset, tile, image.grid if image else None)
+        vectors.check(sheet, dataset, tile, tile.label, image.grid if image else None)
     elif dataset.labels.kind == "components":
-        sheet.attempt(partial(components.check, sheet, tile, image))
+        sheet.attempt(partial(components.check, sheet, dataset, tile, tile.label, image))
     else:
-        sheet.attempt(partial(label_rasters.check, sheet, dataset, tile, image, deep=deep))
+        sheet.attempt(partial(label_rasters.check, sheet, dataset, tile.label, image, deep=deep))
     return sheet.findings()
 
 
@@ -67,7 +62,7 @@ def _configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> F
         sheet.problem(f"{where}: minor", some(strangers), f"classes of {list(legend.names)}", "correct the names")
     _codes(sheet, dataset, legend)
     _composites(sheet, dataset, legend)
-    undated = [tile.name for tile in tiles if tile.year is None or tile.label_year is None]
+    undated = [tile.name for tile in tiles if tile.label and (tile.year is None or tile.label_year is None)]
     if undated:
         sheet.note(f"{where}: the years of {some(undated)} are not stated, so their gap was not checked")
     return sheet.findings()
@@ -100,7 +95,7 @@ def _composites(sheet: Sheet, dataset: Dataset, legend: Legend) -> None:
 
 
 def _years(sheet: Sheet, dataset: Dataset, tile: Tile) -> None:
-    if tile.year is None or tile.label_year is None:
+    if tile.label is None or tile.year is None or tile.label_year is None:
         return
     gap, most = abs(tile.year - tile.label_year), dataset.limits.max_year_gap
     if gap > most:

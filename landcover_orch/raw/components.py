@@ -6,24 +6,26 @@ from pathlib import Path
 
 import numpy as np
 
+from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.raster import Raster, inspect
 from landcover_orch.raw import label_rasters
 from landcover_orch.raw.catalogue import Tile
 from landcover_orch.raw.findings import Sheet
+from landcover_orch.raw.imagery import placed
 
 GEOTIFF = (".tif", ".tiff")
 
 
-def check(sheet: Sheet, tile: Tile, image: Raster | None) -> None:
+def check(sheet: Sheet, dataset: Dataset, tile: Tile, label: Path, image: Raster | None) -> None:
     """Writes down what is wrong with a tile's components: their place, their shapes, their tables.
 
     Raises:
-        RasterError: a file is neither GeoTIFF nor ENVI, or cut short.
+        RasterError: a file is neither GeoTIFF nor ENVI, cut short, or states another CRS than the dataset.
     """
-    place = open_raster(tile.label)
+    place = open_raster(label)
     if image is not None:
-        label_rasters.check_together(sheet, image, place)
+        label_rasters.check_together(sheet, image, placed(dataset, place, image))
     for problem in misfits(tile, place):
         sheet.problem(problem.where, problem.found, problem.expected, problem.fix)
     for component in tile.components:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from landcover_orch.config import Dataset
-from landcover_orch.grid import lower_right, pixel_shift
+from landcover_orch.grid import lower_right, offset, pixel_shift
 from landcover_orch.raster import Raster, inspect
 from landcover_orch.raw import pixels
-from landcover_orch.raw.catalogue import Tile
 from landcover_orch.raw.findings import Sheet
-
-TOLERANCE = 0.01
-"""Shift in pixels below which two grids are one (rounded coordinates)."""
+from landcover_orch.raw.imagery import TOLERANCE, placed
 
 
-def check(sheet: Sheet, dataset: Dataset, tile: Tile, image: Raster | None, *, deep: bool) -> None:
+def check(sheet: Sheet, dataset: Dataset, path: Path, image: Raster | None, *, deep: bool) -> None:
     """Writes down what is wrong with a label raster (codes or colours), by itself and against its orthophoto.
 
     Raises:
-        RasterError: the file is no GeoTIFF.
+        RasterError: the file is no GeoTIFF, or states another CRS than the dataset.
     """
-    label = inspect(tile.label)
+    label = placed(dataset, inspect(path), image)
     pixels.check_place(sheet, dataset, label)
     _content(sheet, dataset, label)
     if pixels.check_blocks(sheet, label) and (deep or pixels.is_small(label)):
@@ -42,7 +41,7 @@ def _content(sheet: Sheet, dataset: Dataset, label: Raster) -> None:
 
 def check_together(sheet: Sheet, image: Raster, label: Raster) -> None:
     """Writes down where a label raster does not lie on its orthophoto's grid."""
-    if image.crs is None or label.crs is None:
+    if (image.crs is None) != (label.crs is None):
         return
     if image.grid.crs != label.grid.crs:
         sheet.problem(
@@ -61,8 +60,7 @@ def _aligned(sheet: Sheet, image: Raster, label: Raster) -> None:
     """Corner against corner, in the orthophoto's pixels: another pixel size shows at the lower right one."""
     col, row = pixel_shift(image.grid, label.grid)
     right, bottom = lower_right(image.grid, label.grid)
-    shift = max(map(abs, (col, row, right - image.shape[1], bottom - image.shape[0])))
-    if label.shape != image.shape or shift > TOLERANCE:
+    if label.shape != image.shape or offset(image.grid, label.grid) > TOLERANCE:
         sheet.problem(
             label.path,
             f"{_size(label)} from ({col:.2f}, {row:.2f}) to ({right:.2f}, {bottom:.2f}) in its orthophoto's pixels "

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
+
+import numpy as np
 
 from landcover_orch.config import Dataset
 from landcover_orch.errors import RasterError
 from landcover_orch.grid import blocks
 from landcover_orch.raster import Raster, reader, truncated_blocks
+from landcover_orch.raw import imagery
 from landcover_orch.raw.catalogue import Tile
 from landcover_orch.raw.findings import Sheet
 
@@ -15,22 +20,45 @@ SMALL = 2**24
 """Pixels up to which a raster is read whole by every check; deep checks hold this many in memory at once."""
 
 
-def check_image(sheet: Sheet, dataset: Dataset, tile: Tile, raster: Raster, *, deep: bool) -> None:
-    """Writes down what is wrong with an orthophoto."""
+def check_image(sheet: Sheet, dataset: Dataset, tile: Tile, *, deep: bool) -> Raster | None:
+    """Writes down what is wrong with the files of a tile's image; the orthophoto's own facts, None if unreadable."""
+    image: Raster | None = None
+    added = tuple(band for file in dataset.tiles.further for band in file.bands)
+    try:
+        image = imagery.orthophoto(dataset, tile.image)
+        _check_file(sheet, dataset, image, dataset.bands[: len(dataset.bands) - len(added)], deep=deep)
+        _dtype(sheet, dataset, tile, image)
+    except RasterError as error:
+        sheet.problems_of(error)
+    for i, path in enumerate(tile.further):
+        sheet.attempt(partial(_check_further, sheet, dataset, i, path, image, deep=deep))
+    return image
+
+
+def _check_further(sheet: Sheet, dataset: Dataset, index: int, path: Path, image: Raster | None, *, deep: bool) -> None:
+    file = imagery.added(dataset, index, path, image)
+    problem = imagery.misfit(file, image) if image else None
+    if problem:
+        sheet.problem(problem.where, problem.found, problem.expected, problem.fix)
+    _check_file(sheet, dataset, file, dataset.tiles.further[index].bands, deep=deep)
+
+
+def _check_file(sheet: Sheet, dataset: Dataset, raster: Raster, names: Sequence[str], *, deep: bool) -> None:
     check_place(sheet, dataset, raster)
-    _bands(sheet, dataset, raster)
-    _dtype(sheet, dataset, tile, raster)
+    _bands(sheet, raster, names)
     if check_blocks(sheet, raster) and (deep or is_small(raster)):
         _values(sheet, dataset, raster)
 
 
 def check_place(sheet: Sheet, dataset: Dataset, raster: Raster) -> None:
     """Writes down a missing CRS or georeference, and a raster beyond the dataset's limit of pixels."""
-    if raster.crs is None:
-        fix = "state it once with gdal_edit.py -a_srs EPSG:n"
-        sheet.problem(raster.path, "no CRS", "a coordinate reference system", fix)
-    if raster.grid.affine.is_identity:
-        fix = "add it with gdal_edit.py -a_ullr"
+    if raster.crs is None and dataset.crs != "none":
+        fix = (
+            "state it for all files by the dataset's `crs` (EPSG:n, or none with a `resolution`), or in the file with "
+        )
+        sheet.problem(raster.path, "no CRS", "a coordinate reference system", f"{fix}gdal_edit.py -a_srs EPSG:n")
+    if raster.grid.affine.is_identity and dataset.crs != "none":
+        fix = "add it with gdal_edit.py -a_ullr or a world file (.tfw), or set the dataset's `crs: none`"
         sheet.problem(raster.path, "no georeference", "the corner's coordinates and the size of a pixel", fix)
     height, width = raster.shape
     if height * width > dataset.limits.max_pixels:
@@ -42,27 +70,29 @@ def check_place(sheet: Sheet, dataset: Dataset, raster: Raster) -> None:
         )
 
 
-def _bands(sheet: Sheet, dataset: Dataset, raster: Raster) -> None:
-    if raster.mask == "alpha" and raster.count + 1 == len(dataset.bands):
+def _bands(sheet: Sheet, raster: Raster, names: Sequence[str]) -> None:
+    if raster.mask == "alpha" and raster.count + 1 == len(names):
         # GDAL tags the fourth band of a uint8 file as transparency unless it is told otherwise
         sheet.problem(
             raster.path,
             f"{raster.count} bands and one tagged as transparency (alpha)",
-            f"{len(dataset.bands)}: {', '.join(dataset.bands)}",
-            f"name the band for what it is: gdal_edit.py -colorinterp_{len(dataset.bands)} undefined {raster.path}",
+            f"{len(names)}: {', '.join(names)}",
+            f"name the band for what it is, by number in `tiles.select` or in the file: "
+            f"gdal_edit.py -colorinterp_{len(names)} undefined {raster.path}",
         )
-    elif raster.count != len(dataset.bands):
+    elif raster.count != len(names):
         sheet.problem(
             raster.path,
             f"{raster.count} bands",
-            f"{len(dataset.bands)}: {', '.join(dataset.bands)}",
-            "correct the dataset's `bands`, or select the bands with gdal_translate -b",
+            f"{len(names)}: {', '.join(names)}",
+            "correct the dataset's `bands`, or take some of the file's with `select`",
         )
 
 
 def _dtype(sheet: Sheet, dataset: Dataset, tile: Tile, raster: Raster) -> None:
+    """Writes down another dtype than the dataset's; beside further files, one whose values always fit will do."""
     stored = tile.stored_dtype or dataset.dtype
-    if raster.dtype != stored:
+    if raster.dtype != stored and not (tile.further and np.can_cast(raster.dtype, stored)):
         sheet.problem(
             raster.path,
             f"pixels of {raster.dtype}",

@@ -9,7 +9,8 @@ import numpy as np
 from landcover_orch.config import Dataset
 from landcover_orch.grid import bounds_in, resolution
 from landcover_orch.picture import display, small_png
-from landcover_orch.raster import Raster, inspect, thumbnail
+from landcover_orch.raster import Raster, thumbnail
+from landcover_orch.raw import imagery
 from landcover_orch.raw.catalogue import Tile
 
 SIDE = 512
@@ -18,26 +19,26 @@ SIDE = 512
 
 def facts(dataset: Dataset, tile: Tile) -> dict[str, Any]:
     """Grid, bands, resolution, footprint and sizes of a tile's files, as JSON values."""
-    raster = inspect(tile.image)
+    raster = imagery.inspect(dataset, tile.images)
     height, width = raster.shape
     return {
-        "image": tile.image.name,
-        "label": tile.label.name,
+        "image": " + ".join(path.name for path in tile.images),
+        "label": tile.label.name if tile.label else None,
         "year": tile.year,
         "label_year": tile.label_year,
         "height": height,
         "width": width,
         "pixels": height * width,
         "bands": list(dataset.bands),
-        "dtype": raster.dtype,
+        "dtype": " + ".join(dict.fromkeys(file.dtype for file in raster.files)),
         "crs": raster.crs,
         "transform": list(raster.grid.affine[:6]),
         "resolution": resolution(raster.grid),
         "bounds": list(raster.grid.boundingbox),
         "footprint": _footprint(raster),
         "nodata": _nodata(dataset, raster),
-        "image_bytes": tile.image.stat().st_size,
-        "label_bytes": tile.label.stat().st_size,
+        "image_bytes": sum(path.stat().st_size for path in tile.images),
+        "label_bytes": tile.label.stat().st_size if tile.label else None,
     }
 
 
@@ -57,6 +58,6 @@ def _nodata(dataset: Dataset, raster: Raster) -> str:
 
 def preview(dataset: Dataset, tile: Tile) -> bytes:
     """A PNG of the orthophoto, at most 512 pixels wide and high and 75 kB; nodata is not told apart."""
-    raster = inspect(tile.image)
+    raster = imagery.inspect(dataset, tile.images)
     bands = dataset.bands if len(dataset.bands) == raster.count else ()
     return small_png(display(np.nan_to_num(thumbnail(raster, SIDE)), bands))

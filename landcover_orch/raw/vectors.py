@@ -23,22 +23,22 @@ MANY = 10_000
 """Polygons from which on a layer without a spatial index is worth a note."""
 
 
-def check(sheet: Sheet, dataset: Dataset, tile: Tile, grid: GeoBox | None) -> None:
+def check(sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, grid: GeoBox | None) -> None:
     """Writes down what is wrong with a tile's polygons; `grid` is its orthophoto's, None where that is unreadable."""
     try:
-        require_whole(tile.label)
-        layer = layer_of(tile.label, tile.layer, f", or `tiles.overrides.{tile.name}.layer` for this file alone")
-        info = pyogrio.read_info(tile.label, layer=layer)
-        _columns(sheet, dataset, tile, info)
-        _index(sheet, tile, layer, info)
-        _place(sheet, dataset, tile, layer, info["crs"], grid)
+        require_whole(path)
+        layer = layer_of(path, tile.layer, f", or `tiles.overrides.{tile.name}.layer` for this file alone")
+        info = pyogrio.read_info(path, layer=layer)
+        _columns(sheet, dataset, path, info)
+        _index(sheet, path, layer, info)
+        _place(sheet, dataset, tile, path, layer, info["crs"], grid)
         if dataset.labels.content == "values":
-            table_columns(tile.label, dataset.labels.values)
+            table_columns(path, dataset.labels.values)
     except LabelError as error:
         sheet.problems_of(error)
     except (DataSourceError, DataLayerError, FieldError) as error:
         fix = "restore the file, or convert it with ogr2ogr -f GPKG"
-        sheet.problem(tile.label, f"not readable as a vector file ({error})", "a vector file with polygons", fix)
+        sheet.problem(path, f"not readable as a vector file ({error})", "a vector file with polygons", fix)
 
 
 def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
@@ -96,48 +96,50 @@ def require_whole(path: Path) -> None:
         raise LabelError(Problem(str(path), f"cut short: {size:,} bytes", f"{expected:,} bytes", fix))
 
 
-def _index(sheet: Sheet, tile: Tile, layer: str, info: dict[str, Any]) -> None:
+def _index(sheet: Sheet, path: Path, layer: str, info: dict[str, Any]) -> None:
     if info["features"] > MANY and not info["capabilities"]["fast_spatial_filter"]:
         sheet.note(
-            f"{tile.label}: layer {layer} has no spatial index, so that each tile looks at all {info['features']:,} "
-            f"polygons. Add it once: ogrinfo {tile.label.name} -sql "
+            f"{path}: layer {layer} has no spatial index, so that each tile looks at all {info['features']:,} "
+            f"polygons. Add it once: ogrinfo {path.name} -sql "
             f"\"SELECT CreateSpatialIndex('{layer}', '{info['geometry_name']}')\""
         )
 
 
-def _columns(sheet: Sheet, dataset: Dataset, tile: Tile, info: dict[str, Any]) -> None:
+def _columns(sheet: Sheet, dataset: Dataset, path: Path, info: dict[str, Any]) -> None:
     columns = [str(field) for field in info["fields"]]
     for key, role in (("attribute", "with the source codes"), ("id", "that names polygons")):
         column = getattr(dataset.labels, key)
         if column and column not in columns:
             found = f"no column {column!r}; there are {some(columns) or 'none'}"
-            sheet.problem(tile.label, found, f"the column {role}", f"correct `labels.{key}`")
+            sheet.problem(path, found, f"the column {role}", f"correct `labels.{key}`")
     kind = str(info["geometry_type"])
     if kind.removeprefix("Multi").split(" ")[0] in NO_AREA:
-        sheet.problem(tile.label, f"geometries of type {kind}", "polygons", "correct `labels.layer`")
+        sheet.problem(path, f"geometries of type {kind}", "polygons", "correct `labels.layer`")
 
 
-def _place(sheet: Sheet, dataset: Dataset, tile: Tile, layer: str, crs: str | None, grid: GeoBox | None) -> None:
+def _place(
+    sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, layer: str, crs: str | None, grid: GeoBox | None
+) -> None:
     if crs is None:
         fix = "state it once with ogr2ogr -a_srs EPSG:n"
-        sheet.problem(tile.label, "no CRS", "a coordinate reference system", fix)
+        sheet.problem(path, "no CRS", "a coordinate reference system", fix)
     elif grid is not None and grid.crs is not None:
         if grid.crs != crs:
-            sheet.note(f"{tile.label}: polygons in {crs} are reprojected to their orthophoto's {crs_name(grid)}")
-        _overlap(sheet, dataset, tile, layer, grid, crs)
+            sheet.note(f"{path}: polygons in {crs} are reprojected to their orthophoto's {crs_name(grid)}")
+        _overlap(sheet, dataset, tile, path, layer, grid, crs)
 
 
-def _overlap(sheet: Sheet, dataset: Dataset, tile: Tile, layer: str, grid: GeoBox, crs: str) -> None:
+def _overlap(sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, layer: str, grid: GeoBox, crs: str) -> None:
     there = bounds_in(grid, crs)
-    ids, _ = pyogrio.read_bounds(tile.label, layer=layer, bbox=there)
+    ids, _ = pyogrio.read_bounds(path, layer=layer, bbox=there)
     if len(ids):
         return
     if dataset.labels.unlabelled != IGNORE_NAME:
-        sheet.note(f"{tile.label}: no polygon on tile {tile.name}; all of it is {dataset.labels.unlabelled!r}")
+        sheet.note(f"{path}: no polygon on tile {tile.name}; all of it is {dataset.labels.unlabelled!r}")
         return
-    lie = pyogrio.read_info(tile.label, layer=layer, force_total_bounds=True)["total_bounds"]
+    lie = pyogrio.read_info(path, layer=layer, force_total_bounds=True)["total_bounds"]
     sheet.problem(
-        tile.label,
+        path,
         f"no polygon on {tile.image}: they lie in {_bounds(lie)}",
         f"polygons in {_bounds(there)} ({crs})",
         "correct `tiles.label`, or the CRS of one of the files",
