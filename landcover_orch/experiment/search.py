@@ -12,7 +12,7 @@ from landcover_orch.errors import ConfigError, Problem
 from landcover_orch.experiment.matrix import changed
 from landcover_orch.experiment.models import Ensemble
 from landcover_orch.experiment.protocol import Protocol
-from landcover_orch.experiment.recipe import KEY, Experiment
+from landcover_orch.experiment.recipe import KEY, Experiment, Metric
 from landcover_orch.experiment.settings import Settings
 from landcover_orch.yamlfile import parse
 
@@ -113,6 +113,11 @@ class Search(Settings):
         """How many trials there are."""
         return self.trials or len(list(combinations(self)))
 
+    def metric(self, base: Experiment) -> Metric:
+        """What trials are compared by: the validation metric that chooses each one's checkpoint."""
+        found: Metric = self.changes.get("metric", base.metric)
+        return found
+
 
 def combinations(search: Search) -> Iterator[Choices]:
     """Every combination of the axes' choices or ends, the last axis fastest."""
@@ -130,11 +135,11 @@ def variant(search: Search, base: Experiment, choices: Choices) -> Experiment:
         ConfigError: the choices do not go together.
     """
     where = f"configs/searches/{search.name}.yaml: space"
-    plain, whole = (base.model_dump(mode="json", exclude_unset=unset) for unset in (True, False))
+    plain, wrong = base.said(), list[Problem]()
     for values in (search.changes, choices):
-        parts = {path.partition(".")[0] for path in values if "." in path}
-        given = {part: whole[part] for part in sorted(parts) if part in whole and part not in plain}
-        plain, wrong = changed({**plain, **given}, values, where)
+        unsaid = {path.partition(".")[0] for path in values if "." in path} - {*plain}
+        parts = {key: part.said() for key in unsaid if isinstance(part := getattr(base, key, None), Settings)}
+        plain, wrong = changed({**plain, **parts}, values, where)
         if wrong:
             raise ConfigError(*wrong)
     return parse(plain, Experiment, where)

@@ -17,6 +17,17 @@ class Settings(BaseModel):
         changed = [_words(key, getattr(self, key)) for key in fields if getattr(self, key) != fields[key].default]
         return ", ".join(part for part in (plain, *changed) if part)
 
+    def said(self) -> dict[str, object]:
+        """What was set, as a file says it: without defaults, but with the name of each part."""
+        chosen = [key for key in type(self).model_fields if key in self.model_fields_set or key == "name"]
+        return {key: _said(getattr(self, key)) for key in sorted(chosen, key=lambda key: key != "name")}
+
+
+def _said(value: object) -> object:
+    if isinstance(value, Settings):
+        return value.said()
+    return [_said(part) for part in value] if isinstance(value, tuple) else value
+
 
 def _words(key: str, value: object) -> str:
     key = key.replace("_", " ")
