@@ -1,4 +1,7 @@
-"""How the training process keeps its memory, and ends: with its parent, and cleanly when it is asked to."""
+"""How the training process keeps its memory, and ends: with its parent, and cleanly when it is asked to.
+
+`python -m landcover_orch.training.process COMMAND ...` becomes a command that ends with what started it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ import os
 import signal
 import sys
 from types import FrameType
+
+PARENT = "LANDCOVER_PARENT"
+"""Variable that holds the id of the process which starts a training, and with which it is to end."""
 
 PR_SET_PDEATHSIG = 1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -24,20 +30,22 @@ def keep_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def end_with_parent(parent: int | None = None) -> None:
-    """Has the kernel kill this process when its parent dies (Linux), so that a killed worker leaves no training behind.
+def end_with_parent(parent: int | None = None, number: signal.Signals = signal.SIGKILL) -> None:
+    """Has the kernel signal this process when its parent dies (Linux), so that a killed worker leaves nothing behind.
 
-    SIGKILL is safe here: checkpoint and products appear by renaming.
+    SIGKILL is safe for a training: checkpoint and products appear by renaming. It holds for a program that takes this
+    one's place, and not for its children.
 
     Args:
         parent: process id the parent had when it started this process, where known.
+        number: the signal.
     """
     expected = parent if parent is not None else os.getppid()
     if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number, 0, 0, 0)
     # The parent may have died before the kernel was asked.
     if os.getppid() != expected:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
 
 
 def end_when_asked() -> None:
@@ -48,3 +56,18 @@ def end_when_asked() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def main(command: list[str]) -> None:
+    """Becomes a launcher, which is asked to end when the process that started this one dies.
+
+    Launchers end what they launched when they are asked to: torchrun the processes beside it, srun those of all nodes.
+    Were they killed, srun would leave its job to the queue.
+    """
+    parent = os.environ.pop(PARENT, None)  # of this process, not of those that are launched
+    end_with_parent(int(parent) if parent else None, signal.SIGTERM)
+    os.execvp(command[0], command)  # noqa: S606 - a list from configs/launchers; no shell
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

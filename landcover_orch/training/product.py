@@ -225,12 +225,19 @@ def follow(home: Path) -> None:
 
     What takes no steps, forests and ensembles, the first process does alone.
     """
-    while said := joined().told():
+    while said := _heard():
         told = json.loads(said)
         manifest = DatasetManifest.model_validate(told["manifest"])
         experiment = Experiment.model_validate(told["experiment"])
         task, model = _task(manifest, experiment, home), _model(manifest, experiment, home)
         _by_steps(task, model, Stage(Path(told["stage"])), lambda row, seconds: None, lambda line: None)
+
+
+def _heard() -> str:
+    try:
+        return joined().told()
+    except RuntimeError as error:
+        raise SystemExit(1) from error  # the first process has ended, and said why
 
 
 def _lr(task: Task, model: Normalised, stage: Stage, progress: Progress) -> float:
