@@ -6,7 +6,6 @@ A fold is a manifest like any other, with statistics, class weights, leak check 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,9 +26,10 @@ def beside(manifest: DatasetManifest) -> tuple[str, ...]:
 
 
 def _held(manifest: DatasetManifest) -> tuple[str, ...]:
-    """Names of the tiles that are test or excluded whole, sorted."""
-    sides = {tile.name: side_of(manifest.dataset.splits, tile.name) for tile in manifest.tiles}
-    return tuple(sorted(name for name, side in sides.items() if side in (TEST, EXCLUDED)))
+    """Names of the tiles that are test or excluded whole, or have no labels, sorted."""
+    splits = manifest.dataset.splits
+    held = (t for t in manifest.tiles if t.label_fingerprint is None or side_of(splits, t.name) in (TEST, EXCLUDED))
+    return tuple(sorted(tile.name for tile in held))
 
 
 def count_of(manifest: DatasetManifest, folds: Folds) -> int:

@@ -11,6 +11,7 @@ from landcover_orch.tracking.registry import (
     register,
     serve,
 )
+from landcover_orch.tracking.repetitions import Repeated, register_repetitions
 from landcover_orch.tracking.runs import FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
 from landcover_orch.tracking.server import address, client
 
@@ -18,6 +19,7 @@ __all__ = [
     "FINGERPRINT",
     "Log",
     "ModelVersion",
+    "Repeated",
     "Start",
     "Tracker",
     "address",
@@ -30,6 +32,7 @@ __all__ = [
     "log_report",
     "promote",
     "register",
+    "register_repetitions",
     "run_url",
     "serve",
     "untracked",

@@ -17,6 +17,7 @@ import numpy as np
 
 from landcover_orch.errors import Problem, TrackingError
 from landcover_orch.model.contract import CONTRACT, WEIGHTS, Contract, load_contract
+from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product
 from landcover_orch.tracking.runs import (
@@ -72,11 +73,23 @@ def _version(found: Any, home: Path) -> ModelVersion:
 
 
 def register(
-    product: Product, manifest: DatasetManifest, home: Path, *, tags: Mapping[str, str] | None = None
+    product: Product,
+    manifest: DatasetManifest,
+    home: Path,
+    *,
+    tags: Mapping[str, str] | None = None,
+    challenger: bool = True,
 ) -> ModelVersion:
-    """The registered version of a model, alias `challenger`; made if there is none, with its run if that is missing.
+    """The registered version of a model; made if there is none, with its run if that is missing.
 
     The model is a script, its weights and its contract, without pickles: raw pixels in, probabilities out.
+
+    Args:
+        product: the model.
+        manifest: that of its dataset.
+        home: folder everything is written below.
+        tags: of the run, where it is made.
+        challenger: whether a version that is made gets this alias.
 
     Raises:
         TrackingError: MLflow does not answer.
@@ -85,16 +98,19 @@ def register(
     known = find_version(name, product, home)
     if known is not None:
         return known
-    run_id = find_run(product, home) or _run_afterwards(product, manifest, home, tags)
+    contract = load_contract(product.path)
+    seen = folds.described(manifest, contract.fold) if contract.fold else manifest
+    run_id = find_run(product, home) or _run_afterwards(product, seen, home, tags)
     with reachable(home, "registering a model") as speaker:
         version = _log_model(product, name, run_id, home)
         for tag, value in {
             FINGERPRINT: product.fingerprint,
-            EXPERIMENT: load_contract(product.path).experiment,
-            "landcover.data_digest": manifest.digest,
+            EXPERIMENT: contract.experiment,
+            "landcover.data_digest": contract.data_digest,
         }.items():
             speaker.set_model_version_tag(name, version, tag, value)
-        speaker.set_registered_model_alias(name, CHALLENGER, version)
+        if challenger:
+            speaker.set_registered_model_alias(name, CHALLENGER, version)
         return _version(speaker.get_model_version(name, version), home)
 
 
@@ -108,11 +124,18 @@ def _run_afterwards(product: Product, manifest: DatasetManifest, home: Path, tag
             for row, seconds in zip(product.json("history.json"), measured["epoch_seconds"], strict=True):
                 told.epoch(row["epoch"], {**_numbers(row), "seconds": seconds})
             rates = {f"throughput/{name}": rate for name, rate in measured["images_per_second"].items() if rate}
-            taken = told.finish(product.path, rates)
-    if not taken or told.run_id is None:
-        raise TrackingError(
-            Problem(f"MLflow at {address(home)}", "no answer", "a run", "start it, and materialise again")
-        )
+            return told_whole(told, product, rates)
+
+
+def told_whole(told: Tracker, product: Product, metrics: Mapping[str, float]) -> str:
+    """Ends a run with a product's files and the last metrics; gives the run's id.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    if not told.finish(product.path, metrics) or told.run_id is None:
+        where, fix = f"MLflow at {address(told.home)}", "start it, and materialise again"
+        raise TrackingError(Problem(where, "no answer", "a run", fix))
     return told.run_id
 
 

@@ -289,10 +289,15 @@ def run_url(run_id: str, home: Path) -> str:
 def find_run(product: Product, home: Path) -> str | None:
     """The finished run that a model came from."""
     contract = load_contract(product.path)
+    return finished_run(contract.dataset, contract.experiment, product.fingerprint, home)
+
+
+def finished_run(dataset: str, experiment: str, fingerprint: str, home: Path) -> str | None:
+    """The finished run of an experiment that gave the product of a fingerprint."""
     with reachable(home, "looking up a run") as speaker:
-        found = speaker.get_experiment_by_name(contract.dataset)
+        found = speaker.get_experiment_by_name(dataset)
         if found is None:
             return None
-        start = Start(contract.dataset, contract.experiment, product.fingerprint, {}, {}, "", Path())
+        start = Start(dataset, experiment, fingerprint, {}, {}, "", Path())
         runs = runs_of(speaker, found.experiment_id, start)
     return next((str(run.info.run_id) for run in runs if run.info.status == "FINISHED"), None)

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch import config, publish
-from landcover_orch.errors import LandcoverError, TrackingError
+from landcover_orch.errors import LandcoverError, Problem, TrackingError, TrainingError
+from landcover_orch.experiment import Experiment
 from landcover_orch.publish import Product
-from landcover_orch.tracking import ModelVersion, Start, Tracker, register
-from landcover_orch.training.process import end_when_asked, end_with_parent, keep_memory
+from landcover_orch.tracking import ModelVersion, Repeated, Start, Tracker, register, register_repetitions
+from landcover_orch.training.process import PARENT, end_when_asked, end_with_parent, keep_memory
 
 UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
-PARENT = "LANDCOVER_PARENT"
 DAGSTER_UI = "http://127.0.0.1:3000"
 
 
@@ -34,10 +34,11 @@ class Console:
         """One line."""
         print(text, file=sys.stderr, flush=True)
 
-    def done(self, product: Product, version: ModelVersion | None) -> None:
+    def done(self, product: Product, told: ModelVersion | Repeated | None) -> None:
         """The end."""
         print(product.path)
-        if version is not None:
+        versions = told.versions.values() if isinstance(told, Repeated) else [told] if told else []
+        for version in versions:
             print(f"registered as {version.name}, version {version.version}; run: {version.run_url}")
 
 
@@ -57,20 +58,52 @@ class Pipes:
         """One line."""
         self._context.log.info(text)
 
-    def done(self, product: Product, version: ModelVersion | None) -> None:
+    def done(self, product: Product, told: ModelVersion | Repeated | None) -> None:
         """The materialisation: the summary's facts, paths, links, and the fingerprint as data version."""
-        summary = product.json("summary.json")
-        facts: dict[str, Any] = {name: value for name, value in summary.items() if value is not None}
+        facts = _facts(product.json("summary.json"))
         facts["path"] = {"raw_value": str(product.path), "type": "path"}
         for name in ("curves", "lr_finder"):
             if f"{name}.png" in product.files:
                 facts[name] = {"raw_value": _picture(product, name), "type": "md"}
         facts["bytes"] = product.bytes
-        if version is not None:
-            facts["MLflow run"] = {"raw_value": version.run_url, "type": "url"}
+        if "repetitions.json" in product.files:
+            facts["repetitions"] = _table(_repetitions(product, told))
+        if told is not None:
+            version = told.versions[told.chosen] if isinstance(told, Repeated) else told
+            facts["MLflow run"] = {"raw_value": told.run_url, "type": "url"}
             facts["registered model"] = {"raw_value": version.url, "type": "url"}
             facts["version"] = version.version
         self._context.report_asset_materialization(metadata=facts, data_version=product.fingerprint)
+
+
+def _facts(summary: dict[str, Any]) -> dict[str, Any]:
+    """What a summary says: plain values; means and spreads of repetitions as numbers of their own, and as a table."""
+    spread = summary.pop("spread", {})
+    facts: dict[str, Any] = {name: value for name, value in summary.items() if value is not None}
+    if spread:
+        facts |= {f"mean {name}": found["mean"] for name, found in spread.items() if found["mean"] is not None}
+        facts["spread"] = _table([{"validation metric": name, **found} for name, found in spread.items()])
+    return facts
+
+
+def _repetitions(product: Product, told: object) -> list[dict[str, Any]]:
+    """A row a repetition: its seed and fold, the headline metrics of the kept weights, its registered version."""
+    versions = told.versions if isinstance(told, Repeated) else {}
+    return [
+        {
+            **{key: one[key] for key in ("name", "seed", "fold", "fingerprint")},
+            **{name: value for name, value in one["metrics"].items() if not name.startswith("iou ")},
+            "version": versions[one["name"]].version if one["name"] in versions else None,
+        }
+        for one in product.json("repetitions.json")
+    ]
+
+
+def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Rows of one shape as Dagster takes a table; what is undefined is an empty cell."""
+    columns = [{"name": name, "type": "any"} for name in rows[0]]
+    plain = [{name: "" if value is None else value for name, value in row.items()} for row in rows]
+    return {"raw_value": {"records": plain, "schema": columns}, "type": "table"}
 
 
 def _picture(product: Product, name: str) -> str:
@@ -93,16 +126,13 @@ def audience() -> Iterator[Console | Pipes]:
         return
     from dagster_pipes import open_dagster_pipes
 
-    parent = os.environ.get(PARENT)
-    end_with_parent(int(parent) if parent else None)
     with open_dagster_pipes() as context:
         yield Pipes(context)
 
 
 def train(dataset: str, experiment: str, home: Path, told: Console | Pipes) -> Product:
-    """Trains, registers and reports; an MLflow that does not answer leaves the model unregistered, with a line."""
-    from landcover_orch.patches import manifest
-    from landcover_orch.training.product import run
+    """Trains, registers and reports; an MLflow that does not answer leaves models unregistered, with a line."""
+    from landcover_orch.training import protocol
 
     described = publish.current(home / dataset / "dataset_manifest", "dataset")
     recipe = config.load_experiment(experiment)
@@ -110,21 +140,38 @@ def train(dataset: str, experiment: str, home: Path, told: Console | Pipes) -> P
     def tracker(start: Start) -> Tracker:
         return Tracker(start, home, told.tags)
 
-    product = run(described, recipe, home, tracker=tracker, progress=told.line)
-    version = None
+    product = protocol.run(described, recipe, home, tracker=tracker, progress=told.line)
+    known = None
     try:
-        version = register(product, manifest.load(described.path), home, tags=told.tags)
+        known = _register(product, described, recipe, home, told)
     except TrackingError as error:
         told.line(f"not registered: {error}")
-    told.done(product, version)
+    told.done(product, known)
     return product
+
+
+def _register(
+    product: Product, described: Product, recipe: Experiment, home: Path, told: Console | Pipes
+) -> ModelVersion | Repeated:
+    from landcover_orch.patches import manifest
+    from landcover_orch.training import protocol
+
+    data = manifest.load(described.path)
+    if not recipe.protocol.repeats:
+        return register(product, data, home, tags=told.tags)
+    models, figures = protocol.models_of(product, home), protocol.figures(product.json("summary.json"))
+    return register_repetitions(product, models, recipe.name, figures, data, home, tags=told.tags)
 
 
 def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
     """Prints the rate that a range test suggests, and draws the test into a file."""
     from landcover_orch.training import lr_finder
     from landcover_orch.training.product import find_lr
+    from landcover_orch.training.world import joined
 
+    if joined().size > 1:
+        fix = "start it without a launcher; a training with `lr: auto` runs the test on all of its processes"
+        raise TrainingError(Problem("--find-lr", f"{joined().size} processes", "one", fix))
     described = publish.current(home / dataset / "dataset_manifest", "dataset")
     curve = find_lr(described, config.load_experiment(experiment), home, progress=Console().line)
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +184,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status of the command: 0, or 1 after a sentence about what is wrong."""
     parser = argparse.ArgumentParser("python -m landcover_orch.training", description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
-    parser.add_argument("--experiment", required=True, help="name of a file in configs/experiments")
+    parser.add_argument(
+        "--experiment",
+        required=True,
+        help="a recipe of configs/experiments (all its repetitions), or one repetition as <name>.seed-1",
+    )
     parser.add_argument("--home", type=Path, help="folder everything is written below (default: LANDCOVER_HOME)")
     parser.add_argument(
         "--find-lr",
@@ -154,6 +205,32 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_memory()
     end_when_asked()
+    if UNDER_DAGSTER in os.environ:
+        parent = os.environ.get(PARENT)
+        end_with_parent(int(parent) if parent else None)
+    return _in_its_world(chosen, home)
+
+
+def _in_its_world(chosen: argparse.Namespace, home: Path) -> int:
+    """Exit status; of several processes the first does what is asked for, and the others take their shares."""
+    from landcover_orch.training.world import joined, leave
+
+    world, status = joined(), 0
+    if world.size > 1:
+        end_with_parent()
+    if world.first:
+        status = _do(chosen, home)
+    else:
+        from landcover_orch.training.product import follow
+
+        follow(home)
+    if world.first and status == 0:
+        world.told()
+    leave()
+    return status
+
+
+def _do(chosen: argparse.Namespace, home: Path) -> int:
     with audience() as told:
         try:
             if chosen.find_lr is not None:
