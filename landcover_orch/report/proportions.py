@@ -63,6 +63,7 @@ def build(
         labels = {entry.name: home / entry.ground_truth / LABELS for entry in manifest.tiles if entry.name in maps}
         found = units(
             dataset,
+            len(manifest.legend.classes),
             {tile: raster.inspect(product.file(MAP)) for tile, product in maps.items()},
             {tile: raster.inspect(path) for tile, path in labels.items()},
         )

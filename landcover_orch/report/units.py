@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -15,26 +16,28 @@ from landcover_orch.config import Dataset, inside
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.grid import Window, blocks, crop, windows
 from landcover_orch.ground_truth import polygons
+from landcover_orch.legend import IGNORE
 from landcover_orch.patches.splits import ROLES, roles
 from landcover_orch.raster import Raster
 
 BLOCK = 2048
 """Side of the blocks that are read at a time, in pixels: a multiple of the rasters' own."""
 
-VALUES = 256
-NOWHERE = -1
-
 Counts = NDArray[np.int64]
-Members = tuple[Window, NDArray[np.int64] | int]
-"""A window, and to which unit each of its pixels (y, x) belongs, NOWHERE for none; or the one unit of them all."""
+Whole = int
+"""The unit that all of a window belongs to."""
+
+Tallies = list[tuple[Counts, Counts]]
+"""Units, and of each the pixels of every value (unit, value): of the map, of the labels, of the labels' roles."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of ground and its pixels, each array by value of the class raster (256,).
+    """A piece of ground and its pixels.
 
-    `mapped` counts the map's pixels, 255 where it has no class; `labelled` those of the ground truth; `roles` its
-    labelled pixels by role (see `patches.splits`). `tiles` are those it lies on; `row` and `col` a patch's place.
+    `mapped` counts the map's pixels of each class, and last those without; `labelled` alike those of the ground
+    truth; `roles` its labelled pixels by role (see `patches.splits`). `tiles` are those it lies on; `row` and `col` a
+    patch's place in its tile, in pixels.
     """
 
     name: str
@@ -52,11 +55,25 @@ class Unit:
         return Unit(self.name, tiles, self.row, self.col, *counts)
 
 
-def units(dataset: Dataset, maps: Mapping[str, Raster], labels: Mapping[str, Raster]) -> list[Unit]:
+@dataclass(frozen=True)
+class Layout:
+    """A tile's units: their names, the row and column of patches, and the windows that are read one after another.
+
+    Each window has the unit that it belongs to; where there are `shapes` (geometry, unit), its pixels have theirs.
+    """
+
+    names: list[str]
+    places: list[tuple[int | None, int | None]]
+    groups: list[list[tuple[Window, Whole]]]
+    shapes: list[tuple[Any, int]] | None = None
+
+
+def units(dataset: Dataset, classes: int, maps: Mapping[str, Raster], labels: Mapping[str, Raster]) -> list[Unit]:
     """The units of a dataset's maps, tile by tile; ground where tiles overlap counts in each of them.
 
     Args:
         dataset: says what a unit is.
+        classes: how many the legend has.
         maps: tile -> its class raster.
         labels: tile -> its ground truth, of tiles that have one.
 
@@ -66,80 +83,88 @@ def units(dataset: Dataset, maps: Mapping[str, Raster], labels: Mapping[str, Ras
     """
     found: dict[str, Unit] = {}
     for tile in sorted(maps):
-        for unit in _of_tile(dataset, tile, maps[tile], labels.get(tile)):
+        for unit in _of_tile(dataset, classes, tile, maps[tile], labels.get(tile)):
             found[unit.name] = found[unit.name] + unit if unit.name in found else unit
     return list(found.values())
 
 
-def _of_tile(dataset: Dataset, tile: str, found: Raster, truth: Raster | None) -> Iterator[Unit]:
+def _of_tile(dataset: Dataset, classes: int, tile: str, found: Raster, truth: Raster | None) -> Iterator[Unit]:
     if truth is not None and truth.grid != found.grid:
         fix = "materialise `ground_truth` and the map again"
         raise GridError(Problem(str(found.path), "another grid than its labels'", f"the grid of {truth.path}", fix))
-    names, places, members = _layout(dataset, tile, found.grid)
+    layout = _layout(dataset, tile, found.grid)
+    sums = [np.zeros((len(layout.names), size), np.int64) for size in (classes + 1, classes + 1, len(ROLES) + 1)]
 
-    def count(part: Members) -> list[tuple[NDArray[np.int64], Counts]]:
-        window, whose = part
-        with raster.reader(found, nodata="none") as source:
-            pixels = [_tally(whose, source.read(window)[0], VALUES)]
-        if truth is not None:
-            with raster.reader(truth, nodata="none") as source:
-                label = source.read(window)[0]
-            role = np.where(label == VALUES - 1, len(ROLES), roles(dataset.splits, tile, found.grid, window))
-            pixels += [_tally(whose, label, VALUES), _tally(whose, role, len(ROLES) + 1)]
-        return pixels
+    def count(group: Sequence[tuple[Window, Whole]]) -> list[Tallies]:
+        counted = []
+        for (window, whole), values in zip(group, _read(dataset, tile, group, found, truth), strict=True):
+            there, place = _members(layout, whole, found.grid, window)
+            sizes = [total.shape[1] for total in sums][: len(values)]
+            pixels = zip(values, sizes, strict=True)
+            counted.append([(there, _tally(place, len(there), part, size)) for part, size in pixels])
+        return counted
 
-    sums = [np.zeros((len(names), size), np.int64) for size in (VALUES, VALUES, len(ROLES) + 1)]
-    compute.run(count, members, done=lambda _, pixels: _add(sums, pixels), label=f"proportions of {tile}")
+    compute.run(count, layout.groups, done=lambda _, counted: _add(sums, counted), label=f"proportions of {tile}")
     mapped, labelled, role = sums
-    for i, name in enumerate(names):
-        yield Unit(name, (tile,), *places[i], mapped[i], labelled[i], role[i, : len(ROLES)])
+    for i, name in enumerate(layout.names):
+        yield Unit(name, (tile,), *layout.places[i], mapped[i], labelled[i], role[i, : len(ROLES)])
 
 
-def _add(sums: list[Counts], pixels: list[tuple[NDArray[np.int64], Counts]]) -> None:
-    for total, (whose, counts) in zip(sums, pixels, strict=False):
-        total[whose] += counts
+def _read(
+    dataset: Dataset, tile: str, group: Sequence[tuple[Window, Whole]], found: Raster, truth: Raster | None
+) -> Iterator[list[NDArray[np.uint8]]]:
+    """Of each window the map's classes and, where there are labels, these and their roles; each (y, x)."""
+    with raster.reader(found, nodata="none") as pixels:
+        values = [[pixels.read(window)[0]] for window, _ in group]
+    if truth is not None:
+        with raster.reader(truth, nodata="none") as pixels:
+            for (window, _), read in zip(group, values, strict=True):
+                label = pixels.read(window)[0]
+                read += [label, np.where(label == IGNORE, IGNORE, roles(dataset.splits, tile, found.grid, window))]
+    yield from values
 
 
-def _tally(whose: NDArray[np.int64] | int, values: NDArray[Any], size: int) -> tuple[NDArray[np.int64], Counts]:
-    """The units that a window holds, and the pixels of each value (unit, value) in each of them."""
-    if isinstance(whose, int):
-        return np.array([whose]), np.bincount(values.reshape(-1), minlength=size)[None]
-    held = whose != NOWHERE
-    there, place = np.unique(whose[held], return_inverse=True)
-    joint = np.bincount(place * size + values[held], minlength=len(there) * size)
-    return there, joint.reshape(len(there), size)
+def _members(layout: Layout, whole: Whole, grid: GeoBox, window: Window) -> tuple[Counts, Counts]:
+    """The units that a window meets, and which of them each pixel (y, x) belongs to, -1 for none."""
+    if layout.shapes is None:
+        return np.array([whole]), np.zeros((window.height, window.width), np.int64)
+    burnt = raster.burn(layout.shapes, crop(grid, window), all_touched=False, fill=0, dtype=np.uint32).astype(np.int64)
+    there, place = np.unique(np.append(burnt, 0), return_inverse=True)
+    return there[1:] - 1, place[:-1].reshape(burnt.shape) - 1
 
 
-def _layout(
-    dataset: Dataset, tile: str, grid: GeoBox
-) -> tuple[list[str], list[tuple[int | None, int | None]], list[Members]]:
-    """Names of a tile's units, the row and column of those that have one, and which pixels are whose."""
+def _tally(place: Counts, units: int, values: NDArray[np.uint8], size: int) -> Counts:
+    """Pixels of each value (unit, value); those that are not below `size` - 1, as 255, count in the last place."""
+    held = place >= 0
+    joint = place[held] * size + np.minimum(values, size - 1)[held]
+    return np.bincount(joint, minlength=units * size).reshape(units, size)
+
+
+def _add(sums: list[Counts], counted: list[Tallies]) -> None:
+    for tallies in counted:
+        for total, (whose, counts) in zip(sums, tallies, strict=False):
+            total[whose] += counts
+
+
+def _layout(dataset: Dataset, tile: str, grid: GeoBox) -> Layout:
     shape, unit = (int(grid.shape[0]), int(grid.shape[1])), dataset.proportions.unit
     if unit == "patch":
         cut = windows(shape, dataset.patches.size, dataset.patches.stride, dataset.patches.edge)
-        names = [f"{tile}-r{box.row}-c{box.col}" for box in cut]
-        parts: list[Members] = [(box.within(shape), i) for i, box in enumerate(cut)]
-        return names, [(box.row, box.col) for box in cut], parts
-    whole = blocks(shape, BLOCK, BLOCK)
+        rows = groupby(enumerate(cut), key=lambda entry: entry[1].row)
+        groups = [[(box.within(shape), i) for i, box in row] for _, row in rows]
+        return Layout([f"{tile}-r{box.row}-c{box.col}" for box in cut], [(box.row, box.col) for box in cut], groups)
+    whole = [[(box, 0)] for box in blocks(shape, BLOCK, BLOCK)]
     if unit == "tile":
-        return [tile], [(None, None)], [(box, 0) for box in whole]
+        return Layout([tile], [(None, None)], whole)
     names, shapes = _polygons(dataset, grid)
-    burnt = [(box, _burn(shapes, crop(grid, box))) for box in whole]
-    return names, [(None, None)] * len(names), [part for part in burnt if (part[1] != NOWHERE).any()]
+    return Layout(names, [(None, None)] * len(names), whole if names else [], shapes)
 
 
 def _polygons(dataset: Dataset, grid: GeoBox) -> tuple[list[str], list[tuple[Any, int]]]:
-    """Names of the polygons that meet a grid, each once, and their geometries with the number of their name."""
+    """Names of the polygons that meet a grid, each once; their geometries with the number of their name, from 1."""
     settings = dataset.proportions
     place = f"configs/datasets/{dataset.name}.yaml: proportions.polygons"
     path = inside(dataset.folder, str(settings.polygons), place)
     found = polygons.read(path, settings.layer, settings.id, grid, name=settings.id)
-    names = list(dict.fromkeys(str(name) for name in found.name))
-    number = {name: i for i, name in enumerate(names)}
-    return names, [(shape, number[str(name)]) for shape, name in zip(found.geometry, found.name, strict=True)]
-
-
-def _burn(shapes: list[tuple[Any, int]], grid: GeoBox) -> NDArray[np.int64]:
-    """The polygon (y, x) at each pixel's centre, the later of two that overlap."""
-    burnt = raster.burn([(shape, i + 1) for shape, i in shapes], grid, all_touched=False, fill=0, dtype=np.uint32)
-    return burnt.astype(np.int64) - 1
+    number = {str(name): i for i, name in enumerate(dict.fromkeys(found.name), start=1)}
+    return list(number), [(shape, number[str(name)]) for shape, name in zip(found.geometry, found.name, strict=True)]
