@@ -12,7 +12,7 @@ from assets import jobs
 from assets.definitions import defs
 from landcover_orch import config
 
-HEAVY = ("torch", "mlflow", "dask", "rasterio", "geopandas", "lightning", "zarr", "tensorstore", "matplotlib")
+HEAVY = ("torch", "mlflow", "dask", "rasterio", "geopandas", "lightning", "zarr", "tensorstore", "matplotlib", "optuna")
 ASSETS = (*jobs.EVERYTHING, "orthophoto", "labels", "experiment")
 
 
@@ -28,7 +28,15 @@ def test_definitions_are_loadable() -> None:
 
 def test_every_dataset_has_the_whole_lineage() -> None:
     keys = {tuple(key.path) for key in defs.resolve_asset_graph().get_all_asset_keys()}
-    assert keys == {(dataset, asset) for dataset in config.dataset_names() for asset in ASSETS}
+    searched = {(dataset.name, "search") for dataset in jobs.datasets() if dataset.searches}
+    assert ("demo", "search") in searched
+    assert keys == searched | {(dataset, asset) for dataset in config.dataset_names() for asset in ASSETS}
+
+
+def test_searches_run_when_asked_to_alone() -> None:
+    assert "search" not in jobs.EVERYTHING
+    graph = defs.resolve_asset_graph()
+    assert graph.get(dg.AssetKey(["demo", "search"])).automation_condition is None
 
 
 def test_every_asset_is_described_owned_and_versioned() -> None:

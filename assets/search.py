@@ -1,0 +1,71 @@
+"""Searches: a partition each, run when asked to, in a process of their own through Dagster Pipes."""
+
+import os
+import sys
+from typing import Any
+
+import dagster as dg
+
+from assets import model, partitions
+from assets.results import picture, result
+from landcover_orch import config, publish, training
+from landcover_orch.config import Dataset
+from landcover_orch.errors import ConfigError
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The asset `search` of a dataset that lists any."""
+    return [_asset(dataset)] if dataset.searches else []
+
+
+def command(dataset: Dataset, search: str) -> list[str]:
+    """The command of a search; it works without Dagster as well."""
+    return [sys.executable, "-m", "landcover_orch.training.search", "--dataset", dataset.name, "--search", search]
+
+
+def _asset(dataset: Dataset) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=partitions.key(dataset, "search"),
+        description="Trials of a recipe over a space of settings, compared on validation patches: a table, figures, "
+        "and the best as a recipe (best.yaml). Runs when it is asked to, never by itself.",
+        deps=[partitions.key(dataset, "dataset_manifest"), *_recipes(dataset)],
+        partitions_def=dg.StaticPartitionsDefinition(list(dataset.searches)),
+        group_name=partitions.identifier(dataset),
+        kinds={"optuna", "mlflow"},
+        owners=["team:mapping"],
+        code_version=str(training.VERSION),
+        pool=model.POOL,
+    )
+    def asset(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult[Any]:
+        name = context.partition_key
+        folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.configs())}
+        env = {**folders, "LANDCOVER_PARENT": str(os.getpid())}  # the child ends with this process
+        pipes.run(command=command(dataset, name), context=context, env=env)
+        product = publish.current(config.home() / dataset.name / "search", name)
+        figures = ("trials", "choices", "heatmap")
+        return result(product, **{f: _small(product, f) for f in figures if f"{f}.png" in product.files})
+
+    return asset
+
+
+def _recipes(dataset: Dataset) -> list[dg.AssetDep]:
+    """The recipes that are varied, as far as they are among the dataset's own."""
+    varied: dict[str, list[str]] = {}
+    for name in dataset.searches:
+        try:
+            varied.setdefault(config.load_search(name).experiment, []).append(name)
+        except ConfigError:
+            continue  # said where the dataset is checked, and where the search runs
+    known = {recipe: names for recipe, names in varied.items() if recipe in dataset.recipes}
+    mapping = dg.StaticPartitionMapping(known)
+    return [dg.AssetDep(partitions.key(dataset, "experiment"), partition_mapping=mapping)] if known else []
+
+
+def _small(product: publish.Product, name: str) -> dg.MarkdownMetadataValue:
+    import numpy as np
+    from PIL import Image
+
+    from landcover_orch.picture import small_png
+
+    with Image.open(product.file(f"{name}.png")) as drawn:
+        return picture(small_png(np.asarray(drawn.convert("RGB"))))
