@@ -12,8 +12,8 @@ class Settings(BaseModel):
 
     def words(self) -> str:
         """The name, then what differs from the defaults, as tables show it: 'unet, width 16'."""
-        fields = type(self).model_fields
-        plain = str(fields["name"].default).replace("_", " ") if "name" in fields else ""
+        fields = {key: field for key, field in type(self).model_fields.items() if key != "name"}
+        plain = str(getattr(self, "name", "")).replace("_", " ")
         changed = [_words(key, getattr(self, key)) for key in fields if getattr(self, key) != fields[key].default]
         return ", ".join(part for part in (plain, *changed) if part)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from landcover_orch.errors import ContractError, IncompleteError, Problem
 from landcover_orch.experiment import Experiment
 from landcover_orch.model.contract import load_contract
+from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product
 from landcover_orch.report.choices import stands_on
@@ -94,16 +95,16 @@ def scores(manifest: DatasetManifest, repetitions: Sequence[Repetition], chosen:
         GridError: a map does not fit its labels.
     """
     _require_own_ground(manifest, repetitions)
-    folds = tuple(_score(one, evaluate(one.manifest, one.maps, home)) for one in repetitions if one.fold is not None)
-    across = tuple(_across(folds, name) for name in dict.fromkeys(one.across for one in repetitions) if folds)
+    own = tuple(_score(one, evaluate(one.manifest, one.maps, home)) for one in repetitions if one.fold is not None)
+    across = tuple(_across(own, name) for name in dict.fromkeys(one.across for one in repetitions) if own)
     if tiles_to_predict(manifest):
         compared = tuple(_score(one, evaluate(manifest, one.maps, home)) for one in repetitions)
-        return Scores(TEST_SIDE, _named(compared, chosen), compared, folds, across)
+        return Scores(TEST_SIDE, _named(compared, chosen), compared, own, across)
     if not across:
         where, fix = f"report of {repetitions[0].name}", "set `splits.test`, or give the experiment `protocol.folds`"
         raise IncompleteError(Problem(where, "no test side and no folds", "labelled ground to score on", fix))
     drawn = next(one.across for one in repetitions if one.name == chosen)
-    return Scores(OUT_OF_FOLD, _named(across, drawn), across, folds, across)
+    return Scores(OUT_OF_FOLD, _named(across, drawn), across, own, across)
 
 
 def _named(found: Sequence[Score], name: str) -> Score:
@@ -114,9 +115,9 @@ def _score(one: Repetition, found: Evaluation) -> Score:
     return Score(one.name, one.recipe.seed, one.fold, stands_on(one.recipe), found)
 
 
-def _across(folds: Sequence[Score], name: str) -> Score:
+def _across(each: Sequence[Score], name: str) -> Score:
     """The folds of a seed as one: their matrices added, tile by tile."""
-    own = [score for score in folds if score.name == f"{name}.fold-{score.fold}"]
+    own = [score for score in each if score.name == f"{name}.fold-{score.fold}"]
     members = tuple(member.removesuffix(f".fold-{own[0].fold}") for member in own[0].stands_on)
     return Score(name, own[0].seed, None, members, reduce(add, (score.found for score in own)))
 
@@ -134,13 +135,22 @@ def _require_own_ground(manifest: DatasetManifest, repetitions: Sequence[Repetit
         if load_contract(one.model.path).data_digest != one.manifest.digest
     ]
     wrong += [
-        Problem(f"fold of {one.name}", "other tiles or labels", "those of the dataset's manifest", "make it again")
+        Problem(
+            f"fold of {one.name}",
+            f"manifest {one.manifest.digest}",
+            f"{expected}, as the dataset's manifest gives it",
+            "materialise `model` of the experiment again",
+        )
         for one in repetitions
-        if _ground(one.manifest) != _ground(manifest)
+        if (expected := _own_ground(manifest, one)) != one.manifest.digest
     ]
     if wrong:
         raise ContractError(*wrong)
 
 
-def _ground(manifest: DatasetManifest) -> list[tuple[str, str, str]]:
-    return [(tile.name, tile.image_fingerprint, tile.ground_truth_fingerprint) for tile in manifest.tiles]
+def _own_ground(manifest: DatasetManifest, one: Repetition) -> str:
+    """Digest of the manifest that a repetition should be trained on."""
+    protocol = one.recipe.protocol
+    if protocol.folds is None or protocol.fold is None:
+        return manifest.digest
+    return folds.described(manifest, folds.fold_of(manifest, protocol.folds, protocol.fold)).digest

@@ -17,6 +17,7 @@ from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
 from landcover_orch.publish import Product
+from landcover_orch.raw import imagery
 from landcover_orch.report.evaluate import MAP, labels_of, tested
 from landcover_orch.report.figures import View
 
@@ -32,7 +33,7 @@ CONFIDENCE = "confidence.tif"
 def whole(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> View:
     """The whole tile, reduced to at most `SIDE` pixels; what is scored is seen through the reduced grid."""
     labels = raster.thumbnail(labels_of(entry, home), SIDE)[0]
-    photo = raster.thumbnail(raster.inspect(Path(entry.image)), SIDE)
+    photo = raster.thumbnail(imagery.inspect(manifest.dataset, entry.images), SIDE)
     return View(
         name=entry.name,
         image=picture.display(photo, manifest.dataset.bands),
@@ -77,7 +78,7 @@ def detail(manifest: DatasetManifest, entry: TileEntry, product: Product, home: 
     """A detail at full resolution, where the overview's scored pixels show the classes most evenly."""
     box = _telling(overview.scored, entry.shape)
     labels = _read(labels_of(entry, home), box)
-    with raster.reader(raster.inspect(Path(entry.image)), nodata=manifest.dataset.nodata) as source:
+    with raster.reader(imagery.inspect(manifest.dataset, entry.images)) as source:
         photo = source.read(box)
     return View(
         name=entry.name,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,12 +14,14 @@ import pytest
 
 from landcover_orch import publish
 from landcover_orch.errors import GridError
+from landcover_orch.experiment import losses
 from landcover_orch.publish import Product
 from landcover_orch.report import leaderboard
-from landcover_orch.report.choices import choices
+from landcover_orch.report.choices import COLUMNS, choices
 from tests.report.scored import EXPERIMENT, Scored, scored
 
 TRIVIAL = {"most frequent class", "training proportions"}
+NOTHING: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 TEST = (600, 300, 100, 0)
 """Test pixels of each class; the last does not occur."""
 
@@ -35,7 +40,9 @@ def matrix(hits: float, *, into: int | None = None) -> Any:
     return found
 
 
-def report(scene: Scored, name: str, counts: Any, **changes: Any) -> Product:
+def report(
+    scene: Scored, name: str, counts: Any, stands_on: Mapping[str, tuple[str, ...]] = NOTHING, **changes: Any
+) -> Product:
     """A report of one matrix, or of several: a repetition each."""
     several = counts if isinstance(counts, dict) else {name: counts}
     content = {
@@ -45,7 +52,10 @@ def report(scene: Scored, name: str, counts: Any, **changes: Any) -> Product:
         "scored_on": "test side",
         "chosen": next(iter(several)),
         "choices": choices(EXPERIMENT, scene.manifest.dataset.patches),
-        "repetitions": [{"name": one, "stands_on": [], "matrix": found.tolist()} for one, found in several.items()],
+        "repetitions": [
+            {"name": one, "stands_on": stands_on.get(one, ()), "matrix": found.tolist()}
+            for one, found in several.items()
+        ],
         "out_of_fold": None,
         **changes,
     }
@@ -133,6 +143,128 @@ def test_reports_of_other_test_data_are_refused_by_name(scene: Scored) -> None:
     with pytest.raises(GridError) as caught:
         board(scene, reports)
     assert [problem.where for problem in caught.value.problems] == ["report of b", "report of c"]
+
+
+def test_reports_of_another_manifest_and_repetitions_trained_on_one_are_refused_by_name(scene: Scored) -> None:
+    seeds = {"d.seed-1": matrix(0.5), "d.seed-2": matrix(0.6)}
+    reports = {
+        "a": report(scene, "a", matrix(0.2)),
+        "b": report(scene, "b", matrix(0.9), data_digest="old", trained_on={"b": "old"}),
+        "c": report(scene, "c", matrix(0.4), trained_on={"c": "another"}),
+        "d": report(scene, "d", seeds, trained_on={"d.seed-1": scene.manifest.digest, "d.seed-2": "another"}),
+    }
+    with pytest.raises(GridError) as caught:
+        board(scene, reports)
+    assert [(problem.where, problem.found) for problem in caught.value.problems] == [
+        ("report of b", "made of manifest old"),
+        ("report of b", "repetition b trained on manifest old"),
+        ("report of c", "repetition c trained on manifest another"),
+        ("report of d", "repetition d.seed-2 trained on manifest another"),
+    ]
+
+
+def test_folds_are_trained_on_manifests_of_their_own(scene: Scored) -> None:
+    several = {"f.fold-1": matrix(0.5), "f.fold-2": matrix(0.7)}
+    across = [{"name": "f", "matrix": matrix(0.8).tolist()}]
+    folded = report(scene, "f", several, trained_on=dict.fromkeys(several, "fold's"), out_of_fold={"seeds": across})
+    row = rows(board(scene, {"f": folded}))["f"]
+    assert row["repetitions"] == 2
+    assert row["out_of_fold_mean_iou"] == pytest.approx(iou(0.8))
+
+
+def iou(hits: float) -> float:
+    """Mean IoU of `matrix`: each class loses its own misses and takes those of the class before it."""
+    found = matrix(hits)
+    return float(np.mean(np.diag(found)[:3] / (found.sum(0) + found.sum(1) - np.diag(found))[:3]))
+
+
+def test_experiments_rank_by_the_mean_of_their_repetitions(scene: Scored) -> None:
+    reports = {
+        "steady": report(scene, "steady", {f"steady.seed-{n}": matrix(0.8) for n in (1, 2, 3)}),
+        "lucky": report(scene, "lucky", {"lucky.seed-1": matrix(0.95), "lucky.seed-2": matrix(0.4)}),
+        "once": report(scene, "once", matrix(0.7)),
+    }
+    found = board(scene, reports)
+    told = rows(found)
+    assert [name for name in told if name not in TRIVIAL] == ["steady", "lucky", "once"]
+    assert told["lucky"]["mean_iou"] == pytest.approx((iou(0.95) + iou(0.4)) / 2)
+    assert told["lucky"]["mean_iou_sd"] == pytest.approx(abs(iou(0.95) - iou(0.4)) / 2**0.5)
+    assert told["steady"]["mean_iou_sd"] == pytest.approx(0)
+    assert (told["once"]["mean_iou_sd"], told["once"]["repetitions"]) == (None, 1)
+    assert "leaderboard.png" in found.files
+
+
+def test_the_gain_of_a_variant_is_paired_by_repetition(scene: Scored) -> None:
+    base = {f"base.seed-{n}": matrix(hits) for n, hits in ((1, 0.6), (2, 0.8))}
+    better = {f"better.seed-{n}": matrix(hits) for n, hits in ((1, 0.7), (2, 0.85))}
+    stands_on = {f"better.seed-{n}": (f"base.seed-{n}",) for n in (1, 2)}
+    together = {"together": matrix(0.75)}
+    reports = {
+        "base": report(scene, "base", base),
+        "better": report(scene, "better", better, stands_on),
+        "together": report(scene, "together", together, {"together": ("base.seed-1", "base.seed-2")}),
+        "registered": report(scene, "registered", matrix(0.9), {"registered": ("models:/tiny/3",)}),
+    }
+    told = rows(board(scene, reports))
+    gains = iou(0.7) - iou(0.6), iou(0.85) - iou(0.8)
+    assert told["better"]["gain"] == pytest.approx(np.mean(gains))
+    assert told["better"]["gain_sd"] == pytest.approx(np.std(gains, ddof=1))
+    assert (told["better"]["gain_n"], told["better"]["stands_on"]) == (2, "base.seed-1, base.seed-2")
+    assert told["together"]["gain"] == pytest.approx(iou(0.75) - (iou(0.6) + iou(0.8)) / 2)
+    assert told["together"]["gain_sd"] is None
+    assert [told[name]["gain"] for name in ("base", "registered")] == [None, None]
+
+
+def test_means_without_minor_classes_are_columns_too(home: Path) -> None:
+    labels = np.repeat(np.arange(3, dtype=np.uint8), TEST[:3]).reshape(20, 50)
+    scene = scored(home, {"a": labels}, {"a": labels}, names=("field", "forest", "water", "snow"), minor=("water",))
+    found = board(scene, {"a": report(scene, "a", matrix(0.8))})
+    hits = np.array([480, 240, 80])
+    union = np.array([600, 300, 100]) + np.array([20, 120, 60])  # misses of water, field, forest
+    assert rows(found)["a"]["mean_iou without water"] == pytest.approx((hits / union)[:2].mean())
+    assert "mean IoU without water" in found.file("index.html").read_text(encoding="utf-8")
+
+
+def test_the_competition_is_by_accuracy_then_by_time(scene: Scored) -> None:
+    reports = {name: report(scene, name, matrix(hits)) for name, hits in (("slow", 0.9), ("quick", 0.9), ("bad", 0.5))}
+    seconds = {"slow": 9.0, "quick": 2.0, "bad": 1.0}
+    models = {name: {name: _timed(scene, name, wall_s)} for name, wall_s in seconds.items()}
+    found = leaderboard.build(scene.manifest, reports, models, scene.home)
+    with found.file("competition.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert [(row["rank"], row["experiment"], row["training_s"]) for row in table] == [
+        ("1", "quick", "2.0"),
+        ("2", "slow", "9.0"),
+        ("3", "bad", "1.0"),
+    ]
+    first = table[0]
+    assert (first["optimiser"], first["learning_rate"], first["epochs"]) == ("adam", "0.001", "20")
+    assert (first["stride_factor"], first["device"]) == ("1.0", "auto")
+    assert first["augmentation"] == "flips, right angles, brightness 0.1, contrast 0.1"
+
+
+def _timed(scene: Scored, name: str, wall_s: float) -> Product:
+    """A model whose training took so many seconds."""
+    found = publish.publish(
+        scene.home / "timed", name, {"of": name}, lambda stage: stage.write_json("summary.json", {})
+    )
+    cost = {"wall_s": wall_s, "cpu_s": 2 * wall_s, "peak_bytes": 1, "bytes": 1, "files": 1}
+    found.path.with_name(f".{found.path.name}.cost.json").write_text(json.dumps(cost))
+    return found
+
+
+def test_every_choice_of_a_recipe_is_a_column_and_a_word_on_the_page(scene: Scored) -> None:
+    other = EXPERIMENT.model_copy(update={"loss": (losses.Focal(class_weights=losses.ClassWeights(name="median")),)})
+    changed = choices(other, scene.manifest.dataset.patches)
+    reports = {"a": report(scene, "a", matrix(0.8)), "b": report(scene, "b", matrix(0.7), choices=changed)}
+    found = board(scene, reports)
+    with found.file("leaderboard.csv").open(newline="", encoding="utf-8") as file:
+        table = {row["experiment"]: row for row in csv.DictReader(file)}
+    assert set(COLUMNS) <= set(table["a"])
+    assert (table["a"]["loss"], table["b"]["loss"], table["b"]["class_weights"]) == ("cross entropy", "focal", "median")
+    page = found.file("index.html").read_text(encoding="utf-8")
+    assert '<th class="text">loss</th><th class="text">class weights</th></tr>' in page, "only what differs is a column"
+    assert "batch size <b>16</b>" in page
 
 
 def test_without_a_report_the_floors_stand_alone(scene: Scored) -> None:
