@@ -33,7 +33,10 @@ CACHE_BYTES = 256 * 2**20
 """GDAL's block cache; its own default is 5 % of the machine's memory for every process."""
 
 Nodata = float | Literal["file", "none"]
-Driver = Literal["GTiff", "ENVI"]
+Driver = Literal["GTiff", "ENVI", "JPEG", "BMP"]
+PICTURES: Mapping[str, Driver] = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
+"""Ending of a file's name -> the format that heights are sometimes delivered in beside a GeoTIFF."""
+
 MaskKind = Literal["none", "nodata", "mask band", "alpha"]
 
 _QUIET = Lock()
@@ -76,6 +79,12 @@ class Raster:
     def count(self) -> int:
         """How many bands are read, from all files."""
         return sum(len(file.bands) for file in self.files)
+
+    @property
+    def reading(self) -> list[list[object]]:
+        """What is read besides the files' bytes, as JSON values: of each file its bands and nodata; then the place."""
+        files = [[*file.bands, file.mask, None if file.nodata is None else str(file.nodata)] for file in self.files]
+        return [*files, [self.crs, *self.grid.affine[:6]]]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -300,7 +309,7 @@ def _box(window: Window) -> Any:
 def truncated_blocks(raster: Raster) -> list[Window]:
     """Blocks whose bytes lie beyond the end of the file, by the file's own list of offsets; no pixel is read."""
     size = raster.path.stat().st_size
-    with environment(), _open(raster.path) as source:
+    with environment(), _open(raster.path, raster.driver) as source:
         bands = source.indexes if source.interleaving == Interleaving.band else [1]
         height, width = raster.block
         return [
@@ -328,7 +337,7 @@ def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None, cache: 
 
 def _reduced(raster: Raster, shape: tuple[int, ...]) -> NDArray[Any]:
     how = Resampling.nearest if raster.palette else Resampling.average
-    with _open(raster.path) as source:
+    with _open(raster.path, raster.driver) as source:
         data: NDArray[Any] = source.read(list(raster.bands), out_shape=(len(raster.bands), *shape), resampling=how)
     return data
 

@@ -39,9 +39,12 @@ def orthophoto(dataset: Dataset, path: Path) -> Raster:
 
 
 def added(dataset: Dataset, index: int, path: Path, image: Raster | None) -> Raster:
-    """The file of an entry of `tiles.further`: the bands it adds to an orthophoto, at their place."""
-    entry = dataset.tiles.further[index]
-    return placed(dataset, raster.ruled(raster.inspect(path, select=entry.select), entry.nodata), image)
+    """The file of an entry of `tiles.further`: the bands it adds to an orthophoto, at their place.
+
+    Besides a GeoTIFF it may be a JPEG or BMP file, by the ending of its name.
+    """
+    entry, driver = dataset.tiles.further[index], raster.PICTURES.get(path.suffix.lower(), "GTiff")
+    return placed(dataset, raster.ruled(raster.inspect(path, driver, entry.select), entry.nodata), image)
 
 
 def placed(dataset: Dataset, found: Raster, image: Raster | None = None) -> Raster:
