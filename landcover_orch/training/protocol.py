@@ -16,6 +16,7 @@ from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.publish import Product, Recipe, Stage
+from landcover_orch.spread import spreads
 from landcover_orch.tracking import Start, untracked
 from landcover_orch.training import history, product
 from landcover_orch.training.history import Row
@@ -163,20 +164,7 @@ def _summary(experiment: Experiment, found: Sequence[Trained]) -> dict[str, Any]
         **best.product.json(SUMMARY),
         "repetitions": len(found),
         "chosen": best.name,
-        "spread": spread([one.metrics() for one in found]),
-    }
-
-
-def spread(found: Sequence[Mapping[str, Value]]) -> dict[str, dict[str, Value]]:
-    """Metric -> `mean`, `sd` (of a sample: n - 1; None for one) and `n`, over the repetitions that define it."""
-    known = {name: [value for one in found if (value := one[name]) is not None] for name in found[0]}
-    return {
-        name: {
-            "mean": statistics.fmean(values) if values else None,
-            "sd": statistics.stdev(values) if len(values) > 1 else None,
-            "n": len(values),
-        }
-        for name, values in known.items()
+        "spread": spreads([one.metrics() for one in found]),
     }
 
 
