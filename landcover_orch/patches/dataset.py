@@ -16,12 +16,13 @@ from landcover_orch.errors import CatalogueError, IncompleteError, LeakError, Pr
 from landcover_orch.experiment import ClassWeights
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.ground_truth import truth as ground_truth
-from landcover_orch.legend import Legend
+from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import VERSION, look, splits, statistics, store, write
 from landcover_orch.patches.ground import Ground
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.publish import Product, Recipe, Stage, current, publish
+from landcover_orch.raw import imagery
 from landcover_orch.raw.catalogue import Tile, fingerprints
 
 ASSET = "dataset_manifest"
@@ -61,7 +62,7 @@ class _Source:
 
     tile: Tile
     image: str
-    label: str
+    label: str | None
     truth: Product
     patches: Product
 
@@ -78,7 +79,7 @@ def _recipe(essential: Dataset, legend: Legend, sources: Sequence[_Source]) -> R
         "room": ASSET,
         "version": VERSION,
         "inputs": {
-            s.tile.name: [s.image, s.label, s.truth.fingerprint, s.patches.fingerprint, str(s.tile.image)]
+            s.tile.name: [s.image, s.label, s.truth.fingerprint, s.patches.fingerprint, *map(str, s.tile.images)]
             for s in sources
         },
         "configuration": {"dataset": essential, "legend": legend},
@@ -156,19 +157,21 @@ def _assigned(dataset: Dataset, sources: Sequence[_Source]) -> list[Ground]:
 
 def _ground(dataset: Dataset, source: _Source) -> Ground:
     grid, name = raster.inspect(source.truth.file(ground_truth.CLASSES)).grid, source.tile.name
+    if source.tile.label is None:
+        return Ground(name, grid, [], np.zeros(0, np.int8), [])
     windows = store.read_index(source.patches.file(store.STORE)).windows(dataset.patches.size)
     found = splits.window_roles(dataset.splits, name, grid, windows)
     return Ground(name, grid, windows, found, splits.held_out(dataset.splits, name, grid))
 
 
 def _counted(dataset: Dataset, sources: Sequence[_Source]) -> list[tuple[str, statistics.Counts]]:
-    parts = [part for source in sources for part in _parts(dataset, source)]
+    parts = [part for source in sources if source.tile.label for part in _parts(dataset, source)]
     found = compute.run(statistics.count, parts, cluster=dataset.cluster, label="statistics")
     return [(part.tile, counts) for part, counts in zip(parts, found, strict=True)]
 
 
 def _parts(dataset: Dataset, source: _Source) -> list[statistics.Part]:
-    image, classes = raster.inspect(source.tile.image), source.truth.file(ground_truth.CLASSES)
+    image, classes = imagery.inspect(dataset, source.tile.images), source.truth.file(ground_truth.CLASSES)
     name = source.tile.name
     return statistics.parts(name, image, classes, dataset.dtype, dataset.nodata, dataset.splits, rows=PART_ROWS)
 
@@ -185,11 +188,14 @@ def _bands(dataset: Dataset, counted: Sequence[tuple[str, statistics.Counts]]) -
 def _entry(
     source: _Source, ground: Ground, found: Sequence[statistics.Counts], home: Path, legend: Legend
 ) -> TileEntry:
-    tile, grid, classes = source.tile, ground.grid, np.sum([counts.classes for counts in found], axis=0)
+    tile, grid = source.tile, ground.grid
+    classes = np.sum([np.zeros((len(SPLITS), IGNORE + 1), np.int64), *(counts.classes for counts in found)], axis=0)
+    excluded = sum(counts.excluded for counts in found) if tile.label else int(grid.shape[0]) * int(grid.shape[1])
     patches = {name: int((ground.roles == role).sum()) for name, role in splits.COUNTED.items()}
     return TileEntry(
         name=tile.name,
         image=str(tile.image),
+        further=tuple(map(str, tile.further)),
         stored_dtype=tile.stored_dtype,
         year=tile.year,
         label_year=tile.label_year,
@@ -205,7 +211,7 @@ def _entry(
         counts=patches,
         patch_roles=splits.encode(ground.roles),
         class_pixels={name: tuple(classes[role, : len(legend.classes)].tolist()) for role, name in enumerate(SPLITS)},
-        excluded_pixels=sum(counts.excluded for counts in found),
+        excluded_pixels=excluded,
     )
 
 
@@ -217,18 +223,21 @@ def _summary(manifest: DatasetManifest, sources: Sequence[_Source]) -> dict[str,
     return {
         "digest": manifest.digest,
         "tiles": len(manifest.tiles),
+        "unlabelled_tiles": sum(tile.label_fingerprint is None for tile in manifest.tiles),
         "pixels": pixels,
         "labelled": labelled / pixels,
         "patches": counts,
         "patches_left_out": sum(tile["left_out"] for tile in patches),
-        "coverage": float(
-            np.average(
-                [tile["coverage"] for tile in patches], weights=[t.shape[0] * t.shape[1] for t in manifest.tiles]
-            )
-        ),
+        "coverage": _coverage(manifest, patches),
         "class_shares": {
             split: dict(zip(manifest.legend.names, look.shares(manifest, split), strict=True)) for split in SPLITS
         },
         "class_weights": dict(zip(manifest.legend.names, manifest.class_weights, strict=True)),
         "bands": [band.model_dump() for band in manifest.bands],
     }
+
+
+def _coverage(manifest: DatasetManifest, patches: Sequence[dict[str, Any]]) -> float:
+    """Fraction of the pixels of all tiles with labels that lie in a window."""
+    sizes = [(tile.label_fingerprint is not None) * tile.shape[0] * tile.shape[1] for tile in manifest.tiles]
+    return float(np.average([tile["coverage"] for tile in patches], weights=sizes))

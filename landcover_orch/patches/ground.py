@@ -66,9 +66,9 @@ def _reprojected(shapes: NDArray[Any], source: Any, target: Any) -> NDArray[Any]
 
 
 def neighbours(grounds: Sequence[Ground]) -> list[list[int]]:
-    """For each tile the places of the tiles that lie on its ground, itself among them."""
-    if not grounds:
-        return []
+    """For each tile the places of the tiles that lie on its ground, itself among them; alone where it has no place."""
+    if not grounds or grounds[0].grid.crs is None:
+        return [[i] for i in range(len(grounds))]
     crs = grounds[0].grid.crs
     whole = [footprints(g.grid, [Window(0, 0, int(g.grid.shape[0]), int(g.grid.shape[1]))], crs)[0] for g in grounds]
     pairs = shapely.STRtree(whole).query(whole, predicate="intersects")

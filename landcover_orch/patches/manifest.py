@@ -26,11 +26,12 @@ class TileEntry(_Frozen):
 
     name: str
     image: str = Field(description="path of the orthophoto")
+    further: tuple[str, ...] = Field(default=(), description="paths of the files of the bands that follow its own")
     stored_dtype: str | None = Field(description="dtype of the file where it differs from the dataset's")
     year: int | None
     label_year: int | None
     image_fingerprint: str
-    label_fingerprint: str
+    label_fingerprint: str | None = Field(description="None where the tile has no labels")
     ground_truth: str = Field(description="folder of the ground-truth product, relative to LANDCOVER_HOME")
     ground_truth_fingerprint: str
     patches: str = Field(description="folder of the patch product, relative to LANDCOVER_HOME")
@@ -48,8 +49,13 @@ class TileEntry(_Frozen):
     excluded_pixels: int = Field(default=0, description="pixels that are on no side, counted nowhere else")
 
     @property
+    def images(self) -> tuple[Path, ...]:
+        """The files of its bands, the orthophoto first."""
+        return tuple(map(Path, (self.image, *self.further)))
+
+    @property
     def pixels(self) -> int:
-        """How many pixels are on some side: all but the excluded ones."""
+        """How many pixels are on some side: all but the excluded ones, as all of a tile without labels are."""
         return self.shape[0] * self.shape[1] - self.excluded_pixels
 
     @property

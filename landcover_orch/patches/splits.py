@@ -105,7 +105,7 @@ def roles(splits: Splits, tile: str, grid: GeoBox, window: Window) -> NDArray[np
         return np.full((window.height, window.width), whole, np.uint8)
     if not _upright(grid):
         return block_roles(splits, *ground_blocks(grid, window, splits.block), side_of(splits, tile))
-    cols, rows = _axes(grid, window, splits.block)
+    cols, rows = _axes(tile, grid, window, splits.block)
     table, col_of, row_of = _table(splits, tile, cols, rows)
     return np.asarray(table[row_of[:, None], col_of])
 
@@ -124,7 +124,7 @@ def window_roles(splits: Splits, tile: str, grid: GeoBox, windows: Sequence[Wind
 
 def _by_blocks(splits: Splits, tile: str, grid: GeoBox, boxes: NDArray[np.int64]) -> NDArray[np.int8]:
     """Roles of windows of an upright tile, from sums over its table of blocks instead of over pixels."""
-    cols, rows = _axes(grid, Window(0, 0, int(grid.shape[0]), int(grid.shape[1])), splits.block)
+    cols, rows = _axes(tile, grid, Window(0, 0, int(grid.shape[0]), int(grid.shape[1])), splits.block)
     table, col_of, row_of = _table(splits, tile, cols, rows)
     top, left = row_of[boxes[:, 0]], col_of[boxes[:, 1]]
     bottom, right = row_of[boxes[:, 0] + boxes[:, 2] - 1], col_of[boxes[:, 1] + boxes[:, 3] - 1]
@@ -146,11 +146,15 @@ def _upright(grid: GeoBox) -> bool:
     return bool(grid.affine.b == 0 and grid.affine.d == 0)
 
 
-def _axes(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Block column of each column and block row of each row of a window of an upright grid."""
+def _axes(tile: str, grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Block column of each column and block row of each row of a window of an upright grid.
+
+    Tiles without a place all begin at (0, 0): the blocks of each stand apart from those of the others.
+    """
     cols, _ = ground_blocks(grid, Window(window.row, window.col, 1, window.width), size)
     _, rows = ground_blocks(grid, Window(window.row, window.col, window.height, 1), size)
-    return cols.reshape(-1), rows.reshape(-1)
+    apart = 0 if grid.crs is not None else int(_number(tile)[0]) >> 1  # half the range, so that no sum leaves it
+    return cols.reshape(-1) + apart, rows.reshape(-1)
 
 
 def _table(

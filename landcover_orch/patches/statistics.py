@@ -28,7 +28,7 @@ class Part:
     """Rows of a tile to be counted, as plain values that travel to a worker."""
 
     tile: str
-    image: Path
+    image: raster.Raster
     classes: Path
     dtype: str
     nodata: raster.Nodata
@@ -57,12 +57,12 @@ def parts(
 ) -> list[Part]:
     """A tile in parts of at most `rows` rows."""
     windows = blocks(image.shape, rows, image.shape[1])
-    return [Part(tile, image.path, classes, dtype, nodata, splits, window) for window in windows]
+    return [Part(tile, image, classes, dtype, nodata, splits, window) for window in windows]
 
 
 def count(part: Part) -> Counts:
     """What a part holds: class pixels of each split, and the values of its train pixels."""
-    image, truth = raster.inspect(part.image), raster.inspect(part.classes)
+    image, truth = part.image, raster.inspect(part.classes)
     table = np.zeros((len(ROLES), IGNORE + 1), np.int64)
     values = _Values(image.count, np.dtype(part.dtype))
     with (

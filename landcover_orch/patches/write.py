@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
 from landcover_orch.config import Dataset
-from landcover_orch.fingerprint import MEMORY, fingerprint
+from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window, coverage, windows
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import VERSION, store
 from landcover_orch.patches.rows import Rows
 from landcover_orch.publish import Product, Recipe, Stage, current, publish
-from landcover_orch.raw.catalogue import Tile
+from landcover_orch.raw import imagery
+from landcover_orch.raw.catalogue import Tile, image_fingerprint
 
 ASSET = "patches"
 SUMMARY = "summary.json"
@@ -30,7 +31,7 @@ SMALL_CACHE = 32 * 2**20
 
 
 def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
-    """The published patch store of a tile, cut from its orthophoto and its current ground truth.
+    """The published patch store of a tile, cut from its image and its current ground truth; empty without labels.
 
     Raises:
         IncompleteError: the tile has no ground truth.
@@ -46,14 +47,8 @@ def recipe(dataset: Dataset, legend: Legend, tile: Tile, truth: Product, home: P
     return {
         "room": ASSET,
         "version": VERSION,
-        "inputs": {"image": fingerprint(tile.image, home / MEMORY), "ground_truth": truth.fingerprint},
-        "configuration": {
-            "patches": dataset.patches,
-            "bands": dataset.bands,
-            "dtype": dataset.dtype,
-            "nodata": dataset.nodata,
-            "classes": legend.names,
-        },
+        "inputs": {"image": image_fingerprint(tile, home / MEMORY), "ground_truth": truth.fingerprint},
+        "configuration": {"patches": dataset.patches, "imagery": dataset.imagery, "classes": legend.names},
     }
 
 
@@ -61,7 +56,7 @@ def recipe(dataset: Dataset, legend: Legend, tile: Tile, truth: Product, home: P
 class _Source:
     """The two rasters that patches are cut from, as plain values that travel to a worker."""
 
-    image: Path
+    image: raster.Raster
     classes: Path
     dtype: str
     nodata: raster.Nodata
@@ -83,16 +78,22 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, truth: Pr
     path = stage.path / store.STORE
     for leftover in path.rglob("*.__lock"):
         leftover.unlink()
-    image = raster.inspect(tile.image)
-    boxes = windows(image.shape, dataset.patches.size, dataset.patches.stride, dataset.patches.edge)
-    source = _Source(tile.image, truth.file("classes.tif"), dataset.dtype, dataset.nodata, len(legend.classes))
-    index = _index(stage, path, dataset, legend, source, image, boxes)
+    image = imagery.inspect(dataset, tile.images)
+    boxes = _windows(dataset, tile, image.shape)
+    source = _Source(image, truth.file("classes.tif"), dataset.dtype, dataset.nodata, len(legend.classes))
+    index = _index(stage, path, dataset, legend, source, boxes)
     layout = _layout(dataset, image, len(index))
     runs = _runs(stage, source, path, layout, index.windows(dataset.patches.size))
     compute.run(
         write_run, runs, done=lambda run, _: _mark(stage, run), cluster=dataset.cluster, label=f"patches of {tile.name}"
     )
     stage.write_json(SUMMARY, _summary(dataset, legend, tile, image.shape, boxes, index, layout))
+
+
+def _windows(dataset: Dataset, tile: Tile, shape: tuple[int, int]) -> list[Window]:
+    """The windows of a tile; none where it has no labels to learn from."""
+    cut = dataset.patches
+    return windows(shape, cut.size, cut.stride, cut.edge) if tile.label else []
 
 
 def _layout(dataset: Dataset, image: raster.Raster, patches: int) -> store.Layout:
@@ -108,14 +109,13 @@ def _index(
     dataset: Dataset,
     legend: Legend,
     source: _Source,
-    image: raster.Raster,
     boxes: Sequence[Window],
 ) -> store.Index:
     """The index of a store whose metadata lie on disk: those of a killed build, else counted and written now."""
     if not stage.done("layout"):
         index = _chosen(dataset, boxes, _counts(dataset, source, boxes))
         attributes = {"bands": list(dataset.bands), "classes": list(legend.names), "ignore": IGNORE}
-        store.create(path, _layout(dataset, image, len(index)), index, attributes)
+        store.create(path, _layout(dataset, source.image, len(index)), index, attributes)
         stage.mark("layout", *(file for file in sorted(path.rglob("*")) if file.is_file()))
     return store.read_index(path)
 
@@ -131,7 +131,7 @@ def _counts(dataset: Dataset, source: _Source, boxes: Sequence[Window]) -> NDArr
     """Labelled pixels (window, class) of every window."""
     groups = [tuple(group) for _, group in groupby(boxes, key=lambda box: box.row // RUN_ROWS)]
     found = compute.run(count_classes, [(source, group) for group in groups], cluster=dataset.cluster, label="count")
-    return np.concatenate(found)
+    return np.concatenate([np.empty((0, source.count), np.int64), *found])
 
 
 def count_classes(job: tuple[_Source, Sequence[Window]]) -> NDArray[np.int64]:
@@ -156,9 +156,9 @@ def _runs(stage: Stage, source: _Source, path: Path, layout: store.Layout, boxes
 
 def _cache(image: raster.Raster, size: int) -> int:
     """GDAL's cache: small where blocks end with the rows of patches, else it must hold a row of blocks a worker."""
-    if size % image.block[0] == 0:
+    if all(size % file.block[0] == 0 for file in image.files):
         return SMALL_CACHE
-    row = image.block[0] * image.shape[1] * image.count * np.dtype(image.dtype).itemsize
+    row = sum(file.block[0] * len(file.bands) * np.dtype(file.dtype).itemsize for file in image.files) * image.shape[1]
     return min(raster.CACHE_BYTES, max(SMALL_CACHE, row * (compute.workers() + 1)))
 
 
@@ -166,10 +166,9 @@ def write_run(run: _Run) -> int:
     """Number of patches written: the image and label shards of a run, each in one piece."""
     source = run.source
     image, label = (store.open_array(run.path, name) for name in (store.IMAGE, store.LABEL))
-    found = raster.inspect(source.image)
-    cache = _cache(found, image.shape[-1])
+    cache = _cache(source.image, image.shape[-1])
     with (
-        raster.reader(found, dtype=source.dtype, nodata=source.nodata, cache=cache) as pixels,
+        raster.reader(source.image, dtype=source.dtype, nodata=source.nodata, cache=cache) as pixels,
         raster.reader(raster.inspect(source.classes), nodata="none", cache=cache) as classes,
     ):
         both = (image, Rows(pixels, fill=0)), (label, Rows(classes, fill=IGNORE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from landcover_orch import model as models
 from landcover_orch import picture, raster
 from landcover_orch.config import Dataset
 from landcover_orch.experiment import Experiment, Smoothing
-from landcover_orch.fingerprint import MEMORY, fingerprint
+from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.model.contract import load_contract
@@ -25,7 +26,8 @@ from landcover_orch.prediction.layout import BUDGET, Layout, Run, runs
 from landcover_orch.prediction.smoothed import Mosaic, Smoother
 from landcover_orch.prediction.source import ImageSource, ahead, strips
 from landcover_orch.publish import Product, Stage, publish
-from landcover_orch.raw.catalogue import Tile
+from landcover_orch.raw import imagery
+from landcover_orch.raw.catalogue import Tile, image_fingerprint
 
 CLASSES, CONFIDENCE, SUMMARY, PREVIEW = "class.tif", "confidence.tif", "summary.json", "preview.png"
 SMOOTHING = "smoothing.json"
@@ -37,18 +39,18 @@ CACHE = 32 * 2**20
 
 def build(manifest: DatasetManifest, entry: TileEntry, model: Product, experiment: Experiment, home: Path) -> Product:
     """An experiment's map of a tile of the manifest, for its evaluation; see `predict`."""
-    image = _source(manifest.dataset, Path(entry.image), entry.image_fingerprint)
+    image = _source(manifest.dataset, entry.images, entry.image_fingerprint)
     return predict(model, image, home / manifest.dataset.name / "prediction" / experiment.name, entry.name, experiment)
 
 
 def build_map(dataset: Dataset, tile: Tile, model: Product, experiment: Experiment, home: Path) -> Product:
     """The map of any tile of a dataset, labelled or not, by a model of `experiment`; see `predict`."""
-    image = _source(dataset, tile.image, fingerprint(tile.image, home / MEMORY))
+    image = _source(dataset, tile.images, image_fingerprint(tile, home / MEMORY))
     return predict(model, image, home / dataset.name / "land_cover_map", tile.name, experiment)
 
 
-def _source(dataset: Dataset, path: Path, version: str) -> ImageSource:
-    return ImageSource(raster.inspect(path), dataset.bands, dataset.dtype, dataset.nodata, version)
+def _source(dataset: Dataset, paths: Sequence[Path], version: str) -> ImageSource:
+    return ImageSource(imagery.inspect(dataset, paths), dataset.bands, dataset.dtype, dataset.nodata, version)
 
 
 def predict(
@@ -77,6 +79,7 @@ def predict(
             **experiment.prediction.model_dump(mode="json", exclude={"batch_size"}),
             "precision": experiment.precision,
             "nodata": image.nodata,
+            "reading": image.raster.reading,
         },
     }
     return publish(folder, name, recipe, lambda stage: _build(stage, model.path, image, experiment, budget))

@@ -10,14 +10,15 @@ from landcover_orch import raster
 from landcover_orch.grid import blocks
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
+from landcover_orch.raw import imagery
 
 ROWS = 512
 
 
 def gaps(manifest: DatasetManifest, entry: TileEntry, classes: Path) -> tuple[int, int]:
     """Pixels of a tile that hold data but have no class, and pixels that have a class but hold no data."""
-    image, mapped = raster.inspect(Path(entry.image)), raster.inspect(classes)
     dataset = manifest.dataset
+    image, mapped = imagery.inspect(dataset, entry.images), raster.inspect(classes)
     missing = extra = 0
     with (
         raster.reader(image, dataset.dtype, dataset.nodata) as pixels,

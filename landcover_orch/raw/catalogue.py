@@ -272,18 +272,18 @@ def _groups(keys: Mapping[str, str]) -> list[list[str]]:
 
 
 def _unknown(dataset: Dataset, names: Sequence[str], bare: Sequence[str]) -> list[Problem]:
-    """Names that stand elsewhere and are no tile; tiles without labels are on no side of a split."""
+    """Names that stand elsewhere and are no tile; tiles without labels are excluded from all sides of a split."""
     named = {
-        "tiles.overrides": [name for name in dataset.tiles.overrides if name not in bare],
+        "tiles.overrides": {*dataset.tiles.overrides} - {*bare},
         "splits.validation.tiles": dataset.splits.validation.tiles,
         "splits.test.tiles": dataset.splits.test.tiles,
-        "splits.excluded.tiles": dataset.splits.excluded.tiles,
+        "splits.excluded.tiles": {*dataset.splits.excluded.tiles} - {*bare},
     }
     known = sorted(names)
     expected = f"one of {some(known)}" + (", the tiles with labels" if bare else "")
     return [
         Problem(_where(dataset, key), f"unknown tile {name!r}", expected, f"correct `{key}`")
         for key, listed in named.items()
-        for name in listed
+        for name in sorted(listed)
         if name not in known
     ]

@@ -27,6 +27,7 @@ from landcover_orch.patches.splits import (
 
 BLOCKS = Splits(validation=Share(blocks=0.2), test=Share(blocks=0.3), block=7.5)
 SHAPE = (40, 30)
+CRS = "EPSG:25830"
 
 
 @st.composite
@@ -35,7 +36,7 @@ def grids(draw: st.DrawFn) -> GeoBox:
     angle = np.radians(draw(st.sampled_from([0, 0, 0, 30])))
     x, y, scale = draw(st.integers(-200, 200)) / 3, draw(st.integers(-200, 200)) / 3, draw(st.sampled_from([1, 0.7, 3]))
     across, down = scale * np.array([np.cos(angle), np.sin(angle)]), draw(st.sampled_from([-scale, scale]))
-    return GeoBox(SHAPE, Affine(across[0], -down * np.sin(angle), x, across[1], down * np.cos(angle), y), None)
+    return GeoBox(SHAPE, Affine(across[0], -down * np.sin(angle), x, across[1], down * np.cos(angle), y), CRS)
 
 
 @given(grids(), st.integers(1, 9), st.sampled_from(["shift_back", "pad", "drop"]))
@@ -60,8 +61,8 @@ def test_held_out_boxes_are_exactly_the_held_out_pixels(grid: GeoBox, strip: int
 @given(st.integers(-50, 50), st.integers(-50, 50), st.integers(0, 2**40))
 def test_tiles_that_overlap_agree(col: int, row: int, seed: int) -> None:
     splits = BLOCKS.model_copy(update={"seed": seed})
-    one = GeoBox((60, 60), Affine(1, 0, 1000, 0, -1, 2000), None)
-    other = GeoBox((60, 60), Affine(1, 0, 1000 + col, 0, -1, 2000 - row), None)
+    one = GeoBox((60, 60), Affine(1, 0, 1000, 0, -1, 2000), CRS)
+    other = GeoBox((60, 60), Affine(1, 0, 1000 + col, 0, -1, 2000 - row), CRS)
     shared = Window(max(row, 0), max(col, 0), 60 - abs(row), 60 - abs(col))
     moved = Window(shared.row - row, shared.col - col, shared.height, shared.width)
     np.testing.assert_array_equal(roles(splits, "a", one, shared), roles(splits, "b", other, moved))
@@ -103,7 +104,7 @@ def test_the_draw_is_that_of_splitmix64_in_plain_integers() -> None:
 
 def test_whole_tiles_by_name() -> None:
     splits = Splits(validation=Share(tiles=("v",)), test=Share(tiles=("e",)))
-    grid = GeoBox(SHAPE, Affine.identity(), None)
+    grid = GeoBox(SHAPE, Affine.identity(), CRS)
     for tile, role in (("v", VALIDATION), ("e", TEST), ("x", TRAIN)):
         assert np.unique(roles(splits, tile, grid, Window(0, 0, 3, 3))).tolist() == [role]
         assert window_roles(splits, tile, grid, windows(SHAPE, 10, 10)).tolist() == [role] * 12
