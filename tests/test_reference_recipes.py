@@ -29,7 +29,6 @@ LEARNT: dict[str, int] = {
     "potsdam-variants": 8,
     "inria-resunet": 1,
     "s2glc-unet": 1,
-    "s2glc-grid": 9,
     "course-networks": 9,
 }
 """Files of configs/experiments that learn -> recipes in each."""
@@ -240,9 +239,11 @@ def test_the_sentinel_2_challenge_as_printed() -> None:
 
 
 def test_the_challenges_search_is_five_folds_of_three_optimisers() -> None:
-    recipes = _recipes("s2glc-grid").values()
-    assert {recipe.optimiser.name for recipe in recipes} == {"adam", "rmsprop", "adagrad"}
-    assert {recipe.protocol.folds.number(18_491) for recipe in recipes if recipe.protocol.folds} == {5}
+    search = config.load_search("s2glc-optimisers")
+    assert (search.experiment, search.sampler) == ("s2glc-unet", "grid")
+    assert set(search.space["optimiser.name"].choices) == {"adam", "rmsprop", "adagrad"}
+    assert search.repetitions.folds is not None
+    assert search.repetitions.folds.number(18_491) == 5
 
 
 def test_the_course_in_its_order() -> None:
