@@ -1,12 +1,10 @@
 """Trained models: a process of its own through Dagster Pipes, an MLflow run, a registered version."""
 
-import os
-import sys
 from typing import Any
 
 import dagster as dg
 
-from assets import partitions
+from assets import launcher, partitions
 from landcover_orch import config, publish, training
 from landcover_orch.config import Dataset
 
@@ -18,9 +16,9 @@ def definitions(dataset: Dataset) -> list[Any]:
     return [_asset(dataset), _learned(dataset)]
 
 
-def command(dataset: Dataset, experiment: str) -> list[str]:
-    """The training command of an experiment; it works without Dagster as well."""
-    return [sys.executable, "-m", "landcover_orch.training", "--dataset", dataset.name, "--experiment", experiment]
+def module(dataset: Dataset, experiment: str) -> list[str]:
+    """The module that trains an experiment, with its arguments; it works without Dagster as well."""
+    return ["landcover_orch.training", "--dataset", dataset.name, "--experiment", experiment]
 
 
 def _asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -37,12 +35,9 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         pool=POOL,
     )
     def asset(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult[Any]:
-        folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.configs())}
-        finished = pipes.run(
-            command=command(dataset, context.partition_key),
-            context=context,
-            env={**folders, "LANDCOVER_PARENT": str(os.getpid())},  # the child ends with this process
-        )
+        name = context.partition_key
+        launched = config.load_launcher(config.load_experiment(name).launcher)
+        finished = launcher.run(context, pipes, launched, module(dataset, name))
         return finished.get_materialize_result()
 
     return asset
