@@ -32,7 +32,7 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"rasterio", "geotiff"},
         owners=["team:mapping"],
-        code_version=f"{ground_truth.VERSION}-{config.digest([legend, dataset.labels, dataset.nodata, dataset.dtype])}",
+        code_version=f"{ground_truth.VERSION}-{config.digest([legend, dataset.labels, dataset.imagery])}",
         automation_condition=dg.AutomationCondition.eager(),
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:

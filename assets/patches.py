@@ -37,7 +37,7 @@ def _patches(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"zarr", "dask"},
         owners=["team:mapping"],
-        code_version=f"{patches.VERSION}-{config.digest([dataset.patches, dataset.bands, dataset.dtype])}",
+        code_version=f"{patches.VERSION}-{config.digest([dataset.patches, dataset.imagery])}",
         automation_condition=dg.AutomationCondition.eager(),
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:

@@ -21,6 +21,9 @@ WATCH_INTERVAL_S = 60
 PREVIEW_TILES = 30
 """More new tiles than this are observed without their pictures, which would be a quick look at each file."""
 
+UNLABELLED = "unlabelled"
+"""Data version of the labels of a tile that has none."""
+
 Observation = tuple[dg.AssetKey, str, str]
 """Asset, partition, fingerprint."""
 
@@ -59,7 +62,7 @@ def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float
     for tile in tiles:
         image, label = catalogue.fingerprints(tile, memory)
         yield partitions.key(dataset, "orthophoto"), tile.name, image
-        yield partitions.key(dataset, "labels"), tile.name, label
+        yield partitions.key(dataset, "labels"), tile.name, label or UNLABELLED
         if time.monotonic() > deadline:
             return
 
@@ -111,6 +114,8 @@ def _metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[
     from landcover_orch.raw import preview
 
     if asset == "labels":
+        if tile.label is None:
+            return {"path": "none: mapped, but neither trained on nor scored"}
         return {"path": dg.MetadataValue.path(str(tile.label)), "year": tile.label_year}
     path = dg.MetadataValue.path(str(tile.image))
     try:
