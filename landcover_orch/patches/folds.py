@@ -44,7 +44,7 @@ def count_of(manifest: DatasetManifest, folds: Folds) -> int:
         return count
     where, found = (
         f"dataset {manifest.dataset.name}: folds by {folds.by}",
-        f"{count} folds, {tiles} beside the test side",
+        f"{count} folds, {tiles} tiles beside the test side",
     )
     expected = f"at least {FEWEST} folds, and a tile for each"
     raise CatalogueError(Problem(where, found, expected, "take fewer folds, or `protocol.folds.by: blocks`"))
