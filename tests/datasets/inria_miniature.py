@@ -21,16 +21,20 @@ ROOF = (20, 36)
 """Height and width of the building that each tile has, in pixels."""
 
 
-def write(folder: Path, *, labelled: int = 6, unlabelled: int = 0) -> None:
-    """Tiles 1 to `labelled` of each city with masks, and as many other ones below test/images without."""
+LABELLED, UNLABELLED = 6, 2
+"""Tiles of each city with a mask, and tiles without one; 36 and 180 in the real data."""
+
+
+def write(folder: Path) -> None:
+    """Writes train/images, train/gt and test/images."""
     rng = np.random.default_rng(0)
     for city, (crs, origin) in CITIES.items():
-        for i in range(labelled):
+        for i in range(LABELLED):
             image, mask = _tile(rng)
             place = (origin[0] + i * SIDE * 0.3, origin[1])
             for part, data in (("images", image), ("gt", mask)):
                 write_geotiff(folder / f"train/{part}/{city}{i + 1}.tif", data, crs=crs, origin=place, resolution=0.3)
-    for i in range(unlabelled):
+    for i in range(UNLABELLED):
         place = (320_000.0 + i * SIDE * 0.3, 4_730_000.0)
         path = folder / f"test/images/bellingham{i + 1}.tif"
         write_geotiff(path, _tile(rng)[0], crs="EPSG:26910", origin=place, resolution=0.3)
