@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -123,29 +123,25 @@ def _across(each: Sequence[Score], name: str) -> Score:
 
 
 def _require_own_ground(manifest: DatasetManifest, repetitions: Sequence[Repetition]) -> None:
-    """Raises ContractError with every repetition whose model has learnt from other tiles, labels or splits."""
+    """Raises ContractError with every repetition that learnt on other ground, and every map of another model."""
     wrong = [
-        Problem(
-            f"model of {one.name}",
-            f"trained on data {load_contract(one.model.path).data_digest}",
-            f"{one.manifest.digest}, " + ("its fold's" if one.fold else "the dataset's"),
-            "materialise `model` of the experiment again",
-        )
+        Problem(where, found, f"{expected}, {whose}", f"materialise `{asset}` of the experiment again")
         for one in repetitions
-        if load_contract(one.model.path).data_digest != one.manifest.digest
-    ]
-    wrong += [
-        Problem(
-            f"fold of {one.name}",
-            f"manifest {one.manifest.digest}",
-            f"{expected}, as the dataset's manifest gives it",
-            "materialise `model` of the experiment again",
-        )
-        for one in repetitions
-        if (expected := _own_ground(manifest, one)) != one.manifest.digest
+        for where, found, expected, whose, asset in _versions(manifest, one)
+        if found != expected
     ]
     if wrong:
         raise ContractError(*wrong)
+
+
+def _versions(manifest: DatasetManifest, one: Repetition) -> Iterator[tuple[str, str, str, str, str]]:
+    """What a repetition is made of: where, the version found and expected, whose that is, and what makes it anew."""
+    whose = "its fold's manifest" if one.fold else "the dataset's manifest"
+    yield f"ground of {one.name}", one.manifest.digest, _own_ground(manifest, one), whose, "model"
+    yield f"model of {one.name}", load_contract(one.model.path).data_digest, one.manifest.digest, whose, "model"
+    for tile, product in one.maps.items():
+        made_by = str(product.recipe["inputs"].get("model"))
+        yield f"map of tile {tile} by {one.name}", made_by, one.model.fingerprint, "the model", "prediction"
 
 
 def _own_ground(manifest: DatasetManifest, one: Repetition) -> str:

@@ -15,7 +15,7 @@ from landcover_orch.config import Dataset, Share, Splits, Tiles
 from landcover_orch.experiment import Experiment, models
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, LandClass, Legend
-from landcover_orch.model.contract import Contract
+from landcover_orch.model.contract import Contract, load_contract
 from landcover_orch.patches.manifest import BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
 from landcover_orch.publish import Product
@@ -37,23 +37,27 @@ class Scored:
 
     manifest: DatasetManifest
     model: Product
+    maps: Mapping[str, Classes]
     predictions: dict[str, Product]
     home: Path
 
     def report(self, recipe: Experiment = EXPERIMENT, model: Product | None = None) -> Product:
-        """The report of a recipe that does not repeat, on the scene's maps."""
-        one = Repetition(recipe, self.manifest, model or self.model, self.predictions)
+        """The report of a recipe that does not repeat, with the scene's maps as its model's own."""
+        one = self.repetition(recipe, self.maps, model=model or self.model)
         return build(self.manifest, recipe, [one], recipe.name, self.home)
 
     def repetition(
-        self, recipe: Experiment, maps: Mapping[str, Classes], manifest: DatasetManifest | None = None
+        self,
+        recipe: Experiment,
+        maps: Mapping[str, Classes],
+        manifest: DatasetManifest | None = None,
+        model: Product | None = None,
     ) -> Repetition:
         """A repetition with these maps, trained on the scene's manifest or on another."""
         manifest = manifest or self.manifest
-        drawn = {
-            name: _prediction(self.home, manifest.legend, name, classes, recipe.name) for name, classes in maps.items()
-        }
-        return Repetition(recipe, manifest, _model(self.home, manifest, recipe), drawn)
+        model = model or _model(self.home, manifest, recipe)
+        drawn = {name: _prediction(self.home, manifest.legend, name, classes, model) for name, classes in maps.items()}
+        return Repetition(recipe, manifest, model, drawn)
 
 
 def legend(names: tuple[str, ...]) -> Legend:
@@ -95,8 +99,9 @@ def scored(
     manifest = DatasetManifest(
         dataset=dataset, legend=described, tiles=entries, bands=tuple(statistics), class_weights=(1.0,) * len(names)
     )
-    predictions = {name: _prediction(home, described, name, classes) for name, classes in maps.items()}
-    return Scored(manifest, _model(home, manifest), predictions, home)
+    model = _model(home, manifest)
+    predictions = {name: _prediction(home, described, name, classes, model) for name, classes in maps.items()}
+    return Scored(manifest, model, maps, predictions, home)
 
 
 def _grid(shape: tuple[int, ...]) -> GeoBox:
@@ -133,15 +138,14 @@ def _entry(
     )
 
 
-def _prediction(
-    home: Path, described: Legend, name: str, classes: Classes, experiment: str = EXPERIMENT.name
-) -> Product:
+def _prediction(home: Path, described: Legend, name: str, classes: Classes, model: Product) -> Product:
     confidence = np.where(classes == IGNORE, IGNORE, 200).astype(np.uint8)
     files = {"class.tif": classes, "confidence.tif": confidence}
-    return _published(home / "scored" / "prediction" / experiment, name, described, files)
+    folder = home / "scored" / "prediction" / load_contract(model.path).experiment
+    return _published(folder, name, described, files, model=model.fingerprint)
 
 
-def _published(folder: Path, name: str, described: Legend, files: Mapping[str, Classes]) -> Product:
+def _published(folder: Path, name: str, described: Legend, files: Mapping[str, Classes], **inputs: str) -> Product:
     def write(stage: publish.Stage) -> None:
         for file, pixels in files.items():
             whole = Window(0, 0, *pixels.shape)
@@ -156,7 +160,10 @@ def _published(folder: Path, name: str, described: Legend, files: Mapping[str, C
                 nodata=IGNORE,
             )
 
-    recipe = {"of": {file: pixels.tobytes().hex()[:64] + str(int(pixels.sum())) for file, pixels in files.items()}}
+    recipe = {
+        "inputs": inputs,
+        "of": {file: pixels.tobytes().hex()[:64] + str(int(pixels.sum())) for file, pixels in files.items()},
+    }
     return publish.publish(folder, name, recipe, write)
 
 
@@ -179,4 +186,4 @@ def _model(home: Path, manifest: DatasetManifest, recipe: Experiment = EXPERIMEN
         contract.save(stage.path)
         stage.write_json("summary.json", {"parameters": 12345, "epochs": 7})
 
-    return publish.publish(home / "scored" / "model", recipe.name, {"of": manifest.digest}, write)
+    return publish.publish(home / "scored" / "model", recipe.name, {"of": [manifest.digest, recipe.name]}, write)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 from landcover_orch.patches.splits import roles
 from landcover_orch.publish import Product
 from landcover_orch.report.build import build
-from landcover_orch.report.repetition import Repetition, scores
+from landcover_orch.report.repetition import scores
 from tests.report.scored import EXPERIMENT, Classes, Scored, scored
 
 SEEDS = EXPERIMENT.model_copy(update={"name": "seeds", "protocol": Protocol(seeds=(1, 2, 3))})
@@ -110,10 +111,17 @@ def test_means_are_also_taken_without_minor_classes(home: Path) -> None:
 def test_a_model_of_other_data_is_refused_by_name(scene: Scored) -> None:
     other = scored(scene.home / "other", {"a": 1 - HALVES}, {"a": HALVES}, names=("field", "forest"))
     first, second, third = (scene.repetition(one, {"a": wrong(0)}) for one in repetitions(SEEDS, 1))
-    strange = Repetition(second.recipe, second.manifest, other.model, second.maps)
+    strange = replace(second, model=other.model)
     with pytest.raises(ContractError) as caught:
         build(scene.manifest, SEEDS, [first, strange, third], first.name, scene.home)
-    assert [problem.where for problem in caught.value.problems] == ["model of seeds.seed-2"]
+    assert "model of seeds.seed-2" in [problem.where for problem in caught.value.problems]
+
+
+def test_a_map_of_another_model_is_refused_by_name(scene: Scored) -> None:
+    first, second, third = (scene.repetition(one, {"a": wrong(0)}) for one in repetitions(SEEDS, 1))
+    with pytest.raises(ContractError) as caught:
+        build(scene.manifest, SEEDS, [first, replace(second, maps=third.maps), third], first.name, scene.home)
+    assert [problem.where for problem in caught.value.problems] == ["map of tile a by seeds.seed-2"]
 
 
 def fold_manifest(manifest: DatasetManifest, truth: dict[str, Classes], dealt: Folds, index: int) -> DatasetManifest:
@@ -215,5 +223,5 @@ def test_a_fold_of_other_splits_is_refused(home: Path) -> None:
     moved = scene.manifest.model_copy(
         update={"dataset": scene.manifest.dataset.model_copy(update={"splits": Splits(block=16, seed=9)})}
     )
-    with pytest.raises(ContractError, match="fold of folds"):
+    with pytest.raises(ContractError, match="ground of folds"):
         build(moved, recipe, found, "folds.fold-1", home)
