@@ -40,8 +40,8 @@ def build(
 ) -> Product:
     """The class proportions of every unit of some maps, published as proportions/<name>.
 
-    proportions.csv and .parquet have a row a unit (see `table`), submission.csv what the Sentinel-2 challenge takes:
-    `id` and a share of every class in the legend's order, 0 for those left out. summary.json holds the score.
+    proportions.csv and .parquet have a row a unit (see `table`), submission.csv what the Sentinel-2 challenge takes
+    (see `submission`). summary.json holds the score.
 
     Args:
         manifest: tells the tiles' ground truth.
@@ -109,12 +109,21 @@ def _write(stage: Stage, legend: Legend, settings: Proportions, found: Sequence[
     columns = list(rows[0])
     (stage.path / CSV).write_text(csv_text(columns, (row.values() for row in rows)), encoding="utf-8")
     _write_parquet(stage.path / PARQUET, rows)
-    submitted = ([row["id"], *(row[name] or 0.0 for name in legend.names)] for row in rows if row["pixels"])
-    (stage.path / SUBMISSION).write_text(csv_text(["id", *legend.names], submitted), encoding="utf-8")
+    (stage.path / SUBMISSION).write_text(submission(rows, legend.names), encoding="utf-8")
     drawn = proportion_figures.proportions(rows, legend, settings.without)
     (stage.path / FIGURE).write_bytes(drawn)
     (stage.path / "preview.png").write_bytes(proportion_figures.reduced(drawn))
     stage.write_json("summary.json", summary(rows, settings))
+
+
+def submission(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """What is handed in, as CSV: `id` and a share of every class in order, of the units that have no labels.
+
+    Where all have labels it is of all. A unit in which nothing counts has no shares and is left out.
+    """
+    mapped = [row for row in rows if row["pixels"]]
+    wanted = [row for row in mapped if row["side"] == UNLABELLED] or mapped
+    return csv_text(["id", *names], ([row["id"], *(row[name] for name in names)] for row in wanted))
 
 
 def table(found: Sequence[Unit], names: Sequence[str], without: Sequence[str] = ()) -> list[dict[str, Any]]:
