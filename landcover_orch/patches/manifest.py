@@ -99,9 +99,10 @@ class DatasetManifest(_Frozen):
 
     @property
     def test_digest(self) -> str:
-        """One fingerprint of what models are compared on: test pixels and their labels."""
-        tested = [(t.name, t.ground_truth_fingerprint) for t in self.tiles if any(t.class_pixels["test"])]
-        return digest({"tiles": tested, "splits": self.dataset.splits, "classes": self.legend.names})
+        """One fingerprint of what models are compared on: test pixels and their labels; without any, all labels."""
+        tested = [tile for tile in self.tiles if any(tile.class_pixels["test"])] or self.tiles
+        labels = [(tile.name, tile.ground_truth_fingerprint) for tile in tested]
+        return digest({"tiles": labels, "splits": self.dataset.splits, "classes": self.legend.names})
 
 
 def load(folder: Path) -> DatasetManifest:

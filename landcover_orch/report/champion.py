@@ -38,7 +38,10 @@ class Champion(BaseModel):
 
 
 def candidate(manifest: DatasetManifest, trained: Product, report: Product, home: Path) -> Champion:
-    """A freshly reported model as it stands for election."""
+    """A freshly reported model as it stands for election: of repetitions the one that validation chose.
+
+    Its score is its own on the test side; of a dataset without any, that of its seed's folds together.
+    """
     return _scored(manifest, trained, np.array(report.json("report.json")["matrix"], np.int64), home)
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from landcover_orch.errors import IncompleteError
+from landcover_orch.experiment import Protocol
+from landcover_orch.experiment.protocol import repetitions
 from landcover_orch.report import champion
+from landcover_orch.report.build import build
 from landcover_orch.report.champion import Champion, elect
+from tests.report.scored import EXPERIMENT, scored
 
 
 def _model(name: str, mean_iou: float) -> Champion:
@@ -39,3 +44,14 @@ def test_an_election_is_published(tmp_path: Path) -> None:
     champion.build("demo", _model("a", 0.5), tmp_path)
     champion.build("demo", _model("b", 0.7), tmp_path)
     assert champion.load("demo", tmp_path).experiment == "b"
+
+
+def test_a_candidate_is_the_repetition_that_validation_chose_with_its_own_score(home: Path) -> None:
+    labels = np.repeat(np.arange(2, dtype=np.uint8), 50).reshape(10, 10)
+    scene = scored(home, {"a": labels}, {"a": labels}, names=("field", "forest"))
+    recipe = EXPERIMENT.model_copy(update={"name": "seeds", "protocol": Protocol(seeds=(1, 2))})
+    found = [scene.repetition(one, {"a": labels if one.seed == 1 else 0 * labels}) for one in repetitions(recipe, 1)]
+    report = build(scene.manifest, recipe, found, "seeds.seed-2", home)
+    one = champion.candidate(scene.manifest, found[1].model, report, home)
+    assert (one.experiment, one.fingerprint) == ("seeds.seed-2", found[1].model.fingerprint)
+    assert one.mean_iou == pytest.approx(0.25), "not that of the better seed, nor the mean"

@@ -212,6 +212,13 @@ def test_without_a_test_side_the_report_is_out_of_fold(home: Path) -> None:
     assert {"preview.png", "tile-a-out-of-fold.png"} <= set(report.files)
 
 
+def test_without_a_test_side_other_labels_are_another_comparison(home: Path) -> None:
+    scene, _, _ = _folded(home, Splits(block=16), Folds(count=3))
+    first, *rest = scene.manifest.tiles
+    relabelled = first.model_copy(update={"ground_truth_fingerprint": "new"})
+    assert scene.manifest.test_digest != scene.manifest.model_copy(update={"tiles": (relabelled, *rest)}).test_digest
+
+
 def test_with_neither_test_side_nor_folds_there_is_nothing_to_score(home: Path) -> None:
     scene = scored(home, {"a": HALVES}, {}, splits=Splits(validation=Share(blocks=0.5)))
     with pytest.raises(IncompleteError, match="no test side and no folds"):
