@@ -179,3 +179,25 @@ def test_a_dataset_has_floors_without_deep_learning_unless_it_says_otherwise() -
 def test_the_shipped_datasets_load(name: str) -> None:
     data = config.load_dataset(name)
     assert config.load_legend(data.legend).name == data.legend
+
+
+TREE = {"image": "dsm/{tile}.tif", "bands": ["dsm"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"tiles": {**DATASET["tiles"], "further": [TREE]}}, "['dsm'], which must be the last of `bands`"),
+        ({"tiles": {**DATASET["tiles"], "further": [TREE]}, "bands": ["dsm"]}, "must be the last of `bands`"),
+        ({"tiles": {**DATASET["tiles"], "select": [1, 2]}}, "`tiles.select` takes 2 bands, `bands` names 1"),
+        ({"tiles": {**DATASET["tiles"], "select": [0]}}, "greater than or equal to 1"),
+        ({"crs": "none", "labels": {"kind": "raster"}}, "`crs: none` needs `resolution`"),
+        ({"crs": "none", "resolution": 10}, "polygons need a place"),
+        ({"resolution": 10}, "`resolution` is for `crs: none`"),
+        ({"crs": "UTM"}, "should match pattern"),
+    ],
+)
+def test_images_are_described_without_contradiction(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse({**DATASET, **changes}, Dataset, "test.yaml")
+    assert words in str(error.value)

@@ -149,7 +149,7 @@ def _upright(grid: GeoBox) -> bool:
 def _axes(tile: str, grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Block column of each column and block row of each row of a window of an upright grid.
 
-    Tiles without a place all begin at (0, 0): the blocks of each stand apart from those of the others.
+    Tiles without a place all lie at (0, 0): the blocks of each stand apart from those of the others.
     """
     cols, _ = ground_blocks(grid, Window(window.row, window.col, 1, window.width), size)
     _, rows = ground_blocks(grid, Window(window.row, window.col, window.height, 1), size)

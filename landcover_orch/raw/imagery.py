@@ -50,7 +50,7 @@ def added(dataset: Dataset, index: int, path: Path, image: Raster | None) -> Ras
 def placed(dataset: Dataset, found: Raster, image: Raster | None = None) -> Raster:
     """A file where its dataset says that it lies; one that says nothing of its place lies on `image`, if of its shape.
 
-    Where the dataset has no place, each tile lies by itself with its upper left corner at (0, 0).
+    Where the dataset has no place, each tile lies by itself with its lower left corner at (0, 0).
 
     Raises:
         RasterError: the file states another CRS than the dataset.
@@ -59,7 +59,7 @@ def placed(dataset: Dataset, found: Raster, image: Raster | None = None) -> Rast
         return found
     if dataset.crs == "none":
         side = dataset.resolution or 1.0
-        return replace(found, grid=GeoBox(found.shape, Affine(side, 0, 0, 0, -side, 0), None))
+        return replace(found, grid=GeoBox(found.shape, Affine(side, 0, 0, 0, -side, side * found.shape[0]), None))
     if found.grid.crs is None:
         silent = image is not None and found.grid.affine.is_identity and found.shape == image.shape
         place = image.grid if image and silent else GeoBox(found.shape, found.grid.affine, dataset.crs)

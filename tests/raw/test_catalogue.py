@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -137,7 +137,88 @@ def test_fingerprints_follow_the_bytes(tmp_path: Path) -> None:
     (tile,) = catalogue.tiles(dataset(tmp_path))
     image, label = catalogue.fingerprints(tile, tmp_path / "memory.db")
     assert image.startswith("sha256:")
-    tile.label.write_bytes(b"other labels")
-    os.utime(tile.label, ns=(1, 1))
+    (tmp_path / "labels/a.gpkg").write_bytes(b"other labels")
+    os.utime(tmp_path / "labels/a.gpkg", ns=(1, 1))
     assert catalogue.fingerprints(tile, tmp_path / "memory.db")[0] == image
     assert catalogue.fingerprints(tile, tmp_path / "memory.db")[1] != label
+
+
+class TestFurtherFiles:
+    """Bands of a tile that lie in files of their own."""
+
+    DSM: ClassVar[dict[str, Any]] = {"further": [{"image": "dsm/dsm_{tile:02}.tif", "bands": ["blue"]}]}
+
+    def test_numbers_in_names_may_be_filled_up_with_zeros(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/2_10.tif", "labels/2_10.gpkg", "dsm/dsm_02_10.tif")
+        (tile,) = catalogue.tiles(dataset(tmp_path, self.DSM))
+        assert tile.further == (tmp_path / "dsm/dsm_02_10.tif",)
+        assert [path.name for path in tile.images] == ["2_10.tif", "dsm_02_10.tif"]
+
+    def test_a_tile_may_have_its_own(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/a.tif", "labels/a.gpkg", "elsewhere.tif")
+        own = {"overrides": {"a": {"further": ["elsewhere.tif"]}}}
+        (tile,) = catalogue.tiles(dataset(tmp_path, {**self.DSM, **own}))
+        assert tile.further == (tmp_path / "elsewhere.tif",)
+        own["overrides"]["a"]["further"] *= 2
+        assert "overrides.a.further: 2 files; expected 1" in problems(dataset(tmp_path, {**self.DSM, **own}))
+
+    def test_a_missing_one_is_named(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/a.tif", "labels/a.gpkg")
+        told = problems(dataset(tmp_path, self.DSM))
+        assert told.startswith(f"{tmp_path}/dsm/dsm_a.tif: no such file; expected the image file of tile 'a'")
+        assert "correct `tiles.further.0.image`" in told
+
+    def test_they_count_in_the_images_fingerprint(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/a.tif", "labels/a.gpkg", "dsm/dsm_a.tif")
+        (tile,) = catalogue.tiles(dataset(tmp_path, self.DSM))
+        before = catalogue.fingerprints(tile, tmp_path / "memory.db")
+        (tmp_path / "dsm/dsm_a.tif").write_bytes(b"other heights")
+        after = catalogue.fingerprints(tile, tmp_path / "memory.db")
+        assert (before[0] != after[0], before[1] == after[1]) == (True, True)
+        assert after[0] == catalogue.image_fingerprint(tile, tmp_path / "memory.db")
+
+
+class TestUnlabelled:
+    """Tiles without labels: mapped, never trained on nor scored."""
+
+    def test_they_stand_among_the_others(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/a.tif", "images/c.tif", "labels/a.gpkg", "labels/c.gpkg", "test/b.tif")
+        found = catalogue.tiles(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
+        assert [(tile.name, tile.label and tile.label.name) for tile in found] == [
+            ("a", "a.gpkg"),
+            ("b", None),
+            ("c", "c.gpkg"),
+        ]
+        image, label = catalogue.fingerprints(found[1], tmp_path / "memory.db")
+        assert (image.startswith("sha256:"), label) == (True, None)
+
+    def test_labelled_tiles_of_one_folder_do_not_count(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/1.tif", "images/2.tif", "labels/1.gpkg")
+        found = catalogue.tiles(dataset(tmp_path, {"names": ["1"], "unlabelled": PATTERNS["image"]}))
+        assert [(tile.name, tile.label is None) for tile in found] == [("1", False), ("2", True)]
+
+    def test_one_name_for_two_files_is_an_error(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/a.tif", "labels/a.gpkg", "test/a.tif")
+        told = problems(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
+        assert "tiles.unlabelled: tile 'a' is also a labelled tile, of another file" in told
+
+    def test_a_pattern_that_matches_nothing_is_an_error(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/a.tif", "labels/a.gpkg")
+        told = problems(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
+        assert told == (
+            f"{tmp_path}: no file matches 'test/{{tile}}.tif'; expected at least one tile. "
+            "Fix: correct `tiles.unlabelled` or `root`."
+        )
+
+    def test_they_are_on_no_side_of_a_split(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/a.tif", "labels/a.gpkg", "test/b.tif")
+        data = {"unlabelled": "test/{tile}.tif", "overrides": {"b": {"year": 2020}}}
+        told = problems(dataset(tmp_path, data, splits={"test": {"tiles": ["b"]}}))
+        assert "splits.test.tiles: unknown tile 'b'; expected one of a, the tiles with labels" in told
+        found = catalogue.tiles(dataset(tmp_path, data, splits={"excluded": {"tiles": ["b"]}}))
+        assert [tile.year for tile in found] == [None, 2020]
+
+    def test_their_further_files_are_sought_as_well(self, tmp_path: Path) -> None:
+        put(tmp_path, "images/a.tif", "labels/a.gpkg", "test/b.tif", "dsm/dsm_a.tif")
+        data = {**TestFurtherFiles.DSM, "unlabelled": "test/{tile}.tif"}
+        assert problems(dataset(tmp_path, data)).startswith(f"{tmp_path}/dsm/dsm_b.tif: no such file")

@@ -146,8 +146,11 @@ def test_a_raster_without_place_is_refused(tmp_path: Path) -> None:
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         scenes.write_geotiff(tmp_path / "a.tif", data, crs=None, transform=rasterio.Affine.identity())
     polygons(tmp_path / "a.gpkg")
-    found = [problem.found for problem in look(dataset(tmp_path)).problems]
-    assert found == ["no CRS", "no georeference"]
+    found = look(dataset(tmp_path)).problems
+    assert [problem.found for problem in found] == ["no CRS", "no georeference"]
+    assert "the dataset's `crs` (EPSG:n, or none with a `resolution`)" in found[0].fix
+    found = look(dataset(tmp_path, crs=scenes.CRS)).problems
+    assert [problem.found for problem in found][:1] == ["no georeference"]
 
 
 @pytest.mark.parametrize(("nodata", "words"), [("file", "of all bands in 1"), ("none", "they count as data")])
@@ -284,3 +287,83 @@ class TestLabelRasters:
         (tmp_path / "a-label.tif").write_bytes(whole[: len(whole) * 3 // 4])
         image(tmp_path / "images" / "a.tif")
         assert "beyond the file's end" in only(self.found(tmp_path))
+
+
+def test_a_dataset_may_lie_nowhere(tmp_path: Path) -> None:
+    """The files' own places, and those of their labels, are then of no account; their shapes are."""
+    place = {"crs": "none", "resolution": 10.0, "labels": {"kind": "raster"}}
+    data = dataset(tmp_path, tiles={"label": "{tile}/label.tif"}, **place)
+    image(tmp_path / "a.tif", crs=None)
+    scenes.write_plain_tiff(tmp_path / "b.tif", np.ones((3, SIDE, SIDE), np.uint8))
+    for name, origin in (("a", (X, Y)), ("b", (0.0, 9.0))):
+        scenes.write_geotiff(tmp_path / name / "label.tif", np.ones((SIDE, SIDE), np.uint8), origin=origin)
+    assert look(data, deep=True) == checks.Findings()
+    scenes.write_plain_tiff(tmp_path / "b" / "label.tif", np.ones((SIDE, SIDE - 1), np.uint8))
+    assert "64 x 63 pixels" in only(look(data))
+
+
+def test_silent_labels_lie_on_their_orthophoto_where_the_dataset_states_the_place(tmp_path: Path) -> None:
+    data = dataset(tmp_path, tiles={"label": "{tile}/label.tif"}, crs=scenes.CRS, labels={"kind": "raster"})
+    image(tmp_path / "a.tif")
+    scenes.write_plain_tiff(tmp_path / "a" / "label.tif", np.ones((SIDE, SIDE), np.uint8))
+    assert look(data) == checks.Findings()
+    told = only(look(data.model_copy(update={"crs": "EPSG:32632"})))
+    assert "a.tif: CRS is EPSG:25830; expected EPSG:32632 (`crs`), or none" in told
+    assert "no CRS" in str(look(data.model_copy(update={"crs": "file"})).problems)
+
+
+def test_a_tile_without_labels_is_checked_by_itself(tmp_path: Path) -> None:
+    image(tmp_path / "a.tif")
+    polygons(tmp_path / "a.gpkg")
+    image(tmp_path / "test" / "b.tif")
+    data = dataset(tmp_path, tiles={"unlabelled": "test/{tile}.tif", "overrides": {"b": {"year": 1990}}})
+    assert look(data) == checks.Findings()
+    image(tmp_path / "test" / "b.tif", bands=4, photometric="minisblack", alpha="no")
+    assert "test/b.tif: 4 bands; expected 3" in only(look(data))
+
+
+class TestFurtherFiles:
+    """Every file of an image is checked, and whether all lie on one grid."""
+
+    def data(self, root: Path, **changes: Any) -> Dataset:
+        image(root / "a.tif")
+        polygons(root / "a.gpkg")
+        further = {"further": [{"image": "dsm/{tile}.tif", "bands": ["dsm"]}]}
+        settings = {"bands": ["red", "green", "blue", "dsm"], "dtype": "float32", **changes}
+        return dataset(root, tiles=further, **settings)
+
+    def heights(self, path: Path, side: int = SIDE, bands: int = 1, dtype: str = "float32", **settings: Any) -> None:
+        data = np.random.default_rng(0).normal(280, 9, (bands, side, side)).astype(dtype)
+        scenes.write_geotiff(path / "dsm" / "a.tif", data, **settings)
+
+    def test_a_photograph_and_its_heights_pass(self, tmp_path: Path) -> None:
+        self.heights(tmp_path)
+        for deep in (False, True):
+            assert look(self.data(tmp_path), deep=deep) == checks.Findings()
+
+    def test_all_their_faults_come_together(self, tmp_path: Path) -> None:
+        self.heights(tmp_path, SIDE - 1, bands=2, crs="EPSG:25831")
+        told = [str(problem) for problem in look(self.data(tmp_path)).problems]
+        assert len(told) == 2
+        assert "dsm/a.tif: 63 x 63 px in EPSG:25831" in told[0]
+        assert f"expected the grid of {tmp_path}/a.tif: 64 x 64 px in EPSG:25830" in told[0]
+        assert "dsm/a.tif: 2 bands; expected 1: dsm" in told[1]
+
+    def test_values_must_fit_the_datasets_dtype(self, tmp_path: Path) -> None:
+        self.heights(tmp_path)
+        told = only(look(self.data(tmp_path, dtype="uint8")))
+        assert "dsm/a.tif: float32 values from" in told
+        self.heights(tmp_path, dtype="float64")
+        assert "float64 values" in only(look(self.data(tmp_path)))
+        self.heights(tmp_path, dtype="uint16")
+        assert "pixels of uint8; expected int16" not in str(look(self.data(tmp_path, dtype="int16")).problems)
+
+    def test_a_broken_one_hides_nothing(self, tmp_path: Path) -> None:
+        data = self.data(tmp_path)
+        image(tmp_path / "a.tif", bands=1)
+        (tmp_path / "dsm").mkdir()
+        (tmp_path / "dsm" / "a.tif").write_text("no heights")
+        told = [str(problem) for problem in look(data).problems]
+        assert len(told) == 2
+        assert "a.tif: 1 bands; expected 3" in told[0]
+        assert "dsm/a.tif: not readable as GeoTIFF" in told[1]
