@@ -41,16 +41,17 @@ def write_geotiff(
         "compress": "deflate",
         **profile,
     }
-    with rasterio.open(path, "w", **settings) as target:
+    with rasterio.open(path, "w", **{key: value for key, value in settings.items() if value is not None}) as target:
         target.write(data)
     return path
 
 
 def write_plain_tiff(path: Path, data: np.ndarray[Any, Any], **profile: Any) -> Path:
-    """A TIFF of an array (band, y, x) or (y, x) that says nothing of where it lies."""
+    """A TIFF, or a picture of another `driver`, of (band, y, x) or (y, x) that says nothing of where it lies."""
+    compress = "deflate" if "driver" not in profile else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return write_geotiff(path, data, crs=None, **{"transform": None, **profile})
+        return write_geotiff(path, data, crs=None, transform=None, **{"compress": compress, **profile})
 
 
 def write_polygons(

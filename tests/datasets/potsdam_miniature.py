@@ -74,4 +74,4 @@ def _write_heights(folder: Path, name: str, classes: NDArray[np.uint8], corner: 
     write_geotiff(dsm, surface(classes, ground=GROUND), crs=CRS, origin=corner, resolution=RESOLUTION)
     above = (surface(classes, ground=0.0) * 10).astype(np.uint8)  # decimetres
     jpeg = folder / f"1_DSM_normalisation/dsm_potsdam_{name}_normalized_lastools.jpg"
-    write_plain_tiff(jpeg, above, driver="JPEG", compress=None, quality=95)
+    write_plain_tiff(jpeg, above, driver="JPEG", quality=95)

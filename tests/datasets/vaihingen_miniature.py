@@ -33,15 +33,21 @@ UNLABELLED = {"2": (2428, 2767), "4": (1887, 2557)}
 SCALE = 16
 
 
-def write(folder: Path, seed: int = 0) -> dict[str, np.ndarray]:
-    """Writes top, dsm and gts_for_participants; gives the classes (y, x) of each labelled tile."""
-    rng, drawn = np.random.default_rng(seed), {}
+GROUND = 270.0
+"""Metres of the ground above the sea."""
+
+
+def write(folder: Path) -> dict[str, np.ndarray]:
+    """Writes top, dsm, ndsm and gts_for_participants; gives the classes (y, x) of each labelled tile."""
+    rng, drawn = np.random.default_rng(0), {}
     for name, size in (SIZES | UNLABELLED).items():
         classes = town((size[0] // SCALE, size[1] // SCALE), rng)
         write_plain_tiff(
             folder / f"top/top_mosaic_09cm_area{name}.tif", photograph(classes, ("nir", "red", "green"), rng)
         )
-        write_plain_tiff(folder / f"dsm/dsm_09cm_matching_area{name}.tif", surface(classes, ground=270.0))
+        write_plain_tiff(folder / f"dsm/dsm_09cm_matching_area{name}.tif", surface(classes, ground=GROUND))
+        above = (surface(classes, ground=0.0) * 10).astype(np.uint8)
+        write_plain_tiff(folder / f"ndsm/ndsm_09cm_matching_area{name}.bmp", above, driver="BMP")
         if name in SIZES:
             write_plain_tiff(folder / f"gts_for_participants/top_mosaic_09cm_area{name}.tif", colours(classes))
             drawn[name] = classes
