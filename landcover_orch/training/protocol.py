@@ -143,7 +143,7 @@ def figures(summary: Mapping[str, Any]) -> dict[str, float]:
         f"{part}/{name}": float(value)
         for name, found in spread.items()
         for part, value in found.items()
-        if part != "n" and value is not None
+        if part in ("mean", "sd") and value is not None
     } | {"repetitions": float(summary["repetitions"])}
 
 
