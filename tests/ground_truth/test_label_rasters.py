@@ -70,6 +70,24 @@ def test_colours_become_their_places(tmp_path: Path) -> None:
         numbers(path, legend("#ff0000"), read=colour_strips)
 
 
+ISPRS = ("#ffffff", "#0000ff", "#00ffff", "#00ff00", "#ffff00", "#ff0000")
+"""Impervious surfaces, building, low vegetation, tree, car, clutter."""
+
+
+def test_the_six_colours_of_the_isprs_contest(tmp_path: Path) -> None:
+    classes = tuple(LandClass(id=i, name=f"c{i}", colour=colour) for i, colour in enumerate(ISPRS))
+    known = Legend(name="isprs", classes=classes, codes={colour: f"c{i}" for i, colour in enumerate(ISPRS)})
+    values = np.random.default_rng(0).integers(0, 6, (40, 50))
+    rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in ISPRS], np.uint8)
+    data = np.moveaxis(rgb[values], -1, 0).copy()
+    path = write_geotiff(tmp_path / "l.tif", data, photometric="rgb", compress="lzw")
+    assert numbers(path, known, read=colour_strips) == values.tolist()
+    data[:, 7, 9:12] = 128
+    path = write_geotiff(tmp_path / "l.tif", data, photometric="rgb", compress="lzw")
+    with pytest.raises(UnknownCodeError, match="unknown code '#808080' in 3 pixels, first at row 7, col 9"):
+        numbers(path, known, read=colour_strips)
+
+
 def test_colours_of_a_lossy_file_are_their_neighbours_within_the_tolerance(tmp_path: Path) -> None:
     """Cars of (252, 255, 0) and a cyan of (9, 222, 221) are in the Potsdam data; a tone further off is unknown."""
     near = np.array([[[252, 9, 0, 40]], [[255, 222, 255, 215]], [[0, 221, 255, 255]]], np.uint8)

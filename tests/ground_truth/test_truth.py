@@ -16,8 +16,9 @@ from landcover_orch.grid import Window
 from landcover_orch.ground_truth import truth
 from landcover_orch.legend import IGNORE, LandClass, Legend
 from landcover_orch.publish import Product
+from landcover_orch.raw import imagery
 from landcover_orch.raw.catalogue import Tile, tiles
-from tests.scenes import ORIGIN, write_geotiff, write_polygons
+from tests.scenes import ORIGIN, write_geotiff, write_plain_tiff, write_polygons
 
 X, Y = ORIGIN
 LEGEND = Legend(
@@ -177,3 +178,59 @@ def test_slovenia_equals_the_published_raster(real_data: Path, home: Path) -> No
     published[: len(names)] = list(names)
     np.testing.assert_array_equal(published[classes(product)], lulc)
     assert lulc.size == 10_100
+
+
+def test_a_tile_without_labels_is_all_ignored_and_counted_as_such(scene: Dataset, home: Path) -> None:
+    """Even where a pixel without a label means a class: nobody has looked at this tile."""
+    raw = Path(scene.root)
+    write_geotiff(raw / "test" / "u.tif", np.full((20, 30), 9, np.uint8), origin=(X + 1000, Y))
+    changed = scene.model_copy(
+        update={
+            "tiles": Tiles(image="{tile}.tif", label="{tile}.gpkg", unlabelled="test/{tile}.tif"),
+            "labels": Labels(attribute="code", unlabelled="wood"),
+        }
+    )
+    bare = next(tile for tile in tiles(changed) if tile.label is None)
+    product = truth.build(changed, LEGEND, bare, home)
+    assert (classes(product) == IGNORE).all()
+    summary = product.json("summary.json")
+    assert (summary["labelled"], summary["unlabelled_pixels"], summary["ignore"]["unlabelled"]) == (0.0, 600, 600)
+    assert summary["areas_agree"]
+    assert truth.recipe(changed, LEGEND, bare, home)["inputs"]["label"] is None
+
+
+@pytest.mark.parametrize("resolution", [1.0, 10.0])
+def test_a_tile_without_a_place_keeps_its_areas(tmp_path: Path, home: Path, resolution: float) -> None:
+    raw, codes = tmp_path / "raw", np.array([[1, 2, 2], [3, 2, 1]], np.uint8)
+    write_plain_tiff(raw / "t.tif", np.ones((2, 3), np.uint8))
+    write_plain_tiff(raw / "codes" / "t.tif", codes)
+    nowhere = dataset(
+        raw,
+        tiles={"image": "{tile}.tif", "label": "codes/{tile}.tif"},
+        labels={"kind": "raster"},
+        crs="none",
+        resolution=resolution,
+    )
+    product = built(nowhere, home)
+    found = raster.inspect(product.file("classes.tif"))
+    assert found.crs is None
+    assert found.grid == imagery.inspect(nowhere, [raw / "t.tif"]).grid
+    assert tuple(found.grid.affine)[:6] == (resolution, 0, 0, 0, -resolution, 2 * resolution)
+    areas = {row["class"]: row["area"] for row in product.json("summary.json")["classes"]}
+    assert areas == {"field": 2 * resolution**2, "wood": 3 * resolution**2}
+    assert classes(product).tolist() == [[0, 1, 1], [IGNORE, 1, 0]]
+
+
+def test_further_bands_mask_what_they_lack(scene: Dataset, home: Path) -> None:
+    """A pixel without a height is no pixel to learn from."""
+    raw = Path(scene.root)
+    heights = np.full((20, 30), 5, np.float32)
+    heights[5, 20:25] = -9999
+    write_geotiff(raw / "dsm" / "t.tif", heights, nodata=-9999)
+    further = {
+        "image": "{tile}.tif",
+        "label": "{tile}.gpkg",
+        "further": [{"image": "dsm/{tile}.tif", "bands": ["dsm"]}],
+    }
+    stacked = dataset(raw, tiles=further, bands=["grey", "dsm"], dtype="float32")
+    assert built(stacked, home).json("summary.json")["ignore"]["image without data"] == 6 + 5

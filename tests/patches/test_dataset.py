@@ -8,10 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from landcover_orch import raster
 from landcover_orch.errors import CatalogueError, LeakError
-from landcover_orch.patches import dataset, manifest
+from landcover_orch.experiment import Folds
+from landcover_orch.grid import Window
+from landcover_orch.patches import dataset, folds, manifest, store
 from landcover_orch.publish import Product
 from tests.patches.fields import LEGEND, SHAPE, Fields, write_fields
+from tests.scenes import write_geotiff
 
 BLOCKS = {"validation": {"blocks": 0.2}, "test": {"blocks": 0.3}, "block": 40}
 
@@ -112,3 +116,58 @@ def test_or_their_windows_are_dropped_and_counted(tmp_path: Path, home: Path) ->
 def test_nothing_to_train_on_is_an_error(fields: Fields) -> None:
     with pytest.raises(CatalogueError, match="no train pixel with data"):
         described(fields.changed(splits={"test": {"tiles": ["a", "b"]}}))
+
+
+def test_a_tile_without_labels_is_there_and_counts_nowhere(tmp_path: Path, home: Path) -> None:
+    """It lies on the ground of a train tile, which is no leak; its bright pixels are in no statistics."""
+    plain = write_fields(tmp_path / "raw", home, splits=BLOCKS)
+    write_geotiff(tmp_path / "raw" / "more" / "u.tif", np.full((2, *SHAPE), 255, np.uint8))
+    tiles = {**plain.dataset.tiles.model_dump(), "unlabelled": "more/{tile}.tif"}
+    fields = plain.changed(tiles=tiles)
+    products = [fields.cut(i) for i in range(3)]
+    summary = products[2].json("summary.json")
+    assert (summary["windows"], summary["patches"], summary["labelled"]) == (0, 0, None)
+    product = described(fields)
+    found = manifest.load(product.path)
+    entry = found.tiles[2]
+    assert (entry.name, entry.label_fingerprint, entry.pixels, sum(entry.counts.values())) == ("u", None, 0, 0)
+    assert not any(sum(pixels) for pixels in entry.class_pixels.values())
+    assert product.json("summary.json")["unlabelled_tiles"] == 1
+    fewer = manifest.load(described(plain).path)
+    assert found.bands == fewer.bands
+    assert found.class_weights == fewer.class_weights
+    assert product.json("summary.json")["coverage"] == described(plain).json("summary.json")["coverage"]
+    assert "unlabelled" in product.file("index.html").read_text()
+
+
+def test_a_fold_by_tiles_leaves_tiles_without_labels_out(tmp_path: Path, home: Path) -> None:
+    fields = write_fields(tmp_path / "raw", home, names=("a", "b", "c", "d"))
+    write_geotiff(tmp_path / "raw" / "more" / "u.tif", np.ones((2, *SHAPE), np.uint8))
+    fields = fields.changed(tiles={**fields.dataset.tiles.model_dump(), "unlabelled": "more/{tile}.tif"})
+    for i in range(5):
+        fields.cut(i)
+    product = described(fields)
+    assert folds.beside(manifest.load(product.path)) == ("a", "b", "c", "d")
+    fold = manifest.load(folds.build(product, Folds(by="tiles", count=4), 1, fields.home).path)
+    assert [sum(tile.counts.values()) > 0 for tile in fold.tiles] == [True] * 4 + [False]
+
+
+def test_every_reader_sees_the_bands_of_all_files(tmp_path: Path, home: Path) -> None:
+    fields = write_fields(tmp_path / "raw", home, names=("a",), splits=BLOCKS)
+    heights = np.random.default_rng(3).normal(280, 20, SHAPE).astype(np.float32)
+    write_geotiff(tmp_path / "raw" / "dsm" / "a.tif", heights)
+    tiles = {"image": "{tile}.tif", "label": "{tile}.gpkg", "further": [{"image": "dsm/{tile}.tif", "bands": ["dsm"]}]}
+    stacked = fields.changed(tiles=tiles, bands=["red", "nir", "dsm"], dtype="float32")
+    product = stacked.cut(0)
+    path = product.file(store.STORE)
+    index, size = store.read_index(path), stacked.dataset.patches.size
+    images = np.asarray(store.open_array(path, store.IMAGE).read().result())
+    with raster.reader(raster.inspect(fields.tiles[0].image)) as source:
+        expected = np.concatenate([source.read(Window(0, 0, *SHAPE)), heights[None]])
+    assert images.dtype == np.float32
+    for image, box in zip(images, index.windows(size), strict=True):
+        np.testing.assert_array_equal(image, expected[(slice(None), *box.slices)])
+    found = manifest.load(described(stacked).path)
+    assert [band.name for band in found.bands] == ["red", "nir", "dsm"]
+    assert 230 < found.bands[2].mean < 330
+    assert found.tiles[0].images == stacked.tiles[0].images

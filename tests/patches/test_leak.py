@@ -34,6 +34,16 @@ def test_a_train_tile_leaks_where_it_shares_a_pixel_with_a_test_tile(col: int, r
     assert bool(found) == (abs(col) < 60 and abs(row) < 60)
 
 
+def test_tiles_without_a_place_never_meet() -> None:
+    def nowhere(name: str) -> Ground:
+        grid = GeoBox(SHAPE, Affine(1, 0, 0, 0, -1, SHAPE[0]), None)
+        boxes = windows(SHAPE, 10, 10)
+        return Ground(name, grid, boxes, window_roles(BY_TILE, name, grid, boxes), held_out(BY_TILE, name, grid))
+
+    assert leaks([nowhere("a"), nowhere("e"), nowhere("v")]) == []
+    assert (dropped([nowhere("a"), nowhere("e")])[0].roles == TRAIN).all()
+
+
 def test_a_leak_says_where_and_what_to_do() -> None:
     (problem,) = leaks([ground("a", 0, 0, BY_TILE), ground("e", 45, 0, BY_TILE)])
     assert str(problem).startswith("tile a: 12 train windows on held-out ground of tile e, first at row 0, col 40")

@@ -68,6 +68,18 @@ def test_tiles_that_overlap_agree(col: int, row: int, seed: int) -> None:
     np.testing.assert_array_equal(roles(splits, "a", one, shared), roles(splits, "b", other, moved))
 
 
+def test_tiles_without_a_place_share_no_blocks() -> None:
+    """All lie at (0, 0): by place alone each would be split alike."""
+    grid = GeoBox((1, 4000), Affine(1, 0, 0, 0, -1, 1), None)
+    found = {name: roles(BLOCKS, name, grid, Window(0, 0, 1, 4000))[0] for name in ("a", "b", "c")}
+    assert np.mean(found["a"] == found["b"]) < 0.5  # by chance 0.25 + 0.04 + 0.09
+    assert np.mean(found["b"] == found["c"]) < 0.5
+    for seen in found.values():
+        np.testing.assert_allclose(np.bincount(seen) / seen.size, [0.5, 0.2, 0.3], atol=0.08)
+    boxes = windows((1, 4000), 1, 5, "drop")
+    assert window_roles(BLOCKS, "a", grid, boxes).tolist() == found["a"][::5].tolist()
+
+
 def test_blocks_are_drawn_in_the_shares_asked_for() -> None:
     cols, rows = np.meshgrid(np.arange(-200, 200), np.arange(-200, 200))
     found = np.bincount(block_roles(BLOCKS, cols, rows).ravel(), minlength=3) / cols.size
