@@ -312,7 +312,7 @@ def _fit(learner: Learner, keeper: Keeper) -> None:
     trainer = pl.Trainer(
         max_epochs=learner.task.experiment.epochs,
         accelerator=learner.task.device.kind,
-        **_processes(learner.task),
+        **_processes(learner.task.world),
         callbacks=[keeper, *([TQDMProgressBar(refresh_rate=5)] if terminal else [])],
         enable_progress_bar=terminal,
         enable_checkpointing=False,
@@ -344,9 +344,8 @@ class SummedByStep(DDPStrategy):  # type: ignore[misc]
         """Nothing hooks into what is not wrapped."""
 
 
-def _processes(task: Task) -> dict[str, Any]:
+def _processes(world: World) -> dict[str, Any]:
     """What the trainer is told of the processes that train together."""
-    world = task.world
     if world.environment is None:
         return {"devices": 1, "plugins": [LightningEnvironment()]}
     return {
@@ -354,7 +353,6 @@ def _processes(task: Task) -> dict[str, Any]:
         "num_nodes": world.size // world.local,
         "plugins": [world.environment],
         "strategy": SummedByStep(),
-        "sync_batchnorm": task.device.kind == "cuda",
     }
 
 

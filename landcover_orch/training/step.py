@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.model.networks import Normalised
+from landcover_orch.training.batch_norm import synchronise
 from landcover_orch.training.device import Device
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective
-from landcover_orch.training.running import Running
 from landcover_orch.training.world import ALONE, World
 
 CHANCE = 100
@@ -29,10 +29,10 @@ Result = TypeVar("Result")
 class Step:
     """Takes batches through a network, each as one update whatever the number of parts and of processes.
 
-    Of each batch every process takes its rows, in parts where memory is short; `parts` counts those of all processes.
-    A part's loss is its share in the loss of the batch, so with pixel-wise losses the gradient is that of the whole.
-    Three things are not: Jaccard and Dice (see `Objective`), batch normalisation, which sees a part at a time unless
-    processes synchronise it, and dropout, which each process draws for itself.
+    Of each batch every process takes its rows, in `parts` where memory is short. A part's loss is its share in the
+    loss of the batch, so with pixel-wise losses the gradient is that of the whole. Two things are not: Jaccard and
+    Dice (see `Objective`), and batch normalisation, which sees a part (of all processes) at a time. Dropout each
+    process draws for itself.
     """
 
     model: Normalised
@@ -45,8 +45,8 @@ class Step:
     world: World = ALONE
 
     def __post_init__(self) -> None:
-        self.parts = -(-self.parts // self.world.size) * self.world.size
-        self._running = Running(self.model, self.world)
+        if self.world.size > 1:
+            synchronise(self.model.network, self.device.kind)
 
     def update(self, batch: Batch, optimiser: Any, seed: int) -> Tensor:
         """The loss of the whole batch, by whose gradient the weights have moved; `seed` is for dropout."""
@@ -61,7 +61,9 @@ class Step:
                 shares.append(share.detach())
             return self._sum(shares)
 
-        loss = self._with_all(lambda: self._in_parts(batch, gradients))
+        loss = self._in_parts(batch, gradients)
+        if self.world.size > 1:
+            loss = self._summed(loss)
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
         optimiser.step()
@@ -89,20 +91,12 @@ class Step:
             logits = self.model(batch.image[part])
         return logits, self.objective(logits, batch.label[part], whole)
 
-    def _with_all(self, work: Callable[[], Tensor]) -> Tensor:
+    def _summed(self, loss: Tensor) -> Tensor:
         """The sum of all processes' losses, with the sum of their gradients in place of each one's.
 
         The gradients are summed when all parts have passed, not while they do: so a process that had to take its part
         again, or had none of a small batch, keeps none of the others from theirs.
         """
-        if self.world.size == 1:
-            return work()
-        before = self._running.now()
-        loss = work()
-        self._running.follow(before)
-        return self._summed(loss)
-
-    def _summed(self, loss: Tensor) -> Tensor:
         learnt = [value for value in self.model.parameters() if value.requires_grad]
         reached = torch.tensor([value.grad is not None for value in learnt], device=loss.device)
         gradients = [torch.zeros_like(value) if value.grad is None else value.grad for value in learnt]
@@ -133,8 +127,8 @@ class Step:
 
     def _parts(self, batch: Batch) -> list[slice]:
         share = self.world.share(self.batch_size)
-        size = -(-share // (self.parts // self.world.size))
-        # Processes that synchronise their statistics make equally many passes, some of them with nothing.
+        size = -(-share // self.parts)
+        # Processes whose normalisations speak with each other make equally many passes, some of them with nothing.
         images = min(share, batch.whole) if self._synchronised else len(batch.image)
         return [slice(start, start + size) for start in range(0, images, size)]
 
@@ -143,7 +137,7 @@ class Step:
         return any(isinstance(layer, nn.SyncBatchNorm) for layer in self.model.modules())
 
     def _halve(self, said: str) -> None:
-        share = self.world.share(self.batch_size) * self.world.size
+        share = self.world.share(self.batch_size)
         if self.parts >= share or self._synchronised:
             raise TrainingError(self._too_much(said))
         self.parts = min(2 * self.parts, share)
