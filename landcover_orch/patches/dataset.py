@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,9 @@ def _write(
 ) -> None:
     grounds = _assigned(dataset, sources)
     counted = _counted(dataset, sources)
-    bands = _bands(dataset, counted)
+    bands = _bands(dataset, counted.values())
     entries = [
-        _entry(source, ground, [counts for name, counts in counted if name == source.tile.name], home, legend)
+        _entry(source, ground, counted[source.tile.name], home, legend)
         for source, ground in zip(sources, grounds, strict=True)
     ]
     train = np.sum([entry.class_pixels["train"] for entry in entries], axis=0)
@@ -164,10 +165,14 @@ def _ground(dataset: Dataset, source: _Source) -> Ground:
     return Ground(name, grid, windows, found, splits.held_out(dataset.splits, name, grid))
 
 
-def _counted(dataset: Dataset, sources: Sequence[_Source]) -> list[tuple[str, statistics.Counts]]:
+def _counted(dataset: Dataset, sources: Sequence[_Source]) -> dict[str, list[statistics.Counts]]:
+    """What was counted in the parts of each tile; nothing where it has no labels."""
     parts = [part for source in sources if source.tile.label for part in _parts(dataset, source)]
     found = compute.run(statistics.count, parts, cluster=dataset.cluster, label="statistics")
-    return [(part.tile, counts) for part, counts in zip(parts, found, strict=True)]
+    by_tile: dict[str, list[statistics.Counts]] = {source.tile.name: [] for source in sources}
+    for part, counts in zip(parts, found, strict=True):
+        by_tile[part.tile].append(counts)
+    return by_tile
 
 
 def _parts(dataset: Dataset, source: _Source) -> list[statistics.Part]:
@@ -176,8 +181,8 @@ def _parts(dataset: Dataset, source: _Source) -> list[statistics.Part]:
     return statistics.parts(name, image, classes, dataset.dtype, dataset.nodata, dataset.splits, rows=PART_ROWS)
 
 
-def _bands(dataset: Dataset, counted: Sequence[tuple[str, statistics.Counts]]) -> tuple[BandStatistics, ...]:
-    bands = statistics.band_statistics(dataset.bands, dataset.dtype, [counts for _, counts in counted])
+def _bands(dataset: Dataset, counted: Iterable[Sequence[statistics.Counts]]) -> tuple[BandStatistics, ...]:
+    bands = statistics.band_statistics(dataset.bands, dataset.dtype, list(chain.from_iterable(counted)))
     if not bands:
         where = f"configs/datasets/{dataset.name}.yaml: splits"
         fix = "leave a tile or some blocks to training"

@@ -42,13 +42,13 @@ class Counts:
 
     `classes` is (split, class value 0-255) in pixels, `excluded` the pixels that are on no side. For the train pixels
     with data: `keys` and `key_counts` are a sparse histogram a band (see `_keys`), `moments` is (band, 5): count, mean,
-    sum of squared deviations, min, max.
+    sum of squared deviations, min, max. Small, as they are kept for every part: a part has fewer than 2^32 pixels.
     """
 
     classes: NDArray[np.int64]
     excluded: int
-    keys: tuple[NDArray[np.int64], ...]
-    key_counts: tuple[NDArray[np.int64], ...]
+    keys: tuple[NDArray[np.uint16], ...]
+    key_counts: tuple[NDArray[np.uint32], ...]
     moments: NDArray[np.float64]
 
 
@@ -105,15 +105,15 @@ class _Values:
 
     def counts(self, table: NDArray[np.int64]) -> Counts:
         """What was added, with the pixels (role, class value) beside it."""
-        keys = tuple(np.flatnonzero(band) for band in self._histogram)
-        numbers = tuple(band[found] for band, found in zip(self._histogram, keys, strict=True))
+        keys = tuple(np.flatnonzero(band).astype(np.uint16) for band in self._histogram)
+        numbers = tuple(band[found].astype(np.uint32) for band, found in zip(self._histogram, keys, strict=True))
         if self._dtype.kind != "f" and keys[0].size:
             each = (_value(found, self._dtype) for found in keys)
             self._moments = np.array([_moments(*pair) for pair in zip(each, numbers, strict=True)])
         return Counts(table[: len(SPLITS)], int(table[EXCLUDED].sum()), keys, numbers, self._moments)
 
 
-def _moments(values: NDArray[Any], times: NDArray[np.int64] | None = None) -> list[float]:
+def _moments(values: NDArray[Any], times: NDArray[np.integer[Any]] | None = None) -> list[float]:
     """Count, mean, sum of squared deviations, minimum and maximum of values, each taken so many times."""
     exact = values.astype(np.float64)
     number = float(exact.size if times is None else times.sum())
@@ -131,7 +131,7 @@ def _keys(values: NDArray[Any]) -> NDArray[np.integer[Any]]:
     return np.asarray(ordered >> 16)
 
 
-def _value(keys: NDArray[np.int64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+def _value(keys: NDArray[np.integer[Any]], dtype: np.dtype[Any]) -> NDArray[np.float64]:
     """The values in the middle of bins."""
     if dtype.kind != "f":
         return keys.astype(np.float64) - (0 if dtype.kind == "u" else KEYS // 2)

@@ -119,6 +119,7 @@ def test_from_the_manifest_to_the_report(described: Product, archive: Archive) -
     assert set(maps) == {"15", "23"}
     actual = sum(np.bincount(archive.drawn[name].reshape(-1), minlength=6) for name in maps)
     assert np.array(told["matrix"]).sum(axis=1).tolist() == np.asarray(actual).tolist()
+    assert {"mean_iou", "mean_iou without clutter"} <= told["metrics"].keys()
 
 
 def test_a_tile_without_labels_is_mapped(described: Product, archive: Archive) -> None:
