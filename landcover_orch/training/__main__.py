@@ -82,7 +82,9 @@ def _facts(summary: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {name: value for name, value in summary.items() if value is not None}
     if spread:
         facts |= {f"mean {name}": found["mean"] for name, found in spread.items() if found["mean"] is not None}
-        facts["spread"] = _table([{"validation metric": name, **found} for name, found in spread.items()])
+        columns = ("mean", "sd", "n", "min", "max")
+        rows = [{"validation metric": name, **{key: found[key] for key in columns}} for name, found in spread.items()]
+        facts["spread"] = _table(rows)
     return facts
 
 
