@@ -42,8 +42,8 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         env = {**folders, "LANDCOVER_PARENT": str(os.getpid())}  # the child ends with this process
         pipes.run(command=command(dataset, name), context=context, env=env)
         product = publish.current(config.home() / dataset.name / "search", name)
-        figures = ("trials", "choices", "heatmap")
-        return result(product, **{f: _small(product, f) for f in figures if f"{f}.png" in product.files})
+        figures = [name for name in ("trials", "choices", "heatmap") if f"{name}.png" in product.files]
+        return result(product, **{f"preview of {name}": _small(product, name) for name in figures})
 
     return asset
 

@@ -16,6 +16,7 @@ KEEPERS = {
     "zarr": ("landcover_orch/patches/",),
     "tensorstore": ("landcover_orch/patches/",),
     "mlflow": ("landcover_orch/tracking.py", "landcover_orch/tracking/"),
+    "optuna": ("landcover_orch/training/search_trials.py",),
     "dagster": ("assets/",),
 }
 BARE = ("dagster", "mlflow", "rasterio")

@@ -246,7 +246,7 @@ def heatmap(search: Search, trials: Sequence[Trial], metric: Metric) -> Figure:
         axes.text(column, row, text, ha="center", va="center", color="#1d2733", fontsize=9, fontweight=weight)
         if trial is chosen:
             axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=CHOSEN, linewidth=2.5))
-    shown = axes.imshow(cells, cmap="YlGnBu_r" if smaller_is_better(metric) else "YlGnBu", alpha=0.65, aspect="auto")
+    shown = axes.imshow(cells, cmap="YlGnBu_r" if smaller_is_better(metric) else "YlGnBu", alpha=0.5, aspect="auto")
     figure.colorbar(shown, ax=axes, label=_named(metric))
     axes.set_xticks(range(len(across.choices)), [_literal(label(c)) for c in across.choices])
     axes.set_yticks(range(len(down.choices)), [_literal(label(c)) for c in down.choices])

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import optuna
-
 from landcover_orch import publish
 from landcover_orch.config import digest
 from landcover_orch.errors import ConfigError, LandcoverError, Problem, RecipeError
@@ -26,9 +24,11 @@ from landcover_orch.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.tracking.runs import Status
 from landcover_orch.training import VERSION, checkpoint, product, search_page
+from landcover_orch.training.fit import Report
 from landcover_orch.training.history import Row
 from landcover_orch.training.product import Progress, Tracker
 from landcover_orch.training.search_trials import (
+    Asked,
     Repetition,
     State,
     Trial,
@@ -37,7 +37,6 @@ from landcover_orch.training.search_trials import (
     each_reached,
     mean,
     reached,
-    told,
 )
 
 ASSET = "search"
@@ -45,6 +44,10 @@ TRIALS = "trials"
 JOURNAL = "tracking.jsonl"
 OVER = "over.json"
 ENDINGS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+
+
+class Stopped(Exception):  # noqa: N818 - no error
+    """A trial is behind the others."""
 
 
 def recipe(manifest: DatasetManifest, search: Search, base: Experiment, home: Path) -> Recipe:
@@ -139,55 +142,64 @@ class Study:
         return Trial.of(_read(self.stage.path / name)) if self.stage.done(name) else None
 
     def _tried(self, number: int, before: Sequence[Trial]) -> Trial:
-        asked, choices = draw(self.search, self.metric, before)
-        self.progress(f"trial {number} of {self.search.number}: {search_page.words(choices)}")
-        trial = self._trained(number, choices, asked)
+        asked = draw(self.search, self.metric, before)
+        self.progress(f"trial {number} of {self.search.number}: {search_page.words(asked.choices)}")
+        trial = self._trained(asked)
         _save(self.stage, f"{TRIALS}/{number}.json", asdict(trial))
         return trial
 
-    def _trained(self, number: int, choices: Choices, asked: optuna.Trial) -> Trial:
+    def _trained(self, asked: Asked) -> Trial:
         found: list[Repetition] = []
-        try:
-            experiment = self._experiment(number, choices)
-            with self._tracker(self._start(number, experiment)) as log:
-                for one in folds.repetitions(self.manifest, experiment):
-                    found.append(Repetition(one.name))
-                    self._learn(one, self._folder(number), found, log, asked)
-        except optuna.TrialPruned:
-            return Trial(number, choices, "pruned", None, "behind the median of earlier trials", found)
-        except ConfigError as error:
-            return Trial(number, choices, "pruned", None, _reason(error), found)
-        except RecipeError as error:
-            return Trial(number, choices, "failed", None, _reason(error), found)
-        value = mean(each_reached(found, self.metric))
-        if value is None:
-            return Trial(number, choices, "failed", None, f"{self.metric} is not defined", found)
-        return Trial(number, choices, "complete", value, None, found)
 
-    def _learn(self, one: Experiment, folder: Path, found: Sequence[Repetition], log: Log, asked: optuna.Trial) -> None:
-        """Trains the last of a trial's repetitions, which hears of its epochs; one that is over is read."""
+        def ended(state: State, value: float | None, reason: str | None) -> Trial:
+            return Trial(asked.number, asked.choices, state, value, reason, found)
+
+        try:
+            self._repeat(asked, found)
+        except Stopped:
+            return ended("pruned", None, "behind the median of earlier trials")
+        except ConfigError as error:
+            return ended("pruned", None, _reason(error))
+        except RecipeError as error:
+            return ended("failed", None, _reason(error))
+        value = mean(each_reached(found, self.metric))
+        return (
+            ended("failed", None, f"{self.metric} is not defined") if value is None else ended("complete", value, None)
+        )
+
+    def _repeat(self, asked: Asked, found: list[Repetition]) -> None:
+        """Trains a trial's repetitions into `found`; MLflow and Optuna hear of the first one's epochs."""
+        experiment = self._experiment(asked.number, asked.choices)
+        with self._tracker(self._start(asked.number, experiment)) as log:
+
+            def first(row: Row, seconds: float) -> None:
+                log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
+                if asked.behind(found[0].rows) and row.epoch < experiment.epochs:
+                    raise Stopped
+
+            for one in folds.repetitions(self.manifest, experiment):
+                found.append(Repetition(one.name))
+                self._learn(one, self._folder(asked.number), found[-1], first if len(found) == 1 else _nobody)
+
+    def _learn(self, one: Experiment, folder: Path, found: Repetition, told: Report) -> None:
+        """Trains a repetition into `found`; one that is over is read."""
         (folder / one.name).mkdir(parents=True, exist_ok=True)
-        stage, hearing, first = Stage(folder / one.name), found[-1], len(found) == 1
+        stage = Stage(folder / one.name)
+        if stage.done(OVER):
+            over = Repetition.of(_read(stage.path / OVER))
+            found.rows, found.seconds = over.rows, over.seconds
+            return
 
         def heard(row: Row, seconds: float, again: bool) -> None:
-            hearing.add(row, seconds)
+            found.add(row, seconds)
             if not again:
-                self.progress(
-                    f"{one.name}, epoch {row.epoch} of {one.epochs}: {self.metric} {_shown(hearing, self.metric)}"
-                )
-            if first:
-                log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
-                asked.report(told(hearing.rows, self.metric), row.epoch - 1)
-                if row.epoch < one.epochs and asked.should_prune():
-                    raise optuna.TrialPruned
+                kept = _shown(found, self.metric)
+                self.progress(f"{one.name}, epoch {row.epoch} of {one.epochs}: {self.metric} {kept}")
+            told(row, seconds)
 
-        if stage.done(OVER):
-            for row, seconds in Repetition.of(_read(stage.path / OVER)).epochs:
-                hearing.add(row, seconds)
-            return
         ground = load_manifest(product.ground(self.manifest_product, one, self.home).path)
-        product.learn(stage, ground, one, self.home, heard)
-        _save(stage, OVER, asdict(hearing))
+        product.learn(stage, ground, one, self.home, heard, self.progress)
+        _save(stage, OVER, asdict(found))
         (stage.path / checkpoint.FILE).unlink(missing_ok=True)
 
     def _experiment(self, number: int, choices: Choices) -> Experiment:
@@ -232,6 +244,10 @@ class Study:
             if log.finish(self._folder(trial.number), _known(values), ENDINGS[trial.state]):
                 self.stage.mark(part)
         start.journal.unlink(missing_ok=True)
+
+
+def _nobody(row: Row, seconds: float) -> None:
+    """Hears of epochs and does nothing."""
 
 
 def _save(stage: Stage, name: str, value: object) -> None:

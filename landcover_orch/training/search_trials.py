@@ -1,4 +1,4 @@
-"""Trials of a search: drawn by Optuna from those before, trained, and told as plain values.
+"""Trials of a search: drawn by Optuna from those before, and told as plain values. The only importer of Optuna.
 
 The study is built anew before each trial from the trials that are done, and its sampler seeded with the trial's number:
 what is drawn follows from the search and those trials alone, whatever was interrupted on the way.
@@ -121,8 +121,23 @@ def best(trials: Sequence[Trial], metric: Metric) -> Trial | None:
     return min((t for t in trials if t.value is not None), key=lambda t: sign * (t.value or 0.0), default=None)
 
 
-def draw(search: Search, metric: Metric, done: Sequence[Trial]) -> tuple[optuna.Trial, Choices]:
-    """The next trial, as Optuna has it and as choices."""
+@dataclass(frozen=True)
+class Asked:
+    """A trial that was drawn; its number counts from 1."""
+
+    number: int
+    choices: Choices
+    metric: Metric
+    trial: optuna.Trial
+
+    def behind(self, rows: Sequence[Row]) -> bool:
+        """Tells Optuna what the epochs so far have reached; whether it would stop the trial there."""
+        self.trial.report(_told(rows, self.metric), len(rows) - 1)
+        return self.trial.should_prune()
+
+
+def draw(search: Search, metric: Metric, done: Sequence[Trial]) -> Asked:
+    """The trial that follows those that are done."""
     study = optuna.create_study(
         direction="minimize" if smaller_is_better(metric) else "maximize",
         sampler=_sampler(search, len(done) + 1),
@@ -133,7 +148,7 @@ def draw(search: Search, metric: Metric, done: Sequence[Trial]) -> tuple[optuna.
     if search.sampler == "grid":
         study.enqueue_trial(_drawn(search, list(combinations(search))[len(done)]))
     asked = study.ask(distributions)
-    return asked, _choices(search, asked.params)
+    return Asked(len(done) + 1, _choices(search, asked.params), metric, asked)
 
 
 def _sampler(search: Search, number: int) -> BaseSampler:
@@ -176,11 +191,11 @@ def _frozen(search: Search, metric: Metric, trial: Trial, distributions: dict[st
         value=trial.value,
         params=_drawn(search, trial.choices),
         distributions=distributions,
-        intermediate_values={i: told(first[: i + 1], metric) for i in range(len(first))},
+        intermediate_values={i: _told(first[: i + 1], metric) for i in range(len(first))},
     )
 
 
-def told(rows: Sequence[Row], metric: Metric) -> float:
+def _told(rows: Sequence[Row], metric: Metric) -> float:
     """What Optuna hears after an epoch: what is reached so far, NaN where that is undefined."""
     value = reached(rows, metric)
     return float("nan") if value is None else value

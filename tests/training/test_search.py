@@ -159,7 +159,7 @@ def _trial(number: int, choices: dict[str, Any], value: float | None, state: Sta
 def _drawn(wanted: Search, number: int) -> list[dict[str, Any]]:
     done: list[Trial] = []
     while len(done) < number:
-        _, choices = draw(wanted, "mean_iou", done)
+        choices = draw(wanted, "mean_iou", done).choices
         done.append(_trial(len(done) + 1, choices, choices.get("model.width", 1) / 10))
     return [trial.choices for trial in done]
 
