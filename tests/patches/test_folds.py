@@ -205,7 +205,7 @@ def test_a_fold_is_a_manifest_of_its_own_beside_the_datasets(fields: Fields) -> 
     assert own.digest == folds.described(whole, Fold(by="blocks", index=2, count=3)).digest != whole.digest
     assert own.bands != whole.bands
     page = fold.file("index.html").read_text()
-    assert "fold 2 of 3 by blocks: its ground is test" in page
+    assert "Fold 2 of 3 by blocks: its ground is test" in page
     assert "on excluded ground, unused" in page
     assert "excluded" not in product.file("index.html").read_text().split("<h2>Classes")[0]
 
