@@ -78,3 +78,36 @@ print(faults() - before)
 """
     found = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
     assert int(found.stdout) < 1024  # one step's 16 MiB are 4096 pages
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_a_launcher_is_asked_to_end_when_its_parent_dies(tmp_path: Path) -> None:
+    launcher = f"""
+import os, signal, sys
+from pathlib import Path
+def asked(*_):
+    Path({str(tmp_path)!r}, "asked").write_text(os.environ.get("LANDCOVER_PARENT", "nobody's"))
+    sys.exit()
+signal.signal(signal.SIGTERM, asked)
+print("ready", flush=True)
+signal.pause()
+"""
+    command = [sys.executable, "-m", "landcover_orch.training.process", sys.executable, "-c", launcher]
+    parent = f"""
+import os, subprocess, signal
+environment = {{**os.environ, "LANDCOVER_PARENT": str(os.getpid())}}
+child = subprocess.Popen({command!r}, stdout=subprocess.PIPE, env=environment)
+child.stdout.readline()
+print(child.pid, flush=True)
+signal.pause()
+"""
+    with subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        child = os.pidfd_open(int(started.stdout.readline()))
+        try:
+            started.kill()
+            ended, _, _ = select.select([child], [], [], 10)
+            assert ended == [child]
+        finally:
+            os.close(child)
+    assert (tmp_path / "asked").read_text() == "nobody's"

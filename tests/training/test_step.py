@@ -149,3 +149,10 @@ def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monk
         "out of memory: from now on a batch of 8 passes in 4 parts",
     ]
     assert np.isfinite([row["loss"] for row in product.json("history.json")]).all()
+
+
+def test_processes_that_share_statistics_do_not_split_on_the_way() -> None:
+    network = Small(2)
+    network.layers.append(nn.SyncBatchNorm(3))
+    with pytest.raises(TrainingError, match=r"a batch of 6 in 1 parts does not fit.*set `accumulate: 2`"):
+        _step(network).update(_batch(), None, seed=0)
