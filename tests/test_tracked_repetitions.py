@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from landcover_orch import publish, tracking
-from landcover_orch.publish import Product
+from landcover_orch.publish import Product, Stage
 from landcover_orch.tracking.lookup import product_of
 from landcover_orch.training import __main__ as command
 from landcover_orch.training import protocol
@@ -97,6 +97,22 @@ def test_a_repetition_trained_by_itself_joins_the_others_later(home: Path) -> No
     _train(home, "quick.seed-2")
     assert _runs(home)["quick.seed-2"].data.tags.get("mlflow.parentRunId") is None
     _require_nested(home, _train(home))
+
+
+def test_a_report_is_with_the_chosen_one_and_with_the_run_of_all(home: Path) -> None:
+    _, model = protocol.chosen_of(_train(home), home)
+    version = tracking.register(model, classroom.manifest(), home)
+
+    def build(stage: Stage) -> None:
+        stage.write_json("summary.json", {"mean_iou": 0.5})
+
+    report = publish.publish(home / NAME / "report", "quick", {"inputs": {}, "configuration": {}}, build)
+    for _ in range(2):
+        tracking.log_report(version.run_id, report, home)
+    runs = _runs(home)
+    other = next(name for name in BOTH if runs[name].info.run_id != version.run_id)
+    found = {name: run.data.metrics.get("test/mean_iou") for name, run in runs.items()}
+    assert found == {**dict.fromkeys(runs, 0.5), other: None}
 
 
 def test_a_killed_command_goes_on_in_its_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

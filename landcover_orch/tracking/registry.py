@@ -23,6 +23,7 @@ from landcover_orch.publish import Product
 from landcover_orch.tracking.runs import (
     EXPERIMENT,
     FINGERPRINT,
+    PARENT,
     Start,
     Tracker,
     find_run,
@@ -86,7 +87,7 @@ def register(
 
     Args:
         product: the model.
-        manifest: that of its dataset.
+        manifest: that of its dataset, or of the fold it was trained on.
         home: folder everything is written below.
         tags: of the run, where it is made.
         challenger: whether a version that is made gets this alias.
@@ -99,7 +100,8 @@ def register(
     if known is not None:
         return known
     contract = load_contract(product.path)
-    seen = folds.described(manifest, contract.fold) if contract.fold else manifest
+    fold = contract.fold if contract.data_digest != manifest.digest else None
+    seen = folds.described(manifest, fold) if fold else manifest
     run_id = find_run(product, home) or _run_afterwards(product, seen, home, tags)
     with reachable(home, "registering a model") as speaker:
         version = _log_model(product, name, run_id, home)
@@ -251,16 +253,24 @@ def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str
 def log_report(run_id: str, product: Product, home: Path) -> None:
     """Adds a report's files (folder `report`) and its numbers (`test/...`) to a run, once.
 
+    Where the run is a repetition's, the run of the whole recipe has them too.
+
     Raises:
         TrackingError: MLflow does not answer.
     """
     with reachable(home, "logging a report") as speaker:
-        if speaker.get_run(run_id).data.tags.get("landcover.report") == product.fingerprint:
-            return
-        speaker.log_artifacts(run_id, str(product.path), "report")
-        numbers = {f"test/{name}": float(text) for name, text in _figures(product.json("summary.json")).items()}
-        log_metrics(speaker, run_id, {"metrics": numbers, "time": time.time_ns() // 1_000_000, "step": 0})
-        speaker.set_tag(run_id, "landcover.report", product.fingerprint)
+        above = speaker.get_run(run_id).data.tags.get(PARENT)
+        for one in (run_id, above) if above else (run_id,):
+            _log_report(speaker, one, product)
+
+
+def _log_report(speaker: Any, run_id: str, product: Product) -> None:
+    if speaker.get_run(run_id).data.tags.get("landcover.report") == product.fingerprint:
+        return
+    speaker.log_artifacts(run_id, str(product.path), "report")
+    numbers = {f"test/{name}": float(text) for name, text in _figures(product.json("summary.json")).items()}
+    log_metrics(speaker, run_id, {"metrics": numbers, "time": time.time_ns() // 1_000_000, "step": 0})
+    speaker.set_tag(run_id, "landcover.report", product.fingerprint)
 
 
 def _figures(summary: Any) -> dict[str, str]:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import BlockFold, Share, Splits
 from landcover_orch.grid import Window, windows
 from landcover_orch.patches.splits import (
+    EXCLUDED,
     SEVERAL,
     TEST,
     TRAIN,
@@ -26,6 +27,9 @@ from landcover_orch.patches.splits import (
 )
 
 BLOCKS = Splits(validation=Share(blocks=0.2), test=Share(blocks=0.3), block=7.5)
+EXCLUDING = BLOCKS.model_copy(update={"excluded": Share(blocks=0.2)})
+FOLD = Splits(excluded=Share(blocks=0.2), fold=BlockFold(index=2, count=4), block=7.5)
+DRAWN = st.sampled_from([BLOCKS, EXCLUDING, FOLD])
 SHAPE = (40, 30)
 CRS = "EPSG:25830"
 
@@ -39,23 +43,23 @@ def grids(draw: st.DrawFn) -> GeoBox:
     return GeoBox(SHAPE, Affine(across[0], -down * np.sin(angle), x, across[1], down * np.cos(angle), y), CRS)
 
 
-@given(grids(), st.integers(1, 9), st.sampled_from(["shift_back", "pad", "drop"]))
-def test_a_window_has_the_role_of_all_its_pixels(grid: GeoBox, size: int, edge: str) -> None:
+@given(DRAWN, grids(), st.integers(1, 9), st.sampled_from(["shift_back", "pad", "drop"]))
+def test_a_window_has_the_role_of_all_its_pixels(splits: Splits, grid: GeoBox, size: int, edge: str) -> None:
     boxes = windows(SHAPE, size, 5, edge)  # type: ignore[arg-type]
-    pixels = roles(BLOCKS, "t", grid, Window(0, 0, *SHAPE))
+    pixels = roles(splits, "t", grid, Window(0, 0, *SHAPE))
     expected = []
     for box in boxes:
         found = np.unique(pixels[box.slices])
         expected.append(int(found[0]) if found.size == 1 else SEVERAL)
-    assert window_roles(BLOCKS, "t", grid, boxes).tolist() == expected
+    assert window_roles(splits, "t", grid, boxes).tolist() == expected
 
 
-@given(grids(), st.integers(1, 50))
-def test_held_out_boxes_are_exactly_the_held_out_pixels(grid: GeoBox, strip: int) -> None:
+@given(DRAWN, grids(), st.integers(1, 50))
+def test_held_out_boxes_are_exactly_the_held_out_pixels(splits: Splits, grid: GeoBox, strip: int) -> None:
     count = np.zeros(SHAPE, int)
-    for box in held_out(BLOCKS, "t", grid, strip=strip):
+    for box in held_out(splits, "t", grid, strip=strip):
         count[box.slices] += 1
-    np.testing.assert_array_equal(count, roles(BLOCKS, "t", grid, Window(0, 0, *SHAPE)) != TRAIN)
+    np.testing.assert_array_equal(count, roles(splits, "t", grid, Window(0, 0, *SHAPE)) != TRAIN)
 
 
 @given(st.integers(-50, 50), st.integers(-50, 50), st.integers(0, 2**40))
@@ -115,9 +119,9 @@ def test_the_draw_is_that_of_splitmix64_in_plain_integers() -> None:
 
 
 def test_whole_tiles_by_name() -> None:
-    splits = Splits(validation=Share(tiles=("v",)), test=Share(tiles=("e",)))
+    splits = Splits(validation=Share(tiles=("v",)), test=Share(tiles=("e",)), excluded=Share(tiles=("o",)))
     grid = GeoBox(SHAPE, Affine.identity(), CRS)
-    for tile, role in (("v", VALIDATION), ("e", TEST), ("x", TRAIN)):
+    for tile, role in (("v", VALIDATION), ("e", TEST), ("o", EXCLUDED), ("x", TRAIN)):
         assert np.unique(roles(splits, tile, grid, Window(0, 0, 3, 3))).tolist() == [role]
         assert window_roles(splits, tile, grid, windows(SHAPE, 10, 10)).tolist() == [role] * 12
         assert held_out(splits, tile, grid) == ([] if role == TRAIN else [Window(0, 0, *SHAPE)])
@@ -138,7 +142,7 @@ def test_tiles_that_are_not_drawn_are_split_by_blocks() -> None:
     assert {whole_tile_role(mixed, f"t{i}") for i in range(40)} == {TEST, None}
 
 
-@given(st.lists(st.sampled_from([TRAIN, VALIDATION, TEST, SEVERAL])))
+@given(st.lists(st.sampled_from([TRAIN, VALIDATION, TEST, EXCLUDED, SEVERAL])))
 def test_run_lengths_come_back(found: list[int]) -> None:
     assert decode(encode(np.array(found, np.int8))).tolist() == found
 
@@ -149,6 +153,6 @@ def test_a_seed_changes_the_draw() -> None:
     assert not np.array_equal(block_roles(BLOCKS, cols, rows), block_roles(other, cols, rows))
 
 
-@pytest.mark.parametrize("text", ["", "3t", "12t3v1e4x"])
+@pytest.mark.parametrize("text", ["", "3t", "12t3v1e4x2o"])
 def test_run_lengths_are_short(text: str) -> None:
     assert encode(decode(text)) == text
