@@ -23,7 +23,7 @@ from landcover_orch.report import VERSION, views
 from landcover_orch.report.choices import choices
 from landcover_orch.report.evaluate import tiles_to_predict
 from landcover_orch.report.repetition import TEST_SIDE, Repetition, Score, Scores, scores
-from landcover_orch.report.tables import CORNER, averaged, class_rows, csv_text, summary
+from landcover_orch.report.tables import CORNER, averaged, class_rows, csv_text, summary, words
 from landcover_orch.spread import spreads
 
 PAGE, REPORT, MATRIX, METRICS, SUMMARY = "index.html", "report.json", "matrix.csv", "metrics.csv", "summary.json"
@@ -132,7 +132,7 @@ def _report(subject: Subject, found: Scores) -> dict[str, Any]:
         "test_digest": manifest.test_digest,
         "scored_on": found.side,
         "chosen": subject.chosen.name,
-        "chosen_by": f"validation {subject.experiment.metric}",
+        "chosen_by": f"validation {words(subject.experiment.metric)}",
         "classes": list(evaluation.classes),
         "axes": ["actual", "predicted"],
         "matrix": pooled.tolist(),
@@ -192,11 +192,8 @@ def _write_figures(stage: Stage, subject: Subject, found: Scores, told: Mapping[
         "classes.png": ("Precision, recall, F1 and IoU of each class", figures.class_bars(pooled, legend)),
     }
     if len(told["repetitions"]) > 1:
-        shown = {
-            **{name.replace("_", " "): name for name in HEADLINE},
-            **{f"IoU {n}": f"iou {n}" for n in legend.names},
-        }
-        values = {text: [one["metrics"][name] for one in told["repetitions"]] for text, name in shown.items()}
+        shown = [*HEADLINE, *(f"iou {name}" for name in legend.names)]
+        values = {words(name): [one["metrics"][name] for one in told["repetitions"]] for name in shown}
         drawn["repetitions.png"] = "What each repetition scored", dots.dots(values)
     for name, (caption, view) in _looks(subject, found).items():
         drawn[name] = caption, figures.maps(view, legend)
@@ -277,6 +274,7 @@ def _page(subject: Subject, found: Scores, told: Mapping[str, Any], figures: Map
         learnt=model.json(SUMMARY) if SUMMARY in model.files else {},
         told=told,
         shown=HEADLINE,
+        words=words,
         found=found.chosen.found,
         test_side=found.side == TEST_SIDE,
         minor=subject.minor,

@@ -18,6 +18,14 @@ CORNER = "actual \\ predicted"
 """Head of a matrix's first column: which way its axes run."""
 
 
+WORDS = {"iou": "IoU", "f1": "F1", "kappa": "\u03ba", "mcc": "MCC"}
+
+
+def words(metric: str) -> str:
+    """A metric as people write it: 'mean IoU' of 'mean_iou'."""
+    return " ".join(WORDS.get(word, word) for word in metric.replace("_", " ").split(" "))
+
+
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     """Rows as CSV; an undefined value is an empty field."""
     text = io.StringIO()

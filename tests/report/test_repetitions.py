@@ -75,7 +75,7 @@ def test_all_that_is_drawn_is_the_repetition_that_validation_chose(scene: Scored
     assert content["metrics"]["accuracy"] == report.json("summary.json")["accuracy"] == pytest.approx(0.9)
     assert report.json("summary.json")["mean of accuracy"] == pytest.approx(0.85)
     page = report.file("index.html").read_text(encoding="utf-8")
-    assert "those of <b>seeds.seed-2</b>, the best by validation mean iou: to choose by test would flatter" in page
+    assert "those of <b>seeds.seed-2</b>, the best by validation mean IoU: to choose by test would flatter" in page
     assert _report(scene, "seeds.seed-1").fingerprint != report.fingerprint
 
 
@@ -87,7 +87,7 @@ def test_the_repetitions_are_a_table_and_a_figure(report: Product) -> None:
     ]
     assert "repetitions.png" in report.files
     page = report.file("index.html").read_text(encoding="utf-8")
-    assert "0.850&nbsp;±&nbsp;0.132" in page
+    assert "all 3: 0.850&nbsp;±&nbsp;0.132" in page
 
 
 def test_one_repetition_has_no_deviation_and_no_table_of_repetitions(scene: Scored) -> None:
