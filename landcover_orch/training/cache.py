@@ -15,6 +15,7 @@ from landcover_orch import publish
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.publish import Product, Stage
 from landcover_orch.training.loader import THREADS, Arrays, PatchSource, in_order
+from landcover_orch.training.world import joined
 
 ASSET = "cache"
 VERSION = 1
@@ -47,7 +48,7 @@ class Resident:
 
 
 def in_memory(source: PatchSource, where: str) -> Resident:
-    """The source's patches, read once into memory.
+    """The source's patches, read once into memory; each process of a training has its own.
 
     Args:
         source: at least one patch.
@@ -56,7 +57,8 @@ def in_memory(source: PatchSource, where: str) -> Resident:
     Raises:
         TrainingError: they do not fit what memory there is.
     """
-    _require(source, free_memory() - RESERVE, f"{where}: cache", "memory, less 2 GiB for the training", "cache: disk")
+    free = free_memory() // joined().local - RESERVE
+    _require(source, free, f"{where}: cache", "memory, less 2 GiB for the training", "cache: disk")
     shapes = _shapes(source)
     image, label = (np.empty(shape, dtype) for shape, dtype in shapes)
     _copy(source, image, label)
