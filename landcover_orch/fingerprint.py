@@ -21,7 +21,7 @@ def fingerprint(path: Path, memory: Path) -> str:
     """SHA-256 of a file's bytes, as 'sha256:...'; remembered by path, size and time in the SQLite file `memory`.
 
     An unchanged terabyte is not read again. Files beside it that change what GDAL reads count too: masks and metadata
-    of a raster (.msk, .aux.xml, .tfw; .hdr of a raw one), the parts of a shapefile (.dbf, .shx, .prj, .cpg).
+    of a raster (.msk, .aux.xml, world files; .hdr of a raw one), the parts of a shapefile (.dbf, .shx, .prj, .cpg).
 
     Raises:
         RasterError: there is no such file.
@@ -37,7 +37,14 @@ def _companions(path: Path) -> list[Path]:
     if path.suffix.lower() == ".shp":
         return [path.with_suffix(end) for end in (".dbf", ".shx", ".prj", ".cpg")]
     added = [path.with_name(path.name + end) for end in (".msk", ".aux.xml", ".hdr")]
-    return [*added, *(path.with_suffix(end) for end in (".tfw", ".hdr"))]
+    return [*added, path.with_suffix(".hdr"), *_world_files(path)]
+
+
+def _world_files(path: Path) -> list[Path]:
+    """Where a raster's place may stand beside it: of a .tif in .tfw, .tifw or .wld, in small letters or capitals."""
+    end = path.suffix.lower()
+    ends = [f"{end[:2]}{end[-1]}w", f"{end}w", ".wld"] if end else []
+    return [path.with_suffix(spelt) for end in ends for spelt in (end, end.upper())]
 
 
 def _remembered_hash(path: Path, memory: Path) -> str:

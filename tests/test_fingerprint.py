@@ -57,7 +57,7 @@ def test_a_file_that_was_just_written_is_not_trusted(tmp_path: Path, reads: list
     assert len(reads) == 2
 
 
-@pytest.mark.parametrize("sidecar", ["tile.tif.msk", "tile.tif.aux.xml", "tile.tfw"])
+@pytest.mark.parametrize("sidecar", ["tile.tif.msk", "tile.tif.aux.xml", "tile.tfw", "tile.TFW", "tile.wld"])
 def test_sidecars_count(file: Path, tmp_path: Path, sidecar: str) -> None:
     alone = fingerprint(file, tmp_path / "m.db")
     (tmp_path / sidecar).write_bytes(b"more")

@@ -62,14 +62,14 @@ def tiles(dataset: Dataset) -> list[Tile]:
     Raises:
         CatalogueError: everything that is wrong with names, files, overrides and splits, in one list.
     """
-    problems: list[Problem] = []
-    names = sorted(set(_names(dataset, problems)))
-    if not names and not problems:
-        problems.append(_nothing(dataset, "tiles.image", dataset.tiles.image))
-    found = [tile for name in names if (tile := _tile(dataset, name, problems))]
-    bare = _unlabelled(dataset, names, problems)
-    found += [tile for name in bare if (tile := _tile(dataset, name, problems, dataset.tiles.unlabelled))]
-    problems += [*_bad_names([*names, *bare]), *_duplicates(dataset, found)]
+    search = _Search(dataset, dataset.folder, [])
+    names = sorted(set(search.names()))
+    if not names and not search.problems:
+        search.nothing("tiles.image", dataset.tiles.image)
+    found = [tile for name in names if (tile := search.tile(name))]
+    bare = search.unlabelled(names)
+    found += [tile for name in bare if (tile := search.tile(name, dataset.tiles.unlabelled))]
+    problems = [*search.problems, *_bad_names([*names, *bare]), *_duplicates(dataset, found)]
     problems += _unknown(dataset, names, bare) if names else ()
     if problems:
         raise CatalogueError(*problems)
@@ -96,21 +96,110 @@ def _where(dataset: Dataset, key: str) -> str:
     return f"configs/datasets/{dataset.name}.yaml: {key}"
 
 
-def _names(dataset: Dataset, problems: list[Problem]) -> Iterable[str]:
-    added = [name for name, override in dataset.tiles.overrides.items() if override.image]
-    if dataset.tiles.names:
-        return [*dataset.tiles.names, *added]
-    if PLACE not in dataset.tiles.image:
-        problems.append(
-            Problem(
-                _where(dataset, "tiles.image"),
-                f"{dataset.tiles.image!r}, a single file",
-                f"a pattern with {PLACE}, or `names`",
-                f"put {PLACE} where the tile's name stands in the file names",
-            )
+@dataclass(frozen=True)
+class _Search:
+    """A look for the files of a dataset below `root`; what is wrong with them is written down on the way."""
+
+    dataset: Dataset
+    root: Path
+    problems: list[Problem]
+
+    def names(self) -> Iterable[str]:
+        """Names of the labelled tiles, some perhaps twice."""
+        tiles = self.dataset.tiles
+        added = [name for name, override in tiles.overrides.items() if override.image]
+        if tiles.names:
+            return [*tiles.names, *added]
+        if PLACE not in tiles.image:
+            fix = f"put {PLACE} where the tile's name stands in the file names"
+            self.wrong("tiles.image", f"{tiles.image!r}, a single file", f"a pattern with {PLACE}, or `names`", fix)
+            return added
+        return [*_matches(self.root, tiles.image), *added]
+
+    def unlabelled(self, labelled: Sequence[str]) -> list[str]:
+        """Names of the tiles without labels: files that match their pattern and are no labelled tile's orthophoto."""
+        pattern = self.dataset.tiles.unlabelled
+        if pattern is None:
+            return []
+        found = _matches(self.root, pattern)
+        if not found:
+            self.nothing("tiles.unlabelled", pattern)
+        own = {name: _filled(self.own(name).image or self.dataset.tiles.image, name) for name in labelled}
+        taken = set(own.values())
+        bare = sorted(name for name in set(found) if _filled(pattern, name) not in taken)
+        for name in own.keys() & {*bare}:
+            fix = "rename one of the files, or list one in `overrides` under another name with its `image`"
+            known = f"tile {name!r} is also a labelled tile, of another file"
+            self.wrong("tiles.unlabelled", known, "a name for one file", fix)
+        return [name for name in bare if name not in own]
+
+    def tile(self, name: str, bare: str | None = None) -> Tile | None:
+        """A tile whose files are all there; `bare` is the pattern of its orthophoto where it is to have no labels."""
+        before, own, tiles = len(self.problems), self.own(name), self.dataset.tiles
+        image = self.file(name, "image", bare or own.image or tiles.image)
+        label = None if bare else self.file(name, "label", own.label or tiles.label)
+        components = () if bare else self.components(name)
+        further = self.further(name)
+        if image is None or len(self.problems) > before:
+            return None
+        return Tile(
+            name=name,
+            image=image,
+            label=label,
+            year=tiles.year if own.year is None else own.year,
+            label_year=tiles.label_year if own.label_year is None else own.label_year,
+            stored_dtype=own.dtype,
+            layer=own.layer or self.dataset.labels.layer,
+            components=components,
+            further=further,
         )
-        return added
-    return [*_matches(dataset.folder, dataset.tiles.image), *added]
+
+    def further(self, name: str) -> tuple[Path, ...]:
+        """The files of further bands that are there."""
+        wanted = tuple(file.image for file in self.dataset.tiles.further)
+        patterns = self.own(name).further or wanted
+        if len(patterns) != len(wanted):
+            expected, fix = f"{len(wanted)}, as `tiles.further` has", "list them all, in the order of `tiles.further`"
+            self.wrong(f"tiles.overrides.{name}.further", f"{len(patterns)} files", expected, fix)
+        files = [self.file(name, "image", pattern, f"tiles.further.{i}") for i, pattern in enumerate(patterns)]
+        return tuple(file for file in files if file)
+
+    def components(self, name: str) -> tuple[Component, ...]:
+        """The files of each component that has its covers."""
+        found = []
+        for i, component in enumerate(self.dataset.labels.components):
+            key = f"labels.components.{i}"
+            found.append({part: pattern and self.file(name, part, pattern, key) for part, pattern in component})
+        return tuple(Component(files["code"], files["percent"], files["table"]) for files in found if files["code"])
+
+    def file(self, name: str, kind: str, pattern: str, key: str = "tiles") -> Path | None:
+        """A tile's file of a pattern; None where it is missing or lies elsewhere."""
+        try:
+            path = inside(self.root, _filled(pattern, name), _where(self.dataset, f"{key}.{kind}"))
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return None
+        if path.is_file():
+            return path
+        expected = f"the {kind} file of tile {name!r}"
+        fix = f"add the file, take {name!r} out of the tiles, or correct `{key}.{kind}`"
+        self.problems.append(Problem(str(path), "no such file", expected, fix))
+        return None
+
+    def own(self, name: str) -> TileOverride:
+        """What a tile has different."""
+        return self.dataset.tiles.overrides.get(name, TileOverride())
+
+    def nothing(self, key: str, pattern: str) -> None:
+        """Writes down that no file matches a pattern."""
+        found, expected, fix = f"no file matches {pattern!r}", "at least one tile", f"correct `{key}` or `root`"
+        if not self.root.is_dir():
+            found, expected, fix = "no such folder", "the dataset's `root`", "correct `root`, or mount it"
+        self.problems.append(Problem(str(self.root), found, expected, fix))
+
+    def wrong(self, key: str, found: str, expected: str, fix: str) -> None:
+        """Writes down what is wrong with a key of the dataset."""
+        self.problems.append(Problem(_where(self.dataset, key), found, expected, fix))
 
 
 def _matches(root: Path, pattern: str) -> list[str]:
@@ -119,108 +208,6 @@ def _matches(root: Path, pattern: str) -> list[str]:
     wild = "*".join(glob.escape(part) for part in pattern.split(PLACE))
     found = (expression.fullmatch(Path(path).as_posix()) for path in glob.glob(wild, root_dir=root))  # noqa: PTH207
     return [match["tile"] for match in found if match]
-
-
-def _unlabelled(dataset: Dataset, labelled: Sequence[str], problems: list[Problem]) -> list[str]:
-    """Names of the tiles without labels: files that match their pattern and are no labelled tile's orthophoto."""
-    pattern = dataset.tiles.unlabelled
-    if pattern is None:
-        return []
-    found = _matches(dataset.folder, pattern)
-    if not found:
-        problems.append(_nothing(dataset, "tiles.unlabelled", pattern))
-    own = {name: dataset.tiles.overrides.get(name, TileOverride()).image or dataset.tiles.image for name in labelled}
-    taken = {dataset.folder / _filled(image, name) for name, image in own.items()}
-    bare = sorted(name for name in set(found) if dataset.folder / _filled(pattern, name) not in taken)
-    problems += [
-        Problem(
-            _where(dataset, "tiles.unlabelled"),
-            f"tile {name!r} is also a labelled tile, of another file",
-            "a name for one file",
-            "rename one of the files, or list one in `overrides` under another name with its `image`",
-        )
-        for name in bare
-        if name in own
-    ]
-    return [name for name in bare if name not in own]
-
-
-def _nothing(dataset: Dataset, key: str, pattern: str) -> Problem:
-    if not dataset.folder.is_dir():
-        return Problem(str(dataset.folder), "no such folder", "the dataset's `root`", "correct `root`, or mount it")
-    found, fix = f"no file matches {pattern!r}", f"correct `{key}` or `root`"
-    return Problem(str(dataset.folder), found, "at least one tile", fix)
-
-
-def _tile(dataset: Dataset, name: str, problems: list[Problem], bare: str | None = None) -> Tile | None:
-    """A tile whose files are all there; `bare` is the pattern of its orthophoto where it is to have no labels."""
-    before, own = len(problems), dataset.tiles.overrides.get(name, TileOverride())
-    image = _file(dataset, name, "image", own.image or bare or dataset.tiles.image, problems)
-    label = None if bare else _file(dataset, name, "label", own.label or dataset.tiles.label, problems)
-    components = () if bare else _components(dataset, name, problems)
-    further = _further(dataset, name, own, problems)
-    if image is None or len(problems) > before:
-        return None
-    return Tile(
-        name=name,
-        image=image,
-        label=label,
-        year=dataset.tiles.year if own.year is None else own.year,
-        label_year=dataset.tiles.label_year if own.label_year is None else own.label_year,
-        stored_dtype=own.dtype,
-        layer=own.layer or dataset.labels.layer,
-        components=components,
-        further=further,
-    )
-
-
-def _further(dataset: Dataset, name: str, own: TileOverride, problems: list[Problem]) -> tuple[Path, ...]:
-    """The files of the further bands that are there."""
-    patterns = own.further or tuple(file.image for file in dataset.tiles.further)
-    if len(patterns) != len(dataset.tiles.further):
-        where, fix = (
-            _where(dataset, f"tiles.overrides.{name}.further"),
-            "list them all, in the order of `tiles.further`",
-        )
-        expected = f"{len(dataset.tiles.further)}, as `tiles.further` has"
-        problems.append(Problem(where, f"{len(patterns)} files", expected, fix))
-    files = [
-        _file(dataset, name, "image", pattern, problems, f"tiles.further.{i}") for i, pattern in enumerate(patterns)
-    ]
-    return tuple(file for file in files if file)
-
-
-def _components(dataset: Dataset, name: str, problems: list[Problem]) -> tuple[Component, ...]:
-    """The files of each component that has its covers."""
-    found = []
-    for i, component in enumerate(dataset.labels.components):
-        files = {
-            part: None if pattern is None else _file(dataset, name, part, pattern, problems, f"labels.components.{i}")
-            for part, pattern in component
-        }
-        found.append(files)
-    return tuple(Component(files["code"], files["percent"], files["table"]) for files in found if files["code"])
-
-
-def _file(
-    dataset: Dataset, name: str, kind: str, pattern: str, problems: list[Problem], key: str = "tiles"
-) -> Path | None:
-    try:
-        path = inside(dataset.folder, _filled(pattern, name), _where(dataset, f"{key}.{kind}"))
-    except ConfigError as error:
-        problems.extend(error.problems)
-        return None
-    if path.is_file():
-        return path
-    problems.append(
-        Problem(
-            str(path),
-            "no such file",
-            f"the {kind} file of tile {name!r}",
-            f"add the file, take {name!r} out of the tiles, or correct `{key}.{kind}`",
-        )
-    )
-    return None
 
 
 def _filled(pattern: str, name: str) -> str:
