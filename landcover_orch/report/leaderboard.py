@@ -189,17 +189,21 @@ def _out_of_fold(content: Any, manifest: DatasetManifest) -> Row:
 def _learnt(content: Any, models: Mapping[str, Product]) -> Row:
     """What the models say of themselves: the chosen one's parameters, means of all else."""
     told = {name: product.json(SUMMARY) if SUMMARY in product.files else {} for name, product in models.items()}
-    rates = [
-        product.json(THROUGHPUT)["images_per_second"] for product in models.values() if THROUGHPUT in product.files
-    ]
+    measured = {name: product.json(THROUGHPUT) for name, product in models.items() if THROUGHPUT in product.files}
     stepped = content["choices"]["epochs"] is not None
     return {
         "parameters": told[content["chosen"]].get("parameters"),
         "epochs_trained": spread(one.get("epochs") for one in told.values())["mean"] if stepped else None,
-        "images_per_second": spread(rate.get("step") for rate in rates)["mean"],
-        "training_s": spread(product.cost.wall_s for product in models.values())["mean"],
+        "images_per_second": spread(one["images_per_second"].get("step") for one in measured.values())["mean"],
+        "training_s": spread(_seconds(models[name], measured.get(name, {})) for name in models)["mean"],
         "training_cpu_s": spread(product.cost.cpu_s for product in models.values())["mean"],
     }
+
+
+def _seconds(model: Product, measured: Mapping[str, Any]) -> Value:
+    """Wall time of a training; of one that was interrupted at least that of all its epochs."""
+    known = [second for second in (model.cost.wall_s, sum(measured.get("epoch_seconds", ())) or None) if second]
+    return max(known, default=None)
 
 
 def _above(rows: list[Row]) -> list[Row]:

@@ -243,11 +243,24 @@ def test_the_competition_is_by_accuracy_then_by_time(scene: Scored) -> None:
     assert first["augmentation"] == "flips, right angles, brightness 0.1, contrast 0.1"
 
 
-def _timed(scene: Scored, name: str, wall_s: float) -> Product:
-    """A model whose training took so many seconds."""
-    found = publish.publish(
-        scene.home / "timed", name, {"of": name}, lambda stage: stage.write_json("summary.json", {})
-    )
+def test_an_interrupted_training_took_at_least_its_epochs(scene: Scored) -> None:
+    models = {
+        "a": {"a": _timed(scene, "a", 3.0, epochs=(2.0, 2.5))},
+        "b": {"b": _timed(scene, "b", 9.0, epochs=(4.0,))},
+    }
+    told = rows(leaderboard.build(scene.manifest, {n: report(scene, n, matrix(0.8)) for n in "ab"}, models, scene.home))
+    assert [told[name]["training_s"] for name in "ab"] == [4.5, 9.0]
+    assert [told[name]["training_cpu_s"] for name in "ab"] == [6.0, 18.0]
+
+
+def _timed(scene: Scored, name: str, wall_s: float, epochs: tuple[float, ...] = ()) -> Product:
+    """A model whose last process took so many seconds, and whose epochs these."""
+
+    def write(stage: publish.Stage) -> None:
+        stage.write_json("summary.json", {})
+        stage.write_json("throughput.json", {"images_per_second": {}, "epoch_seconds": epochs})
+
+    found = publish.publish(scene.home / "timed", name, {"of": name}, write)
     cost = {"wall_s": wall_s, "cpu_s": 2 * wall_s, "peak_bytes": 1, "bytes": 1, "files": 1}
     found.path.with_name(f".{found.path.name}.cost.json").write_text(json.dumps(cost))
     return found
