@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from landcover_orch.config import load_experiment
@@ -81,3 +83,18 @@ def test_a_member_that_is_one_model_cannot_be_repeated(member: str) -> None:
         Experiment.model_validate(
             {"name": "both", "model": {"name": "ensemble", "members": [member]}, "protocol": {"seeds": [1, 2]}}
         )
+
+
+@pytest.mark.parametrize("name", ["a.seed-1", "a.fold-2", "a.seed-1.fold-2"])
+def test_a_repetition_is_a_recipe_that_another_process_reads(name: str) -> None:
+    plain = {"seeds": [1] if "seed" in name else [], "folds": {"count": 3} if "fold" in name else None}
+    recipe = Experiment.model_validate({"name": "a", "model": "unet", "protocol": plain})
+    found = repetition(recipe, name)
+    assert found is not None
+    assert Experiment.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_file_cannot_be_called_as_a_repetition(configs: Path) -> None:
+    (configs / "experiments" / "a.yaml").write_text("{name: a.seed-1, model: unet}")
+    with pytest.raises(ConfigError, match="as the file is called"):
+        load_experiment("a")

@@ -8,7 +8,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from landcover_orch.experiment.settings import Settings, named
 
-MEMBER = r"^([A-Za-z0-9_-]+(\.seed-[0-9]+)?(\.fold-[0-9]+)?|models:/[A-Za-z0-9_-]+/[0-9]+)$"
+RECIPE = r"[A-Za-z0-9_-]+(\.seed-[0-9]+)?(\.fold-[0-9]+)?"
+"""A name of configs/experiments, or a repetition of one."""
+
+MEMBER = rf"^({RECIPE}|models:/[A-Za-z0-9_-]+/[0-9]+)$"
 """A name of configs/experiments, a repetition of one, or a registered version as MLflow writes it."""
 
 Width = Annotated[int, Field(ge=4, le=1024)]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from landcover_orch.experiment.losses import CrossEntropy, Losses
-from landcover_orch.experiment.models import Classical, Ensemble, Model
+from landcover_orch.experiment.models import RECIPE, Classical, Ensemble, Model
 from landcover_orch.experiment.optimisation import (
     SGD,
     Adadelta,
@@ -70,7 +70,10 @@ class Augmentation(Settings):
 class Experiment(Settings):
     """A training recipe: one file of configs/experiments."""
 
-    name: str = Field(pattern=KEY, description="the file's name without .yaml; a partition in Dagster")
+    name: str = Field(
+        pattern=f"^{RECIPE}$",
+        description="the file's name without .yaml; a partition in Dagster, unless a repetition's",
+    )
     description: str = Field(default="", description="one sentence for people")
     model: Model = Field(description="which model, and how large")
     loss: Losses = Field(default=(CrossEntropy(),), description="what training minimises: one loss, or a list of them")
