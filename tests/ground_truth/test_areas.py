@@ -9,7 +9,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.grid import Window
-from landcover_orch.ground_truth.areas import Row, area_check, area_problems, visible
+from landcover_orch.ground_truth.areas import Row, area_check, area_problems, decisions, visible
 from landcover_orch.ground_truth.burning import strips
 from landcover_orch.ground_truth.codes import coding
 from landcover_orch.ground_truth.polygons import Polygons
@@ -59,3 +59,11 @@ def test_pixels_that_went_lost_are_a_problem() -> None:
     problems = area_problems({"tile": "t", "codes": found})
     assert len(problems) == 1
     assert "tile t, code '1': 1,500.0 in the raster (6,000 pixels); expected 1,600.0" in str(problems[0])
+
+
+@pytest.mark.parametrize(("crs", "hectares"), [("EPSG:25830", 2.0), ("EPSG:4326", None), (None, 2.0)])
+def test_hectares_need_metres_and_pixels_without_a_place_have_them(crs: str | None, hectares: float | None) -> None:
+    grid = GeoBox((20, 40), Affine(5, 0, 0, 0, -5, 100), crs)
+    row = {"code": "simple: wood", "class": "wood", "polygons": None, "pixels": 800, "pixel_area": 800 * 25.0}
+    expected = {"decision": "simple", "class": "wood", "polygons": None, "hectares": hectares, "share": 1.0}
+    assert decisions([row], grid) == [expected]
