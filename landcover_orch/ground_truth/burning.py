@@ -44,7 +44,8 @@ def burnt(
     Coordinates are turned into pixels of the whole tile once and rounded to a millionth of a pixel: a strip then only
     subtracts whole rows, which floating point does exactly. Each strip is burnt with a row more above and below, for
     GDAL treats what only touches the edge of an array in its own way. So a seam between strips cannot be seen; with
-    `all_touched` alone, a pixel that a polygon touches at its rim and not inside may fall either way.
+    `all_touched` alone, a pixel that a polygon's edge touches at its rim and not inside, or right in a corner, may fall
+    either way.
     """
     shapes = in_pixels(geometry, grid)
     bounds = shapely.bounds(shapes)
