@@ -200,7 +200,7 @@ def learn(
         heard(row, seconds, False)
 
     task = _task(manifest, experiment, home)
-    progress(f"{task.device}{task.world.words()}")
+    progress(f"{task.device}{'' if isinstance(experiment.model, Classical | Ensemble) else task.world.words()}")
     model = _model(manifest, experiment, home, members)
     before = checkpoint.load(stage.path)
     for row, seconds in zip(before.history, before.seconds, strict=True) if before else ():

@@ -16,6 +16,7 @@ import json, os, signal, sys
 from pathlib import Path
 import torch
 from landcover_orch import training
+from landcover_orch.experiment import Experiment
 from landcover_orch.training import process, product as products, step, throughput, world
 from tests.training import classroom
 
@@ -53,7 +54,8 @@ def main():
         with classroom.in_memory():
             if here.first:
                 described = classroom.published(home)
-                recipe = classroom.experiment(**how["recipe"])
+                stepless = "name" in how["recipe"]
+                recipe = Experiment(**how["recipe"]) if stepless else classroom.experiment(**how["recipe"])
                 training.run(described, recipe, home, progress=lambda line: print(line, flush=True))
                 here.told()
             else:
@@ -73,8 +75,8 @@ def command(trainings: list[dict[str, Any]], processes: int = 2) -> list[str]:
     """What trains one recipe after another.
 
     Args:
-        trainings: each {home, recipe}; `kill` [rank, step] has a process killed after that many updates, `room` leaves
-            the second process memory for so many images.
+        trainings: each {home, recipe}, a recipe with a name being whole; `kill` [rank, step] has a process killed after
+            that many updates, `room` leaves the second process memory for so many images.
         processes: how many share each batch.
     """
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]

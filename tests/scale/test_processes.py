@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from landcover_orch import publish, training
+from landcover_orch.experiment import Experiment
 from landcover_orch.publish import Product
 from landcover_orch.training import throughput
 from tests.scale import fleet
@@ -55,6 +56,9 @@ FOUND_ALONE = {"jaccard": {"accumulate": 2}}
 """What one process is told to learn the same: losses over whole batches are means of the processes' own."""
 
 
+FOREST = {"name": "quick", "model": {"name": "random_forest", "trees": 2}}
+
+
 def _recipe(name: str, **more: Any) -> dict[str, Any]:
     return {"precision": "float32", **RECIPES[name], **more}
 
@@ -69,7 +73,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     room = {name: {"room": images} for name, images in ROOM.items()}
     trainings = [{"home": str(folder / name), "recipe": _recipe(name), **room.get(name, {})} for name in RECIPES]
-    done = fleet.train(trainings)
+    done = fleet.train([{"home": str(folder / "forest"), "recipe": FOREST}, *trainings])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(", by 2 processes, 2 a node, that share each batch") == len(RECIPES)
     return folder
@@ -98,6 +102,13 @@ def test_two_processes_learn_what_one_does(together: Path, tmp_path: Path, name:
     weights, learnt = (load_file(product.file("model.safetensors")) for product in (one, two))
     torch.testing.assert_close(learnt, weights, rtol=1e-3, atol=1e-4)
     assert two.json("summary.json")["accumulate"] == (2 if name in ROOM else 1)
+
+
+def test_what_takes_no_steps_the_first_process_does_alone(together: Path, tmp_path: Path) -> None:
+    with classroom.in_memory():
+        one = training.run(classroom.published(tmp_path), Experiment.model_validate(FOREST), tmp_path)
+    two = _model(together / "forest")
+    assert two.file("model.safetensors").read_bytes() == one.file("model.safetensors").read_bytes()
 
 
 def _near(value: Any) -> Any:
