@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -162,6 +163,9 @@ class Share(Settings):
     """One side of a split: whole tiles, by name or drawn, or a fraction of the spatial blocks of the other tiles."""
 
     tiles: tuple[str, ...] = Field(default=(), description="tiles that belong to this side whole")
+    listed: str | None = Field(
+        default=None, description="CSV file below `root` whose first column, under a header, names further such tiles"
+    )
     drawn: float = Field(
         default=0.0, ge=0, lt=1, description="fraction of the tiles that no side names, drawn whole by their names"
     )
@@ -179,6 +183,9 @@ class BlockFold(Settings):
         if self.index > self.count:
             raise ValueError(f"fold {self.index} of {self.count}")
         return self
+
+
+SIDES = ("validation", "test", "excluded")
 
 
 class Splits(Settings):
@@ -207,7 +214,7 @@ class Splits(Settings):
 
     @model_validator(mode="after")
     def _disjoint(self) -> Splits:
-        sides = {"validation": self.validation, "test": self.test, "excluded": self.excluded}
+        sides: dict[str, Share] = {side: getattr(self, side) for side in SIDES}
         for (one, left), (other, right) in combinations(sides.items(), 2):
             if both := set(left.tiles) & set(right.tiles):
                 raise ValueError(f"tiles {sorted(both)} are both {one} and {other}")
@@ -439,8 +446,38 @@ def dataset_names() -> list[str]:
 
 
 def load_dataset(name: str) -> Dataset:
-    """The dataset of configs/datasets/<name>.yaml."""
-    return _load("datasets", name, Dataset)
+    """The dataset of configs/datasets/<name>.yaml; tiles that its splits list in CSV files are among their `tiles`.
+
+    Where such a file is not there, as on a machine without the data, its key stays, for the checks to find.
+    """
+    dataset = _load("datasets", name, Dataset)
+    sides = {side: _listed(dataset, side) for side in SIDES}
+    listed = {side: share for side, share in sides.items() if share is not None}
+    if not listed:
+        return dataset
+    splits = parse({**dict(dataset.splits), **listed}, Splits, f"configs/datasets/{name}.yaml: splits")
+    return dataset.model_copy(update={"splits": splits})
+
+
+def _listed(dataset: Dataset, side: str) -> Share | None:
+    """A side of the split with the tiles of its CSV file by name; None where there is no such file."""
+    share: Share = getattr(dataset.splits, side)
+    if share.listed is None or not (root := _root(dataset)):
+        return None
+    path = inside(root, share.listed, f"configs/datasets/{dataset.name}.yaml: splits.{side}.listed")
+    if not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        names = [row[0].strip() for row in csv.reader(file) if row][1:]
+    return share.model_copy(update={"tiles": tuple(dict.fromkeys((*share.tiles, *names))), "listed": None})
+
+
+def _root(dataset: Dataset) -> Path | None:
+    """The dataset's folder, None where it stands in a variable that is not set."""
+    try:
+        return dataset.folder
+    except ConfigError:
+        return None
 
 
 def load_legend(name: str) -> Legend:

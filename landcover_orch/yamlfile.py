@@ -31,11 +31,25 @@ def read_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         _check_events(yaml.parse(text, Loader=yaml.SafeLoader), path)
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_OnceEach)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(
             Problem(str(path), " ".join(str(error).split()), "a YAML file in UTF-8", "correct the line it names")
         ) from error
+
+
+class _OnceEach(yaml.SafeLoader):
+    """The safe loader, which takes the last of equal keys; this one refuses them."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """The mapping of a node whose keys differ."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
+            if isinstance(key, yaml.ScalarNode):
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _check_events(events: Iterator[yaml.Event], path: Path) -> None:

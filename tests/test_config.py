@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -88,6 +89,7 @@ def test_prediction_windows_must_meet() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("a: {b: 1, b: 2}\n", "key 'b' twice"),
         ("a: &x 1\nb: *x\n", "an alias"),
         ("[" * 30 + "]" * 30, "more than 20 levels"),
         ("a: 1\nb: [2,\n", "line 3"),
@@ -201,3 +203,41 @@ def test_images_are_described_without_contradiction(changes: dict[str, Any], wor
     with pytest.raises(ConfigError) as error:
         parse({**DATASET, **changes}, Dataset, "test.yaml")
     assert words in str(error.value)
+
+
+@pytest.fixture
+def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration of a dataset whose validation tiles a file lists; the folder its data lies in."""
+    (tmp_path / "datasets").mkdir()
+    told = {
+        "name": "town",
+        "root": "${TOWN}",
+        "tiles": {"image": "images/{tile}.tif", "label": "masks/{tile}.tif"},
+        "bands": ["red"],
+        "legend": "cover",
+        "splits": {"validation": {"tiles": ["a"], "listed": "samples.csv"}, "test": {"tiles": ["d"]}},
+        "experiments": ["small"],
+    }
+    (tmp_path / "datasets" / "town.yaml").write_text(json.dumps(told))
+    monkeypatch.setenv("LANDCOVER_CONFIGS", str(tmp_path))
+    monkeypatch.setenv("TOWN", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def test_a_file_may_list_the_tiles_of_a_side(town: Path) -> None:
+    (town / "samples.csv").write_text("sample_id,city\nb,x\n\nc,y\nb,x\n")
+    validation = config.load_dataset("town").splits.validation
+    assert (validation.tiles, validation.listed) == (("a", "b", "c"), None)
+
+
+def test_a_listed_tile_has_one_side(town: Path) -> None:
+    (town / "samples.csv").write_text("sample_id\nd\n")
+    with pytest.raises(ConfigError, match=r"tiles \['d'\] are both validation and test"):
+        config.load_dataset("town")
+
+
+def test_without_its_data_a_dataset_keeps_the_name_of_the_list(town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config.load_dataset("town").splits.validation.listed == "samples.csv"
+    monkeypatch.delenv("TOWN")
+    assert config.load_dataset("town").splits.validation.listed == "samples.csv"

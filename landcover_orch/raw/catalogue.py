@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from landcover_orch.config import Dataset, TileOverride, inside
+from landcover_orch.config import SIDES, Dataset, TileOverride, inside
 from landcover_orch.errors import CatalogueError, ConfigError, Problem
 from landcover_orch.experiment import KEY
 from landcover_orch.fingerprint import fingerprint
@@ -70,7 +70,7 @@ def tiles(dataset: Dataset) -> list[Tile]:
     bare = search.unlabelled(names)
     found += [tile for name in bare if (tile := search.tile(name, dataset.tiles.unlabelled))]
     problems = [*search.problems, *_bad_names([*names, *bare]), *_duplicates(dataset, found)]
-    problems += _unknown(dataset, names, bare) if names else ()
+    problems += [*_unlisted(dataset), *(_unknown(dataset, names, bare) if names else ())]
     if problems:
         raise CatalogueError(*problems)
     return sorted(found, key=lambda tile: tile.name)
@@ -256,6 +256,17 @@ def _groups(keys: Mapping[str, str]) -> list[list[str]]:
     for name in sorted(keys):
         grouped.setdefault(keys[name], []).append(name)
     return [group for group in grouped.values() if len(group) > 1]
+
+
+def _unlisted(dataset: Dataset) -> list[Problem]:
+    """Files of tile names that could not be read when the dataset was loaded."""
+    found = {side: getattr(dataset.splits, side).listed for side in SIDES}
+    fix = "add the file, or name the tiles under `tiles`"
+    return [
+        Problem(_where(dataset, f"splits.{side}.listed"), f"no file {name}", "a CSV file of tile names", fix)
+        for side, name in found.items()
+        if name is not None
+    ]
 
 
 def _unknown(dataset: Dataset, names: Sequence[str], bare: Sequence[str]) -> list[Problem]:

@@ -222,3 +222,9 @@ class TestUnlabelled:
         put(tmp_path, "images/a.tif", "labels/a.gpkg", "test/b.tif", "dsm/dsm_a.tif")
         data = {**TestFurtherFiles.DSM, "unlabelled": "test/{tile}.tif"}
         assert problems(dataset(tmp_path, data)).startswith(f"{tmp_path}/dsm/dsm_b.tif: no such file")
+
+
+def test_a_list_of_tiles_that_is_not_there_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "labels/a.gpkg")
+    found = problems(dataset(tmp_path, splits={"validation": {"listed": "samples.csv"}}))
+    assert "splits.validation.listed: no file samples.csv" in found
