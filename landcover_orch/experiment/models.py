@@ -210,7 +210,8 @@ class Ensemble(Settings):
     members: tuple[Annotated[str, Field(pattern=MEMBER)], ...] = Field(
         min_length=1,
         max_length=100,
-        description="experiments (trained first where they are not yet), or registered versions (models:/DATASET/3)",
+        description="experiments (trained first where they are not yet; one that repeats: all its repetitions), single "
+        "repetitions, or registered versions (models:/DATASET/3)",
     )
     combine: Literal["mean", "vote"] = Field(default="mean", description="mean of probabilities, or one vote a member")
 

@@ -25,6 +25,7 @@ class Member(BaseModel):
     model: Model
     mean: tuple[float, ...] = Field(default=(), description="a band, of its own train pixels; empty: the ensemble's")
     std: tuple[float, ...] = Field(default=(), description="a band, of its own train pixels; empty: the ensemble's")
+    fold: Fold | None = Field(default=None, description="which fold of the dataset it was trained on, where it was one")
 
 
 class Contract(BaseModel):
@@ -50,6 +51,14 @@ class Contract(BaseModel):
     def families(self) -> tuple[str, ...]:
         """Names of the networks in it."""
         return tuple(dict.fromkeys(one.model.name for one in self.members)) or (self.model.name,)
+
+    @property
+    def informed(self) -> tuple[str, ...]:
+        """Members trained on other ground than the ensemble chooses by: its validation score flatters them.
+
+        They are of folds, which may learn from the dataset's validation side, though never from its test side.
+        """
+        return tuple(one.experiment for one in self.members if one.fold != self.fold)
 
     def require(self, bands: tuple[str, ...], dtype: str, resolution: float, where: str) -> None:
         """Raises ContractError with every way in which a raster does not fit."""

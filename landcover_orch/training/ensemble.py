@@ -151,6 +151,7 @@ def described(products: Products) -> tuple[Member, ...]:
             model=contract.model,
             mean=contract.mean,
             std=contract.std,
+            fold=contract.fold,
         )
         for name, contract in contracts.items()
     )

@@ -365,7 +365,8 @@ def _write(
     history.draw(stage.path / "curves.png", kept.rows, colours, best.epoch)
     stage.write_json("throughput.json", {"images_per_second": measured, "epoch_seconds": kept.seconds})
     learnt = {} if isinstance(experiment.model, Classical | Ensemble) else _learning(stage, kept)
-    stage.write_json("summary.json", {**_summary(manifest, experiment, model, kept), **learnt})
+    informed = {"validation_known_to": list(contract.informed)} if contract.informed else {}
+    stage.write_json("summary.json", {**_summary(manifest, experiment, model, kept), **learnt, **informed})
 
 
 def _learning(stage: Stage, kept: Kept) -> dict[str, Any]:

@@ -236,6 +236,8 @@ def test_an_ensemble_of_a_recipe_has_the_voices_of_all_its_repetitions(fields: F
     assert [member.experiment for member in contract.members] == names
     members = [publish.current(fields.home / "fields" / "model", name) for name in names]
     assert [member.fingerprint for member in contract.members] == [member.fingerprint for member in members]
+    assert contract.informed == ("cv.fold-1", "cv.fold-2", "cv.fold-3")
+    assert product.json("summary.json")["validation_known_to"] == list(contract.informed)
     image, _ = open_split(manifest.load(whole_of(fields).path), fields.home, "test").take(np.arange(3))
     seen = torch.from_numpy(image)
     with torch.inference_mode():
@@ -255,6 +257,7 @@ def test_an_ensemble_may_repeat_itself_with_the_same_repetition_of_each_member(f
         f"smooth.fold-{index}": [f"cv.fold-{index}"] for index in (1, 2, 3)
     }
     assert [contract.fold.index for contract in contracts.values() if contract.fold] == [1, 2, 3]
+    assert not any(contract.informed for contract in contracts.values())
 
 
 def test_folds_of_other_data_are_refused_as_members(fields: Fields, recipes: Path) -> None:
