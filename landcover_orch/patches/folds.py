@@ -103,7 +103,7 @@ def _dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
     else:
         sides["test"], sides["validation"] = (_tiles(manifest, fold, ahead) for ahead in (0, 1))
     splits = Splits.model_validate({**before.model_dump(), **sides})
-    about = f"{fold.words().capitalize()}: its ground is test, the next fold's validation, the dataset's test side excluded."
+    about = f"{fold.words().capitalize()}: its ground is test, the next fold's validation, the test side excluded."
     return manifest.dataset.model_copy(update={"splits": splits, "description": about})
 
 
