@@ -22,7 +22,7 @@ def test_a_champion_is_elected_and_compared_anew_where_test_tiles_change(
 ) -> None:
     dataset = tiny.write(configs, tmp_path / "raw", tiles=4)
     with dg.DagsterInstance.ephemeral() as dagster:
-        assert materialise(dagster, dataset) == 7
+        assert materialise(dagster, dataset) == 8
         _registered_and_linked(dagster, home)
         first = champion.load(tiny.NAME, home)
         _move_the_test_tile(configs)
