@@ -256,25 +256,17 @@ def competition(rows: Sequence[Row]) -> list[Row]:
 
 
 def _write(stage: Stage, manifest: DatasetManifest, rows: list[Row], contents: Mapping[str, Any]) -> None:
-    from landcover_orch.report import dots
-
-    ranked = competition([row for row in rows if row["experiment"] in contents])
+    reported = [row for row in rows if row["experiment"] in contents]
+    ranked, summary = competition(reported), _summary(manifest, rows, contents)
     header = [*_row("", {}, manifest.dataset.minor)]
     (stage.path / TABLE).write_text(csv_text(header, ([row[name] for name in header] for row in rows)), "utf-8")
-    entries = ["rank", "experiment"] if not ranked else [*ranked[0]]
+    entries = [*ranked[0]] if ranked else ["rank", "experiment"]
     (stage.path / COMPETITION).write_text(csv_text(entries, (row.values() for row in ranked)), "utf-8")
-    summary = _summary(manifest, rows, contents)
     stage.write_json(SUMMARY, {**summary, "leaderboard": rows, "competition": ranked})
-    lines = {row["experiment"]: row["mean_iou"] for row in rows if row["floor"] and row["mean_iou"] is not None}
-    shown = {
-        row["experiment"]: [one["mean_iou"] for one in _measured(contents[row["experiment"]], manifest).values()]
-        for row in rows
-        if row["experiment"] in contents and not row["floor"]
-    }
-    figure = dots.dots(shown, floors=lines) if shown else None
+    figure = _figure(manifest, rows, contents)
     if figure:
         (stage.path / FIGURE).write_bytes(figure)
-    alike, differing = _differing([row for row in rows if row["experiment"] in contents])
+    alike, differing = _differing(reported)
     html = page.render(
         "report/leaderboard.html",
         title=f"{manifest.dataset.name} · leaderboard",
@@ -289,6 +281,16 @@ def _write(stage: Stage, manifest: DatasetManifest, rows: list[Row], contents: M
         differing=differing,
     )
     (stage.path / PAGE).write_text(html, encoding="utf-8")
+
+
+def _figure(manifest: DatasetManifest, rows: list[Row], contents: Mapping[str, Any]) -> bytes | None:
+    """Mean IoU of each experiment's repetitions, floors as lines; None where no experiment was reported."""
+    from landcover_orch.report import dots
+
+    lines = {row["experiment"]: row["mean_iou"] for row in rows if row["floor"] and row["mean_iou"] is not None}
+    names = [row["experiment"] for row in rows if row["experiment"] in contents and not row["floor"]]
+    shown = {name: [one["mean_iou"] for one in _measured(contents[name], manifest).values()] for name in names}
+    return dots.dots(shown, floors=lines) if shown else None
 
 
 def _summary(manifest: DatasetManifest, rows: list[Row], contents: Mapping[str, Any]) -> Row:
