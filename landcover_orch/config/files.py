@@ -1,0 +1,205 @@
+"""The files of configs/ by name: datasets, legends, launchers, recipes, searches."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from landcover_orch.config.dataset import Dataset
+from landcover_orch.config.places import configs, inside
+from landcover_orch.config.splits import SIDES, Share, Splits
+from landcover_orch.errors import ConfigError, Problem
+from landcover_orch.experiment import KEY, Experiment, matrix, models, protocol
+from landcover_orch.experiment import search as searching
+from landcover_orch.experiment.search import Search
+from landcover_orch.launcher import LOCAL, Launcher
+from landcover_orch.legend import Legend
+from landcover_orch.yamlfile import Model, did_you_mean, parse, read_yaml
+
+
+def dataset_names() -> list[str]:
+    """Names of the datasets that configs/datasets describes, sorted."""
+    return sorted(path.stem for path in (configs() / "datasets").glob("*.yaml"))
+
+
+def load_dataset(name: str) -> Dataset:
+    """The dataset of configs/datasets/<name>.yaml; tiles that its splits list in CSV files are among their `tiles`.
+
+    Where such a file is not there, as on a machine without the data, its key stays, for the checks to find.
+    """
+    dataset = _load("datasets", name, Dataset)
+    sides = {side: _listed(dataset, side) for side in SIDES}
+    listed = {side: share for side, share in sides.items() if share is not None}
+    if not listed:
+        return dataset
+    splits = parse({**dict(dataset.splits), **listed}, Splits, f"configs/datasets/{name}.yaml: splits")
+    return dataset.model_copy(update={"splits": splits})
+
+
+def _listed(dataset: Dataset, side: str) -> Share | None:
+    """A side of the split with the tiles of its CSV file by name; None where there is no such file."""
+    share: Share = getattr(dataset.splits, side)
+    if share.listed is None or not (root := _root(dataset)):
+        return None
+    path = inside(root, share.listed, f"configs/datasets/{dataset.name}.yaml: splits.{side}.listed")
+    if not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        names = [row[0].strip() for row in csv.reader(file) if row][1:]
+    return share.model_copy(update={"tiles": tuple(dict.fromkeys((*share.tiles, *names))), "listed": None})
+
+
+def _root(dataset: Dataset) -> Path | None:
+    """The dataset's folder, None where it stands in a variable that is not set."""
+    try:
+        return dataset.folder
+    except ConfigError:
+        return None
+
+
+def load_legend(name: str) -> Legend:
+    """The legend of configs/legends/<name>.yaml."""
+    return _load("legends", name, Legend)
+
+
+def load_launcher(name: str) -> Launcher:
+    """The launcher of configs/launchers/<name>.yaml, or `local`; LANDCOVER_LAUNCHER stands for whatever is named."""
+    name = os.environ.get("LANDCOVER_LAUNCHER") or name
+    return LOCAL if name == LOCAL.name else _load("launchers", name, Launcher)
+
+
+def load_experiment(name: str) -> Experiment:
+    """The experiment of configs/experiments/<name>.yaml, of a combination of its matrix, or of a repetition.
+
+    A combination is called <file>__<choice>-<choice>, a repetition of either <name>.seed-1.fold-2.
+
+    Raises:
+        ConfigError: there is no such file, it is wrong, or has no such combination or repetition.
+    """
+    base = protocol.base_of(name)
+    recipes, where = _recipes(base)
+    if base not in recipes:
+        raise ConfigError(_no_recipe(base, list(recipes), where))
+    found = parse(recipes[base], Experiment, where if len(recipes) == 1 else f"{where} ({base})")
+    if found.name == name:
+        return found
+    repeated = protocol.repetition(found, name)
+    if repeated is None:
+        expected = found.protocol.words() or "no repetitions"
+        where = f"{where}: protocol"
+        raise ConfigError(Problem(where, f"no repetition {name}", expected, "add it to `protocol`, or name another"))
+    return repeated
+
+
+def load_search(name: str) -> Search:
+    """The search of configs/searches/<name>.yaml.
+
+    Raises:
+        ConfigError: there is no such file, or it or its recipe is wrong, or values of its space give no recipe.
+    """
+    found = _load("searches", name, Search)
+    problems = searching.problems(found, load_experiment(found.experiment))
+    if problems:
+        raise ConfigError(*problems)
+    return found
+
+
+def _recipes(name: str) -> tuple[dict[str, dict[str, object]], str]:
+    """The plain recipes of the file that a name stands in, and the file as messages call it."""
+    file = name if (configs() / "experiments" / f"{name}.yaml").is_file() else matrix.file_of(name)
+    content, where = _read("experiments", file)
+    if not isinstance(content, dict):
+        raise ConfigError(Problem(where, repr(content)[:80], "keys and values", "write a recipe"))
+    return matrix.expand(content, file, where), where
+
+
+def _no_recipe(name: str, known: list[str], where: str) -> Problem:
+    shown = f"one of {known[:3]}" + (f" and {len(known) - 3} more" if len(known) > 3 else "")
+    found = f"a matrix of {len(known)} recipes" if name == matrix.file_of(name) else f"no recipe {name}"
+    return Problem(where, found, shown, did_you_mean(name, known) or "name one of them")
+
+
+def recipe_names(name: str) -> tuple[str, ...]:
+    """The recipes that a name in `Dataset.experiments` stands for: a file's, or the one of that name.
+
+    A file that is missing or wrong stands for itself: what is wrong with it is said where it is loaded.
+    """
+    try:
+        recipes, _ = _recipes(name)
+    except ConfigError:
+        return (name,)
+    return tuple(recipes) if name == matrix.file_of(name) else (name,)
+
+
+def load_recipes(name: str) -> dict[str, Experiment]:
+    """The recipes by name that a name in `Dataset.experiments` stands for.
+
+    Raises:
+        ConfigError: every problem of every combination; one that several have is said once.
+    """
+    if name != matrix.file_of(name):
+        return {name: load_experiment(name)}
+    recipes, where = _recipes(name)
+    found: dict[str, Experiment] = {}
+    wrong: dict[Problem, list[str]] = {}
+    for recipe, content in recipes.items():
+        try:
+            found[recipe] = parse(content, Experiment, where)
+        except ConfigError as error:
+            for problem in error.problems:
+                wrong.setdefault(problem, []).append(recipe)
+    if wrong:
+        raise ConfigError(*(_of_some(problem, names, len(recipes)) for problem, names in wrong.items()))
+    return found
+
+
+def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
+    """A problem with the recipes that have it, where a file's others have not."""
+    return problem if len(names) == all_recipes else replace(problem, where=f"{problem.where} ({', '.join(names)})")
+
+
+def recipe_problems(dataset: Dataset) -> list[Problem]:
+    """What is wrong with a dataset's experiments and searches: files missing, parts that do not go together."""
+    found: list[Problem] = []
+    for look, names in ((_recipes_of, (*dataset.experiments, *dataset.floors)), (load_search, dataset.searches)):
+        for name in names:
+            try:
+                look(name)
+            except ConfigError as error:
+                found.extend(error.problems)
+    return found
+
+
+def _recipes_of(name: str) -> None:
+    for recipe in load_recipes(name):
+        with_members(recipe)
+
+
+def with_members(name: str) -> tuple[Experiment, ...]:
+    """The experiment of configs/experiments/<name>.yaml; of an ensemble also those of its members."""
+    experiment = load_experiment(name)
+    members = experiment.model.members if isinstance(experiment.model, models.Ensemble) else ()
+    return experiment, *(load_experiment(member) for member in members if "/" not in member)
+
+
+def _load(room: str, name: str, model: type[Model]) -> Model:
+    content, where = _read(room, name)
+    found = parse(content, model, where)
+    if getattr(found, "name", name) != name:
+        expected = f"{name!r}, as the file is called"
+        raise ConfigError(Problem(f"{where}: name", repr(getattr(found, "name", None)), expected, "rename one of them"))
+    return found
+
+
+def _read(room: str, name: str) -> tuple[object, str]:
+    """What configs/<room>/<name>.yaml holds, and the file as messages call it."""
+    folder = configs() / room
+    path = folder / f"{name}.yaml"
+    if not re.match(KEY, name) or not path.is_file():
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        fix = did_you_mean(name, known) or "write the file"
+        raise ConfigError(Problem(f"configs/{room}", f"no file {name}.yaml", f"one of {known}", fix))
+    return read_yaml(path), f"configs/{room}/{name}.yaml"

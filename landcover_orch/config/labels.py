@@ -1,0 +1,88 @@
+"""How labels arrive, and what is read from them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from landcover_orch.experiment.settings import Settings
+from landcover_orch.legend import IGNORE_NAME
+
+
+class Values(Settings):
+    """The table that lists the covers of polygons, a row each: SIOSE's T_VALORES."""
+
+    layer: str = Field(default="T_VALORES", description="the table, in the file of the polygons")
+    polygon: str = Field(default="ID_POLYGON", description="column that names the polygon, as `labels.id` does")
+    cover: str = Field(default="ID_COBERTURA", description="column of the cover: its number or label")
+    percent: str = Field(default="SUPERF_POR", description="column of the cover's percentage of the polygon")
+    ancestors: str = Field(
+        default="ID_ANCESTROS",
+        description="column of the composites that hold the cover, outermost first; the composites' own rows do not "
+        "count, their members do",
+    )
+
+
+class Component(Settings):
+    """One of the rasters that together tell each pixel's covers."""
+
+    code: str = Field(description="pattern below `root` of the raster of covers, GeoTIFF or ENVI")
+    percent: str | None = Field(default=None, description="pattern of the raster of its percentages; empty: 100")
+    table: str | None = Field(
+        default=None, description="pattern of the text file of lines 'cover,value'; empty: values are the covers"
+    )
+
+
+class Labels(Settings):
+    """How labels are read."""
+
+    kind: Literal["vector", "raster", "rgb", "components"] = Field(
+        default="vector",
+        description="how labels arrive: polygons, one band of codes, colour-coded RGB, or rasters of covers and their "
+        "percentages (`components`; `tiles.label` is then the raster that says where they lie)",
+    )
+    layer: str | None = Field(
+        default=None,
+        description="layer of a vector file, or a pattern as SAR_*_T_COMBINADA that one layer matches; empty: its only",
+    )
+    attribute: str | None = Field(default=None, description="column of a vector file that holds the source code")
+    content: Literal["code", "siose", "largest", "values"] = Field(
+        default="code",
+        description="what the column tells: a code of the legend; a SIOSE label; the largest cover alone, by number "
+        "or label; or nothing, for the covers stand in the table `values`",
+    )
+    id: str | None = Field(
+        default=None, description="column that names a polygon, in messages and products; empty: the feature's number"
+    )
+    values: Values = Field(default=Values(), description="the table of covers, where `content` is values")
+    components: tuple[Component, ...] = Field(
+        default=(), description="the rasters of kind `components`, from the first component to the last"
+    )
+    unlabelled: str = Field(
+        default=IGNORE_NAME, description="what a pixel without a label means: 'ignore', or a class name"
+    )
+    area_tolerance: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="fraction by which a code's area in polygons and raster may differ",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Labels:
+        wrong = {
+            f"content {self.content!r} is for polygons (kind vector)": self.composite and self.kind != "vector",
+            "content 'values' needs `id`, the column that the table names polygons by": self.content == "values"
+            and not self.id,
+            "kind 'components' needs `components`": self.kind == "components" and not self.components,
+            "`components` are for kind 'components'": self.kind != "components" and bool(self.components),
+        }
+        if any(wrong.values()):
+            raise ValueError("; ".join(text for text, met in wrong.items() if met))
+        return self
+
+    @property
+    def composite(self) -> bool:
+        """Whether polygons may hold several covers, for the legend's `composites` to decide on."""
+        return self.content != "code"

@@ -1,0 +1,64 @@
+"""Where configurations and outputs lie, and which paths a configuration may name."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from landcover_orch.errors import ConfigError, Problem
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+def home() -> Path:
+    """The folder everything is written below: LANDCOVER_HOME, or `var` in the working folder."""
+    return Path(os.environ.get("LANDCOVER_HOME", "var")).expanduser().resolve()
+
+
+def configs() -> Path:
+    """The folder of configurations: LANDCOVER_CONFIGS, or `configs` beside the library, or in the working folder."""
+    if "LANDCOVER_CONFIGS" in os.environ:
+        return Path(os.environ["LANDCOVER_CONFIGS"]).expanduser().resolve()
+    beside = Path(__file__).resolve().parents[2] / "configs"
+    return beside if beside.is_dir() else Path("configs").resolve()
+
+
+def expand(text: str, where: str) -> str:
+    """`text` with ${VARIABLE} and ${VARIABLE:-default} replaced; LANDCOVER_HOME is always known."""
+    missing = [
+        m[1] for m in _VARIABLE.finditer(text) if m[2] is None and m[1] not in os.environ and m[1] != "LANDCOVER_HOME"
+    ]
+    if missing:
+        raise ConfigError(
+            *(
+                Problem(
+                    where,
+                    f"${{{name}}}, which is not set",
+                    "an environment variable",
+                    f"export {name}=/path/of/the/data",
+                )
+                for name in missing
+            )
+        )
+    known = {"LANDCOVER_HOME": str(home()), **os.environ}
+    return _VARIABLE.sub(lambda m: known.get(m[1], m[2] or ""), text)
+
+
+def inside(root: Path, relative: str, where: str) -> Path:
+    """`root/relative`, resolved.
+
+    Raises:
+        ConfigError: the path leaves `root` (by '..', an absolute path, or a link).
+    """
+    path = (root / relative).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ConfigError(
+            Problem(
+                where,
+                f"path {relative!r} leaves {root}",
+                "a path inside that folder",
+                "move the file there, or widen the folder",
+            )
+        )
+    return path

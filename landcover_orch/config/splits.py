@@ -1,0 +1,76 @@
+"""Who learns from what: the sides of a split, and folds."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from landcover_orch.experiment.settings import Settings
+
+SIDES = ("validation", "test", "excluded")
+
+
+class Share(Settings):
+    """One side of a split: whole tiles, by name or drawn, or a fraction of the spatial blocks of the other tiles."""
+
+    tiles: tuple[str, ...] = Field(default=(), description="tiles that belong to this side whole")
+    listed: str | None = Field(
+        default=None, description="CSV file below `root` whose first column, under a header, names further such tiles"
+    )
+    drawn: float = Field(
+        default=0.0, ge=0, lt=1, description="fraction of the tiles that no side names, drawn whole by their names"
+    )
+    blocks: float = Field(default=0.0, ge=0, lt=1, description="fraction of the spatial blocks of all other tiles")
+
+
+class BlockFold(Settings):
+    """One of the folds that spatial blocks are dealt out to: its blocks are test, the next fold's validation."""
+
+    index: int = Field(ge=1, description="which fold, counted from 1")
+    count: int = Field(ge=3, description="how many folds there are")
+
+    @model_validator(mode="after")
+    def _exists(self) -> BlockFold:
+        if self.index > self.count:
+            raise ValueError(f"fold {self.index} of {self.count}")
+        return self
+
+
+class Splits(Settings):
+    """Who learns from what: everything that is not validation, test or excluded is train."""
+
+    validation: Share = Field(default=Share(), description="chooses the checkpoint")
+    test: Share = Field(default=Share(), description="scored in the report; never seen by training")
+    excluded: Share = Field(
+        default=Share(),
+        description="neither trained on nor scored; may be mapped. Its blocks are drawn first, and count in every tile",
+    )
+    fold: BlockFold | None = Field(
+        default=None, description="deals out the blocks of all tiles that are on no side, instead of drawing shares"
+    )
+    chosen_on: Literal["validation", "test"] = Field(
+        default="validation",
+        description="the side whose patches choose the checkpoint; test where a study chose and scored on the same "
+        "tiles, which flatters its scores",
+    )
+    block: float = Field(default=128.0, gt=0, description="side of a spatial block in units of the CRS (metres)")
+    seed: int = Field(default=0, description="draws the blocks and tiles")
+    on_overlap: Literal["refuse", "drop"] = Field(
+        default="refuse",
+        description="train windows that meet validation or test ground: refuse the dataset, or drop and count them",
+    )
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Splits:
+        sides: dict[str, Share] = {side: getattr(self, side) for side in SIDES}
+        for (one, left), (other, right) in combinations(sides.items(), 2):
+            if both := set(left.tiles) & set(right.tiles):
+                raise ValueError(f"tiles {sorted(both)} are both {one} and {other}")
+        for part in ("blocks", "drawn"):
+            if sum(getattr(share, part) for share in sides.values()) >= 1:
+                raise ValueError(f"validation.{part} + test.{part} + excluded.{part} leave nothing to train on")
+        if self.fold and (self.validation.blocks or self.test.blocks):
+            raise ValueError("a fold deals out all blocks: validation.blocks and test.blocks must be 0")
+        return self
