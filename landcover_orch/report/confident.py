@@ -1,0 +1,104 @@
+"""Confident learning: which labels are probably wrong, from probabilities that no label's own example was learnt for.
+
+Written from C. G. Northcutt, L. Jiang, I. L. Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels",
+Journal of Artificial Intelligence Research 70 (2021). No IO; arrays are probabilities (example, class), given labels
+(example) and, where said, a joint (given class, true class).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+Joint = NDArray[np.float64]
+
+
+def thresholds(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
+    """t_j: the mean probability of class j over the examples labelled j (equation 2); infinite where there are none.
+
+    A class without examples is thereby never confident.
+    """
+    classes = probabilities.shape[1]
+    counts = np.bincount(labels, minlength=classes)
+    sums = np.bincount(labels, own(labels, probabilities), classes)
+    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.inf))
+
+
+def own(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Self-confidence: the probability of each example's own label."""
+    found: NDArray[np.float64] = probabilities[np.arange(labels.size), labels]
+    return found
+
+
+def confident_joint(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
+    """C (given, true): examples labelled i that are confidently of class j (equation 1).
+
+    Confident are classes whose probability reaches their threshold; of several, the most probable (the lowest id of
+    equals) counts; an example without any counts nowhere.
+    """
+    classes = probabilities.shape[1]
+    reached = probabilities >= thresholds(labels, probabilities)
+    true = np.where(reached, probabilities, -1.0).argmax(axis=1)
+    confident = reached.any(axis=1)
+    joint = labels[confident] * classes + true[confident]
+    return np.bincount(joint, minlength=classes**2).reshape(classes, classes)
+
+
+def calibrated(confident: NDArray[np.int64], counts: NDArray[np.int64]) -> Joint:
+    """The confident joint with each row scaled to the number of examples that bear its label (equation 3, above).
+
+    A class none of whose examples is confident is taken as labelled right.
+    """
+    held = np.where(confident.sum(axis=1, keepdims=True) > 0, confident, np.eye(len(counts), dtype=np.int64))
+    scaled: Joint = held / held.sum(axis=1, keepdims=True) * counts[:, None]
+    return scaled
+
+
+def joint(labels: Labels, probabilities: Probabilities) -> Joint:
+    """Q (given, true): the estimated joint distribution of given and true labels (equation 3); sums to 1.
+
+    Its rows sum to the shares of the given labels.
+
+    Raises:
+        ValueError: there is no example.
+    """
+    if not labels.size:
+        raise ValueError("a joint distribution of no examples")
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    scaled = calibrated(confident_joint(labels, probabilities), counts)
+    return np.asarray(scaled / scaled.sum())
+
+
+def margins(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
+    """Normalised margin of each example: the probability of its label less that of the best other class, -1 to 1."""
+    others = probabilities.copy()
+    others[np.arange(labels.size), labels] = -np.inf
+    found: NDArray[np.float64] = own(labels, probabilities) - others.max(axis=1)
+    return found
+
+
+def suggested(labels: Labels, probabilities: Probabilities) -> Labels:
+    """The most probable class besides the label, the lowest id of equals."""
+    others = probabilities.copy()
+    others[np.arange(labels.size), labels] = -np.inf
+    return np.asarray(others.argmax(axis=1), np.int64)
+
+
+def prune_by_noise_rate(labels: Labels, probabilities: Probabilities) -> NDArray[np.bool_]:
+    """Examples that the paper's rule 'prune by noise rate' takes out.
+
+    For each pair of classes i and j that differ, the n Q[i, j] examples labelled i (rounded) whose probability of j is
+    most above that of i.
+    """
+    found = np.zeros(labels.size, bool)
+    if not labels.size:
+        return found
+    wanted = np.rint(joint(labels, probabilities) * labels.size).astype(np.int64)
+    np.fill_diagonal(wanted, 0)
+    for given, true in np.argwhere(wanted):
+        members = np.flatnonzero(labels == given)
+        lead = probabilities[members, true] - probabilities[members, given]
+        found[members[np.argsort(-lead, kind="stable")[: wanted[given, true]]]] = True
+    return found

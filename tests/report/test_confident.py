@@ -1,0 +1,91 @@
+"""Confident learning against an example worked by hand, and what holds for any probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landcover_orch.report import confident
+
+LABELS = np.array([0, 0, 0, 0, 1, 1, 1, 2])
+PROBABILITIES = np.array(
+    [
+        [0.9, 0.1, 0.0],
+        [0.7, 0.2, 0.1],
+        [0.7, 0.3, 0.0],
+        [0.2, 0.8, 0.0],  # labelled 0, confidently 1
+        [0.1, 0.7, 0.2],
+        [0.3, 0.5, 0.2],
+        [0.65, 0.25, 0.1],  # labelled 1, confidently 0
+        [0.1, 0.5, 0.4],  # reaches the thresholds of 1 and 2: 1 is more probable
+    ]
+)
+
+
+def test_thresholds_are_the_mean_self_confidence() -> None:
+    found = confident.thresholds(LABELS, PROBABILITIES)
+    assert found == pytest.approx([(0.9 + 0.7 + 0.7 + 0.2) / 4, (0.7 + 0.5 + 0.25) / 3, 0.4])
+
+
+def test_the_confident_joint_by_hand() -> None:
+    found = confident.confident_joint(LABELS, PROBABILITIES)
+    assert found.tolist() == [[3, 1, 0], [1, 2, 0], [0, 1, 0]]
+
+
+def test_an_example_that_reaches_no_threshold_counts_nowhere() -> None:
+    labels = np.array([0, 0, 1, 1])
+    probabilities = np.array([[0.95, 0.05], [0.55, 0.45], [0.1, 0.9], [0.3, 0.7]])
+    assert confident.confident_joint(labels, probabilities).tolist() == [[1, 0], [0, 1]]
+
+
+def test_calibration_gives_every_label_its_count() -> None:
+    found = confident.calibrated(np.array([[3, 1], [0, 0]]), np.array([8, 5]))
+    assert found.tolist() == [[6, 2], [0, 5]], "of a class without confident examples nothing is known"
+
+
+def test_the_joint_by_hand() -> None:
+    expected = np.array([[3, 1, 0], [1, 2, 0], [0, 1, 0]]) / 8
+    assert confident.joint(LABELS, PROBABILITIES) == pytest.approx(expected)
+
+
+def test_pruning_by_noise_rate_takes_those_with_the_widest_lead() -> None:
+    assert np.flatnonzero(confident.prune_by_noise_rate(LABELS, PROBABILITIES)).tolist() == [3, 6, 7]
+
+
+def test_margins_and_suggestions() -> None:
+    found = confident.margins(LABELS, PROBABILITIES)
+    assert found == pytest.approx([0.8, 0.5, 0.4, -0.6, 0.5, 0.2, -0.4, -0.1])
+    assert confident.suggested(LABELS, PROBABILITIES).tolist() == [1, 1, 1, 1, 2, 0, 0, 1]
+
+
+def test_nothing_to_look_at() -> None:
+    none, nothing = np.empty(0, np.int64), np.empty((0, 3))
+    assert confident.prune_by_noise_rate(none, nothing).size == 0
+    with pytest.raises(ValueError, match="no examples"):
+        confident.joint(none, nothing)
+
+
+@given(st.integers(1, 60), st.integers(2, 6), st.integers(0, 2**20))
+def test_the_rows_of_the_joint_are_the_shares_of_the_labels(examples: int, classes: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, examples)
+    probabilities = random.dirichlet(np.full(classes, 0.5), examples)
+    found = confident.joint(labels, probabilities)
+    assert found.sum(axis=1) == pytest.approx(np.bincount(labels, minlength=classes) / examples)
+    assert (found >= 0).all()
+    wanted = np.rint(found * examples)
+    np.fill_diagonal(wanted, 0)
+    pruned = confident.prune_by_noise_rate(labels, probabilities)
+    assert pruned.sum() <= wanted.sum(), "an example may be taken for two pairs"
+    order = np.argsort(confident.margins(labels, probabilities), kind="stable")
+    assert confident.margins(labels, probabilities)[order[0]] >= -1
+
+
+@given(st.integers(2, 5), st.integers(0, 2**20))
+def test_certain_and_right_probabilities_leave_every_label(classes: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, classes, 40)
+    right = np.eye(classes)[labels]
+    assert not confident.prune_by_noise_rate(labels, right).any()
+    assert (confident.margins(labels, right) == 1).all()
