@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -59,6 +60,22 @@ def _remembered_hash(path: Path, memory: Path) -> str:
         value = file_hash(path)
         if time.time_ns() - stat.st_mtime_ns > CLOCK_GRAIN_NS:
             known.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (*key, value))
+    return value
+
+
+def remembered(what: str, files: Sequence[Path], memory: Path, work: Callable[[], str]) -> str:
+    """What `work` gives, remembered in the SQLite file `memory` for as long as the files keep their size and time."""
+    stats = [path.stat() for path in files]
+    key = repr([what, *((str(p.resolve()), s.st_size, s.st_mtime_ns) for p, s in zip(files, stats, strict=True))])
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(memory, timeout=60, isolation_level=None)) as known:
+        known.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT)")
+        row = known.execute("SELECT value FROM results WHERE key = ?", (key,)).fetchone()
+        if row:
+            return str(row[0])
+        value = work()
+        if time.time_ns() - max(s.st_mtime_ns for s in stats) > CLOCK_GRAIN_NS:
+            known.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (key, value))
     return value
 
 

@@ -56,6 +56,13 @@ class Labels(Settings):
         default=None, description="column that names a polygon, in messages and products; empty: the feature's number"
     )
     values: Values = Field(default=Values(), description="the table of covers, where `content` is values")
+    corrections: str | None = Field(
+        default=None,
+        exclude=True,  # its features count in the fingerprints of the tiles they lie on, its name in none
+        description="pattern below `root` of a vector file of corrected polygons, with the columns of the labels, one "
+        "a tile or one for all; it need not be there. One with the `id` of a polygon that it overlaps replaces this "
+        "polygon, any other is drawn over what lies below",
+    )
     components: tuple[Component, ...] = Field(
         default=(), description="the rasters of kind `components`, from the first component to the last"
     )
@@ -76,6 +83,11 @@ class Labels(Settings):
             "content 'values' needs `id`, the column that the table names polygons by": self.content == "values"
             and not self.id,
             "kind 'components' needs `components`": self.kind == "components" and not self.components,
+            "`corrections` are polygons, for labels of kind vector": bool(self.corrections) and self.kind != "vector",
+            "`corrections` tell covers in their column, which content 'values' reads from a table": bool(
+                self.corrections
+            )
+            and self.content == "values",
             "`components` are for kind 'components'": self.kind != "components" and bool(self.components),
         }
         if any(wrong.values()):

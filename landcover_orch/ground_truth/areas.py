@@ -112,17 +112,26 @@ def decisions(rows: list[Row], grid: GeoBox) -> list[Row]:
     have their size in metres.
     """
     whole = int(grid.shape[0]) * int(grid.shape[1])
-    metres = grid.crs is None or grid.crs.units[0] in ("metre", "meter", "m")
     return [
         {
             "decision": row["code"].split(": ")[0],
             "class": row["class"],
             "polygons": row["polygons"],
-            "hectares": round(row["pixel_area"] / HECTARE, 4) if metres else None,
+            "hectares": hectares(row["pixels"], grid),
             "share": row["pixels"] / whole,
         }
         for row in rows
     ]
+
+
+def in_metres(grid: GeoBox) -> bool:
+    """Whether lengths on a grid are metres, as those of pixels without a place are."""
+    return grid.crs is None or grid.crs.units[0] in ("metre", "meter", "m")
+
+
+def hectares(pixels: int, grid: GeoBox) -> float | None:
+    """Hectares of pixels; None where the CRS is not in metres."""
+    return round(pixels * resolution(grid) ** 2 / HECTARE, 4) if in_metres(grid) else None
 
 
 def area_problems(summary: dict[str, Any]) -> list[Problem]:
