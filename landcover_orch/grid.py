@@ -122,12 +122,21 @@ def offset(grid: GeoBox, other: GeoBox) -> float:
 
 def crop(grid: GeoBox, window: Window) -> GeoBox:
     """The grid of a window of a grid."""
+    return _placed(grid, (window.height, window.width), window.col, window.row)
+
+
+def moved(grid: GeoBox, right: float, down: float) -> GeoBox:
+    """The grid that lies some of its pixels further right and down, of the same shape."""
+    return _placed(grid, (int(grid.shape[0]), int(grid.shape[1])), right, down)
+
+
+def _placed(grid: GeoBox, shape: tuple[int, int], col: float, row: float) -> GeoBox:
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
-    x, y = _apply(grid.affine, window.col, window.row)
+    x, y = _apply(grid.affine, col, row)
     a, b, _, d, e, _ = grid.affine[:6]
-    return GeoBox((window.height, window.width), Affine(a, b, x, d, e, y), grid.crs)
+    return GeoBox(shape, Affine(a, b, x, d, e, y), grid.crs)
 
 
 def _apply(affine: Affine, col: float, row: float) -> tuple[float, float]:

@@ -29,6 +29,11 @@ class TileOverride(Settings):
     further: tuple[str, ...] = Field(
         default=(), description="paths of the files of further bands below `root`, all of them in order"
     )
+    shift: tuple[float, float] = Field(
+        default=(0.0, 0.0),
+        description="pixels (right, down) by which the labels are moved before they are burnt, as the check "
+        "`shift_within_limit` advises; whole numbers where labels arrive as rasters",
+    )
 
 
 Bands = tuple[Annotated[int, Field(ge=1)], ...]
@@ -113,6 +118,9 @@ class Limits(Settings):
 
     max_pixels: int = Field(default=4_000_000_000, gt=0, description="largest tile, in pixels")
     max_year_gap: int = Field(default=3, ge=0, description="most years between orthophoto and labels")
+    max_shift: float = Field(
+        default=3.0, gt=0, description="most pixels by which a tile's labels may lie beside what its image shows"
+    )
     weight_clip: float = Field(default=10.0, ge=1, description="largest class weight, as a multiple of the smallest")
 
 
@@ -176,7 +184,13 @@ class Dataset(Settings):
     def _consistent(self) -> Dataset:
         added = tuple(band for file in self.tiles.further for band in file.bands)
         own = len(self.bands) - len(added)
+        torn = [
+            name
+            for name, own in self.tiles.overrides.items()
+            if self.labels.kind != "vector" and any(by % 1 for by in own.shift)
+        ]
         wrong = {
+            f"labels that arrive as rasters move by whole pixels: `shift` of {torn}": bool(torn),
             f"`tiles.further` holds {list(added)}, which must be the last of `bands`": own < 1
             or self.bands[own:] != added,
             f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {own}": bool(self.tiles.select)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,27 @@ def colour_strips(raster: Raster, windows: Sequence[Window], legend: Legend, cod
             strip[~source.valid(window, data)] = coding.unlabelled
             yield strays.taken(strip, values, window, coding)
     strays.require_none()
+
+
+Read = Callable[[Sequence[Window]], Iterator[Strip]]
+"""Gives the code numbers (y, x) of windows that lie inside the tile."""
+
+
+def moved(
+    read: Read, windows: Sequence[Window], shape: tuple[int, int], shift: tuple[int, int], fill: int
+) -> Iterator[Strip]:
+    """Code numbers of each window of labels moved by `shift` pixels (right, down); `fill` where they leave it bare."""
+    right, down = shift
+    wanted = [Window(window.row - down, window.col - right, window.height, window.width) for window in windows]
+    held = [window.within(shape) for window in wanted]
+    found = read([window for window in held if window.height and window.width])
+    for outer, inner in zip(wanted, held, strict=True):
+        strip = np.full((outer.height, outer.width), fill, np.uint16)
+        if inner.height and inner.width:
+            place = Window(inner.row - outer.row, inner.col - outer.col, inner.height, inner.width)
+            strip[place.slices] = next(found)
+        yield strip
+    next(found, None)  # past the last window unknown codes are told
 
 
 def require_grid(raster: Raster, grid: GeoBox) -> None:

@@ -43,7 +43,7 @@ class Polygons:
     """Polygons in the order they are burnt, later over earlier.
 
     `geometry` and `number` (of the code, see `Coding`) are arrays of one length; `notes` says what was done to them.
-    Where polygons may hold several covers, `names` and `decisions` are as many, else there are none.
+    `names` are what messages call them; where they may hold several covers, `decisions` are as many, else none.
     """
 
     geometry: NDArray[Any]
@@ -92,7 +92,7 @@ def coded(features: Features, legend: Legend, coding: Coding) -> Polygons:
     """
     numbers = _numbers(features, legend, coding)
     burn = _burn_order(numbers, legend, coding)
-    return Polygons(features.geometry[burn], numbers[burn], features.notes)
+    return Polygons(features.geometry[burn], numbers[burn], features.notes, tuple(features.name[burn]))
 
 
 def _require(path: Path, wanted: list[str], info: dict[str, Any], grid: GeoBox) -> None:

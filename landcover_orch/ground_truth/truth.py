@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import picture, raster
 from landcover_orch.config import Dataset
 from landcover_orch.fingerprint import MEMORY
-from landcover_orch.grid import Window, blocks, resolution
+from landcover_orch.grid import Window, blocks, moved, resolution
 from landcover_orch.ground_truth import (
     VERSION,
     areas,
@@ -79,22 +79,31 @@ def recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:
 
 
 @dataclass(frozen=True)
-class _Labels:
-    """Labels ready to be read: strips of code numbers, top to bottom."""
+class LabelStrips:
+    """Labels of a tile ready to be read: strips of code numbers for windows of the orthophoto's grid.
+
+    `found` are the polygons, where labels are some, and `place` is where the orthophoto's grid lies among them: beside
+    itself, where the tile's labels are moved.
+    """
 
     strips: Iterator[Strip]
     found: polygons.Polygons | None
+    place: GeoBox
+    shift: tuple[float, float]
 
     @property
     def notes(self) -> list[str]:
-        return [] if self.found is None else list(self.found.notes)
+        """What was done to the labels."""
+        right, down = self.shift
+        told = [f"labels moved by {right:g} px to the right and {down:g} px down, as `shift` says"]
+        return [*([] if self.found is None else self.found.notes), *(told if any(self.shift) else [])]
 
 
 def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     image = imagery.inspect(dataset, tile.images)
-    codes = _coding(dataset, legend, tile)
+    codes = code_numbers(dataset, legend, tile)
     windows = blocks(image.shape, STRIP_ROWS, image.shape[1])
-    labels = _labels(dataset, legend, tile, image, windows, codes)
+    labels = read_labels(dataset, legend, tile, image, windows, codes)
     tally = _Tally(codes)
     with raster.reader(image, nodata=dataset.nodata) as pixels:
         strips = tally.classes(labels.strips, windows, pixels)
@@ -108,8 +117,8 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
             nodata=IGNORE,
         )
     if labels.found and labels.found.decisions and legend.composites.shares_kept:
-        _write_shares(stage, dataset, legend, labels.found, image, windows)
-    rows = _rows(dataset, legend, labels, tally, image.grid, codes)
+        _write_shares(stage, dataset, legend, labels.found, labels.place, image, windows)
+    rows = _rows(dataset, legend, labels, tally, codes)
     summary = _summary(tile, legend, image.grid, rows, tally, labels.notes)
     if decides(dataset):
         summary["decisions"] = areas.decisions(rows, image.grid)
@@ -117,7 +126,7 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     (stage.path / PREVIEW).write_bytes(_preview(stage.path / CLASSES, image, dataset, legend))
 
 
-def _coding(dataset: Dataset, legend: Legend, tile: Tile) -> Coding:
+def code_numbers(dataset: Dataset, legend: Legend, tile: Tile) -> Coding:
     """Numbers for what strips hold: the legend's codes, or the decisions on composites."""
     unlabelled = dataset.labels.unlabelled if tile.label else IGNORE_NAME
     return (composites.coding if decides(dataset) else coding)(legend, unlabelled)
@@ -128,22 +137,40 @@ def decides(dataset: Dataset) -> bool:
     return dataset.labels.composite or dataset.labels.kind == "components"
 
 
-def _labels(
+def read_labels(
     dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, windows: Sequence[Window], codes: Coding
-) -> _Labels:
+) -> LabelStrips:
+    """The labels of a tile, moved as its `shift` says, in windows of its orthophoto's grid.
+
+    Raises:
+        LabelError: labels that cannot be read as the dataset says, or that lie on another grid.
+    """
     if tile.label is None:
-        return _Labels((np.full((w.height, w.width), codes.unlabelled, np.uint16) for w in windows), None)
+        bare = (np.full((w.height, w.width), codes.unlabelled, np.uint16) for w in windows)
+        return LabelStrips(bare, None, image.grid, (0.0, 0.0))
+    right, down = tile.shift
+    place = moved(image.grid, -right, -down) if any(tile.shift) else image.grid
     if dataset.labels.kind == "vector":
-        found = _polygons(dataset, legend, tile, tile.label, image.grid, codes)
-        burnt = burning.strips(found, image.grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
-        return _Labels(burnt, found)
+        found = _polygons(dataset, legend, tile, tile.label, place, codes)
+        burnt = burning.strips(found, place, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
+        return LabelStrips(burnt, found, place, tile.shift)
+    read = _raster_labels(dataset, legend, tile, tile.label, image, codes)
+    strips = read(windows)
+    if any(tile.shift):
+        strips = label_rasters.moved(read, windows, image.shape, (round(right), round(down)), codes.unlabelled)
+    return LabelStrips(strips, None, place, tile.shift)
+
+
+def _raster_labels(
+    dataset: Dataset, legend: Legend, tile: Tile, label: Path, image: raster.Raster, codes: Coding
+) -> label_rasters.Read:
     if dataset.labels.kind == "components":
-        components.require_place(dataset, tile, tile.label, image)
-        return _Labels(components.Components(tile.components, legend, codes).strips(windows), None)
-    source = imagery.placed(dataset, raster.inspect(tile.label), image)
+        components.require_place(dataset, tile, label, image)
+        return components.Components(tile.components, legend, codes).strips
+    source = imagery.placed(dataset, raster.inspect(label), image)
     label_rasters.require_grid(source, image.grid)
     read = label_rasters.strips if dataset.labels.kind == "raster" else label_rasters.colour_strips
-    return _Labels(read(source, windows, legend, codes), None)
+    return lambda windows: read(source, windows, legend, codes)
 
 
 def _polygons(
@@ -162,12 +189,13 @@ def _write_shares(
     dataset: Dataset,
     legend: Legend,
     found: polygons.Polygons,
+    place: GeoBox,
     image: raster.Raster,
     windows: Sequence[Window],
 ) -> None:
     """The raster of polygons, 0 where the image has no data, and the table of their shares."""
     numbers = np.arange(1, len(found.names) + 1, dtype=np.uint32)
-    burnt = burning.burnt(found.geometry, numbers, image.grid, windows, all_touched=legend.all_touched, fill=0)
+    burnt = burning.burnt(found.geometry, numbers, place, windows, all_touched=legend.all_touched, fill=0)
     with raster.reader(image, nodata=dataset.nodata) as pixels:
         pieces = (
             (window, np.where(pixels.valid(window), strip, np.uint32(0))[None])
@@ -221,10 +249,8 @@ class _Tally:
         }
 
 
-def _rows(
-    dataset: Dataset, legend: Legend, labels: _Labels, tally: _Tally, grid: GeoBox, codes: Coding
-) -> list[areas.Row]:
-    tolerance = dataset.labels.area_tolerance
+def _rows(dataset: Dataset, legend: Legend, labels: LabelStrips, tally: _Tally, codes: Coding) -> list[areas.Row]:
+    tolerance, grid = dataset.labels.area_tolerance, labels.place
     if labels.found is None:
         rows = areas.counted(tally.pixels, grid, codes, tolerance)
     else:

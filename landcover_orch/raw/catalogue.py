@@ -35,6 +35,7 @@ class Tile:
 
     A tile without labels has no `label`. Where labels are of kind components, these hold them, and `label` only says
     where they lie. `further` are the files of the bands that follow those of `image`.
+    `shift` is how many pixels (right, down) the labels are moved before they are burnt.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Tile:
     layer: str | None
     components: tuple[Component, ...] = ()
     further: tuple[Path, ...] = ()
+    shift: tuple[float, float] = (0.0, 0.0)
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -77,9 +79,19 @@ def tiles(dataset: Dataset) -> list[Tile]:
 
 
 def fingerprints(tile: Tile, memory: Path) -> tuple[str, str | None]:
-    """Fingerprints of all files of a tile's image and of its labels (None without any), remembered in `memory`."""
-    labels = [path for part in tile.components for path in part if path is not None]
-    return image_fingerprint(tile, memory), None if tile.label is None else _joined((tile.label, *labels), memory)
+    """Fingerprints of all files of a tile's image and of its labels (None without any), remembered in `memory`.
+
+    Labels that are moved are other labels: their fingerprint says by how much.
+    """
+    return image_fingerprint(tile, memory), None if tile.label is None else _label_fingerprint(tile, tile.label, memory)
+
+
+def _label_fingerprint(tile: Tile, label: Path, memory: Path) -> str:
+    further = [path for part in tile.components for path in part if path is not None]
+    found = _joined((label, *further), memory)
+    if not any(tile.shift):
+        return found
+    return f"sha256:{hashlib.sha256(f'{found} moved by {tile.shift}'.encode()).hexdigest()}"
 
 
 def image_fingerprint(tile: Tile, memory: Path) -> str:
@@ -152,6 +164,7 @@ class _Search:
             layer=own.layer or self.dataset.labels.layer,
             components=components,
             further=further,
+            shift=own.shift,
         )
 
     def further(self, name: str) -> tuple[Path, ...]:
