@@ -100,15 +100,18 @@ def look_up(values: NDArray[np.integer], table: NDArray[np.uint16], outside: int
     the cache make it three times as fast as one look-up of the whole array.
     """
     flat, found = np.ascontiguousarray(values).reshape(-1), np.empty(values.size, np.uint16)
-    narrow = values.dtype.kind == "u" and values.dtype.itemsize <= 2
+    longer = np.append(table, np.uint16(outside))
     for start in range(0, flat.size, BLOCK):
-        part, into = flat[start : start + BLOCK], found[start : start + BLOCK]
-        if narrow:
-            np.take(table, part, out=into, mode="clip")
-        else:
-            inside = (part >= 0) & (part <= MAX_CODE)
-            into[:] = np.where(inside, table[np.where(inside, part, 0)], outside)
+        part = _unsigned(flat[start : start + BLOCK])
+        np.take(longer, part, out=found[start : start + BLOCK], mode="clip")  # what lies beyond takes the last entry
     return found.reshape(values.shape)
+
+
+def _unsigned(values: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Values as at most 4 unsigned bytes; what is negative, or does not fit, lies beyond 65,535."""
+    if values.dtype.itemsize > 4:
+        values = values.clip(max(-1, np.iinfo(values.dtype).min), MAX_CODE + 1)
+    return values if values.dtype.kind == "u" else values.astype(np.int32, copy=False).view(np.uint32)
 
 
 def tally(values: NDArray[np.integer], size: int) -> NDArray[np.int64]:
