@@ -116,7 +116,10 @@ def _metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[
     if asset == "labels":
         if tile.label is None:
             return {"path": "none: mapped, but neither trained on nor scored"}
-        return {"path": dg.MetadataValue.path(str(tile.label)), "year": tile.label_year}
+        shown = {"path": dg.MetadataValue.path(str(tile.label)), "year": tile.label_year}
+        if tile.corrections and tile.corrections.path.is_file():
+            shown["corrections"] = dg.MetadataValue.path(str(tile.corrections.path))
+        return shown
     path = dg.MetadataValue.path(str(tile.image))
     try:
         shown = {"path": path, **facts(preview.facts(dataset, tile))}

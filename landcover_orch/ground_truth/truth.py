@@ -22,6 +22,7 @@ from landcover_orch.ground_truth import (
     components,
     composites,
     compositions,
+    corrections,
     label_rasters,
     polygons,
 )
@@ -90,6 +91,7 @@ class LabelStrips:
     found: polygons.Polygons | None
     place: GeoBox
     shift: tuple[float, float]
+    corrected: corrections.Corrected | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -122,6 +124,8 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     summary = _summary(tile, legend, image.grid, rows, tally, labels.notes)
     if decides(dataset):
         summary["decisions"] = areas.decisions(rows, image.grid)
+    if labels.corrected:
+        summary |= _corrections(legend, labels.corrected, labels.place, windows, codes)
     stage.write_json(SUMMARY, summary)
     (stage.path / PREVIEW).write_bytes(_preview(stage.path / CLASSES, image, dataset, legend))
 
@@ -151,9 +155,9 @@ def read_labels(
     right, down = tile.shift
     place = moved(image.grid, -right, -down) if any(tile.shift) else image.grid
     if dataset.labels.kind == "vector":
-        found = _polygons(dataset, legend, tile, tile.label, place, codes)
+        found, corrected = _polygons(dataset, legend, tile, tile.label, place, codes)
         burnt = burning.strips(found, place, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
-        return LabelStrips(burnt, found, place, tile.shift)
+        return LabelStrips(burnt, found, place, tile.shift, corrected)
     read = _raster_labels(dataset, legend, tile, tile.label, image, codes)
     strips = read(windows)
     if any(tile.shift):
@@ -175,13 +179,33 @@ def _raster_labels(
 
 def _polygons(
     dataset: Dataset, legend: Legend, tile: Tile, path: Path, grid: GeoBox, codes: Coding
-) -> polygons.Polygons:
+) -> tuple[polygons.Polygons, corrections.Corrected | None]:
     labels = dataset.labels
     column = labels.id if labels.content == "values" else labels.attribute
     found = polygons.read(path, tile.layer, column, grid, name=labels.id)
-    if labels.composite:
-        return compositions.decided(found, path, labels, legend, codes)
-    return polygons.coded(found, legend, codes)
+
+    def turned(features: polygons.Features) -> polygons.Polygons:
+        if labels.composite:
+            return compositions.decided(features, path, labels, legend, codes)
+        return polygons.coded(features, legend, codes)
+
+    corrected = corrections.corrected(found, tile.corrections, labels, grid, turned)
+    return (corrected.after if corrected else turned(found)), corrected
+
+
+def _corrections(
+    legend: Legend, corrected: corrections.Corrected, place: GeoBox, windows: Sequence[Window], codes: Coding
+) -> dict[str, Any]:
+    """How many polygons were replaced and drawn over, and what became of which ground."""
+    before, after = (
+        burning.strips(found, place, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
+        for found in (corrected.before, corrected.after)
+    )
+    changed = corrections.changes(before, after, codes, place)
+    return {
+        "corrected_polygons": {"replaced": corrected.replaced, "drawn": corrected.drawn},
+        "corrections": changed,
+    }
 
 
 def _write_shares(

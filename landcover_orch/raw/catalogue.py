@@ -29,6 +29,14 @@ class Component(NamedTuple):
     table: Path | None
 
 
+class Corrections(NamedTuple):
+    """A file of corrected polygons, which need not be there; its columns of codes and names, and the dataset's CRS."""
+
+    path: Path
+    columns: tuple[str, ...]
+    crs: str
+
+
 @dataclass(frozen=True)
 class Tile:
     """One input raster and its label file; `layer` and `stored_dtype` only where they differ from the default.
@@ -48,6 +56,7 @@ class Tile:
     components: tuple[Component, ...] = ()
     further: tuple[Path, ...] = ()
     shift: tuple[float, float] = (0.0, 0.0)
+    corrections: Corrections | None = None
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -81,7 +90,8 @@ def tiles(dataset: Dataset) -> list[Tile]:
 def fingerprints(tile: Tile, memory: Path) -> tuple[str, str | None]:
     """Fingerprints of all files of a tile's image and of its labels (None without any), remembered in `memory`.
 
-    Labels that are moved are other labels: their fingerprint says by how much.
+    Labels that are moved are other labels: their fingerprint says by how much. So are those with corrections on the
+    tile's ground; corrections elsewhere leave it as it is.
     """
     return image_fingerprint(tile, memory), None if tile.label is None else _label_fingerprint(tile, tile.label, memory)
 
@@ -89,6 +99,10 @@ def fingerprints(tile: Tile, memory: Path) -> tuple[str, str | None]:
 def _label_fingerprint(tile: Tile, label: Path, memory: Path) -> str:
     further = [path for part in tile.components for path in part if path is not None]
     found = _joined((label, *further), memory)
+    if tile.corrections:
+        from landcover_orch.raw import corrections  # reads vector files, which a catalogue without them need not
+
+        found = corrections.added(found, tile, memory)
     if not any(tile.shift):
         return found
     return f"sha256:{hashlib.sha256(f'{found} moved by {tile.shift}'.encode()).hexdigest()}"
@@ -152,6 +166,7 @@ class _Search:
         label = None if bare else self.file(name, "label", own.label or tiles.label)
         components = () if bare else self.components(name)
         further = self.further(name)
+        corrections = self.corrections(name) if label else None
         if image is None or len(self.problems) > before:
             return None
         return Tile(
@@ -165,7 +180,17 @@ class _Search:
             components=components,
             further=further,
             shift=own.shift,
+            corrections=corrections,
         )
+
+    def corrections(self, name: str) -> Corrections | None:
+        """The file of a tile's corrected polygons, which is there once something was corrected."""
+        labels = self.dataset.labels
+        if labels.corrections is None:
+            return None
+        path = self.path(name, labels.corrections, "labels.corrections")
+        columns = tuple(column for column in dict.fromkeys((labels.attribute, labels.id)) if column)
+        return None if path is None else Corrections(path, columns, self.dataset.crs)
 
     def further(self, name: str) -> tuple[Path, ...]:
         """The files of further bands that are there."""
@@ -187,17 +212,21 @@ class _Search:
 
     def file(self, name: str, kind: str, pattern: str, key: str = "tiles") -> Path | None:
         """A tile's file of a pattern; None where it is missing or lies elsewhere."""
-        try:
-            path = inside(self.root, _filled(pattern, name), _where(self.dataset, f"{key}.{kind}"))
-        except ConfigError as error:
-            self.problems.extend(error.problems)
-            return None
-        if path.is_file():
+        path = self.path(name, pattern, f"{key}.{kind}")
+        if path is None or path.is_file():
             return path
         expected = f"the {kind} file of tile {name!r}"
         fix = f"add the file, take {name!r} out of the tiles, or correct `{key}.{kind}`"
         self.problems.append(Problem(str(path), "no such file", expected, fix))
         return None
+
+    def path(self, name: str, pattern: str, key: str) -> Path | None:
+        """Where a tile's file of a pattern lies; None where that is not below the root."""
+        try:
+            return inside(self.root, _filled(pattern, name), _where(self.dataset, key))
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return None
 
     def own(self, name: str) -> TileOverride:
         """What a tile has different."""

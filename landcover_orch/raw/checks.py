@@ -37,6 +37,8 @@ def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = Fal
         return sheet.findings()
     if dataset.labels.kind == "vector":
         vectors.check(sheet, dataset, tile, tile.label, image.grid if image else None)
+        if tile.corrections:
+            vectors.check_corrections(sheet, dataset, tile.corrections.path)
     elif dataset.labels.kind == "components":
         sheet.attempt(partial(components.check, sheet, dataset, tile, tile.label, image))
     else:

@@ -22,6 +22,9 @@ SQLITE = b"SQLite format 3\0"
 MANY = 10_000
 """Polygons from which on a layer without a spatial index is worth a note."""
 
+CRS_FIX = "state it once with ogr2ogr -a_srs EPSG:n"
+UNREADABLE_FIX = "restore the file, or convert it with ogr2ogr -f GPKG"
+
 
 def check(sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, grid: GeoBox | None) -> None:
     """Writes down what is wrong with a tile's polygons; `grid` is its orthophoto's, None where that is unreadable."""
@@ -37,8 +40,24 @@ def check(sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, grid: GeoBox |
     except LabelError as error:
         sheet.problems_of(error)
     except (DataSourceError, DataLayerError, FieldError) as error:
-        fix = "restore the file, or convert it with ogr2ogr -f GPKG"
-        sheet.problem(path, f"not readable as a vector file ({error})", "a vector file with polygons", fix)
+        sheet.problem(path, f"not readable as a vector file ({error})", "a vector file with polygons", UNREADABLE_FIX)
+
+
+def check_corrections(sheet: Sheet, dataset: Dataset, path: Path) -> None:
+    """Writes down what is wrong with a file of corrected polygons, where there is one."""
+    if not path.is_file():
+        return
+    try:
+        require_whole(path)
+        layer = layer_of(path, None)
+        info = pyogrio.read_info(path, layer=layer)
+        _columns(sheet, dataset, path, info)
+        if info["crs"] is None:
+            sheet.problem(path, "no CRS", "a coordinate reference system", CRS_FIX)
+    except LabelError as error:
+        sheet.problems_of(error)
+    except (DataSourceError, DataLayerError, FieldError) as error:
+        sheet.problem(path, f"not readable as a vector file ({error})", "a vector file with polygons", UNREADABLE_FIX)
 
 
 def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
@@ -121,8 +140,7 @@ def _place(
     sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, layer: str, crs: str | None, grid: GeoBox | None
 ) -> None:
     if crs is None:
-        fix = "state it once with ogr2ogr -a_srs EPSG:n"
-        sheet.problem(path, "no CRS", "a coordinate reference system", fix)
+        sheet.problem(path, "no CRS", "a coordinate reference system", CRS_FIX)
     elif grid is not None and grid.crs is not None:
         if grid.crs != crs:
             sheet.note(f"{path}: polygons in {crs} are reprojected to their orthophoto's {crs_name(grid)}")

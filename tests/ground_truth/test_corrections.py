@@ -20,8 +20,9 @@ from landcover_orch.grid import Window
 from landcover_orch.ground_truth import truth
 from landcover_orch.legend import IGNORE, LandClass, Legend
 from landcover_orch.publish import Product
+from landcover_orch.raw import checks
 from landcover_orch.raw.catalogue import fingerprints, tiles
-from tests.scenes import CRS, ORIGIN, write_geotiff
+from tests.scenes import CRS, ORIGIN, write_geotiff, write_polygons
 
 X, Y = ORIGIN
 SIDE = 20
@@ -102,14 +103,11 @@ def test_a_polygon_of_the_same_id_is_replaced_code_and_outline(two: Dataset, hom
     assert row_of(product) == [0] * 18 + [IGNORE] * 2
     summary = product.json("summary.json")
     assert summary["areas_agree"]
-    assert summary["corrections"] == {
-        "replaced": 1,
-        "drawn": 0,
-        "changes": [
-            {"from": "2", "to": "1", "pixels": 160, "hectares": 0.016},
-            {"from": "2", "to": "unlabelled", "pixels": 40, "hectares": 0.004},
-        ],
-    }
+    assert summary["corrected_polygons"] == {"replaced": 1, "drawn": 0}
+    assert summary["corrections"] == [
+        {"from": "2", "to": "1", "pixels": 160, "hectares": 0.016},
+        {"from": "2", "to": "unlabelled", "pixels": 40, "hectares": 0.004},
+    ]
     assert any("1 polygons replaced and 0 drawn over" in note for note in summary["notes"])
 
 
@@ -120,8 +118,8 @@ def test_another_shape_is_drawn_over_all_others_in_any_burn_order(two: Dataset, 
     for legend in (LEGEND, ordered):
         product = built(two, home, legend=legend)
         assert row_of(product) == [0] * 5 + [IGNORE] * 10 + [1] * 5
-    assert product.json("summary.json")["corrections"]["drawn"] == 1
-    assert [(r["from"], r["to"], r["pixels"]) for r in product.json("summary.json")["corrections"]["changes"]] == [
+    assert product.json("summary.json")["corrected_polygons"]["drawn"] == 1
+    assert [(r["from"], r["to"], r["pixels"]) for r in product.json("summary.json")["corrections"]] == [
         ("1", "3", 100),
         ("2", "3", 100),
     ]
@@ -131,7 +129,7 @@ def test_the_parts_of_a_divided_polygon_may_keep_its_id(two: Dataset, home: Path
     correct(two, [(half(0, 10, 15), "02", "2"), (half(0, 15, 20), "02", "1")])
     product = built(two, home)
     assert row_of(product) == [0] * 10 + [1] * 5 + [0] * 5
-    assert product.json("summary.json")["corrections"]["replaced"] == 1
+    assert product.json("summary.json")["corrected_polygons"]["replaced"] == 1
 
 
 def test_an_id_counts_where_it_shares_ground(two: Dataset, home: Path) -> None:
@@ -216,7 +214,7 @@ def test_composite_labels_are_corrected_by_labels(tmp_path: Path, home: Path) ->
     correct(siose, [(half(0, 10, 20), "8", "A(90CNF_10CHL)"), (half(0, 0, 3), None, "CNF")])
     product = built(siose, home, legend=SIOSE)
     assert row_of(product) == [1] * 3 + [0] * 7 + [1] * 10
-    assert product.json("summary.json")["corrections"]["changes"][0]["from"] == "mixed: ignore"
+    assert product.json("summary.json")["corrections"][0]["from"] == "mixed: ignore"
 
 
 @pytest.mark.parametrize(
@@ -229,3 +227,14 @@ def test_composite_labels_are_corrected_by_labels(tmp_path: Path, home: Path) ->
 def test_labels_that_take_no_corrections_say_so(tmp_path: Path, labels: dict[str, str], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         described(tmp_path, **labels)
+
+
+def test_what_is_wrong_with_the_file_is_found_at_the_door(two: Dataset, home: Path) -> None:
+    assert not checks.check(two, LEGEND, tiles(two)).problems
+    path = Path(two.root) / "corrections.gpkg"
+    write_polygons(path, [(half(0, 0, 2), "1")], attribute="kind")
+    (problem, *more) = checks.check(two, LEGEND, tiles(two)[:1]).problems
+    assert (problem.where, problem.found.split(";")[0]) == (str(path), "no column 'code'")
+    assert [other.found.split(";")[0] for other in more] == ["no column 'id'"]
+    path.write_bytes(b"no file of vectors")
+    assert "not readable" in checks.check(two, LEGEND, tiles(two)[:1]).problems[0].found
