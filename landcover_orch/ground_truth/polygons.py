@@ -28,7 +28,7 @@ class Features:
     """Polygons as the file has them, in its order, in the CRS of the grid they were read for; arrays of one length.
 
     `value` is what the column holds, `name` what messages and products call a polygon, `where` the file, layer and
-    column, `notes` says what was done to the geometry.
+    column, `notes` says what was done to the geometry. The last `over` are burnt over all others, in any burn order.
     """
 
     where: str
@@ -36,6 +36,7 @@ class Features:
     value: NDArray[Any]
     name: NDArray[Any]
     notes: tuple[str, ...]
+    over: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def coded(features: Features, legend: Legend, coding: Coding) -> Polygons:
         UnknownCodeError: polygons whose code the legend lacks, or that have none; every such code is named.
     """
     numbers = _numbers(features, legend, coding)
-    burn = _burn_order(numbers, legend, coding)
+    below = numbers.size - features.over
+    burn = np.concatenate([_burn_order(numbers[:below], legend, coding), np.arange(below, numbers.size)])
     return Polygons(features.geometry[burn], numbers[burn], features.notes, tuple(features.name[burn]))
 
 
