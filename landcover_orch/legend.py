@@ -82,6 +82,41 @@ class Composites(BaseModel):
         return self.keep_shares or self.rule == "soft"
 
 
+MAX_BORDER = 64
+"""The widest band along a border, in pixels."""
+
+Pixels = Annotated[int, Field(ge=0, le=MAX_BORDER)]
+
+
+class Pair(BaseModel):
+    """Two classes with a width of their own, as forest and shrub, whose border nobody sees from above."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    between: tuple[str, str] = Field(description="names of the two classes")
+    width: float = Field(ge=0, description="on either side of their border; 0: none")
+
+
+class Border(BaseModel):
+    """Widths of the ignored band along borders between classes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: float = Field(default=0, ge=0, description="on either side of a border of any other two classes")
+    pairs: tuple[Pair, ...] = Field(default=(), description="classes whose border has another width")
+    unit: Literal["pixels", "metres"] = Field(default="pixels", description="of widths; metres make whole pixels, up")
+
+    def problems(self, names: Container[str]) -> list[str]:
+        """What is wrong with the pairs, given the names of classes."""
+        pairs = [frozenset(pair.between) for pair in self.pairs]
+        strange = {name for pair in self.pairs for name in pair.between if name not in names}
+        return [
+            *(f"border.pairs names {name!r}, which is no class" for name in sorted(strange)),
+            *(f"border.pairs has a class beside itself: {sorted(pair)}" for pair in pairs if len(pair) == 1),
+            *(f"border.pairs names {sorted(pair)} twice" for pair in {*pairs} if pairs.count(pair) > 1),
+        ]
+
+
 class Legend(BaseModel):
     """Classes and the mapping from source codes to them, with the rules of drawing polygons."""
 
@@ -106,11 +141,9 @@ class Legend(BaseModel):
         description="codes from first to last burnt (later covers earlier); empty: the file's order",
     )
     all_touched: bool = Field(default=False, description="burn every pixel a polygon touches, not just centres")
-    border: int = Field(
+    border: Pixels | Border = Field(
         default=0,
-        ge=0,
-        le=64,
-        description="pixels on either side of a border between classes that become ignore",
+        description="on either side of a border between classes that becomes ignore: pixels, or widths a pair",
     )
 
     @model_validator(mode="after")
@@ -144,6 +177,7 @@ class Legend(BaseModel):
         found += [
             f"burn_order names {code!r}, which `codes` lacks" for code in self.burn_order if code not in self.codes
         ]
+        found += self.border.problems(self.names) if isinstance(self.border, Border) else []
         if self.colour_tolerance:
             found += self._colours_too_near()
         if self.burn_order and set(self.burn_order) != set(self.codes):

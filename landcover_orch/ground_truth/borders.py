@@ -2,45 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
-from landcover_orch.legend import IGNORE
+from landcover_orch.errors import LabelError, Problem
+from landcover_orch.grid import resolution
+from landcover_orch.ground_truth import areas
+from landcover_orch.legend import IGNORE, MAX_BORDER, Border, Legend
 
 Classes = NDArray[np.uint8]
+Widths = NDArray[np.int64]
+"""Pixels on either side of the border of two classes (class, class), symmetric; 0 on the diagonal."""
 
 
-def band(classes: Classes, width: int) -> NDArray[np.bool_]:
-    """Where another class lies within `width` pixels, diagonals included (y, x); ignored pixels make no border."""
-    if not width:
-        return np.zeros(classes.shape, bool)
+def widths(legend: Legend, grid: GeoBox) -> Widths:
+    """How wide the band of each two classes is on a grid; widths in metres are rounded up to whole pixels.
+
+    Raises:
+        LabelError: widths in metres where the CRS has none, or a band wider than 64 pixels.
+    """
+    border = legend.border if isinstance(legend.border, Border) else Border(width=legend.border)
+    side = resolution(grid) if border.unit == "metres" else 1.0
+    names, where = list(legend.names), f"configs/legends/{legend.name}.yaml: border"
+    found = np.full((len(names), len(names)), _pixels(border.width, side))
+    for pair in border.pairs:
+        one, other = (names.index(name) for name in pair.between)
+        found[one, other] = found[other, one] = _pixels(pair.width, side)
+    np.fill_diagonal(found, 0)
+    if border.unit == "metres" and not areas.in_metres(grid):
+        fix = "state the widths in pixels (`unit: pixels`)"
+        raise LabelError(Problem(where, f"metres, on an orthophoto in {grid.crs}", "a CRS in metres", fix))
+    if found.max() > MAX_BORDER:
+        fix = "choose a narrower band"
+        raise LabelError(Problem(where, f"{found.max()} pixels of {side:g} m", f"at most {MAX_BORDER}", fix))
+    return found
+
+
+def _pixels(width: float, side: float) -> int:
+    return math.ceil(width / side - 1e-6)
+
+
+def band(classes: Classes, width: Widths) -> Classes:
+    """The class that makes a pixel part of a band (y, x), 255 where none does; ignored pixels make no border.
+
+    A pixel is in a band where a pixel of another class lies within the width of their pair, diagonals included. Where
+    several do, the lowest id below its own counts, else the highest above, so that each pixel counts for one pair.
+    """
+    apart = width[~np.eye(len(width), dtype=bool)]
+    if not apart.any():
+        return np.full(classes.shape, IGNORE, np.uint8)
+    return _any(classes, int(apart[0])) if (apart == apart[0]).all() else _by_pair(classes, width)
+
+
+def _any(classes: Classes, width: int) -> Classes:
+    """The band where all pairs have one width."""
     size = 2 * width + 1
     lowest = ndimage.minimum_filter(classes, size, mode="nearest")
     shifted = classes + np.uint8(1)  # 255 wraps to 0, so that ignore never is the highest
-    highest = ndimage.maximum_filter(shifted, size, mode="nearest")
-    return np.asarray((classes != IGNORE) & (highest != lowest + np.uint8(1)))
+    highest = ndimage.maximum_filter(shifted, size, mode="nearest") - np.uint8(1)
+    near = np.where(lowest < classes, lowest, highest)
+    near[(near == classes) | (classes == IGNORE)] = IGNORE
+    return np.asarray(near)
 
 
-def bands(strips: Iterable[Classes], width: int) -> Iterator[tuple[Classes, NDArray[np.bool_]]]:
+def _by_pair(classes: Classes, width: Widths) -> Classes:
+    """The band where pairs differ: each class grown by each of its widths, over the classes that it is for."""
+    near = np.full(classes.shape, IGNORE, np.uint8)
+    present = np.intersect1d(np.arange(len(width)), classes)
+    for cls in present:
+        for wide in np.setdiff1d(width[cls, present], 0):
+            reached = np.zeros(IGNORE + 1, bool)
+            reached[: len(width)] = width[cls] == wide
+            grown = ndimage.maximum_filter((classes == cls).view(np.uint8), 2 * int(wide) + 1, mode="nearest")
+            near[grown.view(bool) & reached[classes] & (near > classes)] = cls
+    return near
+
+
+def bands(strips: Iterable[Classes], width: Widths) -> Iterator[tuple[Classes, Classes]]:
     """Each strip of a tile (top to bottom, whole rows) with its band, as if the tile were one array.
 
-    A strip is judged once the rows below it are known; strips must be at least `width` rows high, but for the last.
+    A strip is judged once the rows below it are known; strips must be at least as high as the widest band, but for
+    the last.
     """
+    halo = int(width.max())
     above: Classes | None = None
     here: Classes | None = None
     for below in strips:
         if here is not None:
-            yield here, _middle(above, here, below, width)
+            yield here, _middle(above, here, below, width, halo)
         above, here = here, below
     if here is not None:
-        yield here, _middle(above, here, None, width)
+        yield here, _middle(above, here, None, width, halo)
 
 
-def _middle(above: Classes | None, here: Classes, below: Classes | None, width: int) -> NDArray[np.bool_]:
-    head = here[:0] if above is None else above[above.shape[0] - min(width, above.shape[0]) :]
-    tail = here[:0] if below is None else below[:width]
+def _middle(above: Classes | None, here: Classes, below: Classes | None, width: Widths, halo: int) -> Classes:
+    head = here[:0] if above is None else above[above.shape[0] - min(halo, above.shape[0]) :]
+    tail = here[:0] if below is None else below[:halo]
     found = band(np.concatenate([head, here, tail]), width)
     return found[head.shape[0] : head.shape[0] + here.shape[0]]
+
+
+def pair_rows(pixels: NDArray[np.int64], width: Widths, names: Sequence[str], grid: GeoBox) -> list[dict[str, Any]]:
+    """What the bands cost: width in pixels, pixels and hectares of each two classes, those that cost most first.
+
+    Args:
+        pixels: (class, class) ignored pixels of the first because of the second; see `band`.
+    """
+    both = pixels + pixels.T
+    pairs = [pair for pair in combinations(range(len(names)), 2) if both[pair]]
+    return [
+        {
+            "between": f"{names[one]} and {names[other]}",
+            "width": int(width[one, other]),
+            "pixels": int(both[one, other]),
+            "hectares": areas.hectares(int(both[one, other]), grid),
+        }
+        for one, other in sorted(pairs, key=lambda pair: -both[pair])
+    ]

@@ -107,7 +107,7 @@ def look_up(values: NDArray[np.integer], table: NDArray[np.uint16], outside: int
     return found.reshape(values.shape)
 
 
-def _unsigned(values: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+def _unsigned(values: NDArray[np.integer]) -> NDArray[np.integer]:
     """Values as at most 4 unsigned bytes; what is negative, or does not fit, lies beyond 65,535."""
     if values.dtype.itemsize > 4:
         values = values.clip(max(-1, np.iinfo(values.dtype).min), MAX_CODE + 1)

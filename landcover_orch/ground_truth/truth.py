@@ -18,6 +18,7 @@ from landcover_orch.grid import Window, blocks, moved, resolution
 from landcover_orch.ground_truth import (
     VERSION,
     areas,
+    borders,
     burning,
     components,
     composites,
@@ -26,7 +27,6 @@ from landcover_orch.ground_truth import (
     label_rasters,
     polygons,
 )
-from landcover_orch.ground_truth.borders import bands
 from landcover_orch.ground_truth.codes import Coding, Strip, coding, tally, to_classes
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.publish import Product, Recipe, Stage, publish
@@ -106,13 +106,13 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     codes = code_numbers(dataset, legend, tile)
     windows = blocks(image.shape, STRIP_ROWS, image.shape[1])
     labels = read_labels(dataset, legend, tile, image, windows, codes)
-    tally = _Tally(codes)
+    tally, width = _Tally(codes), borders.widths(legend, image.grid)
     with raster.reader(image, nodata=dataset.nodata) as pixels:
         strips = tally.classes(labels.strips, windows, pixels)
         raster.write_cog(
             stage.path / CLASSES,
             image.grid,
-            zip(windows, tally.without_borders(strips, legend.border), strict=True),
+            zip(windows, tally.without_borders(strips, width), strict=True),
             band="class",
             palette=legend.palette,
             names=legend.names,
@@ -124,6 +124,8 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     summary = _summary(tile, legend, image.grid, rows, tally, labels.notes)
     if decides(dataset):
         summary["decisions"] = areas.decisions(rows, image.grid)
+    if width.any():
+        summary["borders"] = borders.pair_rows(tally.borders(len(legend.names)), width, legend.names, image.grid)
     if labels.corrected:
         summary |= _corrections(legend, labels.corrected, labels.place, windows, codes)
     stage.write_json(SUMMARY, summary)
@@ -237,7 +239,7 @@ class _Tally:
         self.pixels = np.zeros(len(codes.codes) + 1, np.int64)
         self.class_pixels = np.zeros(IGNORE + 1, np.int64)
         self.image_nodata = 0
-        self.border = 0
+        self._borders = np.zeros((IGNORE + 1) ** 2, np.int64)
 
     def classes(
         self, strips: Iterable[Strip], windows: Sequence[Window], image: raster.Reader
@@ -252,13 +254,21 @@ class _Tally:
                 self.image_nodata += int(lost.sum())
             yield classes
 
-    def without_borders(self, strips: Iterable[NDArray[np.uint8]], width: int) -> Iterator[NDArray[np.uint8]]:
+    def without_borders(
+        self, strips: Iterable[NDArray[np.uint8]], width: borders.Widths
+    ) -> Iterator[NDArray[np.uint8]]:
         """The strips with the band along class borders ignored."""
-        for classes, border in bands(strips, width):
-            self.border += int(border.sum())
+        for classes, near in borders.bands(strips, width):
+            border = near != IGNORE
+            joint = classes[border].astype(np.uint16) << 8 | near[border]
+            self._borders += tally(joint, self._borders.size)
             final = np.where(border, np.uint8(IGNORE), classes)
             self.class_pixels += tally(final, IGNORE + 1)
             yield final
+
+    def borders(self, classes: int) -> NDArray[np.int64]:
+        """Pixels of each class that are ignored for the class across a border (class, class)."""
+        return self._borders.reshape(IGNORE + 1, IGNORE + 1)[:classes, :classes]
 
     def ignored(self) -> dict[str, int]:
         """Ignored pixels by the rule that ignored them; each counts under the first rule that meets it."""
@@ -269,7 +279,7 @@ class _Tally:
             **({"composite": int(self.pixels[:-1][undecided].sum())} if undecided.any() else {}),
             "unlabelled": int(self.pixels[-1]) if by_code[-1] else 0,
             "image without data": self.image_nodata,
-            "border between classes": self.border,
+            "border between classes": int(self._borders.sum()),
         }
 
 

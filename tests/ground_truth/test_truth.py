@@ -78,6 +78,15 @@ def test_every_decision_is_counted_once(scene: Dataset, home: Path) -> None:
     assert found == {"field": 14 * 15 - 9 - 6 - 15, "wood": 16 * 15 - 15}
     assert summary["labelled_pixels"] + sum(summary["ignore"].values()) == summary["pixels"] == 600
     assert summary["areas_agree"]
+    assert summary["borders"] == [{"between": "field and wood", "width": 1, "pixels": 30, "hectares": 0.003}]
+    assert "borders" not in built(scene, home).json("summary.json")
+
+
+def test_a_pair_of_classes_may_have_a_wider_border_in_metres(scene: Dataset, home: Path) -> None:
+    for width, pairs in ((0, [{"between": ["wood", "field"], "width": 1.5}]), (1.5, [])):
+        border = {"width": width, "pairs": pairs, "unit": "metres"}
+        legend = Legend.model_validate({**LEGEND.model_dump(), "border": border})
+        assert built(scene, home, legend).json("summary.json")["ignore"]["border between classes"] == 2 * 2 * 15
 
 
 def test_the_raster_lies_on_the_orthophotos_grid_with_colours_and_names(scene: Dataset, home: Path) -> None:
