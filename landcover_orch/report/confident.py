@@ -71,8 +71,16 @@ def joint(labels: Labels, probabilities: Probabilities) -> Joint:
     return np.asarray(scaled / scaled.sum())
 
 
+def levelled(labels: Labels, probabilities: Probabilities) -> Probabilities:
+    """Probabilities less the thresholds of their classes, so that what is always doubtful is no more suspect for it.
+
+    A class without examples, whose threshold is infinite, is taken to have 1.
+    """
+    return np.asarray(probabilities - np.minimum(thresholds(labels, probabilities), 1))
+
+
 def margins(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
-    """Normalised margin of each example: the probability of its label less that of the best other class, -1 to 1."""
+    """Normalised margin of each example: the probability of its label less that of the best other class."""
     others = probabilities.copy()
     others[np.arange(labels.size), labels] = -np.inf
     found: NDArray[np.float64] = own(labels, probabilities) - others.max(axis=1)

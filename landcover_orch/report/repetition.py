@@ -94,7 +94,7 @@ def scores(manifest: DatasetManifest, repetitions: Sequence[Repetition], chosen:
         IncompleteError: the dataset has no test side and the experiment no folds, or a map is missing.
         GridError: a map does not fit its labels.
     """
-    _require_own_ground(manifest, repetitions)
+    require_own_ground(manifest, repetitions)
     own = tuple(_score(one, evaluate(one.manifest, one.maps, home)) for one in repetitions if one.fold is not None)
     across = tuple(_across(own, name) for name in dict.fromkeys(one.across for one in repetitions) if own)
     if tiles_to_predict(manifest):
@@ -122,7 +122,7 @@ def _across(each: Sequence[Score], name: str) -> Score:
     return Score(name, own[0].seed, None, members, reduce(add, (score.found for score in own)))
 
 
-def _require_own_ground(manifest: DatasetManifest, repetitions: Sequence[Repetition]) -> None:
+def require_own_ground(manifest: DatasetManifest, repetitions: Sequence[Repetition]) -> None:
     """Raises ContractError with every repetition that learnt on other ground, and every map of another model."""
     wrong = [
         Problem(where, found, f"{expected}, {whose}", f"materialise `{asset}` of the experiment again")

@@ -60,6 +60,13 @@ def test_margins_and_suggestions() -> None:
     assert confident.suggested(LABELS, PROBABILITIES).tolist() == [1, 1, 1, 1, 2, 0, 0, 1]
 
 
+def test_probabilities_are_levelled_by_thresholds() -> None:
+    labels, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1, 0.0], [0.7, 0.2, 0.1], [0.7, 0.3, 0.0]])
+    found = confident.levelled(labels, probabilities)
+    assert found[2] == pytest.approx([-0.1, 0.0, -1.0]), "as probable as its class ever is; no example is of the third"
+    assert confident.margins(labels, found)[2] == pytest.approx(0.1)
+
+
 def test_nothing_to_look_at() -> None:
     none, nothing = np.empty(0, np.int64), np.empty((0, 3))
     assert confident.prune_by_noise_rate(none, nothing).size == 0

@@ -1,0 +1,126 @@
+"""The labels of a dataset beside maps of it: every polygon of the label files, with what the maps say of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from landcover_orch.errors import IncompleteError, LabelError, Problem
+from landcover_orch.fingerprint import MEMORY
+from landcover_orch.grid import resolution
+from landcover_orch.ground_truth import truth
+from landcover_orch.legend import IGNORE
+from landcover_orch.patches.manifest import DatasetManifest, TileEntry
+from landcover_orch.raw import imagery
+from landcover_orch.raw.catalogue import Tile, fingerprints
+from landcover_orch.report.evaluate import labels_of
+from landcover_orch.report.evidence import Look, gather
+from landcover_orch.report.suspects import Examined, Polygon, examined, together
+
+SIMPLE = "simple"
+"""How a polygon was decided that has one cover alone; see `ground_truth.composites`."""
+
+COMPOSITE, IGNORED, FEW = "with several covers", "of a code that is ignored", "with too few pixels that count"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is compared: the tiles of a manifest with their files, and the maps of each.
+
+    `seeds` is how many maps tell of the same pixel.
+    """
+
+    manifest: DatasetManifest
+    tiles: Mapping[str, Tile]
+    looks: Mapping[str, Sequence[Look]]
+    home: Path
+    seeds: int = 1
+
+    @property
+    def entries(self) -> list[TileEntry]:
+        """The tiles that have maps and labels."""
+        return [e for e in self.manifest.tiles if self.looks.get(e.name) and e.label_fingerprint is not None]
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Polygons of a tile, and where its grid lies among them."""
+
+    geometry: NDArray[Any]
+    place: GeoBox
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The polygons that maps tell of, their outlines by tile, and how many are left out and why."""
+
+    found: Examined
+    outlines: Mapping[str, Outlines]
+    left_out: Mapping[str, int]
+
+
+def compare(subject: Subject) -> Compared:
+    """Every polygon with one cover that enough pixels tell of.
+
+    Raises:
+        LabelError: labels are no polygons, or cannot be read.
+        IncompleteError: labels have changed since the manifest was made.
+        GridError: a map does not lie on its labels' grid.
+    """
+    _require_polygons(subject)
+    parts, outlines, left_out = [], {}, Counter({COMPOSITE: 0, IGNORED: 0, FEW: 0})
+    for entry in subject.entries:
+        part, outline, skipped = _of_tile(subject, entry)
+        parts.append(part)
+        outlines[entry.name] = outline
+        left_out.update(skipped)
+    return Compared(together(parts), outlines, dict(left_out))
+
+
+def _require_polygons(subject: Subject) -> None:
+    dataset = subject.manifest.dataset
+    where = f"dataset {dataset.name}"
+    if dataset.labels.kind != "vector":
+        fix = "leave out `doctor`, or vectorise the labels once"
+        raise LabelError(Problem(where, f"labels of kind {dataset.labels.kind}", "polygons to look at", fix))
+    memory = subject.home / MEMORY
+    stale = [e.name for e in subject.entries if fingerprints(subject.tiles[e.name], memory)[1] != e.label_fingerprint]
+    if not subject.entries or stale:
+        found = f"labels of {stale} are not those of the manifest" if stale else "no map of a tile with labels"
+        raise IncompleteError(Problem(where, found, "maps and labels that belong together", "materialise it again"))
+
+
+def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Examined, Outlines, Counter[str]]:
+    manifest, tile = subject.manifest, subject.tiles[entry.name]
+    legend, codes = manifest.legend, truth.code_numbers(manifest.dataset, manifest.legend, tile)
+    image = imagery.inspect(manifest.dataset, entry.images)
+    labels = truth.read_labels(manifest.dataset, legend, tile, image, [], codes)
+    found = labels.found
+    if found is None:
+        raise LabelError(Problem(str(tile.label), "no polygons", "polygons to look at", "leave out `doctor`"))
+    evidence = gather(
+        entry.name,
+        found.geometry,
+        labels.place,
+        labels_of(entry, subject.home),
+        subject.looks[entry.name],
+        len(legend.classes),
+        all_touched=legend.all_touched,
+    )
+    simple = [decision.how == SIMPLE for decision in found.decisions] or [True] * len(found.names)
+    classes = codes.classes[found.number]
+    listed = [
+        Polygon(entry.name, found.names[i], codes.codes[found.number[i]], int(classes[i]), i)
+        for i in np.flatnonzero(np.array(simple, bool) & (classes != IGNORE)).tolist()
+    ]
+    told = examined(listed, evidence, resolution(image.grid) ** 2, subject.seeds)
+    skipped = Counter({COMPOSITE: simple.count(False), FEW: len(listed) - len(told)})
+    skipped[IGNORED] = len(simple) - skipped[COMPOSITE] - len(listed)
+    return told, Outlines(found.geometry, labels.place), skipped
