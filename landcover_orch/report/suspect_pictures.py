@@ -86,8 +86,8 @@ def _rings(shape: Any) -> Sequence[Any]:
 
 
 def sheet(found: Sequence[RGB], columns: int = 4) -> RGB:
-    """Pictures side by side on squares of white, row by row."""
-    rows = -(-len(found) // columns)
+    """Pictures side by side on squares of white, row by row; one empty square for none."""
+    rows = max(-(-len(found) // columns), 1)
     board = np.full((rows * SIDE, min(columns, max(len(found), 1)) * SIDE, 3), 255, np.uint8)
     for i, one in enumerate(found):
         top, left = i // columns * SIDE, i % columns * SIDE
