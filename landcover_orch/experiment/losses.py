@@ -25,49 +25,63 @@ class ClassWeights(Settings):
 
 
 class Term(Settings):
-    """What all losses share; pixels of 255 never count."""
+    """What all losses share."""
 
     weight: float = Field(default=1.0, gt=0, description="factor of this loss in the sum of several")
+
+
+class OfLabels(Term):
+    """What losses of labelled pixels share; pixels of 255 never count."""
+
     class_weights: Annotated[ClassWeights, BeforeValidator(named)] | None = Field(
         default=None, description="how much each class counts; empty: all alike"
     )
 
 
-class CrossEntropy(Term):
+class CrossEntropy(OfLabels):
     """-log p of the labelled class."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
 
 
-class Focal(Term):
+class Focal(OfLabels):
     """Cross-entropy that leaves out what is already known: (1 - p)^gamma."""
 
     name: Literal["focal"] = "focal"
     gamma: float = Field(default=2.0, ge=0, le=10, description="exponent; 0 is cross-entropy")
 
 
-class Jaccard(Term):
+class Jaccard(OfLabels):
     """1 - soft intersection over union, mean over the classes of the batch."""
 
     name: Literal["jaccard"] = "jaccard"
 
 
-class Dice(Term):
+class Dice(OfLabels):
     """1 - soft F1, mean over the classes of the batch."""
 
     name: Literal["dice"] = "dice"
 
 
-class GeneralisedCrossEntropy(Term):
+class GeneralisedCrossEntropy(OfLabels):
     """(1 - p^q) / q: between cross-entropy (q = 0) and mean absolute error (q = 1), robust to wrong labels."""
 
     name: Literal["generalised_cross_entropy"] = "generalised_cross_entropy"
     q: float = Field(default=0.7, gt=0, le=1, description="the larger, the less a wrong label pulls")
 
 
+class Proportions(Term):
+    """KL divergence of a composite polygon's mean prediction from its declared shares; beside a loss of labels."""
+
+    name: Literal["proportions"] = "proportions"
+    class_weights: None = Field(default=None, description="none: the declared shares say how much each class counts")
+
+
 Loss = Annotated[
-    CrossEntropy | Focal | Jaccard | Dice | GeneralisedCrossEntropy, Field(discriminator="name"), BeforeValidator(named)
+    CrossEntropy | Focal | Jaccard | Dice | GeneralisedCrossEntropy | Proportions,
+    Field(discriminator="name"),
+    BeforeValidator(named),
 ]
 
 

@@ -2,6 +2,8 @@
 
     image        (patch, band, y, x)  the raster's dtype; 0 where the image has no data
     label        (patch, y, x)        uint8 class ids, 255 ignored
+    polygon      (patch, y, x)        uint32 number of the polygon in the tile, 0 none; where shares are kept
+    share        (number, class)      what is declared of the polygons without a class; where shares are kept
     row, col     (patch)              upper left pixel of the patch in the tile
     labelled     (patch)              labelled fraction of the patch
     class_count  (patch, class)       labelled pixels of each class
@@ -25,10 +27,12 @@ from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE
 
 STORE = "patches.zarr"
-IMAGE, LABEL = "image", "label"
+IMAGE, LABEL, POLYGON, SHARE = "image", "label", "polygon", "share"
 DIMENSIONS = {
     IMAGE: ("patch", "band", "y", "x"),
     LABEL: ("patch", "y", "x"),
+    POLYGON: ("patch", "y", "x"),
+    SHARE: ("number", "class"),
     "row": ("patch",),
     "col": ("patch",),
     "labelled": ("patch",),
@@ -81,8 +85,18 @@ def shard_size(wanted: int, patches: int, patch_bytes: int) -> int:
     return max(1, min(patches, max(fitting, -(-patches // MAX_SHARDS))))
 
 
-def create(path: Path, layout: Layout, index: Index, attributes: dict[str, Any]) -> None:
-    """Writes a store's metadata and small arrays; what was at `path` is removed."""
+def create(
+    path: Path, layout: Layout, index: Index, attributes: dict[str, Any], shares: NDArray[np.float32] | None = None
+) -> None:
+    """Writes a store's metadata and small arrays; what was at `path` is removed.
+
+    Args:
+        path: of the store.
+        layout: shape of its arrays.
+        index: of its patches.
+        attributes: of the group.
+        shares: (number, class) of polygons, where the store has an array of their numbers.
+    """
     import zarr
 
     group = zarr.create_group(path, zarr_format=3, overwrite=True, attributes=attributes)
@@ -90,11 +104,18 @@ def create(path: Path, layout: Layout, index: Index, attributes: dict[str, Any])
     _patches(group, IMAGE, layout, (layout.bands, *side), layout.dtype, 0)
     _patches(group, LABEL, layout, side, "uint8", IGNORE)
     for name in ("row", "col", "labelled", "class_count"):
-        values = getattr(index, name)
-        chunk = tuple(max(1, length) for length in values.shape)
-        array = _array(group, name, values.shape, chunk, None, values.dtype, 0, "zstd")
-        if values.size:
-            array[...] = values
+        _whole(group, name, getattr(index, name))
+    if shares is not None:
+        _patches(group, POLYGON, layout, side, "uint32", 0)
+        _whole(group, SHARE, shares)
+
+
+def _whole(group: Any, name: str, values: NDArray[Any]) -> None:
+    """A small array, in one chunk."""
+    chunk = tuple(max(1, length) for length in values.shape)
+    array = _array(group, name, values.shape, chunk, None, values.dtype, 0, "zstd")
+    if values.size:
+        array[...] = values
 
 
 def _patches(group: Any, name: str, layout: Layout, cell: tuple[int, ...], dtype: DTypeLike, fill: int) -> None:
@@ -129,7 +150,7 @@ def _array(
 
 
 def shard_file(path: Path, name: str, shard: int) -> Path:
-    """The file that holds a shard of `image` or `label`."""
+    """The file that holds a shard of `image`, `label` or `polygon`."""
     return path / name / ".".join(["c", str(shard), *["0"] * (len(DIMENSIONS[name]) - 1)])
 
 
@@ -172,16 +193,26 @@ def read_index(path: Path) -> Index:
     Raises:
         IncompleteError: an array is missing or damaged.
     """
+    return Index(**{name: _read(path, name) for name in ("row", "col", "labelled", "class_count")})
+
+
+def read_shares(path: Path) -> NDArray[np.float32]:
+    """(number, class) Shares of the polygons whose pixels have no class; rows of 0 for all others.
+
+    Raises:
+        IncompleteError: the store has no such array, or a damaged one.
+    """
+    return _read(path, SHARE)
+
+
+def _read(path: Path, name: str) -> NDArray[Any]:
     import tensorstore
 
-    values = {}
-    for name in ("row", "col", "labelled", "class_count"):
-        array = open_array(path, name, context=tensorstore.Context())
-        try:
-            values[name] = np.asarray(array.read().result()) if array.size else np.zeros(array.shape, array.dtype.name)
-        except ValueError as error:
-            raise damaged(path / name, error) from error
-    return Index(**values)
+    array = open_array(path, name, context=tensorstore.Context())
+    try:
+        return np.asarray(array.read().result()) if array.size else np.zeros(array.shape, array.dtype.name)
+    except ValueError as error:
+        raise damaged(path / name, error) from error
 
 
 def summarise(boxes: Sequence[Window], kept: int) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -15,6 +16,7 @@ from landcover_orch import compute, raster
 from landcover_orch.config import Dataset
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window, coverage, windows
+from landcover_orch.ground_truth import shares, truth
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import VERSION, store
 from landcover_orch.patches.rows import Rows
@@ -37,30 +39,39 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
         IncompleteError: the tile has no ground truth.
         GridError: the tile is smaller than a patch and the edge policy is not `pad`.
     """
-    truth = current(home / dataset.name / "ground_truth", tile.name)
-    folder, made_of = home / dataset.name / ASSET, recipe(dataset, legend, tile, truth, home)
-    return publish(folder, tile.name, made_of, lambda stage: _write(stage, dataset, legend, tile, truth))
+    labels = current(home / dataset.name / "ground_truth", tile.name)
+    folder, made_of = home / dataset.name / ASSET, recipe(dataset, legend, tile, labels, home)
+    return publish(folder, tile.name, made_of, lambda stage: _write(stage, dataset, legend, tile, labels))
 
 
-def recipe(dataset: Dataset, legend: Legend, tile: Tile, truth: Product, home: Path) -> Recipe:
+def recipe(dataset: Dataset, legend: Legend, tile: Tile, labels: Product, home: Path) -> Recipe:
     """What the patch store of a tile is made of."""
+    kept = {"polygons": True} if truth.POLYGONS in labels.files else {}
     return {
         "room": ASSET,
         "version": VERSION,
-        "inputs": {"image": image_fingerprint(tile, home / MEMORY), "ground_truth": truth.fingerprint},
-        "configuration": {"patches": dataset.patches, "imagery": dataset.imagery, "classes": legend.names},
+        "inputs": {"image": image_fingerprint(tile, home / MEMORY), "ground_truth": labels.fingerprint},
+        "configuration": {"patches": dataset.patches, "imagery": dataset.imagery, "classes": legend.names, **kept},
     }
 
 
 @dataclass(frozen=True)
 class _Source:
-    """The two rasters that patches are cut from, as plain values that travel to a worker."""
+    """The rasters that patches are cut from, as plain values that travel to a worker."""
 
     image: raster.Raster
     classes: Path
+    polygons: Path | None
+    """Their numbers, where the ground truth keeps shares."""
+
     dtype: str
     nodata: raster.Nodata
     count: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The arrays of patches that are written."""
+        return (store.IMAGE, store.LABEL, *([store.POLYGON] if self.polygons else []))
 
 
 @dataclass(frozen=True)
@@ -74,13 +85,15 @@ class _Run:
     """Patches of a whole shard."""
 
 
-def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, truth: Product) -> None:
+def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, labels: Product) -> None:
     path = stage.path / store.STORE
     for leftover in path.rglob("*.__lock"):
         leftover.unlink()
     image = imagery.inspect(dataset, tile.images)
     boxes = _windows(dataset, tile, image.shape)
-    source = _Source(image, truth.file("classes.tif"), dataset.dtype, dataset.nodata, len(legend.classes))
+    polygons = labels.file(truth.POLYGONS) if truth.POLYGONS in labels.files else None
+    classes = labels.file(truth.CLASSES)
+    source = _Source(image, classes, polygons, dataset.dtype, dataset.nodata, len(legend.classes))
     index = _index(stage, path, dataset, legend, source, boxes)
     layout = _layout(dataset, image, len(index))
     runs = _runs(stage, source, path, layout, index.windows(dataset.patches.size))
@@ -115,9 +128,17 @@ def _index(
     if not stage.done("layout"):
         index = _chosen(dataset, boxes, _counts(dataset, source, boxes))
         attributes = {"bands": list(dataset.bands), "classes": list(legend.names), "ignore": IGNORE}
-        store.create(path, _layout(dataset, source.image, len(index)), index, attributes)
+        store.create(path, _layout(dataset, source.image, len(index)), index, attributes, _shares(source, legend))
         stage.mark("layout", *(file for file in sorted(path.rglob("*")) if file.is_file()))
     return store.read_index(path)
+
+
+def _shares(source: _Source, legend: Legend) -> NDArray[np.float32] | None:
+    """What is declared of the polygons whose pixels have no class, by number; None where shares are not kept."""
+    if source.polygons is None:
+        return None
+    found = shares.read(source.polygons.with_name(truth.COMPOSITION), legend.names)
+    return np.where(found.undecided[:, None], found.told, 0).astype(np.float32)
 
 
 def _chosen(dataset: Dataset, boxes: Sequence[Window], counts: NDArray[np.int64]) -> store.Index:
@@ -163,18 +184,20 @@ def _cache(image: raster.Raster, size: int) -> int:
 
 
 def write_run(run: _Run) -> int:
-    """Number of patches written: the image and label shards of a run, each in one piece."""
+    """Number of patches written: the shards of a run, each in one piece."""
     source = run.source
-    image, label = (store.open_array(run.path, name) for name in (store.IMAGE, store.LABEL))
-    cache = _cache(source.image, image.shape[-1])
-    with (
-        raster.reader(source.image, dtype=source.dtype, nodata=source.nodata, cache=cache) as pixels,
-        raster.reader(raster.inspect(source.classes), nodata="none", cache=cache) as classes,
-    ):
-        both = (image, Rows(pixels, fill=0)), (label, Rows(classes, fill=IGNORE))
+    arrays = [store.open_array(run.path, name) for name in source.names]
+    cache = _cache(source.image, arrays[0].shape[-1])
+    with ExitStack() as files:
+        pixels = raster.reader(source.image, dtype=source.dtype, nodata=source.nodata, cache=cache)
+        rows = [Rows(files.enter_context(pixels), fill=0)]
+        for path, fill in ((source.classes, IGNORE), (source.polygons, 0)):
+            if path is not None:
+                read = raster.reader(raster.inspect(path), nodata="none", cache=cache)
+                rows.append(Rows(files.enter_context(read), fill=fill))
         for shard, boxes in run.shards:
-            for array, rows in both:
-                _write_shard(array, rows, shard * run.size, boxes)
+            for array, cut in zip(arrays, rows, strict=True):
+                _write_shard(array, cut, shard * run.size, boxes)
     return sum(len(boxes) for _, boxes in run.shards)
 
 
@@ -188,7 +211,7 @@ def _write_shard(array: Any, rows: Rows, first: int, boxes: Sequence[Window]) ->
 
 def _mark(stage: Stage, run: _Run) -> None:
     for shard, _ in run.shards:
-        stage.mark(f"shard {shard}", *(store.shard_file(run.path, name, shard) for name in (store.IMAGE, store.LABEL)))
+        stage.mark(f"shard {shard}", *(store.shard_file(run.path, name, shard) for name in run.source.names))
 
 
 def _summary(

@@ -126,6 +126,24 @@ def on_host(
     return (varied.round_().to(torch.uint8) if image.dtype == np.uint8 else varied).numpy(), moved.numpy()
 
 
+def moved_on_host(numbers: NDArray[np.int32], drawn: Draw) -> NDArray[np.int32]:
+    """Numbers (n, y, x) moved as `on_host` moves labels; 0 outside."""
+    if drawn.warps:
+        return moved_on_device(torch.from_numpy(numbers), drawn).numpy()
+    return _turned(numbers[:, None], drawn)[:, 0]
+
+
+def moved_on_device(numbers: Tensor, drawn: Draw) -> Tensor:
+    """Numbers (n, y, x) moved as `on_device` moves labels; 0 outside."""
+    moved = _each_turned(numbers, drawn)
+    if not drawn.warps:
+        return moved
+    # float32 holds integers up to 2^24: the upper and the lower half travel apart
+    halves = torch.stack([moved >> 16, moved & 0xFFFF], dim=1).to(torch.float32)
+    upper, lower = F.grid_sample(halves, _grid(moved, drawn), "nearest", "zeros", align_corners=False).unbind(1)
+    return (upper.to(numbers.dtype) << 16) | lower.to(numbers.dtype)
+
+
 def _turned(values: NDArray[Any], drawn: Draw, tables: NDArray[np.uint8] | None = None) -> NDArray[Any]:
     """The bands of each patch, looked up in `tables` (n, band, 256) where there are any, then turned and mirrored."""
     turned = np.empty_like(values)
@@ -161,16 +179,21 @@ def _tables(drawn: Draw, bands: Bands) -> NDArray[np.uint8]:
 
 def on_device(image: Tensor, label: Tensor, drawn: Draw, bands: Bands) -> tuple[Tensor, Tensor]:
     """A varied batch on the device its tensors are on, as float32; shapes and meaning as for `on_host`."""
-    moved_image, moved_label = torch.empty(image.shape, device=image.device), torch.empty_like(label)
-    ways = np.stack([drawn.turns, drawn.flip_rows, drawn.flip_cols], axis=1)
-    for way in np.unique(ways, axis=0):
-        chosen = torch.from_numpy(np.flatnonzero((ways == way).all(axis=1))).to(image.device)
-        moved_image[chosen] = _turned_tensor(image[chosen].to(torch.float32), way)
-        moved_label[chosen] = _turned_tensor(label[chosen], way)
+    moved_image, moved_label = _each_turned(image.to(torch.float32), drawn), _each_turned(label, drawn)
     if drawn.warps:
         moved_image, moved_label = _warped(moved_image, moved_label, drawn, bands)
     varied = _noisy(_coloured(moved_image, drawn, bands), drawn, bands)
     return varied.clamp(0, 255) if image.dtype == torch.uint8 else varied, moved_label
+
+
+def _each_turned(values: Tensor, drawn: Draw) -> Tensor:
+    """The patches (n, ..., y, x), turned and mirrored."""
+    moved = torch.empty_like(values)
+    ways = np.stack([drawn.turns, drawn.flip_rows, drawn.flip_cols], axis=1)
+    for way in np.unique(ways, axis=0):
+        chosen = torch.from_numpy(np.flatnonzero((ways == way).all(axis=1))).to(values.device)
+        moved[chosen] = _turned_tensor(values[chosen], way)
+    return moved
 
 
 def _turned_tensor(values: Tensor, way: NDArray[np.int64]) -> Tensor:
@@ -181,12 +204,17 @@ def _turned_tensor(values: Tensor, way: NDArray[np.int64]) -> Tensor:
 
 def _warped(image: Tensor, label: Tensor, drawn: Draw, bands: Bands) -> tuple[Tensor, Tensor]:
     """Rotated and scaled: bilinear, with the bands' means outside; the mask nearest, with 255 outside."""
-    matrix = torch.from_numpy(_matrices(drawn)).to(image.device)
-    grid = F.affine_grid(matrix, [len(image), 1, *image.shape[-2:]], align_corners=False)
+    grid = _grid(image, drawn)
     mean = _of_bands(bands.mean, image)
     away = label[:, None].to(torch.float32) - IGNORE
     image = F.grid_sample(image - mean, grid, "bilinear", "zeros", align_corners=False) + mean
     return image, (F.grid_sample(away, grid, "nearest", "zeros", align_corners=False) + IGNORE)[:, 0].to(label.dtype)
+
+
+def _grid(values: Tensor, drawn: Draw) -> Tensor:
+    """(n, y, x, 2): where in the source each pixel of (n, ..., y, x) lies."""
+    matrix = torch.from_numpy(_matrices(drawn)).to(values.device)
+    return F.affine_grid(matrix, [len(values), 1, *values.shape[-2:]], align_corners=False)
 
 
 def _matrices(drawn: Draw) -> Floats:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from landcover_orch import publish
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.publish import Product, Stage
-from landcover_orch.training.loader import THREADS, Arrays, PatchSource, in_order
+from landcover_orch.training.loader import THREADS, Arrays, PatchSource, PolygonSource, in_order
 from landcover_orch.training.world import joined
 
 ASSET = "cache"
@@ -45,6 +45,25 @@ class Resident:
     def class_count(self) -> NDArray[np.int64]:
         """Labelled pixels (patch, class)."""
         return self._source.class_count()
+
+    @property
+    def keeps_shares(self) -> bool:
+        """Whether the source has polygons with shares."""
+        return isinstance(self._source, PolygonSource) and self._source.keeps_shares
+
+    def polygon(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        """(n, y, x) Rows of `shares`, 0 for none; read from the source each time, where they take little room."""
+        return self._polygons.polygon(indices)
+
+    def shares(self) -> NDArray[np.float32]:
+        """(row, class) Declared shares."""
+        return self._polygons.shares()
+
+    @property
+    def _polygons(self) -> PolygonSource:
+        if not isinstance(self._source, PolygonSource):
+            raise TypeError("patches without polygons")
+        return self._source
 
 
 def in_memory(source: PatchSource, where: str) -> Resident:

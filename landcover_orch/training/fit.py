@@ -30,7 +30,7 @@ from torch import Tensor
 
 from landcover_orch.class_weights import class_weights
 from landcover_orch.errors import Problem, RecipeError, TrainingError
-from landcover_orch.experiment import Experiment, Loss
+from landcover_orch.experiment import Experiment, Loss, losses
 from landcover_orch.legend import IGNORE
 from landcover_orch.model.networks import Normalised
 from landcover_orch.training import augmentation, checkpoint, history, optimisers, sampling, schedules
@@ -38,8 +38,8 @@ from landcover_orch.training.augmentation import Bands, Draw
 from landcover_orch.training.checkpoint import Checkpoint
 from landcover_orch.training.device import Device
 from landcover_orch.training.history import Kept, Row
-from landcover_orch.training.loader import Arrays, Batch, Batches, PatchSource, in_order
-from landcover_orch.training.losses import Objective
+from landcover_orch.training.loader import Batch, Batches, PatchSource, PolygonSource, Read, in_order
+from landcover_orch.training.losses import Objective, by_shares
 from landcover_orch.training.step import Step, chance
 from landcover_orch.training.tally import Tally
 from landcover_orch.training.world import World, joined
@@ -65,6 +65,25 @@ class Task:
     world: World = field(default_factory=joined)
 
     @property
+    def proportions(self) -> bool:
+        """Whether polygons are learnt from by their shares."""
+        return any(isinstance(term, losses.Proportions) for term in self.experiment.loss)
+
+    def polygons(self, source: PatchSource) -> PolygonSource | None:
+        """A split's polygons, where they are learnt from.
+
+        Raises:
+            TrainingError: the dataset keeps none.
+        """
+        if not self.proportions:
+            return None
+        if isinstance(source, PolygonSource) and source.keeps_shares:
+            return source
+        found, expected = "proportions, of a dataset that keeps no shares of polygons", "labels with shares"
+        fix = "set `composites.rule: soft` or `composites.keep_shares: true` in its legend, or leave the loss out"
+        raise TrainingError(Problem(f"configs/experiments/{self.experiment.name}.yaml: loss", found, expected, fix))
+
+    @property
     def rows(self) -> slice:
         """Which patches of each batch this process takes."""
         return self.world.rows(self.experiment.batch_size)
@@ -80,10 +99,12 @@ def objective(task: Task) -> Objective:
     """The experiment's losses with their class weights.
 
     Raises:
-        TrainingError: a class that is left out is none of the legend's.
+        TrainingError: a class that is left out is none of the legend's, or polygons' shares are wanted and not kept.
     """
     e = task.experiment
-    return Objective(e.loss, [_weights(task, term, f"{e.name}.yaml: loss.{i}") for i, term in enumerate(e.loss)])
+    weights = [_weights(task, term, f"{e.name}.yaml: loss.{i}") for i, term in enumerate(e.loss)]
+    polygons = task.polygons(task.train)
+    return Objective(e.loss, weights, None if polygons is None else polygons.shares())
 
 
 def _weights(task: Task, term: Loss, where: str) -> tuple[float, ...] | None:
@@ -113,14 +134,18 @@ def train_batches(task: Task, epoch: int, steps: int | None = None) -> Batches:
     e, pinned = task.experiment, task.device.kind == "cuda"
     order = sampling.order(task.train, e, epoch, steps)
     vary = None if pinned else host_variation(task, epoch, [len(step) for step in order])
-    return Batches(task.train, order, vary, rows=task.rows, pinned=pinned)
+    polygons = task.polygons(task.train)
+    return Batches(task.train, order, vary, rows=task.rows, pinned=pinned, polygons=polygons)
 
 
-def host_variation(task: Task, epoch: int, sizes: Sequence[int]) -> Callable[[int, Arrays], Arrays]:
+def host_variation(task: Task, epoch: int, sizes: Sequence[int]) -> Callable[[int, Read], Read]:
     """What varies this process's rows of the batches of an epoch, of these sizes, on the CPU."""
 
-    def vary(step: int, arrays: Arrays) -> Arrays:
-        return augmentation.on_host(*arrays, _drawn(task, arrays[0].shape[1], sizes[step], epoch, step), task.bands)
+    def vary(step: int, arrays: Read) -> Read:
+        image, label, *polygon = arrays
+        drawn = _drawn(task, image.shape[1], sizes[step], epoch, step)
+        moved = (augmentation.moved_on_host(numbers, drawn) for numbers in polygon)
+        return (*augmentation.on_host(image, label, drawn, task.bands), *moved)
 
     return vary
 
@@ -131,7 +156,8 @@ def varied(task: Task, batch: Batch, epoch: int) -> Batch:
         return batch
     drawn = _drawn(task, batch.image.shape[1], batch.whole, epoch, batch.step)
     image, label = augmentation.on_device(batch.image, batch.label, drawn, task.bands)
-    return batch._replace(image=image, label=label)
+    polygon = None if batch.polygon is None else augmentation.moved_on_device(batch.polygon, drawn)
+    return batch._replace(image=image, label=label, polygon=polygon)
 
 
 def _drawn(task: Task, bands: int, whole: int, epoch: int, step: int) -> Draw:
@@ -164,7 +190,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         """Every validation patch once, as it is stored."""
         source, pinned = self.task.validation, self.task.device.kind == "cuda"
         order = in_order(np.arange(len(source)), self.task.experiment.batch_size)
-        return Batches(source, order, rows=self.task.rows, pinned=pinned)
+        return Batches(source, order, rows=self.task.rows, pinned=pinned, polygons=self.task.polygons(source))
 
     def on_after_batch_transfer(self, batch: Batch, _: int) -> Batch:
         """The batch, varied on a GPU."""
@@ -197,7 +223,9 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
 
 def _labelled(batch: Batch) -> Tensor:
-    return (batch.label != IGNORE).sum()
+    """How many pixels count, by their class or by the shares of their polygon."""
+    labelled = (batch.label != IGNORE).sum()
+    return labelled if batch.polygon is None else labelled + by_shares(batch.label, batch.polygon).sum()
 
 
 def _mean(found: list[tuple[Tensor, Tensor]], world: World) -> float:

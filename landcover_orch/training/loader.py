@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ AHEAD = 4
 EVERY = slice(None)
 
 Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
-Vary = Callable[[int, Arrays], Arrays]
+Read = tuple[NDArray[Any], ...]
+"""Images, labels and, where they are learnt from, rows of the polygons' shares."""
+
+Vary = Callable[[int, Read], Read]
 """(step, batch) -> the batch varied."""
 
 
@@ -40,16 +43,42 @@ class PatchSource(Protocol):
         ...
 
 
+@runtime_checkable
+class PolygonSource(PatchSource, Protocol):
+    """A split's patches with polygons of which shares are declared."""
+
+    @property
+    def keeps_shares(self) -> bool:
+        """Whether there are any: they are not kept of every dataset."""
+        ...
+
+    def polygon(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
+        """(n, y, x) Rows of `shares`, 0 for none."""
+        ...
+
+    def shares(self) -> NDArray[np.float32]:
+        """(row, class) Declared shares, the same for all splits; row 0 is 0."""
+        ...
+
+
 class Batch(NamedTuple):
     """Images (n, band, y, x) not normalised, labels (n, y, x) uint8, and which step of the epoch this is.
 
-    `whole` counts the images of the whole batch, of which these are one process's.
+    `whole` counts the images of the whole batch, of which these are one process's. `polygon` (n, y, x) int32 are rows
+    of the polygons' shares, 0 for none, where they are learnt from.
     """
 
     image: Tensor
     label: Tensor
     step: int
     whole: int
+    polygon: Tensor | None = None
+
+    def to(self, device: str) -> Batch:
+        """The batch on a device."""
+        image, label = (part.to(device, non_blocking=True) for part in (self.image, self.label))
+        polygon = None if self.polygon is None else self.polygon.to(device, non_blocking=True)
+        return self._replace(image=image, label=label, polygon=polygon)
 
 
 def shuffled(count: int, batch_size: int, steps: int | None, seed: int, epoch: int) -> list[NDArray[np.int64]]:
@@ -79,9 +108,11 @@ class Batches:
         *,
         rows: slice = EVERY,
         pinned: bool = False,
+        polygons: PolygonSource | None = None,
     ) -> None:
-        """Patch indices of each whole batch in `steps`; `rows` of each are read."""
+        """Patch indices of each whole batch in `steps`; `rows` of each are read, of `polygons` too where given."""
         self._source, self._steps, self._vary, self._rows, self._pinned = source, steps, vary, rows, pinned
+        self._polygons = polygons
 
     def __len__(self) -> int:
         return len(self._steps)
@@ -102,8 +133,10 @@ class Batches:
     def read(self, step: int) -> Batch:
         """One batch, read now."""
         whole = self._steps[step]
-        arrays = self._source.take(whole[self._rows])
-        image, label = self._vary(step, arrays) if self._vary else arrays
-        tensors = (torch.from_numpy(np.ascontiguousarray(part)) for part in (image, label))
-        image_tensor, label_tensor = (part.pin_memory() if self._pinned else part for part in tensors)
-        return Batch(image_tensor, label_tensor, step, len(whole))
+        arrays: Read = self._source.take(whole[self._rows])
+        if self._polygons is not None:
+            arrays = (*arrays, self._polygons.polygon(whole[self._rows]))
+        read = self._vary(step, arrays) if self._vary else arrays
+        tensors = (torch.from_numpy(np.ascontiguousarray(part)) for part in read)
+        image, label, *polygon = (part.pin_memory() if self._pinned else part for part in tensors)
+        return Batch(image, label, step, len(whole), *polygon)

@@ -88,8 +88,8 @@ def _losses(task: Task, model: Normalised, rates: Sequence[float], tell: Tell) -
     for rate, read in zip(rates, train_batches(task, 0, len(rates)), strict=True):
         for group in optimiser.param_groups:
             group["lr"] = rate
-        batch = read._replace(image=read.image.to(task.device.kind), label=read.label.to(task.device.kind))
-        yield float(taken.update(varied(task, batch, 0), optimiser, chance(seed, 0, read.step)))
+        batch = varied(task, read.to(task.device.kind), 0)
+        yield float(taken.update(batch, optimiser, chance(seed, 0, read.step)))
 
 
 def _until_divergence(losses: Iterator[float]) -> Iterator[float]:

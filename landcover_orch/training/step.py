@@ -89,7 +89,8 @@ class Step:
     def _forward(self, batch: Batch, part: slice, whole: Tensor | None) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.device.kind, torch.bfloat16, enabled=self.device.bfloat16):
             logits = self.model(batch.image[part])
-        return logits, self.objective(logits, batch.label[part], whole)
+        polygon = None if batch.polygon is None else batch.polygon[part]
+        return logits, self.objective(logits, batch.label[part], whole, polygon)
 
     def _summed(self, loss: Tensor) -> Tensor:
         """The sum of all processes' losses, with the sum of their gradients in place of each one's.
@@ -111,11 +112,11 @@ class Step:
     def _in_parts(self, batch: Batch, work: Callable[[list[slice], Tensor | None], Result]) -> Result:
         """What `work` makes of this process's rows in parts, in twice as many as long as memory is short."""
         alone = self.world.size == 1
-        whole = None if alone else self.world.sum(self.objective.masses(batch.label))
+        whole = None if alone else self.world.sum(self.objective.masses(batch.label, batch.polygon))
         while True:
             parts = self._parts(batch)
             if alone and len(parts) > 1:
-                whole = self.objective.masses(batch.label)
+                whole = self.objective.masses(batch.label, batch.polygon)
             try:
                 return work(parts, whole)
             except RuntimeError as error:

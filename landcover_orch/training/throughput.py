@@ -37,8 +37,7 @@ def augmented(task: Task, steps: int | None = None) -> Iterator[Batch]:
     """The first epoch's train batches, or that many full ones, varied where training varies them."""
     kind = task.device.kind
     for batch in train_batches(task, 0, steps):
-        image, label = (part.to(kind, non_blocking=True) for part in (batch.image, batch.label))
-        yield varied(task, batch._replace(image=image, label=label), 0)
+        yield varied(task, batch.to(kind), 0)
 
 
 def rate(batches: Iterator[Batch], patience: float = PATIENCE_S) -> float:
