@@ -86,7 +86,7 @@ def _manifest(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"xarray", "html"},
         owners=["team:mapping"],
-        code_version=f"{patches.VERSION}-{config.digest([dataset.splits, dataset.limits])}",
+        code_version=f"{patches.MANIFEST_VERSION}-{config.digest([dataset.splits, dataset.limits, dataset.years])}",
         automation_condition=dg.AutomationCondition.eager(),
     )
     def asset() -> dg.MaterializeResult[Any]:

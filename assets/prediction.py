@@ -62,6 +62,11 @@ def _result(products: Mapping[tuple[str, str], publish.Product]) -> dg.Materiali
     ]
     if smoothed:
         shown["smoothing, energies in nats"] = table(smoothed)
+    years = {
+        tile: year for (_, tile), product in products.items() if (year := product.json("summary.json").get("year"))
+    }
+    if years:
+        shown["years shown"] = table([{"tile": tile, "year": year} for tile, year in sorted(years.items())])
     first = next(iter(products.values()))
     version = config.digest([(name, tile, product.fingerprint) for (name, tile), product in products.items()])
     return dg.MaterializeResult(
@@ -136,14 +141,14 @@ def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=key,
-        description="The champion's map of any tile.",
+        description="The champion's map of any tile, with the year that it shows.",
         deps=[partitions.key(dataset, "orthophoto"), partitions.key(dataset, "champion")],
         partitions_def=partitions.tiles(dataset),
         backfill_policy=partitions.TILE_BACKFILL,
         group_name=partitions.identifier(dataset),
         kinds={"torch", "geotiff"},
         owners=["team:mapping"],
-        code_version=str(prediction.VERSION),
+        code_version=f"{prediction.VERSION}-{config.digest(dataset.years)}",
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
         from assets.report import champion

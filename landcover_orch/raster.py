@@ -342,6 +342,10 @@ def _reduced(raster: Raster, shape: tuple[int, ...]) -> NDArray[Any]:
     return data
 
 
+YEAR = "YEAR"
+"""Name of the metadata item that says which year a map shows."""
+
+
 def write_cog(
     path: Path,
     grid: GeoBox,
@@ -351,12 +355,14 @@ def write_cog(
     palette: Mapping[int, tuple[int, int, int]] | None = None,
     names: Sequence[str] = (),
     nodata: int | None = None,
+    year: int | None = None,
     cache: int = CACHE_BYTES,
 ) -> None:
     """Writes one uint8 band as cloud-optimised GeoTIFF from blocks (window, pixels (y, x)) that cover the grid.
 
-    Class names go in as the metadata CLASS_0, CLASS_1, ...; the palette as colour table. The same blocks give the
-    same bytes. `path` is staged by the caller: a plain GeoTIFF stands beside it meanwhile.
+    Class names go in as the metadata CLASS_0, CLASS_1, ..., the year that the pixels show as YEAR; the palette as
+    colour table. The same blocks give the same bytes. `path` is staged by the caller: a plain GeoTIFF stands beside it
+    meanwhile.
     """
     plain = path.with_suffix(".plain.tif")
     profile = {
@@ -379,6 +385,7 @@ def write_cog(
         with rasterio.open(plain, "w", **profile) as target:
             target.set_band_description(1, band)
             target.update_tags(**{f"CLASS_{i}": name for i, name in enumerate(names)})
+            target.update_tags(**({} if year is None else {YEAR: str(year)}))
             if palette:
                 target.write_colormap(1, {value: (*rgb, 255) for value, rgb in palette.items()})
             for window, data in blocks:
@@ -433,6 +440,13 @@ def class_names(path: Path) -> tuple[str, ...]:
     with environment(), _open(path) as source:
         tags = source.tags()
     return tuple(tags[f"CLASS_{i}"] for i in range(sum(key.startswith("CLASS_") for key in tags)))
+
+
+def year(path: Path) -> int | None:
+    """The year that the pixels of a file show, as `write_cog` noted it; None where it says none."""
+    with environment(), _open(path) as source:
+        found = source.tags().get(YEAR)
+    return None if found is None else int(found)
 
 
 def burn(

@@ -122,6 +122,13 @@ class Limits(Settings):
         default=3.0, gt=0, description="most pixels by which a tile's labels may lie beside what its image shows"
     )
     weight_clip: float = Field(default=10.0, ge=1, description="largest class weight, as a multiple of the smallest")
+    max_suspect: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        exclude=True,  # no product depends on it
+        description="most of the labelled area that may lie in polygons which the doctor flags",
+    )
 
 
 class Automation(Settings):
@@ -176,6 +183,12 @@ class Dataset(Settings):
         default=(), description="classes that the report also leaves out of its means, as too rare to be learnt"
     )
     searches: tuple[str, ...] = Field(default=(), description="names of files in configs/searches, run when asked to")
+    doctor: str | None = Field(
+        default=None,
+        exclude=True,  # no other product depends on it
+        description="the one of its experiments, with `protocol.folds`, whose out-of-fold maps are held against the "
+        "polygons of the labels (asset `suspects`); empty: none",
+    )
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
     automation: Automation = Field(default=Automation(), description="what runs by itself")
     cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
@@ -199,6 +212,7 @@ class Dataset(Settings):
             and self.resolution is None,
             "`resolution` is for `crs: none`: else the files say it": self.crs != "none"
             and self.resolution is not None,
+            "`doctor` looks at polygons, labels of kind vector": self.doctor is not None and self.labels.kind != "vector",
             "polygons need a place: `crs: none` is for labels that arrive as rasters": self.crs == "none"
             and self.labels.kind == "vector",
         }
@@ -212,6 +226,12 @@ class Dataset(Settings):
         files = {"select": self.tiles.select, "further": self.tiles.further}
         place = {"crs": self.crs, "resolution": self.resolution}
         return {"bands": self.bands, "dtype": self.dtype, "nodata": self.nodata, **files, **place}
+
+    @property
+    def years(self) -> dict[str, object]:
+        """What is stated of the years of images and labels: of all tiles (key ''), and of those that differ."""
+        own = {name: (override.year, override.label_year) for name, override in self.tiles.overrides.items()}
+        return {"": (self.tiles.year, self.tiles.label_year), **own}
 
     @property
     def recipes(self) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from landcover_orch.experiment import ClassWeights
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.ground_truth import truth as ground_truth
 from landcover_orch.legend import IGNORE, Legend
-from landcover_orch.patches import VERSION, look, splits, statistics, store, write
+from landcover_orch.patches import MANIFEST_VERSION, look, splits, statistics, store, write
 from landcover_orch.patches.ground import Ground
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
@@ -78,7 +78,7 @@ def _essential(dataset: Dataset) -> Dataset:
 def _recipe(essential: Dataset, legend: Legend, sources: Sequence[_Source]) -> Recipe:
     return {
         "room": ASSET,
-        "version": VERSION,
+        "version": MANIFEST_VERSION,
         "inputs": {
             s.tile.name: [s.image, s.label, s.truth.fingerprint, s.patches.fingerprint, *map(str, s.tile.images)]
             for s in sources
@@ -239,6 +239,7 @@ def _summary(manifest: DatasetManifest, sources: Sequence[_Source]) -> dict[str,
         },
         "class_weights": dict(zip(manifest.legend.names, manifest.class_weights, strict=True)),
         "bands": [band.model_dump() for band in manifest.bands],
+        "years": manifest.years(),
     }
 
 

@@ -54,6 +54,12 @@ class TileEntry(_Frozen):
         return tuple(map(Path, (self.image, *self.further)))
 
     @property
+    def year_gap(self) -> int | None:
+        """Years between orthophoto and labels; None where one of them is not stated, or there are no labels."""
+        dated = self.label_fingerprint and self.year is not None and self.label_year is not None
+        return abs(self.year - self.label_year) if dated else None  # type: ignore[operator]
+
+    @property
     def pixels(self) -> int:
         """How many pixels are on some side: all but the excluded ones, as all of a tile without labels are."""
         return self.shape[0] * self.shape[1] - self.excluded_pixels
@@ -88,6 +94,14 @@ class DatasetManifest(_Frozen):
     class_weights: tuple[float, ...] = Field(
         description="inverse frequency in train pixels, clipped; mean 1 over classes that occur"
     )
+
+    def years(self) -> list[dict[str, str | int | None]]:
+        """A row each tile: year of its image and of its labels, the gap between them, and the most that is allowed."""
+        limit = self.dataset.limits.max_year_gap
+        return [
+            {"tile": t.name, "image": t.year, "labels": t.label_year, "gap": t.year_gap, "limit": limit}
+            for t in self.tiles
+        ]
 
     @property
     def digest(self) -> str:

@@ -39,18 +39,18 @@ CACHE = 32 * 2**20
 
 def build(manifest: DatasetManifest, entry: TileEntry, model: Product, experiment: Experiment, home: Path) -> Product:
     """An experiment's map of a tile of the manifest, for its evaluation; see `predict`."""
-    image = _source(manifest.dataset, entry.images, entry.image_fingerprint)
+    image = _source(manifest.dataset, entry.images, entry.image_fingerprint, entry.year)
     return predict(model, image, home / manifest.dataset.name / "prediction" / experiment.name, entry.name, experiment)
 
 
 def build_map(dataset: Dataset, tile: Tile, model: Product, experiment: Experiment, home: Path) -> Product:
     """The map of any tile of a dataset, labelled or not, by a model of `experiment`; see `predict`."""
-    image = _source(dataset, tile.images, image_fingerprint(tile, home / MEMORY))
+    image = _source(dataset, tile.images, image_fingerprint(tile, home / MEMORY), tile.year)
     return predict(model, image, home / dataset.name / "land_cover_map", tile.name, experiment)
 
 
-def _source(dataset: Dataset, paths: Sequence[Path], version: str) -> ImageSource:
-    return ImageSource(imagery.inspect(dataset, paths), dataset.bands, dataset.dtype, dataset.nodata, version)
+def _source(dataset: Dataset, paths: Sequence[Path], version: str, year: int | None) -> ImageSource:
+    return ImageSource(imagery.inspect(dataset, paths), dataset.bands, dataset.dtype, dataset.nodata, version, year)
 
 
 def predict(
@@ -64,8 +64,9 @@ def predict(
 ) -> Product:
     """The map of an orthophoto: class.tif and confidence.tif (steps of 1/254) on its grid, 255 where it has no data.
 
-    The bits do not depend on batch size, memory budget (in bytes) or interruptions. They may differ between kinds of
-    devices, and in float32 between numbers of threads: convolution libraries choose their loops by both.
+    Both say which year they show (see `raster.year`), where that is known. The bits do not depend on batch size, memory
+    budget (in bytes) or interruptions. They may differ between kinds of devices, and in float32 between numbers of
+    threads: convolution libraries choose their loops by both.
 
     Raises:
         ContractError: the model was not made for this raster; nothing is computed.
@@ -80,6 +81,7 @@ def predict(
             "precision": experiment.precision,
             "nodata": image.nodata,
             "reading": image.raster.reading,
+            **({} if image.year is None else {"year": image.year}),
         },
     }
     return publish(folder, name, recipe, lambda stage: _build(stage, model.path, image, experiment, budget))
@@ -150,9 +152,11 @@ def _assemble(stage: Stage, image: ImageSource, legend: Legend, maps: Mosaic) ->
         palette=legend.palette,
         names=legend.names,
         nodata=IGNORE,
+        year=image.year,
         cache=CACHE,
     )
-    raster.write_cog(files[1], grid, maps.layer(1), band="confidence in steps of 1/254", nodata=IGNORE, cache=CACHE)
+    steps = "confidence in steps of 1/254"
+    raster.write_cog(files[1], grid, maps.layer(1), band=steps, nodata=IGNORE, year=image.year, cache=CACHE)
     stage.mark("maps", *files, *stage.path.glob(SMOOTHING))
 
 
@@ -161,6 +165,7 @@ def _summary(folder: Path, image: ImageSource, legend: Legend) -> dict[str, Any]
     mapped = int(counts[:IGNORE].sum())
     steps = int(confidences[:IGNORE] @ np.arange(IGNORE))
     return {
+        **({} if image.year is None else {"year": image.year}),
         "height": image.raster.shape[0],
         "width": image.raster.shape[1],
         "valid_pixels": int(confidences[:IGNORE].sum()),

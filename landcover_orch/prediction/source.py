@@ -20,13 +20,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An orthophoto as its dataset describes it: band names in order, dtype of the pixels, what nodata is."""
+    """An orthophoto as its dataset describes it: band names in order, dtype of the pixels, what nodata is, its year."""
 
     raster: Raster
     bands: tuple[str, ...]
     dtype: str
     nodata: Nodata
     fingerprint: str
+    year: int | None = None
 
     def require(self, contract: Contract) -> None:
         """Raises ContractError where a model was not made for this raster."""

@@ -84,6 +84,7 @@ def _recipe(subject: Subject) -> Recipe:
         inputs |= {f"model {one.name}": one.model.fingerprint, f"data {one.name}": one.manifest.digest}
         inputs |= {f"prediction {one.name} {tile}": product.fingerprint for tile, product in one.maps.items()}
     told = {"experiment": experiment, "chosen": subject.chosen.name, "legend": manifest.legend, "minor": subject.minor}
+    told["years"] = manifest.years()
     return {"room": "report", "version": VERSION, "inputs": inputs, "configuration": told}
 
 
@@ -120,6 +121,7 @@ def _summary(told: Mapping[str, Any]) -> dict[str, Any]:
 def _report(subject: Subject, found: Scores) -> dict[str, Any]:
     manifest, evaluation = subject.manifest, found.chosen.found
     pooled = evaluation.pooled
+    years = {tile.name: {"year": tile.year, "label_year": tile.label_year} for tile in manifest.tiles}
     return {
         "dataset": manifest.dataset.name,
         "experiment": subject.experiment.name,
@@ -142,7 +144,11 @@ def _report(subject: Subject, found: Scores) -> dict[str, Any]:
         "means_over": averaged(evaluation.classes, pooled),
         "per_class": class_rows(evaluation.classes, pooled),
         "tiles": {
-            name: {"matrix": matrix.tolist(), "metrics": summary(evaluation.classes, [matrix], subject.minor)}
+            name: {
+                **years[name],
+                "matrix": matrix.tolist(),
+                "metrics": summary(evaluation.classes, [matrix], subject.minor),
+            }
             for name, matrix in evaluation.tiles.items()
         },
         **_repeated(subject, found),
@@ -210,7 +216,7 @@ def _looks(subject: Subject, found: Scores) -> dict[str, tuple[str, Any]]:
     looks: dict[str, tuple[str, Any]] = {}
     for entry in tiles_to_predict(manifest)[:PICTURED]:
         whole = views.whole(manifest, entry, maps[entry.name], home)
-        looks[f"tile-{entry.name}.png"] = f"Tile {entry.name}", whole
+        looks[f"tile-{entry.name}.png"] = f"Tile {entry.name}{f', {entry.year}' if entry.year else ''}", whole
         detail = views.detail(manifest, entry, maps[entry.name], home, whole)
         looks[f"tile-{entry.name}-detail.png"] = f"Tile {entry.name}, a detail at full resolution", detail
     folds = [one for one in subject.repetitions if one.fold is not None and one.across == subject.chosen.across]

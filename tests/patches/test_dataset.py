@@ -56,6 +56,19 @@ def test_the_page_and_pictures_stand_alone(fields: Fields) -> None:
     assert 0 < len(product.file("preview.png").read_bytes()) <= 75_000
 
 
+def test_years_and_their_gap_are_told_tile_by_tile(fields: Fields) -> None:
+    overrides = {"b": {"label_year": 2021}}
+    dated = fields.changed(tiles={**fields.dataset.tiles.model_dump(), "year": 2024, "overrides": overrides})
+    plain, product = described(fields), described(dated)
+    assert product.json("summary.json")["years"] == [
+        {"tile": "a", "image": 2024, "labels": None, "gap": None, "limit": 3},
+        {"tile": "b", "image": 2024, "labels": 2021, "gap": 3, "limit": 3},
+    ]
+    assert "<td>2024</td><td>2021</td><td>3</td>" in product.file("index.html").read_text()
+    assert found_digest(product) == found_digest(plain), "no pixel is another for it"
+    assert dated.dataset.years != fields.dataset.years
+
+
 def found_digest(product: Product) -> str:
     return manifest.load(product.path).digest
 

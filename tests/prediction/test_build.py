@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +152,16 @@ def test_another_model_is_another_map(tmp_path: Path) -> None:
     other = predict(model(tmp_path), image, tmp_path / "out", "a", experiment(stride=16))
     assert first.fingerprint != other.fingerprint
     assert publish.current(tmp_path / "out", "a").path == other.path
+
+
+def test_a_map_says_which_year_it_shows(tmp_path: Path) -> None:
+    trained, undated = model(tmp_path), source(tmp_path / "a.tif", noise((40, 40)))
+    maps = {
+        year: predict(trained, replace(undated, year=year), tmp_path / "out", f"t{year}", experiment())
+        for year in (None, 2019, 2024)
+    }
+    for year, product in maps.items():
+        assert [raster.year(product.file(name)) for name in ("class.tif", "confidence.tif")] == [year, year]
+        assert product.json("summary.json").get("year") == year
+    assert len({product.fingerprint for product in maps.values()}) == 3
+    assert (_pixels(maps[2019], "class.tif") == _pixels(maps[None], "class.tif")).all()
