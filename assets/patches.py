@@ -133,7 +133,21 @@ def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
             passed=not absent, severity=dg.AssetCheckSeverity.WARN, metadata={"absent": ", ".join(absent) or "none"}
         )
 
-    return [tiles_complete, classes_trained]
+    @dg.asset_check(
+        asset=key,
+        name="radiometry_like_training",
+        description="No band of a tile lies further from the train pixels than `limits.max_drift`.",
+    )
+    def radiometry_like_training() -> dg.AssetCheckResult:
+        rows = current(dataset).json("summary.json")["drift"]
+        outside = [row["tile"] for row in rows if row["outside"]]
+        return dg.AssetCheckResult(
+            passed=not outside,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"outside": ", ".join(outside) or "none", "limit": dataset.limits.max_drift, "drift": table(rows)},
+        )
+
+    return [tiles_complete, classes_trained, radiometry_like_training]
 
 
 def current(dataset: Dataset) -> publish.Product:

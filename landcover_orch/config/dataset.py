@@ -121,6 +121,12 @@ class Limits(Settings):
     max_shift: float = Field(
         default=3.0, gt=0, description="most pixels by which a tile's labels may lie beside what its image shows"
     )
+    max_drift: float = Field(
+        default=1.0,
+        gt=0,
+        description="most that a band of a tile may lie off the train pixels, in their standard deviations; see "
+        "`patches.drift`",
+    )
     weight_clip: float = Field(default=10.0, ge=1, description="largest class weight, as a multiple of the smallest")
     max_suspect: float = Field(
         default=0.1,
@@ -212,7 +218,7 @@ class Dataset(Settings):
             and self.resolution is None,
             "`resolution` is for `crs: none`: else the files say it": self.crs != "none"
             and self.resolution is not None,
-            "`doctor` looks at polygons, labels of kind vector": self.doctor is not None and self.labels.kind != "vector",
+            "`doctor` looks at polygons, labels of kind vector": bool(self.doctor) and self.labels.kind != "vector",
             "polygons need a place: `crs: none` is for labels that arrive as rasters": self.crs == "none"
             and self.labels.kind == "vector",
         }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from landcover_orch.experiment import ClassWeights
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.ground_truth import truth as ground_truth
 from landcover_orch.legend import IGNORE, Legend
-from landcover_orch.patches import MANIFEST_VERSION, look, splits, statistics, store, write
+from landcover_orch.patches import MANIFEST_VERSION, drift, look, splits, statistics, store, write
 from landcover_orch.patches.ground import Ground
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
@@ -123,9 +122,10 @@ def _write(
 ) -> None:
     grounds = _assigned(dataset, sources)
     counted = _counted(dataset, sources)
-    bands = _bands(dataset, counted.values())
+    labelled = [part for source in sources if source.tile.label for part in counted[source.tile.name]]
+    bands = _bands(dataset, labelled)
     entries = [
-        _entry(source, ground, counted[source.tile.name], home, legend)
+        _entry(source, ground, counted[source.tile.name] if source.tile.label else [], home, legend)
         for source, ground in zip(sources, grounds, strict=True)
     ]
     train = np.sum([entry.class_pixels["train"] for entry in entries], axis=0)
@@ -134,9 +134,11 @@ def _write(
         dataset=essential, legend=legend, tiles=tuple(entries), bands=bands, class_weights=weights
     )
     (stage.path / FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    stage.write_json(SUMMARY, _summary(manifest, sources))
+    drifts = _drifts(dataset, labelled, counted)
+    stage.write_json(SUMMARY, {**_summary(manifest, sources), "drift": drifts})
     samples = look.samples(manifest, home)
-    page = look.page(manifest, [source.patches.json(write.SUMMARY) for source in sources], samples, dataset.description)
+    cut = [source.patches.json(write.SUMMARY) for source in sources]
+    page = look.page(manifest, cut, drifts, samples, dataset.description)
     (stage.path / PAGE).write_text(page, encoding="utf-8")
     (stage.path / PREVIEW).write_bytes(look.preview(samples))
 
@@ -166,8 +168,8 @@ def _ground(dataset: Dataset, source: _Source) -> Ground:
 
 
 def _counted(dataset: Dataset, sources: Sequence[_Source]) -> dict[str, list[statistics.Counts]]:
-    """What was counted in the parts of each tile; nothing where it has no labels."""
-    parts = [part for source in sources if source.tile.label for part in _parts(dataset, source)]
+    """What was counted in the parts of each tile."""
+    parts = [part for source in sources for part in _parts(dataset, source)]
     found = compute.run(statistics.count, parts, cluster=dataset.cluster, label="statistics")
     by_tile: dict[str, list[statistics.Counts]] = {source.tile.name: [] for source in sources}
     for part, counts in zip(parts, found, strict=True):
@@ -181,13 +183,23 @@ def _parts(dataset: Dataset, source: _Source) -> list[statistics.Part]:
     return statistics.parts(name, image, classes, dataset.dtype, dataset.nodata, dataset.splits, rows=PART_ROWS)
 
 
-def _bands(dataset: Dataset, counted: Iterable[Sequence[statistics.Counts]]) -> tuple[BandStatistics, ...]:
-    bands = statistics.band_statistics(dataset.bands, dataset.dtype, list(chain.from_iterable(counted)))
+def _bands(dataset: Dataset, labelled: Sequence[statistics.Counts]) -> tuple[BandStatistics, ...]:
+    bands = statistics.band_statistics(dataset.bands, dataset.dtype, labelled)
     if not bands:
         where = f"configs/datasets/{dataset.name}.yaml: splits"
         fix = "leave a tile or some blocks to training"
         raise CatalogueError(Problem(where, "no train pixel with data", "something to train on", fix))
     return bands
+
+
+def _drifts(
+    dataset: Dataset, labelled: Sequence[statistics.Counts], counted: Mapping[str, Sequence[statistics.Counts]]
+) -> list[dict[str, Any]]:
+    """How far each tile's bands lie from those of the train pixels; of tiles without labels, too."""
+    bands, dtype = dataset.bands, dataset.dtype
+    reference = statistics.histograms(len(bands), dtype, labelled, train=True)
+    tiles = {name: statistics.histograms(len(bands), dtype, found, train=False) for name, found in counted.items()}
+    return drift.rows(tiles, reference, bands, dataset.limits.max_drift)
 
 
 def _entry(

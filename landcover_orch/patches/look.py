@@ -91,7 +91,13 @@ def crs_name(crs: str | None) -> str:
     return f"EPSG:{known.to_epsg()}" if known.to_epsg() else known.name
 
 
-def page(manifest: DatasetManifest, cut: Sequence[Mapping[str, Any]], found: Sequence[Sample], description: str) -> str:
+def page(
+    manifest: DatasetManifest,
+    cut: Sequence[Mapping[str, Any]],
+    drifts: Sequence[Mapping[str, Any]],
+    found: Sequence[Sample],
+    description: str,
+) -> str:
     """The HTML page: what the dataset holds, how it is split, and what it looks like."""
     return pages.render(
         "patches/dataset.html",
@@ -100,6 +106,7 @@ def page(manifest: DatasetManifest, cut: Sequence[Mapping[str, Any]], found: Seq
         manifest=manifest,
         splits=SPLITS,
         cut=list(cut),
+        drifts=list(drifts),
         systems=[crs_name(tile.crs) for tile in manifest.tiles],
         totals={key: sum(tile.counts[key] for tile in manifest.tiles) for key in COUNTED},
         left_out=sum(tile["left_out"] for tile in cut),

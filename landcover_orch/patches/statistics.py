@@ -15,6 +15,7 @@ from landcover_orch.config import Splits
 from landcover_orch.grid import Window, blocks
 from landcover_orch.ground_truth.codes import tally
 from landcover_orch.legend import IGNORE
+from landcover_orch.patches.drift import Histogram
 from landcover_orch.patches.manifest import SPLITS, BandStatistics
 from landcover_orch.patches.splits import EXCLUDED, ROLES, TRAIN, roles
 
@@ -42,7 +43,8 @@ class Counts:
 
     `classes` is (split, class value 0-255) in pixels, `excluded` the pixels that are on no side. For the train pixels
     with data: `keys` and `key_counts` are a sparse histogram a band (see `_keys`), `moments` is (band, 5): count, mean,
-    sum of squared deviations, min, max. Small, as they are kept for every part: a part has fewer than 2^32 pixels.
+    sum of squared deviations, min, max. `other_keys` and `other_counts` are a histogram of all other pixels with data.
+    Small, as they are kept for every part: a part has fewer than 2^32 pixels.
     """
 
     classes: NDArray[np.int64]
@@ -50,6 +52,8 @@ class Counts:
     keys: tuple[NDArray[np.uint16], ...]
     key_counts: tuple[NDArray[np.uint32], ...]
     moments: NDArray[np.float64]
+    other_keys: tuple[NDArray[np.uint16], ...]
+    other_counts: tuple[NDArray[np.uint32], ...]
 
 
 def parts(
@@ -61,10 +65,10 @@ def parts(
 
 
 def count(part: Part) -> Counts:
-    """What a part holds: class pixels of each split, and the values of its train pixels."""
+    """What a part holds: class pixels of each split, and the values of its train pixels and of all others."""
     image, truth = part.image, raster.inspect(part.classes)
     table = np.zeros((len(ROLES), IGNORE + 1), np.int64)
-    values = _Values(image.count, np.dtype(part.dtype))
+    values, others = (_Values(image.count, np.dtype(part.dtype)) for _ in range(2))
     with (
         raster.reader(image, dtype=part.dtype, nodata=part.nodata) as pixels,
         raster.reader(truth, nodata="none") as classes,
@@ -72,10 +76,11 @@ def count(part: Part) -> Counts:
         for window in _strips(part.window):
             found = roles(part.splits, part.tile, image.grid, window)
             table += _by_split(found, classes.read(window)[0])
-            if (found == TRAIN).any():
-                data = pixels.read(window)
-                values.add(data[:, (found == TRAIN) & pixels.valid(window, data)])
-    return values.counts(table)
+            data = pixels.read(window)
+            valid = pixels.valid(window, data)
+            values.add(data[:, (found == TRAIN) & valid])
+            others.add(data[:, (found != TRAIN) & valid])
+    return values.counts(table, others)
 
 
 def _strips(part: Window) -> list[Window]:
@@ -103,14 +108,19 @@ class _Values:
         if values.dtype.kind == "f" and values.shape[1]:
             self._moments = _merged(self._moments, np.array([_moments(band) for band in values]))
 
-    def counts(self, table: NDArray[np.int64]) -> Counts:
-        """What was added, with the pixels (role, class value) beside it."""
+    def sparse(self) -> tuple[tuple[NDArray[np.uint16], ...], tuple[NDArray[np.uint32], ...]]:
+        """Keys that occur and their counts, a band each."""
         keys = tuple(np.flatnonzero(band).astype(np.uint16) for band in self._histogram)
-        numbers = tuple(band[found].astype(np.uint32) for band, found in zip(self._histogram, keys, strict=True))
+        return keys, tuple(band[found].astype(np.uint32) for band, found in zip(self._histogram, keys, strict=True))
+
+    def counts(self, table: NDArray[np.int64], others: _Values) -> Counts:
+        """What was added here and to `others`, with the pixels (role, class value) beside it."""
+        keys, numbers = self.sparse()
         if self._dtype.kind != "f" and keys[0].size:
             each = (_value(found, self._dtype) for found in keys)
             self._moments = np.array([_moments(*pair) for pair in zip(each, numbers, strict=True)])
-        return Counts(table[: len(SPLITS)], int(table[EXCLUDED].sum()), keys, numbers, self._moments)
+        excluded = int(table[EXCLUDED].sum())
+        return Counts(table[: len(SPLITS)], excluded, keys, numbers, self._moments, *others.sparse())
 
 
 def _moments(values: NDArray[Any], times: NDArray[np.integer[Any]] | None = None) -> list[float]:
@@ -154,6 +164,21 @@ def _merged(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.
     return np.column_stack(
         [number, mean, spread, np.minimum(one[:, 3], other[:, 3]), np.maximum(one[:, 4], other[:, 4])]
     )
+
+
+def histograms(bands: int, dtype: str, found: Sequence[Counts], *, train: bool) -> list[Histogram]:
+    """Histograms of each band over parts: of their train pixels alone, or of all pixels with data.
+
+    Values are exact for integers, within 1/256 of themselves for floats.
+    """
+    dense = np.zeros((bands, KEYS), np.int64)
+    for counts in found:
+        pairs = [(counts.keys, counts.key_counts), *([] if train else [(counts.other_keys, counts.other_counts)])]
+        for keys, numbers in pairs:
+            for band, (key, number) in enumerate(zip(keys, numbers, strict=True)):
+                dense[band, key] += number
+    keys_there = [np.flatnonzero(band) for band in dense]
+    return [Histogram(_value(keys, np.dtype(dtype)), band[keys]) for keys, band in zip(keys_there, dense, strict=True)]
 
 
 def band_statistics(names: Sequence[str], dtype: str, found: Sequence[Counts]) -> tuple[BandStatistics, ...]:
