@@ -12,6 +12,7 @@ import numpy as np
 from landcover_orch import confusion, page, publish
 from landcover_orch.confusion import Counts, Value
 from landcover_orch.errors import GridError, Problem
+from landcover_orch.experiment.protocol import base_of
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product, Stage
 from landcover_orch.report import VERSION
@@ -174,9 +175,9 @@ def _gain(content: Any, values: Mapping[str, Value]) -> Row:
 
 
 def _known(names: Sequence[str], values: Mapping[str, Value]) -> list[float]:
-    """The values of these names; none where one has no value, as a registered version has none here."""
-    found = [value for name in names if (value := values.get(name)) is not None]
-    return found if len(found) == len(names) else []
+    """The values of these, of a recipe those of its repetitions; none where one has none, as a registered version."""
+    found = [[v for one, v in values.items() if name in (one, base_of(one)) and v is not None] for name in names]
+    return [value for each in found for value in each] if all(found) else []
 
 
 def _out_of_fold(content: Any, manifest: DatasetManifest) -> Row:

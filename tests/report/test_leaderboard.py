@@ -203,6 +203,7 @@ def test_the_gain_of_a_variant_is_paired_by_repetition(scene: Scored) -> None:
         "base": report(scene, "base", base),
         "better": report(scene, "better", better, stands_on),
         "together": report(scene, "together", together, {"together": ("base.seed-1", "base.seed-2")}),
+        "all": report(scene, "all", {"all": matrix(0.75)}, {"all": ("base",)}),
         "registered": report(scene, "registered", matrix(0.9), {"registered": ("models:/tiny/3",)}),
     }
     told = rows(board(scene, reports))
@@ -212,6 +213,7 @@ def test_the_gain_of_a_variant_is_paired_by_repetition(scene: Scored) -> None:
     assert (told["better"]["gain_n"], told["better"]["stands_on"]) == (2, "base.seed-1, base.seed-2")
     assert told["together"]["gain"] == pytest.approx(iou(0.75) - (iou(0.6) + iou(0.8)) / 2)
     assert told["together"]["gain_sd"] is None
+    assert told["all"]["gain"] == told["together"]["gain"], "a recipe that repeats stands for its repetitions"
     assert [told[name]["gain"] for name in ("base", "registered")] == [None, None]
 
 
