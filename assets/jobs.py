@@ -21,7 +21,7 @@ from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
 
 STAGES = (
-    ("ground_truth", "patches"),
+    ("ground_truth", "patches", "label_quality"),
     ("dataset_manifest",),
     ("model",),
     ("prediction",),
@@ -33,6 +33,11 @@ STAGES = (
 """The materialised assets in the order in which their results depend on each other."""
 
 PREPARE = ("ground_truth", "patches", "dataset_manifest")
+"""What training needs."""
+
+TILES_READY = (*PREPARE, "label_quality")
+"""What new tiles go through: made ready for training, and their labels examined."""
+
 EVERYTHING = tuple(asset for stage in STAGES for asset in stage)
 
 
@@ -48,7 +53,7 @@ def definitions(dataset: Dataset) -> list[Any]:
         "report",
     )
     return [
-        _backfill_job(dataset, f"{name}_prepare", PREPARE),
+        _backfill_job(dataset, f"{name}_prepare", TILES_READY),
         train,
         score,
         _backfill_job(dataset, f"{name}_everything", EVERYTHING),
@@ -148,7 +153,7 @@ def _digests(dataset: Dataset) -> tuple[str | None, str | None]:
 def _automation(dataset: Dataset) -> dg.AutomationConditionSensorDefinition:
     return dg.AutomationConditionSensorDefinition(
         name=f"{partitions.identifier(dataset)}_prepare_new_tiles",
-        target=dg.AssetSelection.assets(*keys(dataset, PREPARE)),
+        target=dg.AssetSelection.assets(*keys(dataset, TILES_READY)),
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Prepares new and changed tiles as the watch sensor reports them.",
     )

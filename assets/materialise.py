@@ -50,7 +50,7 @@ def _runs(stale: staleness.Needed) -> list[tuple[list[dg.AssetKey], list[str]]]:
     wanted = [p for p in dict.fromkeys(p for found in stale.values() for p in found) if p is not None]
     if not wanted:
         return [(keys, [])]
-    if keys[0].path[-1] in ("ground_truth", "patches", "land_cover_map"):
+    if keys[0].path[-1] in (*jobs.STAGES[0], "land_cover_map"):
         return [(keys, wanted)]
     return [(keys, [partition]) for partition in wanted]
 

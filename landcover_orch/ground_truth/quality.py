@@ -250,7 +250,7 @@ def shift_problems(dataset: Dataset, summary: Row) -> list[Problem]:
     where = f"tile {summary['tile']}: labels lie {found['pixels']:.1f} px beside the image"
     expected = f"at most {dataset.limits.max_shift:g} px (`limits.max_shift`)"
     told = f"{found['right']:g} px right and {found['down']:g} px down would put them right"
-    fix = f"look at the page; then set in configs/datasets/{dataset.name}.yaml: {summary['advice']}"
+    fix = f"look at the page; then set `{summary['advice']}` in configs/datasets/{dataset.name}.yaml"
     return [Problem(where, f"{told} (confidence {summary['confidence']:g})", expected, fix)]
 
 

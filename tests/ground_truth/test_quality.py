@@ -77,7 +77,7 @@ def test_the_line_that_it_prints_repairs_the_tile(tmp_path: Path, home: Path, sc
     assert (summary["shift"]["right"], summary["shift"]["down"]) == pytest.approx((-6, 5), abs=0.5)
     (problem,) = shift_problems(dataset, summary)
     assert "labels lie 7.8 px beside the image" in problem.where
-    line = problem.fix.split("configs/datasets/moved.yaml: ")[1]
+    line = problem.fix.split("`")[1]
     assert yaml.safe_load(line) == {"tiles": {"overrides": {"t": {"shift": [-6, 5]}}}}
     repaired = dataset.model_dump()
     repaired["tiles"].update(yaml.safe_load(line)["tiles"])

@@ -141,7 +141,7 @@ def test_a_backfill_asks_for_what_is_stale_and_what_is_made_of_it(
     subset = dagster.get_backfill(backfill).asset_backfill_data.target_subset
     asked = {(pair.asset_key.path[-1], pair.partition_key) for pair in subset.iterate_asset_partitions()}
     asked |= {(key.path[-1], None) for key in subset.non_partitioned_asset_keys}
-    tiles = {(a, t) for a in ("ground_truth", "patches", "land_cover_map") for t in ("t0", "t1", "t2")}
+    tiles = {(a, t) for a in (*jobs.STAGES[0], "land_cover_map") for t in ("t0", "t1", "t2")}
     scored = {(a, tiny.EXPERIMENT) for a in ("model", "prediction", "report")}
     assert asked == tiles | scored | {(a, None) for a in ("dataset_manifest", "leaderboard", "champion", "proportions")}
     materialise(dagster, dataset, jobs.PREPARE)

@@ -51,7 +51,8 @@ def test_every_asset_is_described_owned_and_versioned() -> None:
 
 def test_tile_assets_share_one_backfill_policy() -> None:
     graph = defs.resolve_asset_graph()
-    tiled = [graph.get(key) for key in graph.materializable_asset_keys if key.path[-1] in ("ground_truth", "patches")]
+    tiled = [graph.get(key) for key in graph.materializable_asset_keys if key.path[-1] in jobs.STAGES[0]]
+    assert len(tiled) == len(jobs.STAGES[0]) * len(config.dataset_names())
     policies = {node.backfill_policy for node in tiled}
     assert len(policies) == 1
     policy = policies.pop()

@@ -1,0 +1,126 @@
+"""The label doctor: each tile's labels examined once they are burnt and cut, and the checks that tell of it."""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from assets import partitions, raw
+from assets.results import Event, table, tile_results
+from landcover_orch import config
+from landcover_orch.config import Dataset
+from landcover_orch.errors import Problem
+from landcover_orch.publish import current
+
+if TYPE_CHECKING:
+    from landcover_orch.ground_truth.quality import Cut
+
+VERSION = 1
+Problems = Callable[[dict[str, Any]], list[Problem]]
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The asset `label_quality` of a dataset and its checks."""
+    return [_asset(dataset), _shift(dataset), _areas(dataset), _topology(dataset)]
+
+
+def _asset(dataset: Dataset) -> dg.AssetsDefinition:
+    legend = config.load_legend(dataset.legend)
+    key = partitions.key(dataset, "label_quality")
+    made_of = ("orthophoto", "labels", "ground_truth", "patches")
+
+    @dg.asset(
+        key=key,
+        description="The label doctor: how far labels lie beside the image, how polygons cover the ground, and whether "
+        "areas are those of the source.",
+        deps=[partitions.key(dataset, name) for name in made_of],
+        partitions_def=partitions.tiles(dataset),
+        backfill_policy=partitions.TILE_BACKFILL,
+        group_name=partitions.identifier(dataset),
+        kinds={"shapely", "html"},
+        owners=["team:mapping"],
+        code_version=f"{VERSION}-{config.digest([dataset.imagery])}",
+        automation_condition=dg.AutomationCondition.eager(),
+    )
+    def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
+        from landcover_orch.ground_truth.quality import build
+
+        tiles = raw.tiles_of(dataset, context.partition_keys)
+        yield from tile_results(
+            context, lambda name: build(dataset, legend, tiles[name], config.home(), _cut(dataset, name)), key
+        )
+
+    return asset
+
+
+def _cut(dataset: Dataset, tile: str) -> "Cut":
+    from landcover_orch.ground_truth.quality import Cut
+    from landcover_orch.ground_truth.truth import CLASSES
+    from landcover_orch.patches import store
+    from landcover_orch.patches.conservation import covered
+
+    folder = config.home() / dataset.name
+    patches, truth = current(folder / "patches", tile), current(folder / "ground_truth", tile)
+    return Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), truth.file(CLASSES)))
+
+
+def _shift(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, "label_quality"),
+        name="shift_within_limit",
+        description="Labels lie on the edges of the image, to within `limits.max_shift` pixels where it can be told.",
+        partitions_def=partitions.tiles(dataset),
+    )
+    def shift_within_limit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from landcover_orch.ground_truth.quality import shift_problems
+
+        return _result(context, dataset, lambda summary: shift_problems(dataset, summary), dg.AssetCheckSeverity.ERROR)
+
+    return shift_within_limit
+
+
+def _areas(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, "label_quality"),
+        name="areas_conserved",
+        description="Each source code has one area in labels, class raster and patches, every pixel counted once.",
+        partitions_def=partitions.tiles(dataset),
+    )
+    def areas_conserved(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from landcover_orch.ground_truth.quality import conservation_problems
+
+        return _result(context, dataset, conservation_problems, dg.AssetCheckSeverity.ERROR)
+
+    return areas_conserved
+
+
+def _topology(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, "label_quality"),
+        name="topology",
+        description="Polygons meet without gaps, overlaps and slivers.",
+        partitions_def=partitions.tiles(dataset),
+    )
+    def topology(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from landcover_orch.ground_truth.quality import topology_problems
+
+        return _result(context, dataset, topology_problems, dg.AssetCheckSeverity.WARN)
+
+    return topology
+
+
+def _result(
+    context: dg.AssetCheckExecutionContext, dataset: Dataset, problems_of: Problems, severity: dg.AssetCheckSeverity
+) -> dg.AssetCheckResult:
+    from landcover_orch.ground_truth.quality import ASSET, SUMMARY
+
+    folder = config.home() / dataset.name / ASSET
+    summaries = [current(folder, name).json(SUMMARY) for name in partitions.chosen_tiles(context, dataset)]
+    problems = [problem for summary in summaries for problem in problems_of(summary)]
+    rows = [vars(problem) for problem in problems]
+    return dg.AssetCheckResult(
+        passed=not problems,
+        severity=severity,
+        metadata={"tiles": len(summaries), **({"problems": table(rows)} if rows else {})},
+        description="\n".join(map(str, problems)) or None,
+    )
