@@ -19,7 +19,7 @@ from landcover_orch.experiment import Classical, Experiment
 from landcover_orch.model.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.publish import Product, Recipe, Stage
-from landcover_orch.report import VERSION, views
+from landcover_orch.report import VERSION, by_polygon, views
 from landcover_orch.report.choices import choices
 from landcover_orch.report.evaluate import tiles_to_predict
 from landcover_orch.report.repetition import TEST_SIDE, Repetition, Score, Scores, scores
@@ -90,9 +90,13 @@ def _recipe(subject: Subject) -> Recipe:
 
 def _write(stage: Stage, subject: Subject) -> None:
     found = scores(subject.manifest, subject.repetitions, subject.chosen.name, subject.home)
-    told = _report(subject, found)
+    polygons = by_polygon.rows(subject.manifest, subject.chosen.maps, subject.home)
+    told = _report(subject, found) | _composites(subject, polygons)
     _write_tables(stage, subject, found, told)
-    figures = _write_figures(stage, subject, found, told)
+    if polygons:
+        lines = (row.values() for row in polygons)
+        (stage.path / by_polygon.TABLE).write_text(csv_text([*polygons[0]], lines), encoding="utf-8")
+    figures = _write_figures(stage, subject, found, told, polygons)
     (stage.path / PAGE).write_text(_page(subject, found, told, figures), encoding="utf-8")
 
 
@@ -108,6 +112,13 @@ def _write_tables(stage: Stage, subject: Subject, found: Scores, told: Mapping[s
     lines = ([one["name"], one["seed"], one["fold"], *one["metrics"].values()] for one in each)
     header = ["repetition", "seed", "fold", *each[0]["metrics"]]
     (stage.path / REPETITIONS).write_text(csv_text(header, lines), encoding="utf-8")
+
+
+def _composites(subject: Subject, polygons: Sequence[by_polygon.Row]) -> dict[str, Any]:
+    """How well the map keeps to declared shares, and what was decided on composites; nothing where labels have none."""
+    kept = {"by_polygon": by_polygon.summary(polygons, subject.manifest.legend)} if polygons else {}
+    decided = by_polygon.decisions(subject.manifest, subject.home)
+    return kept | ({"decisions": decided} if decided else {})
 
 
 def _summary(told: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,7 +199,9 @@ def _out_of_fold(subject: Subject, found: Scores) -> dict[str, Any]:
     }
 
 
-def _write_figures(stage: Stage, subject: Subject, found: Scores, told: Mapping[str, Any]) -> dict[str, bytes]:
+def _write_figures(
+    stage: Stage, subject: Subject, found: Scores, told: Mapping[str, Any], polygons: Sequence[by_polygon.Row]
+) -> dict[str, bytes]:
     """Writes each figure as PNG; gives them by caption."""
     from landcover_orch.report import dots, figures
 
@@ -201,6 +214,8 @@ def _write_figures(stage: Stage, subject: Subject, found: Scores, told: Mapping[
         shown = [*HEADLINE, *(f"iou {name}" for name in legend.names)]
         values = {words(name): [one["metrics"][name] for one in told["repetitions"]] for name in shown}
         drawn["repetitions.png"] = "What each repetition scored", dots.dots(values)
+    if polygons:
+        drawn[by_polygon.FIGURE] = by_polygon.CAPTION, by_polygon.picture(polygons, legend)
     for name, (caption, view) in _looks(subject, found).items():
         drawn[name] = caption, figures.maps(view, legend)
         if name.endswith("-detail.png") or found.side != TEST_SIDE:
@@ -286,5 +301,6 @@ def _page(subject: Subject, found: Scores, told: Mapping[str, Any], figures: Map
         minor=subject.minor,
         seeds_spread=spreads([subject.metrics(score) for score in found.across]),
         figures=figures,
+        by_polygon_caption=by_polygon.CAPTION,
         stages=costs(manifest, [one.model for one in subject.repetitions], products, subject.home),
     )
