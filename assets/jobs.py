@@ -15,7 +15,7 @@ from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.utils import make_new_backfill_id
 from dagster._time import get_current_timestamp
 
-from assets import partitions, raw, staleness
+from assets import partitions, raw, staleness, suspects
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
@@ -26,6 +26,7 @@ STAGES = (
     ("model",),
     ("prediction",),
     ("report",),
+    ("suspects",),
     ("leaderboard", "champion"),
     ("land_cover_map",),
     ("proportions",),
@@ -63,8 +64,8 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 
 def keys(dataset: Dataset, assets: Sequence[str]) -> list[dg.AssetKey]:
-    """Asset keys of a dataset by their last names."""
-    return [partitions.key(dataset, asset) for asset in assets]
+    """Asset keys of a dataset by their last names; without `suspects` where the dataset has no doctor."""
+    return [partitions.key(dataset, a) for a in assets if a != suspects.ASSET or suspects.definitions(dataset)]
 
 
 def _asset_job(dataset: Dataset, name: str, text: str, *assets: str) -> Any:

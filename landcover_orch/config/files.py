@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,7 +171,18 @@ def recipe_problems(dataset: Dataset) -> list[Problem]:
                 look(name)
             except ConfigError as error:
                 found.extend(error.problems)
-    return found
+    return found or [*_doctor_problems(dataset)]
+
+
+def _doctor_problems(dataset: Dataset) -> Iterator[Problem]:
+    """What is wrong with the recipe that a dataset's `doctor` names, where its other recipes are right."""
+    where, name = f"configs/datasets/{dataset.name}.yaml: doctor", dataset.doctor
+    if name is not None and name not in dataset.recipes:
+        fix = did_you_mean(name, list(dataset.recipes)) or "add it to `experiments`"
+        yield Problem(where, repr(name), f"one of {list(dataset.recipes)}", fix)
+    elif name is not None and load_experiment(name).protocol.folds is None:
+        fix = "give the recipe `protocol: {folds: {}}`, or name one that has them"
+        yield Problem(where, f"{name!r}, which has no folds", "a recipe with `protocol.folds`", fix)
 
 
 def _recipes_of(name: str) -> None:

@@ -104,9 +104,9 @@ def together(parts: Sequence[Examined]) -> Examined:
 def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> list[dict[str, Any]]:
     """A row a polygon, the most suspicious first; see `COLUMNS`.
 
-    margin: that of the label to the suggestion, the most probable other class, in probabilities less the thresholds of
-    their classes (see `confident.levelled`); disagreement: share of pixels whose mapped class is another than the
-    label; loss: mean cross-entropy of the label in nats.
+    margin: that of the label to the suggestion, the most probable other class, in probabilities less what their
+    classes typically reach (see `confident.levelled`); disagreement: share of pixels whose mapped class is another than
+    the label; loss: mean cross-entropy of the label in nats.
 
     Args:
         found: the polygons.

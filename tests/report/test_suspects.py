@@ -270,12 +270,12 @@ def test_where_nothing_has_changed_the_list_is_empty(home: Path) -> None:
 
 
 def test_a_large_unsure_change_may_stand_before_a_small_sure_one() -> None:
-    given = {"large": 0, "small": 0, "right": 0, "other": 1}
+    given = {"large": 0, "small": 0, "right": 0, "too": 0, "also": 0, "other": 1}
     polygons = tuple(Polygon("a", name, "1", label, i) for i, (name, label) in enumerate(given.items()))
-    p = np.array([[0.3, 0.7], [0.1, 0.9], [0.9, 0.1], [0.4, 0.6]])
-    found = Examined(polygons, np.array([1000.0, 100, 5000, 5000]), np.ones(4), p, 1 - p[:, 0], -np.log(p[:, 0]))
+    p = np.array([[0.3, 0.7], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
+    found = Examined(polygons, np.array([1000.0, 100, 9, 8, 7, 6]), np.ones(6), p, 1 - p[:, 0], -np.log(p[:, 0]))
     assert [row["polygon"] for row in rows(found, ("x", "y"), by_area=True)] == ["large", "small"]
-    assert [row["polygon"] for row in rows(found, ("x", "y"))] == ["small", "large", "other", "right"]
+    assert [row["polygon"] for row in rows(found, ("x", "y"))] == ["small", "large", "right", "too", "also", "other"]
 
 
 def test_a_map_on_another_grid_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,67 @@
+"""The label doctor's list: polygons whose label speaks against what out-of-fold maps show; where a doctor is named."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets import partitions, patches, prediction
+from assets.results import result, table
+from landcover_orch import config, publish, report
+from landcover_orch.config import Dataset
+from landcover_orch.raw import catalogue
+
+ASSET = "suspects"
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The asset `suspects` and its check, of a dataset whose `doctor` names one of its recipes."""
+    return [_suspects(dataset), _labels_plausible(dataset)] if dataset.doctor in dataset.recipes else []
+
+
+def _suspects(dataset: Dataset) -> dg.AssetsDefinition:
+    mapping = dg.SpecificPartitionsPartitionMapping([str(dataset.doctor)])
+
+    @dg.asset(
+        key=partitions.key(dataset, ASSET),
+        description=f"Polygons of the labels that the folds of {dataset.doctor} disagree with, ranked: CSV, GeoPackage "
+        "and a page of pictures.",
+        deps=[
+            partitions.key(dataset, "dataset_manifest"),
+            dg.AssetDep(partitions.key(dataset, "prediction"), partition_mapping=mapping),
+        ],
+        group_name=partitions.identifier(dataset),
+        kinds={"geopackage", "html"},
+        owners=["team:mapping"],
+        code_version=f"{report.VERSION}-{dataset.doctor}",
+    )
+    def asset() -> dg.MaterializeResult[Any]:
+        from landcover_orch.report.suspect_lists import suspects
+
+        experiment, manifest = config.load_experiment(str(dataset.doctor)), patches.manifest(dataset)
+        repetitions = prediction.repetitions(dataset, experiment.name)
+        return result(suspects(manifest, catalogue.tiles(dataset), experiment, repetitions, config.home()))
+
+    return asset
+
+
+def _labels_plausible(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, ASSET),
+        name="labels_plausible",
+        description=f"At most {dataset.limits.max_suspect:.0%} of the labelled area lies in polygons that confident "
+        "learning flags.",
+    )
+    def labels_plausible() -> dg.AssetCheckResult:
+        found = publish.current(config.home() / dataset.name / ASSET, str(dataset.doctor)).json("summary.json")
+        share = float(found["flagged_share_of_area"])
+        return dg.AssetCheckResult(
+            passed=share <= dataset.limits.max_suspect,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "flagged share of area": share,
+                "flagged polygons": found["flagged"],
+                **({"the worst": table(found["worst"])} if found["worst"] else {}),
+            },
+        )
+
+    return labels_plausible
