@@ -148,7 +148,7 @@ def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"torch", "geotiff"},
         owners=["team:mapping"],
-        code_version=f"{prediction.VERSION}-{config.digest(dataset.years)}",
+        code_version=f"{prediction.VERSION}-{config.digest([dataset.years, dataset.imagery])}",
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
         from assets.report import champion

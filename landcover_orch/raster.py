@@ -27,6 +27,7 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
 from landcover_orch.errors import Problem, RasterError
+from landcover_orch.fingerprint import file_hash
 from landcover_orch.grid import Window, blocks, crs_name
 
 CACHE_BYTES = 256 * 2**20
@@ -55,7 +56,8 @@ class Raster:
     """What a raster file says of itself; `block` is (height, width) of its blocks.
 
     `bands` are the numbers, from 1, of the bands that are read, in order: all but an alpha band, or those asked for.
-    Bands of `further` rasters, pixel by pixel on the same grid, follow them wherever this one is read.
+    Bands of `further` rasters, pixel by pixel on the same grid, follow them wherever this one is read. `tables` is a
+    NumPy file (band, value) of what each value becomes wherever pixels are read; nodata must remain what it is.
     """
 
     path: Path
@@ -69,6 +71,7 @@ class Raster:
     palette: Mapping[int, tuple[int, int, int]]
     driver: Driver = "GTiff"
     further: tuple[Raster, ...] = ()
+    tables: Path | None = None
 
     @property
     def files(self) -> tuple[Raster, ...]:
@@ -84,7 +87,8 @@ class Raster:
     def reading(self) -> list[list[object]]:
         """What is read besides the files' bytes, as JSON values: of each file its bands and nodata; then the place."""
         files = [[*file.bands, file.mask, None if file.nodata is None else str(file.nodata)] for file in self.files]
-        return [*files, [self.crs, *self.grid.affine[:6]]]
+        matched = [["tables", file_hash(self.tables)]] if self.tables else []
+        return [*files, [self.crs, *self.grid.affine[:6]], *matched]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -192,6 +196,7 @@ class Reader:
 
     def __init__(self, source: Any, raster: Raster, dtype: np.dtype[Any], further: Sequence[Reader] = ()) -> None:
         self._source, self.raster, self._dtype, self._further = source, raster, dtype, further
+        self._tables = _tables(raster)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -204,7 +209,7 @@ class Reader:
         Raises:
             RasterError: a block is truncated or corrupt, or a value does not fit the dtype.
         """
-        own = self._fitted(self._read(window))
+        own = _looked_up(self._fitted(self._read(window)), self._tables)
         return np.concatenate([own, *(file.read(window) for file in self._further)]) if self._further else own
 
     def _fitted(self, data: NDArray[Any]) -> NDArray[Any]:
@@ -276,6 +281,14 @@ class Reader:
         )
 
 
+def _tables(raster: Raster) -> NDArray[Any] | None:
+    return None if raster.tables is None else np.load(raster.tables, allow_pickle=False)
+
+
+def _looked_up(data: NDArray[Any], tables: NDArray[Any] | None) -> NDArray[Any]:
+    return data if tables is None else np.stack([table[band] for table, band in zip(tables, data, strict=True)])
+
+
 @contextmanager
 def reader(
     raster: Raster, dtype: DTypeLike | None = None, nodata: Nodata = "file", cache: int = CACHE_BYTES
@@ -331,7 +344,7 @@ def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None, cache: 
     scale = max(1.0, max(raster.shape) / side)
     shape = tuple(max(1, round(length / scale)) for length in raster.shape)
     with environment(cache):
-        data = np.concatenate([_reduced(file, shape) for file in raster.files])
+        data = np.concatenate([_looked_up(_reduced(file, shape), _tables(file)) for file in raster.files])
     return data if dtype is None else data.astype(dtype)
 
 

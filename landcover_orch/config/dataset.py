@@ -93,6 +93,15 @@ class Patches(Settings):
     )
 
 
+class Match(Settings):
+    """How the radiometry of all tiles is made like that of one, where they were flown in other years or light."""
+
+    match: Literal["moments", "histogram"] = Field(
+        description="moments: the mean and standard deviation of each band; histogram: all of its distribution"
+    )
+    reference: str = Field(description="the tile that the others are made like")
+
+
 class Proportions(Settings):
     """What class proportions are told of: patches, tiles, or polygons."""
 
@@ -170,6 +179,10 @@ class Dataset(Settings):
     nodata: float | Literal["file", "none"] = Field(
         default="file", description="nodata value: what the file says, none (its tag is wrong), or a number"
     )
+    radiometry: Match | None = Field(
+        default=None,
+        description="tiles of uint8 or uint16 made like one of them while they are read; empty: as they are",
+    )
     legend: str = Field(description="name of a file in configs/legends")
     labels: Labels = Field(default=Labels(), description="how labels are read")
     splits: Splits = Field(default=Splits(), description="train, validation, test")
@@ -214,6 +227,9 @@ class Dataset(Settings):
             or self.bands[own:] != added,
             f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {own}": bool(self.tiles.select)
             and len(self.tiles.select) != own,
+            "`radiometry` is matched by tables, for tiles of uint8 or uint16 in a single file": self.radiometry
+            is not None
+            and (self.dtype not in ("uint8", "uint16") or bool(added)),
             "`crs: none` needs `resolution`, the side of a pixel in metres": self.crs == "none"
             and self.resolution is None,
             "`resolution` is for `crs: none`: else the files say it": self.crs != "none"
@@ -231,7 +247,8 @@ class Dataset(Settings):
         """Everything but the files themselves that the pixels of a tile, and their place, depend on."""
         files = {"select": self.tiles.select, "further": self.tiles.further}
         place = {"crs": self.crs, "resolution": self.resolution}
-        return {"bands": self.bands, "dtype": self.dtype, "nodata": self.nodata, **files, **place}
+        matched = {"radiometry": self.radiometry} if self.radiometry else {}
+        return {"bands": self.bands, "dtype": self.dtype, "nodata": self.nodata, **files, **place, **matched}
 
     @property
     def years(self) -> dict[str, object]:

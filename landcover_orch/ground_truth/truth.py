@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ POLYGONS = "polygons.tif"
 COMPOSITION = "composition.parquet"
 SUMMARY = "summary.json"
 PREVIEW = "preview.png"
+RADIOMETRY = "radiometry.png"
 STRIP_ROWS = 512
 """Rows worked on at a time; as many as a block of the class raster has, and more than the widest border band."""
 
@@ -47,6 +48,8 @@ PREVIEW_SIDE = 320
 
 def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
     """The published ground truth of a tile: classes.tif, summary.json and preview.png; all ignored without labels.
+
+    Where the tile's radiometry is matched to another's, also radiometry.png: before and after.
 
     Where the legend keeps the shares of composites, also polygons.tif (uint32, 0 = none) and composition.parquet (see
     `compositions.write_shares`): each labelled polygon and the share of it that each class takes.
@@ -130,6 +133,8 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
         summary |= _corrections(legend, labels.corrected, labels.place, windows, codes)
     stage.write_json(SUMMARY, summary)
     (stage.path / PREVIEW).write_bytes(_preview(stage.path / CLASSES, image, dataset, legend))
+    if image.tables:
+        (stage.path / RADIOMETRY).write_bytes(_before_and_after(image, dataset))
 
 
 def code_numbers(dataset: Dataset, legend: Legend, tile: Tile) -> Coding:
@@ -323,3 +328,10 @@ def _preview(classes: Path, image: raster.Raster, dataset: Dataset, legend: Lege
     shown = picture.display(raster.thumbnail(image, PREVIEW_SIDE), dataset.bands)
     over = picture.overlay(shown, truth, legend.palette)
     return picture.small_png(picture.beside([shown, picture.interpreted(shown, truth), over]))
+
+
+def _before_and_after(image: raster.Raster, dataset: Dataset) -> bytes:
+    """The image as its file is and as it is read, stretched alike, so that what was matched is what differs."""
+    pair = [raster.thumbnail(found, PREVIEW_SIDE) for found in (replace(image, tables=None), image)]
+    shown = picture.display(np.concatenate(pair, axis=2), dataset.bands)
+    return picture.small_png(shown)

@@ -43,6 +43,7 @@ class Tile:
 
     A tile without labels has no `label`. Where labels are of kind components, these hold them, and `label` only says
     where they lie. `further` are the files of the bands that follow those of `image`.
+    `reference` are those of the tile that its radiometry is matched to.
     `shift` is how many pixels (right, down) the labels are moved before they are burnt.
     """
 
@@ -57,6 +58,7 @@ class Tile:
     further: tuple[Path, ...] = ()
     shift: tuple[float, float] = (0.0, 0.0)
     corrections: Corrections | None = None
+    reference: tuple[Path, ...] = ()
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -108,9 +110,23 @@ def _label_fingerprint(tile: Tile, label: Path, memory: Path) -> str:
     return f"sha256:{hashlib.sha256(f'{found} moved by {tile.shift}'.encode()).hexdigest()}"
 
 
+def images_of(dataset: Dataset, name: str) -> tuple[Path, ...]:
+    """The files of the bands of a labelled tile.
+
+    Raises:
+        CatalogueError: one is missing.
+    """
+    search = _Search(dataset, dataset.folder, [])
+    image = search.file(name, "image", search.own(name).image or dataset.tiles.image)
+    found = (*([image] if image else []), *search.further(name))
+    if search.problems:
+        raise CatalogueError(*search.problems)
+    return found
+
+
 def image_fingerprint(tile: Tile, memory: Path) -> str:
-    """Fingerprint of all files of a tile's image, remembered in the SQLite file `memory`."""
-    return _joined(tile.images, memory)
+    """Fingerprint of all files of a tile's image, and of the reference's where its radiometry is matched to one."""
+    return _joined((*tile.images, *tile.reference), memory)
 
 
 def _joined(paths: Iterable[Path], memory: Path) -> str:
@@ -181,7 +197,16 @@ class _Search:
             further=further,
             shift=own.shift,
             corrections=corrections,
+            reference=self.reference(name),
         )
+
+    def reference(self, name: str) -> tuple[Path, ...]:
+        """The files of the tile that this one's radiometry is matched to; none where it is the reference itself."""
+        match = self.dataset.radiometry
+        if match is None or match.reference == name:
+            return ()
+        image = self.file(match.reference, "image", self.own(match.reference).image or self.dataset.tiles.image)
+        return (image,) if image else ()
 
     def corrections(self, name: str) -> Corrections | None:
         """The file of a tile's corrected polygons, which is there once something was corrected."""
@@ -317,6 +342,7 @@ def _unknown(dataset: Dataset, names: Sequence[str], bare: Sequence[str]) -> lis
         "tiles.overrides": {*dataset.tiles.overrides} - {*bare},
         "splits.validation.tiles": dataset.splits.validation.tiles,
         "splits.test.tiles": dataset.splits.test.tiles,
+        "radiometry.reference": {dataset.radiometry.reference} if dataset.radiometry else (),
         "splits.excluded.tiles": {*dataset.splits.excluded.tiles} - {*bare},
     }
     known = sorted(names)

@@ -14,6 +14,7 @@ from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem, RasterError
 from landcover_orch.grid import offset
 from landcover_orch.raster import Raster
+from landcover_orch.raw import catalogue, radiometry
 
 TOLERANCE = 0.01
 """Pixels by which corners may lie apart and two grids still be one (rounded coordinates)."""
@@ -22,8 +23,25 @@ TOLERANCE = 0.01
 def inspect(dataset: Dataset, paths: Sequence[Path]) -> Raster:
     """What the image of a tile is: its orthophoto, and behind it the bands of its further files.
 
+    Where the dataset matches radiometry, its values are read through tables that make them like the reference tile's.
+
     Raises:
         RasterError: a file is unreadable, states another CRS than the dataset, or lies on another grid than the first.
+    """
+    image = stacked(dataset, paths)
+    if dataset.radiometry is None:
+        return image
+    reference = catalogue.images_of(dataset, dataset.radiometry.reference)
+    if reference == tuple(paths):
+        return image
+    return replace(image, tables=radiometry.tables(dataset, image, stacked(dataset, reference), dataset.radiometry))
+
+
+def stacked(dataset: Dataset, paths: Sequence[Path]) -> Raster:
+    """The image of a tile as its files are.
+
+    Raises:
+        RasterError: as `inspect`.
     """
     image = orthophoto(dataset, paths[0])
     further = tuple(added(dataset, i, path, image) for i, path in enumerate(paths[1:]))
