@@ -152,7 +152,7 @@ def picture(found: Sequence[Row], legend: Legend) -> bytes:
         own = [row for row in found if row["kind"] == kind]
         _scatter(figure.add_subplot(1, 2, i), own[:: max(1, -(-len(own) // MOST))], legend)
         figure.axes[-1].set_title(f"{len(own)} {kind} polygons", fontsize=10, color=INK)
-    figure.axes[0].legend(loc="upper left", fontsize=7.5, frameon=False)
+    figure.axes[0].legend(loc="upper center", fontsize=7.5, frameon=False)
     return as_png(figure)
 
 

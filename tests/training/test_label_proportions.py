@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from landcover_orch.training.fit import Task, fit, train_batches
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective, proportions
 from landcover_orch.training.step import Step
+from landcover_orch.training.world import World
 from tests.training import classroom
 from tests.training.test_augmentation import BANDS
 
@@ -256,3 +258,14 @@ def test_shares_take_no_class_weights() -> None:
 def test_a_batch_without_polygons_stays_as_it_was() -> None:
     one = Batch(torch.zeros(1, 2, 4, 4), NOTHING[:1], 0, 1)
     assert one.to("cpu").polygon is None
+
+
+def test_processes_share_what_one_would_take() -> None:
+    found = task(loss=MIXED, batch_size=8)
+    (whole,) = train_batches(found, 0)
+    both = [next(iter(train_batches(replace(found, world=World(rank, 2, 2)), 0))) for rank in range(2)]
+    for name in ("image", "label", "polygon"):
+        assert torch.equal(torch.cat([getattr(batch, name) for batch in both]), getattr(whole, name))
+    aim = objective(found.train.shares())  # type: ignore[attr-defined]
+    masses = sum(aim.masses(batch.label, batch.polygon) for batch in both)
+    torch.testing.assert_close(masses, aim.masses(whole.label, whole.polygon))
