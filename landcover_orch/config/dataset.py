@@ -97,7 +97,8 @@ class Match(Settings):
     """How the radiometry of all tiles is made like that of one, where they were flown in other years or light."""
 
     match: Literal["moments", "histogram"] = Field(
-        description="moments: the mean and standard deviation of each band; histogram: all of its distribution"
+        description="moments: the mean and standard deviation of each band; histogram: all of its distribution, for "
+        "tiles of much the same land cover, as it makes a tile of fields as dark as one of woods"
     )
     reference: str = Field(description="the tile that the others are made like")
 

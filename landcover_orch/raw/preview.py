@@ -19,7 +19,7 @@ SIDE = 512
 
 def facts(dataset: Dataset, tile: Tile) -> dict[str, Any]:
     """Grid, bands, resolution, footprint and sizes of a tile's files, as JSON values."""
-    raster = imagery.inspect(dataset, tile.images)
+    raster = imagery.stacked(dataset, tile.images)
     height, width = raster.shape
     return {
         "image": " + ".join(path.name for path in tile.images),
@@ -58,6 +58,6 @@ def _nodata(dataset: Dataset, raster: Raster) -> str:
 
 def preview(dataset: Dataset, tile: Tile) -> bytes:
     """A PNG of the orthophoto, at most 512 pixels wide and high and 75 kB; nodata is not told apart."""
-    raster = imagery.inspect(dataset, tile.images)
+    raster = imagery.stacked(dataset, tile.images)
     bands = dataset.bands if len(dataset.bands) == raster.count else ()
     return small_png(display(np.nan_to_num(thumbnail(raster, SIDE)), bands))

@@ -18,7 +18,7 @@ from landcover_orch.errors import CatalogueError
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window
 from landcover_orch.ground_truth import truth
-from landcover_orch.raw import imagery
+from landcover_orch.raw import imagery, preview
 from landcover_orch.raw.catalogue import Tile, image_fingerprint, tiles
 from landcover_orch.raw.radiometry import kept, table
 from tests.ground_truth.test_truth import LEGEND
@@ -143,6 +143,15 @@ def test_the_ground_truth_shows_before_and_after(flights: Dataset, home: Path) -
     product = truth.build(flights, LEGEND, b, home)
     assert 0 < product.file("radiometry.png").stat().st_size < 75_000
     assert "radiometry.png" not in truth.build(flights, LEGEND, a, home).files
+
+
+def test_an_orthophoto_is_shown_as_it_was_delivered(flights: Dataset, home: Path) -> None:
+    """And so a look at new files reads no whole raster."""
+    _, b = tiles(flights)
+    plain = flights.model_copy(update={"radiometry": None})
+    assert preview.preview(flights, b) == preview.preview(plain, b)
+    assert preview.facts(flights, b) == preview.facts(plain, b)
+    assert not (home / "flights").exists()
 
 
 def test_a_reference_that_is_no_tile_is_named(flights: Dataset) -> None:
