@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pytest
 
 from assets import jobs, staleness
@@ -13,6 +14,7 @@ from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from tests import tiny
+from tests.scenes import ORIGIN, write_geotiff
 
 PREPARED = jobs.PREPARE
 
@@ -83,3 +85,27 @@ def test_a_new_tile_is_all_that_is_prepared(dagster: dg.DagsterInstance, dataset
     assert materialise(dagster, dataset, PREPARED) == 2
     after = sorted((config.home() / "tiny" / "patches").glob("t*-*"))
     assert {path.name.split("-")[0] for path in set(after) - set(before)} == {"t9"}
+
+
+def test_a_corrected_year_concerns_the_manifest_and_no_pixel(
+    dagster: dg.DagsterInstance, dataset: Dataset, configs: Path
+) -> None:
+    materialise(dagster, dataset, PREPARED)
+    path = configs / "datasets" / "tiny.yaml"
+    path.write_text(path.read_text().replace("label: '{tile}.gpkg'", "label: '{tile}.gpkg'\n  year: 2024"))
+    assert config.load_dataset(tiny.NAME).tiles.year == 2024
+    assert _stale(dagster) == {"dataset_manifest": [None]}
+
+
+def test_a_tile_of_another_flight_is_a_warning(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    tiny.write_tile(dataset.folder, "t3", column=3, lake=0.0)
+    path = dataset.folder / "t3.tif"
+    write_geotiff(
+        path, np.full((3, tiny.SIDE, tiny.SIDE), 250, np.uint8), origin=(ORIGIN[0] + 3 * tiny.SIDE, ORIGIN[1])
+    )
+    materialise(dagster, dataset, PREPARED)
+    key = dg.AssetCheckKey(dg.AssetKey([tiny.NAME, "dataset_manifest"]), "radiometry_like_training")
+    (record,) = dagster.event_log_storage.get_latest_asset_check_execution_by_key([key]).values()
+    found = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["outside"].value == "t3"
