@@ -17,6 +17,7 @@ from landcover_orch.ground_truth.codes import NULL, Coding, Strip
 from landcover_orch.ground_truth.polygons import Features, Polygons
 from landcover_orch.raw.catalogue import Corrections
 from landcover_orch.raw.corrections import shares_ground
+from landcover_orch.raw.vectors import corrected_layer, require_whole
 
 UNLABELLED = "unlabelled"
 
@@ -46,7 +47,8 @@ def corrected(
     """
     if file is None or not file.path.is_file():
         return None
-    read = polygons.read(file.path, None, labels.attribute, grid, name=labels.id)
+    require_whole(file.path)
+    read = polygons.read(file.path, corrected_layer(file.path), labels.attribute, grid, name=labels.id)
     fixes = _chosen(read, shares_ground(read.geometry, grid))
     if not fixes.name.size:
         return None

@@ -19,7 +19,7 @@ from landcover_orch.errors import LandcoverError
 from landcover_orch.fingerprint import fingerprint, remembered
 from landcover_orch.grid import bounds_in, moved
 from landcover_orch.raw.catalogue import Corrections, Tile
-from landcover_orch.raw.vectors import layer_of, require_whole
+from landcover_orch.raw.vectors import corrected_layer, require_whole
 
 UNREADABLE = (LandcoverError, DataSourceError, DataLayerError, FieldError)
 
@@ -44,7 +44,7 @@ def added(labels: str, tile: Tile, memory: Path) -> str:
 def _digest(tile: Tile, corrections: Corrections) -> str:
     """Empty where no correction lies on the tile."""
     require_whole(corrections.path)
-    layer = layer_of(corrections.path, None)
+    layer = corrected_layer(corrections.path)
     crs, grid = pyogrio.read_info(corrections.path, layer=layer)["crs"], _grid(tile, corrections.crs)
     meta, _, wkb, values = pyogrio.raw.read(
         corrections.path, layer=layer, columns=list(corrections.columns), bbox=bounds_in(grid, crs)

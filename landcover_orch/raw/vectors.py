@@ -49,7 +49,7 @@ def check_corrections(sheet: Sheet, dataset: Dataset, path: Path) -> None:
         return
     try:
         require_whole(path)
-        layer = layer_of(path, None)
+        layer = corrected_layer(path)
         info = pyogrio.read_info(path, layer=layer)
         _columns(sheet, dataset, path, info)
         if info["crs"] is None:
@@ -80,6 +80,19 @@ def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
             f"set `labels.layer`{more}",
         )
     )
+
+
+def corrected_layer(path: Path) -> str:
+    """The layer of a file of corrected polygons; tables without geometry, as QGIS keeps its styles in, do not count.
+
+    Raises:
+        LabelError: there are several, or none.
+    """
+    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if len(layers) == 1:
+        return layers[0]
+    found, fix = f"{len(layers)} layers with geometries: {some(layers) or 'none'}", "save the one in a file of its own"
+    raise LabelError(Problem(str(path), found, "the one layer of corrected polygons", fix))
 
 
 def table_columns(path: Path, table: Values) -> tuple[str, list[str]]:

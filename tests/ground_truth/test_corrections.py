@@ -8,6 +8,8 @@ from typing import Any
 
 import geopandas
 import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+import pyogrio
 import pytest
 from shapely import box
 from shapely.geometry.base import BaseGeometry
@@ -227,6 +229,18 @@ def test_composite_labels_are_corrected_by_labels(tmp_path: Path, home: Path) ->
 def test_labels_that_take_no_corrections_say_so(tmp_path: Path, labels: dict[str, str], expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
         described(tmp_path, **labels)
+
+
+def test_styles_that_qgis_saves_beside_them_are_no_corrections(two: Dataset, home: Path) -> None:
+    correct(two, [(half(0, 5, 15), None, "3")])
+    path = Path(two.root) / "corrections.gpkg"
+    pyogrio.write_dataframe(pd.DataFrame({"styleName": ["plain"]}), path, layer="layer_styles", driver="GPKG")
+    assert row_of(built(two, home)) == [0] * 5 + [IGNORE] * 10 + [1] * 5
+    write_polygons(path, [(half(0, 0, 2), "1")], layer="more")
+    expected = "2 layers with geometries"
+    assert expected in checks.check(two, LEGEND, tiles(two)[:1]).problems[0].found
+    with pytest.raises(LabelError, match=expected):
+        built(two, home)
 
 
 def test_what_is_wrong_with_the_file_is_found_at_the_door(two: Dataset, home: Path) -> None:
