@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import Labels
+from landcover_orch.errors import LabelError
 from landcover_orch.ground_truth import areas, polygons
 from landcover_orch.ground_truth.codes import NULL, Coding, Strip
 from landcover_orch.ground_truth.polygons import Features, Polygons
@@ -53,18 +54,28 @@ def corrected(
     if not fixes.name.size:
         return None
     turned(fixes)
-    after, replaced = merged(found, fixes, by_name=labels.id is not None)
+    after, kept = merged(found, fixes, by_name=labels.id is not None)
+    replaced = found.name.size - int(kept.sum())
     note = f"{replaced} polygons replaced and {after.over} drawn over others by the corrections of {file.path.name}"
     after = replace(after, notes=(*found.notes, *fixes.notes, note))
-    return Corrected(turned(found), turned(after), replaced, after.over)
+    made = turned(after)
+    return Corrected(_before(found, kept, turned), made, replaced, after.over)
+
+
+def _before(found: Features, kept: NDArray[np.bool_], turned: Callable[[Features], Polygons]) -> Polygons:
+    """The polygons as they were; without the replaced ones where those had codes that nobody could read."""
+    try:
+        return turned(found)
+    except LabelError:
+        return turned(_chosen(found, kept))
 
 
 def _chosen(features: Features, which: NDArray[np.bool_]) -> Features:
     return replace(features, geometry=features.geometry[which], value=features.value[which], name=features.name[which])
 
 
-def merged(found: Features, fixes: Features, *, by_name: bool) -> tuple[Features, int]:
-    """The polygons with their corrections, and how many polygons were replaced.
+def merged(found: Features, fixes: Features, *, by_name: bool) -> tuple[Features, NDArray[np.bool_]]:
+    """The polygons with their corrections, and which of them are still there.
 
     A correction replaces the polygons of its name that it shares ground with, in their place of the order, so that
     the parts of a divided polygon may all keep its name; the others come last. Without names, all come last.
@@ -73,8 +84,8 @@ def merged(found: Features, fixes: Features, *, by_name: bool) -> tuple[Features
     count = found.name.size
     place = np.full(fixes.name.size, count)
     np.minimum.at(place, fix, polygon)
-    kept = np.setdiff1d(np.arange(count), polygon)
-    order = np.argsort(np.concatenate([kept, place]), kind="stable")
+    kept = ~np.isin(np.arange(count), polygon)
+    order = np.argsort(np.concatenate([np.flatnonzero(kept), place]), kind="stable")
 
     def joined(one: NDArray[Any], other: NDArray[Any]) -> NDArray[Any]:
         return np.concatenate([one[kept], other]).astype(object)[order]
@@ -87,7 +98,7 @@ def merged(found: Features, fixes: Features, *, by_name: bool) -> tuple[Features
             name=joined(found.name, fixes.name),
             over=int((place == count).sum()),
         ),
-        count - kept.size,
+        kept,
     )
 
 

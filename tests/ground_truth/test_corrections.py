@@ -231,6 +231,21 @@ def test_labels_that_take_no_corrections_say_so(tmp_path: Path, labels: dict[str
         described(tmp_path, **labels)
 
 
+def test_a_code_that_nobody_could_read_is_mended(two: Dataset, home: Path) -> None:
+    write(Path(two.root) / "labels.gpkg", [(half(0, 0, 10), "01", "1"), (half(0, 10, 20), "02", "?")])
+    with pytest.raises(UnknownCodeError, match="labels"):
+        built(two, home)
+    correct(two, [(half(0, 0, 10), "01", "3")])
+    with pytest.raises(UnknownCodeError, match="polygon 02"):
+        built(two, home)
+    correct(two, [(half(0, 10, 20), "02", "2")])
+    product = built(two, home)
+    assert row_of(product) == [0] * 10 + [1] * 10
+    assert product.json("summary.json")["corrections"] == [
+        {"from": "unlabelled", "to": "2", "pixels": 200, "hectares": 0.02}
+    ]
+
+
 def test_styles_that_qgis_saves_beside_them_are_no_corrections(two: Dataset, home: Path) -> None:
     correct(two, [(half(0, 5, 15), None, "3")])
     path = Path(two.root) / "corrections.gpkg"
