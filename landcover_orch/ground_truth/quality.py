@@ -143,14 +143,20 @@ class _Best:
     """Keeps the block that holds most label borders, for the pictures."""
 
     bands: Sequence[str]
-    found: pictures.Close | None = None
-    _most: float = field(default=0.0)
+    _image: NDArray[Any] | None = None
+    _edges: shifts.Plane = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def meet(self, image: NDArray[Any], classes: NDArray[np.uint8]) -> None:
         """Takes note of a block."""
         edges = shifts.label_edges(classes)
-        if (count := float(edges.sum())) > self._most:
-            self._most, self.found = count, pictures.Close(picture.display(image, self.bands), edges > 0)
+        if edges.sum() > self._edges.sum():
+            self._image, self._edges = image, edges
+
+    def close(self) -> pictures.Close | None:
+        """The block as a picture; None where no block had borders."""
+        if self._image is None:
+            return None
+        return pictures.Close(picture.display(self._image, self.bands), self._edges > 0)
 
 
 def _look(dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, ground: Product) -> _Look:
@@ -167,7 +173,7 @@ def _look(dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, gr
                 yield data, pixels.valid(window, data), classes
 
         found = shifts.measure(blocks())
-    return _Look(found, best.found, labels.found, labels.place, codes)
+    return _Look(found, best.close(), labels.found, labels.place, codes)
 
 
 def _borders(classes: Path) -> shifts.Plane:
@@ -203,7 +209,7 @@ def _remarks(found: Shift | None, topology: Topology | None) -> list[str]:
         is not None
         and not found.certain,
         "topology: labels are no polygons": topology is None,
-        f"overlaps: more than {topologies.PAIRS:,} pairs of polygons meet, counted until there": topology is not None
+        "overlaps: there are more, the examination stopped at its limit": topology is not None
         and not topology.complete,
     }
     return [text for text, holds in remarks.items() if holds]

@@ -25,11 +25,14 @@ NARROW = 2.0
 THIN = 0.2
 """Thinness, 4 pi A / P^2, below which a shape is long: 1 for a disc, 0.79 for a square, 0.2 for 1 : 14."""
 
-PAIRS = 200_000
-"""Pairs of polygons that are compared at most, so that no file can keep a machine busy for ever."""
+MOST = 2_000
+"""Overlaps that are measured at most, so that no file can keep a machine busy for ever."""
+
+WORK = 20_000_000
+"""Corners of the pairs of polygons that are compared at most, for the same reason."""
 
 AT_ONCE = 64
-"""Polygons whose neighbours are asked for at a time."""
+"""Polygons whose neighbours are asked for at a time, and pairs that are compared at a time."""
 
 WORST = 20
 """Rows that are listed of each kind, largest first."""
@@ -42,7 +45,7 @@ Shapes = NDArray[Any]
 class Topology:
     """Holes, overlaps and slivers of a tile's polygons, in pixels of its grid; `facts` counts them, `worst` lists them.
 
-    `complete` is False where more than `PAIRS` pairs met, and overlaps are those found until then.
+    `complete` is False where `MOST` overlaps were found, or `WORK` was spent, before all pairs were compared.
     """
 
     holes: Shapes
@@ -62,8 +65,9 @@ def examine(polygons: Polygons, grid: GeoBox, coding: Coding) -> Topology:
     """
     shapes, shape = in_pixels(polygons.geometry, grid), (int(grid.shape[0]), int(grid.shape[1]))
     inside = _sound(shapely.intersection(shapes, shapely.box(0, 0, shape[1], shape[0])))
-    holes = _holes(inside, shape)
-    first, second, overlaps, complete = _overlaps(inside)
+    covered = shapely.union_all(inside)
+    holes = _holes(covered, shape)
+    first, second, overlaps, complete = _overlaps(inside, shapely.area(covered))
     parts, owner = shapely.get_parts(shapes, return_index=True)
     thin = _narrow(parts)
     slivers, of = parts[thin], owner[thin]
@@ -101,40 +105,41 @@ def _narrow(shapes: Shapes) -> NDArray[np.bool_]:
     return np.asarray((4 * np.pi * area / length**2 < THIN) & (2 * area / length < NARROW), bool)
 
 
-def _holes(inside: Shapes, shape: tuple[int, int]) -> Shapes:
-    bare = shapely.difference(shapely.box(0, 0, shape[1], shape[0]), shapely.union_all(inside))
-    holes = shapely.get_parts(bare)
+def _holes(covered: Any, shape: tuple[int, int]) -> Shapes:
+    holes = shapely.get_parts(shapely.difference(shapely.box(0, 0, shape[1], shape[0]), covered))
     return np.asarray(holes[_noticed(holes)], object)
 
 
-def _overlaps(inside: Shapes) -> tuple[NDArray[np.intp], NDArray[np.intp], Shapes, bool]:
+def _overlaps(inside: Shapes, covered: float) -> tuple[NDArray[np.intp], NDArray[np.intp], Shapes, bool]:
     """Pairs that overlap, the earlier and the later of each and what they share; and whether all were compared."""
-    firsts, seconds, shared, left = [], [], [], PAIRS
-    for first, second in _neighbours(inside):
-        first, second = first[:left], second[:left]
+    none = np.zeros(0, np.intp)
+    firsts, seconds, shared = [none], [none], [np.zeros(0, object)]
+    complete = float(shapely.area(inside).sum()) - covered < NOTICED  # then nothing lies twice
+    found, spent = 0, 0
+    for first, second in () if complete else _neighbours(inside):
+        if found >= MOST or spent >= WORK:
+            break
         common = shapely.intersection(inside[first], inside[second])
         met = _noticed(common)
         firsts.append(first[met])
         seconds.append(second[met])
         shared.append(common[met])
-        left -= first.size
-        if left <= 0:
-            break
-    none = np.zeros(0, np.intp)
-    return np.concatenate([none, *firsts]), np.concatenate([none, *seconds]), _joined(shared), left > 0
-
-
-def _joined(pieces: Sequence[Shapes]) -> Shapes:
-    return np.concatenate([np.zeros(0, object), *pieces])
+        found += int(met.sum())
+        spent += int(shapely.get_num_coordinates(inside[np.concatenate([first, second])]).sum())
+    else:
+        complete = True
+    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(shared), complete
 
 
 def _neighbours(inside: Shapes) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs whose polygons meet, each once, those of `AT_ONCE` polygons at a time."""
+    """Pairs whose polygons meet, each once, at most `AT_ONCE` of them at a time."""
     tree = shapely.STRtree(inside)
     for start in range(0, len(inside), AT_ONCE):
         first, second = tree.query(inside[start : start + AT_ONCE], predicate="intersects")
         later = second > first + start
-        yield first[later] + start, second[later]
+        first, second = first[later] + start, second[later]
+        for part in range(0, first.size, AT_ONCE):
+            yield first[part : part + AT_ONCE], second[part : part + AT_ONCE]
 
 
 @dataclass(frozen=True)

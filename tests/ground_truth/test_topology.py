@@ -82,11 +82,14 @@ def test_slivers_are_long_and_narrow_parts() -> None:
     assert examined([box(1000, 2000, 1100, 2003)]).facts["slivers"] == 0
 
 
-def test_a_file_of_a_thousand_copies_is_left_after_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology, "PAIRS", 500)
+@pytest.mark.parametrize(("limit", "most"), [("MOST", 128), ("WORK", 1280)])
+def test_a_file_of_a_thousand_copies_is_left_after_the_limit(
+    monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
+    monkeypatch.setattr(topology, limit, most)
     found = examined([box(1000, 2000, 1100, 2050)] * 1000)
     assert not found.complete
-    assert found.facts["overlaps"] == 500
+    assert found.facts["overlaps"] == 128
     assert len(found.worst) == topology.WORST
 
 
