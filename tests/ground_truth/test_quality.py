@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from landcover_orch.ground_truth.quality import Cut, conservation_problems, shif
 from landcover_orch.legend import Legend
 from landcover_orch.publish import Product
 from landcover_orch.raw import landscape
-from landcover_orch.raw.catalogue import tiles
+from landcover_orch.raw.catalogue import Component, Tile, tiles
+from landcover_orch.raw.components import open_raster
 from tests.scenes import ORIGIN, write_geotiff, write_polygons
 
 LEGEND = load_legend("landscape")
@@ -152,3 +154,32 @@ def test_rasters_have_no_topology_and_tiles_without_labels_nothing(
     assert shift_problems(bare, left.json("summary.json")) == []
     assert topology_problems(left.json("summary.json")) == conservation_problems(left.json("summary.json")) == []
     assert "no labels: nothing to examine" in left.file("index.html").read_text()
+
+
+def test_component_rasters_are_measured_and_moved(real_data: Path, tmp_path: Path, home: Path) -> None:
+    """The inventory's covers against a picture of its own classes, 5 px to the right and 3 px up."""
+    folder, legend = real_data / "bc-vri-composite", load_legend("bc-vri")
+    parts = [("LAND_COVER", "EST_COVERA"), ("LAND_COV_1", "EST_COVE_1"), ("LAND_COV_2", "EST_COVE_2")]
+    components = [{"code": f"{c}.bin", "percent": f"{p}.bin", "table": f"{c}.lut"} for c, p in parts]
+    files = {"image": "{tile}.tif", "label": "place.bin"}
+    dataset = described(tmp_path, tiles=files, bands=["grey"], labels={"kind": "components", "components": components})
+    place = open_raster(folder / "bcgw_WATER.bin")
+    whole = Window(0, 0, *place.shape)
+    image = tmp_path / "t.tif"
+    raster.write_tiled(image, place.grid, "uint8", ("grey",), [(whole, np.ones((1, *place.shape), np.uint8))])
+    found = tuple(Component(folder / f"{c}.bin", folder / f"{p}.bin", folder / f"{c}.lut") for c, p in parts)
+    tile = Tile("t", image, place.path, None, None, None, None, found)
+    classes = raster.inspect(truth.build(dataset, legend, tile, home).file(truth.CLASSES))
+    with raster.reader(classes, nodata="none") as source:
+        shade = np.roll(source.read(whole), (-3, 5), (1, 2)) * np.uint8(20)
+    image.unlink()
+    raster.write_tiled(image, place.grid, "uint8", ("grey",), [(whole, shade)])
+    none = np.zeros(256, np.int64)
+    cut = Cut("none", lambda: (none, none, 0))
+    truth.build(dataset, legend, tile, home)
+    assert quality.build(dataset, legend, tile, home, cut).json("summary.json")["advice"].endswith("[5, -3]}}}")
+    moved = replace(tile, shift=(5.0, -3.0))
+    truth.build(dataset, legend, moved, home)
+    summary = quality.build(dataset, legend, moved, home, cut).json("summary.json")
+    assert (summary["advice"], summary["worst"]) == (None, None)
+    assert summary["shift"]["pixels"] < 0.5
