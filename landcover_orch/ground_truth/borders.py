@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from scipy import ndimage
 
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import resolution
@@ -63,10 +62,9 @@ def band(classes: Classes, width: Widths) -> Classes:
 
 def _any(classes: Classes, width: int) -> Classes:
     """The band where all pairs have one width."""
-    size = 2 * width + 1
-    lowest = ndimage.minimum_filter(classes, size, mode="nearest")
+    lowest = ~_highest(~classes, width)
     shifted = classes + np.uint8(1)  # 255 wraps to 0, so that ignore never is the highest
-    highest = ndimage.maximum_filter(shifted, size, mode="nearest") - np.uint8(1)
+    highest = _highest(shifted, width) - np.uint8(1)
     near = np.where(lowest < classes, lowest, highest)
     near[(near == classes) | (classes == IGNORE)] = IGNORE
     return np.asarray(near)
@@ -80,9 +78,27 @@ def _by_pair(classes: Classes, width: Widths) -> Classes:
         for wide in np.setdiff1d(width[cls, present], 0):
             reached = np.zeros(IGNORE + 1, bool)
             reached[: len(width)] = width[cls] == wide
-            grown = ndimage.maximum_filter((classes == cls).view(np.uint8), 2 * int(wide) + 1, mode="nearest")
+            grown = _highest((classes == cls).view(np.uint8), int(wide))
             near[grown.view(bool) & reached[classes] & (near > classes)] = cls
     return near
+
+
+def _highest(values: Classes, width: int) -> Classes:
+    """The largest value within `width` pixels, diagonals included.
+
+    Windows are doubled until they are wide enough, one axis after the other: a few comparisons of whole arrays, several
+    times as fast as SciPy's filter.
+    """
+    size = 2 * width + 1
+    for axis in (0, 1):
+        padding = [(width, width) if axis == other else (0, 0) for other in (0, 1)]
+        lines, reach = np.moveaxis(np.pad(values, padding), axis, 0), 1
+        while reach < size:
+            step = min(reach, size - reach)
+            lines = np.maximum(lines[:-step], lines[step:])
+            reach += step
+        values = np.moveaxis(lines, 0, axis)
+    return values
 
 
 def bands(strips: Iterable[Classes], width: Widths) -> Iterator[tuple[Classes, Classes]]:
