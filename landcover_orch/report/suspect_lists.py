@@ -165,11 +165,10 @@ def _cards(
     from landcover_orch.report.suspect_pictures import pictures, sheet
 
     entries = {entry.name: entry for entry in subject.entries}
-    place = {(one.tile, one.name): one.index for one in compared.found.polygons}
     cards, photos = [], []
     for row in listed[:PICTURED]:
         tile = row["tile"]
-        drawn = pictures(subject, entries[tile], compared.outlines[tile], place[tile, row["polygon"]])
+        drawn = pictures(subject, entries[tile], compared.outlines[tile], row["index"])
         cards.append({**row, "pictures": [picture.png(one, colours=128) for one in drawn]})
         photos.append(drawn[0])
     return cards, picture.small_png(sheet(photos[:PREVIEWED]))
@@ -183,13 +182,12 @@ def _write_polygons(
     import pandas as pd  # type: ignore[import-untyped]
     import pyogrio
 
-    place = {(one.tile, one.name): one.index for one in compared.found.polygons}
     crs = {entry.name: entry.crs for entry in subject.entries}
     target = next(iter(crs.values()))
     parts = []
     for tile, outlines in compared.outlines.items():
         own = [row for row in listed if row["tile"] == tile]
-        shapes = outlines.geometry[np.array([place[tile, row["polygon"]] for row in own], np.int64)]
+        shapes = outlines.geometry[np.array([row["index"] for row in own], np.int64)]
         frame = geopandas.GeoDataFrame(pd.DataFrame(own, columns=list(COLUMNS)), geometry=shapes, crs=crs[tile])
         parts.append(frame if crs[tile] == target else frame.to_crs(target))
     found = geopandas.GeoDataFrame(pd.concat([p for p in parts if len(p)] or parts[:1])).sort_values("rank")

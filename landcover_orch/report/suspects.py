@@ -102,11 +102,11 @@ def together(parts: Sequence[Examined]) -> Examined:
 
 
 def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> list[dict[str, Any]]:
-    """A row a polygon, the most suspicious first; see `COLUMNS`.
+    """A row a polygon, the most suspicious first: `COLUMNS`, and its `index` among the polygons of its tile.
 
     margin: that of the label to the suggestion, the most probable other class, in probabilities less what their
-    classes typically reach (see `confident.levelled`); disagreement: share of pixels whose mapped class is another than
-    the label; loss: mean cross-entropy of the label in nats.
+    classes typically reach (see `confident.levelled`); by area, in the probabilities themselves. disagreement: share
+    of pixels whose mapped class is another than the label; loss: mean cross-entropy of the label in nats.
 
     Args:
         found: the polygons.
@@ -117,7 +117,7 @@ def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> lis
     if not len(found):
         return []
     labels, flagged, m2 = found.labels, found.flagged, found.m2
-    level = confident.levelled(labels, found.probabilities)
+    level = found.probabilities if by_area else confident.levelled(labels, found.probabilities)
     margin, other = confident.margins(labels, level).round(9), confident.suggested(labels, level)
     order = np.lexsort((np.arange(len(found)), -m2, margin * m2 if by_area else margin))
     if by_area:
@@ -132,7 +132,7 @@ def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> lis
             *(round(float(value), 6) for value in sums),
             bool(flagged[i]),
         )
-        listed.append(dict(zip(COLUMNS, values, strict=True)))
+        listed.append({**dict(zip(COLUMNS, values, strict=True)), "index": one.index})
     return listed
 
 

@@ -269,6 +269,49 @@ def test_where_nothing_has_changed_the_list_is_empty(home: Path) -> None:
     assert product.json("summary.json")["flagged_share_of_area"] == 0
 
 
+def test_polygons_with_several_covers_are_left_out_and_counted(home: Path) -> None:
+    x, y = ORIGIN
+    covers = ("PST", "FDC", "A(60PST_40FDC)", "A(90FDC_10PST)", "ZAU")
+    strips = [(box(x + 6 * i, y - 8, x + 6 * i + 6, y), cover) for i, cover in enumerate(covers)]
+    write_polygons(home / "a.gpkg", strips)
+    given = np.array([0, 1, IGNORE, 1, IGNORE], np.uint8)[None].repeat(8, 0).repeat(6, 1)
+    scene = scored(home, {"a": given}, {"a": np.ones_like(given)})
+    labels = Labels(attribute="code", content="siose")
+    legend = scene.manifest.legend.model_copy(update={"codes": {"PST": "field", "FDC": "forest", "ZAU": "ignore"}})
+    dataset = scene.manifest.dataset.model_copy(update={"labels": labels})
+    tiles = catalogue.tiles(dataset)
+    stated = {"label_fingerprint": catalogue.fingerprints(tiles[0], home / MEMORY)[1]}
+    entries = tuple(entry.model_copy(update=stated) for entry in scene.manifest.tiles)
+    manifest = scene.manifest.model_copy(update={"dataset": dataset, "legend": legend, "tiles": entries})
+    summary = changes(manifest, tiles, scene.predictions, home).json("summary.json")
+    assert summary["polygons"] == 2
+    assert summary["left_out"] == {
+        "with several covers": 2,
+        "of a code that is ignored": 1,
+        "with too few pixels that count": 0,
+    }
+    assert [row["label"] for row in summary["worst"]] == ["field"]
+
+
+def test_polygons_of_one_name_keep_their_own_outlines(home: Path) -> None:
+    made = planted(home)
+    for tile in TILES:
+        frame = geopandas.read_file(home / f"{tile}.gpkg")
+        frame["name"] = "same"
+        frame.to_file(home / f"{tile}.gpkg", layer="labels", driver="GPKG", engine="pyogrio")
+    dataset = made.manifest.dataset.model_copy(update={"labels": Labels(attribute="code", id="name")})
+    tiles = catalogue.tiles(dataset)
+    entries = tuple(
+        entry.model_copy(update={"label_fingerprint": catalogue.fingerprints(tile, home / MEMORY)[1]})
+        for entry, tile in zip(made.manifest.tiles, tiles, strict=True)
+    )
+    manifest = made.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
+    product = suspects(manifest, tiles, made.recipe, made.found, home)
+    frame = geopandas.read_file(product.file("suspects.gpkg"), layer="suspects")
+    assert set(frame["polygon"]) == {"same"}
+    assert len(set(zip(frame["tile"], frame.geometry.to_wkt(), strict=True))) == len(frame)
+
+
 def test_a_large_unsure_change_may_stand_before_a_small_sure_one() -> None:
     given = {"large": 0, "small": 0, "right": 0, "too": 0, "also": 0, "other": 1}
     polygons = tuple(Polygon("a", name, "1", label, i) for i, (name, label) in enumerate(given.items()))
