@@ -20,6 +20,7 @@ from tests.benchmarks import (
     bench_siose,
     bench_sliding_window,
     bench_smoothing,
+    bench_suspects,
     bench_training,
 )
 
@@ -36,6 +37,7 @@ def main(tile: str | None) -> None:
     bench_training.main()
     bench_sliding_window.main()
     bench_smoothing.main()
+    bench_suspects.main()
     bench_lineage.main()
     if tile is None:
         bench_extraction.main()
