@@ -205,7 +205,8 @@ class _Search:
         match = self.dataset.radiometry
         if match is None or match.reference == name:
             return ()
-        image = self.file(match.reference, "image", self.own(match.reference).image or self.dataset.tiles.image)
+        pattern = self.own(match.reference).image or self.dataset.tiles.image
+        image = self.path(match.reference, pattern, "radiometry.reference")
         return (image,) if image else ()
 
     def corrections(self, name: str) -> Corrections | None:

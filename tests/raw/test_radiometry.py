@@ -158,8 +158,9 @@ def test_a_reference_that_is_no_tile_is_named(flights: Dataset) -> None:
     stray = flights.model_copy(
         update={"radiometry": flights.radiometry.model_copy(update={"reference": "z"})}  # type: ignore[union-attr]
     )
-    with pytest.raises(CatalogueError, match="unknown tile 'z'"):
+    with pytest.raises(CatalogueError, match="unknown tile 'z'") as caught:
         tiles(stray)
+    assert len(caught.value.problems) == 1
 
 
 def test_floats_have_no_tables(flights: Dataset) -> None:
