@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from assets import suspects
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config, publish
@@ -66,6 +67,17 @@ def test_a_doctor_is_for_polygons(configs: Path, home: Path, tmp_path: Path) -> 
 
 def test_the_doctor_changes_no_other_product(dataset: Dataset) -> None:
     assert config.digest(dataset) == config.digest(dataset.model_copy(update={"doctor": None}))
+
+
+@pytest.mark.parametrize(("share", "passed"), [(0.1, True), (0.11, False)])
+def test_much_that_is_flagged_is_a_warning(dataset: Dataset, share: float, passed: bool) -> None:
+    told = {"flagged_share_of_area": share, "flagged": 1, "worst": [{"rank": 1, "tile": "t0"}]}
+    folder = config.home() / tiny.NAME / "suspects"
+    publish.publish(folder, "forest", {"inputs": told}, lambda stage: stage.write_json("summary.json", told))
+    _, check = suspects.definitions(dataset)
+    found = check()
+    assert (found.passed, found.severity) == (passed, dg.AssetCheckSeverity.WARN)
+    assert "the worst" in found.metadata
 
 
 def test_the_list_is_materialised_and_checked(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
