@@ -24,6 +24,9 @@ from landcover_orch.raster import Raster
 BLOCK = 1024
 """Side of the blocks that are read and counted at a time, in pixels: memory depends on it and not on the tile."""
 
+CACHE = 32 * 2**20
+"""Bytes that GDAL keeps of blocks of the rasters: each is read once."""
+
 Counts = NDArray[np.int64]
 
 
@@ -37,6 +40,11 @@ class Look:
     classes: Raster
     confidence: Raster
     fold: DatasetManifest | None = None
+
+    @property
+    def rasters(self) -> tuple[Raster, Raster]:
+        """Its classes and their confidence."""
+        return self.classes, self.confidence
 
     def counted(self, tile: str, window: Window) -> NDArray[np.bool_] | bool:
         """Which pixels (y, x) of a window count."""
@@ -137,9 +145,9 @@ def gather(
     numbers = np.arange(1, len(geometry) + 1, dtype=np.uint32)
     burnt = burning.burnt(geometry, numbers, place, windows, all_touched=all_touched, fill=0)
     with ExitStack() as stack:
-        labels = stack.enter_context(raster.reader(truth, nodata="none"))
+        labels = stack.enter_context(raster.reader(truth, nodata="none", cache=CACHE))
         maps = [
-            tuple(stack.enter_context(raster.reader(part, nodata="none")) for part in (look.classes, look.confidence))
+            [stack.enter_context(raster.reader(part, nodata="none", cache=CACHE)) for part in look.rasters]
             for look in looks
         ]
         for window, ids in zip(windows, burnt, strict=True):
