@@ -39,7 +39,8 @@ def _workspace() -> Path:
 
 def main() -> int:
     """Starts all, says where they are, ends all when one ends or the person interrupts."""
-    instance.prepare()
+    with instance.opened():
+        pass  # its databases are there before two servers would both create them
     tracking.client(config.home())
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     running = {

@@ -39,7 +39,8 @@ def environment(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.M
     text = (REPOSITORY / "configs" / "dagster" / "dagster.yaml").read_text()
     (configs / "dagster" / "dagster.yaml").write_text(text)
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
-    instance.prepare()
+    with instance.opened():
+        pass  # as `make ui`: two servers that start at once would both create its databases
     return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
 
 
