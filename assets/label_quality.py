@@ -21,7 +21,7 @@ Problems = Callable[[dict[str, Any]], list[Problem]]
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `label_quality` of a dataset and its checks."""
-    return [_asset(dataset), _shift(dataset), _areas(dataset), _topology(dataset)]
+    return [_asset(dataset), *_checks(dataset)]
 
 
 def _asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -64,49 +64,45 @@ def _cut(dataset: Dataset, tile: str) -> "Cut":
     return Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), truth.file(CLASSES)))
 
 
-def _shift(dataset: Dataset) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=partitions.key(dataset, "label_quality"),
-        name="shift_within_limit",
-        description="Labels lie on the edges of the image, to within `limits.max_shift` pixels where it can be told.",
-        partitions_def=partitions.tiles(dataset),
-    )
-    def shift_within_limit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        from landcover_orch.ground_truth.quality import shift_problems
+def _checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
+    def of(name: str, description: str, problems_of: Problems, severity: dg.AssetCheckSeverity) -> Any:
+        @dg.asset_check(
+            asset=partitions.key(dataset, "label_quality"),
+            name=name,
+            description=description,
+            partitions_def=partitions.tiles(dataset),
+        )
+        def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+            return _result(context, dataset, problems_of, severity)
 
-        return _result(context, dataset, lambda summary: shift_problems(dataset, summary), dg.AssetCheckSeverity.ERROR)
+        return check
 
-    return shift_within_limit
+    return [
+        of(
+            "shift_within_limit",
+            "Labels lie on the edges of the image, to within `limits.max_shift` pixels where it can be told.",
+            lambda summary: _quality().shift_problems(dataset, summary),
+            dg.AssetCheckSeverity.ERROR,
+        ),
+        of(
+            "areas_conserved",
+            "Each source code has one area in labels, class raster and patches, every pixel counted once.",
+            lambda summary: _quality().conservation_problems(summary),
+            dg.AssetCheckSeverity.ERROR,
+        ),
+        of(
+            "topology",
+            "Polygons meet without gaps, overlaps and slivers.",
+            lambda summary: _quality().topology_problems(summary),
+            dg.AssetCheckSeverity.WARN,
+        ),
+    ]
 
 
-def _areas(dataset: Dataset) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=partitions.key(dataset, "label_quality"),
-        name="areas_conserved",
-        description="Each source code has one area in labels, class raster and patches, every pixel counted once.",
-        partitions_def=partitions.tiles(dataset),
-    )
-    def areas_conserved(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        from landcover_orch.ground_truth.quality import conservation_problems
+def _quality() -> Any:
+    from landcover_orch.ground_truth import quality  # with the definitions it would load rasters
 
-        return _result(context, dataset, conservation_problems, dg.AssetCheckSeverity.ERROR)
-
-    return areas_conserved
-
-
-def _topology(dataset: Dataset) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=partitions.key(dataset, "label_quality"),
-        name="topology",
-        description="Polygons meet without gaps, overlaps and slivers.",
-        partitions_def=partitions.tiles(dataset),
-    )
-    def topology(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        from landcover_orch.ground_truth.quality import topology_problems
-
-        return _result(context, dataset, topology_problems, dg.AssetCheckSeverity.WARN)
-
-    return topology
+    return quality
 
 
 def _result(

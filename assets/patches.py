@@ -21,7 +21,8 @@ MANIFEST = "dataset"
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The assets `patches` and `dataset_manifest` of a dataset, and their checks."""
-    return [_patches(dataset), _store_is_whole(dataset), _manifest(dataset), *_manifest_checks(dataset)]
+    checks = [_tiles_complete(dataset), _classes_trained(dataset), _radiometry_like_training(dataset)]
+    return [_patches(dataset), _store_is_whole(dataset), _manifest(dataset), *checks]
 
 
 def _patches(dataset: Dataset) -> dg.AssetsDefinition:
@@ -98,11 +99,9 @@ def _manifest(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
-    key = partitions.key(dataset, "dataset_manifest")
-
+def _tiles_complete(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=key,
+        asset=partitions.key(dataset, "dataset_manifest"),
         name="tiles_complete",
         description="Every tile of the configuration is in the manifest, in its current version.",
         blocking=True,
@@ -122,8 +121,14 @@ def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
         shown: dict[str, Any] = {"differences": table(wrong)} if wrong else {}
         return dg.AssetCheckResult(passed=not wrong, metadata={"tiles": len(held), **shown})
 
+    return tiles_complete
+
+
+def _classes_trained(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=key, name="classes_trained", description="Every class of the legend has pixels in the train split."
+        asset=partitions.key(dataset, "dataset_manifest"),
+        name="classes_trained",
+        description="Every class of the legend has pixels in the train split.",
     )
     def classes_trained() -> dg.AssetCheckResult:
         described = manifest(dataset)
@@ -133,8 +138,12 @@ def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
             passed=not absent, severity=dg.AssetCheckSeverity.WARN, metadata={"absent": ", ".join(absent) or "none"}
         )
 
+    return classes_trained
+
+
+def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=key,
+        asset=partitions.key(dataset, "dataset_manifest"),
         name="radiometry_like_training",
         description="No band of a tile lies further from the train pixels than `limits.max_drift`.",
     )
@@ -147,7 +156,7 @@ def _manifest_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
             metadata={"outside": ", ".join(outside) or "none", "limit": dataset.limits.max_drift, "drift": table(rows)},
         )
 
-    return [tiles_complete, classes_trained, radiometry_like_training]
+    return radiometry_like_training
 
 
 def current(dataset: Dataset) -> publish.Product:
