@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.errors import TrainingError
 from landcover_orch.experiment import ClassWeights
-from landcover_orch.yamlfile import did_you_mean
+from landcover_orch.legend import left_out_problems
 
 Floats = NDArray[np.float64]
 
@@ -33,7 +33,9 @@ def class_weights(
     Raises:
         TrainingError: `without` names no class of the legend, or leaves nothing to learn.
     """
-    _require_known(settings.without, names, where)
+    problems = left_out_problems(settings.without, sorted(names), f"{where}.without", "learnt")
+    if problems:
+        raise TrainingError(*problems)
     number = np.asarray(pixels, np.float64)
     learnt = np.array([name not in settings.without for name in names])
     occurs = learnt & (number > 0)
@@ -53,16 +55,3 @@ def _raw(formula: str, number: Floats, occurs: NDArray[np.bool_], classes: int) 
     if formula == "median":
         return np.asarray(np.median(number[occurs]) / number)
     return np.asarray(number[occurs].sum() / (number * classes))
-
-
-def _require_known(without: Sequence[str], names: Sequence[str], where: str) -> None:
-    place, known = f"{where}.without", sorted(names)
-    problems = [
-        Problem(place, repr(name), f"a class of {known}", did_you_mean(name, known) or "take it out")
-        for name in without
-        if name not in names
-    ]
-    if not problems and set(names) <= set(without):
-        problems = [Problem(place, "every class of the legend", "some class that is learnt", "take out those that are")]
-    if problems:
-        raise TrainingError(*problems)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from itertools import combinations
 from typing import Annotated, Literal
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from landcover_orch.errors import LabelError, Problem
+from landcover_orch.yamlfile import did_you_mean
 
 IGNORE = 255
 """Value of a class raster where nothing is trained and nothing scored."""
@@ -253,3 +254,22 @@ def lookup_table(codes: Mapping[int, int], unknown: int = UNKNOWN) -> NDArray[np
     for code, value in codes.items():
         table[code] = value
     return table
+
+
+def left_out_problems(without: Sequence[str], names: list[str], where: str, used: str) -> list[Problem]:
+    """What is wrong with a list of classes to leave out: names that are none, or no class that is left.
+
+    Args:
+        without: the classes left out.
+        names: those there are, in the order in which a message lists them.
+        where: the key that lists them.
+        used: what becomes of the others, 'learnt' or 'predicted'.
+    """
+    problems = [
+        Problem(where, repr(name), f"a class of {names}", did_you_mean(name, names) or "take it out")
+        for name in without
+        if name not in names
+    ]
+    if not problems and set(names) <= set(without):
+        return [Problem(where, "every class of the legend", f"some class that is {used}", "take out those that are")]
+    return problems

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from landcover_orch import publish, raster
 from landcover_orch.config import Dataset, Proportions
 from landcover_orch.errors import ConfigError, IncompleteError, Problem
-from landcover_orch.legend import Legend
+from landcover_orch.legend import Legend, left_out_problems
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.splits import EXCLUDED, TEST, TRAIN, VALIDATION
 from landcover_orch.proportions import divergences
@@ -24,7 +24,6 @@ from landcover_orch.report import VERSION
 from landcover_orch.report.evaluate import LABELS, MAP
 from landcover_orch.report.tables import csv_text
 from landcover_orch.report.units import Unit, units
-from landcover_orch.yamlfile import did_you_mean
 
 NAME = "proportions"
 CSV, PARQUET, SUBMISSION, FIGURE = "proportions.csv", "proportions.parquet", "submission.csv", "proportions.png"
@@ -88,16 +87,8 @@ def _recipe(manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Prod
 
 
 def _require_known(dataset: Dataset, legend: Legend) -> None:
-    names = list(legend.names)
     where = f"configs/datasets/{dataset.name}.yaml: proportions.without"
-    left_out = dataset.proportions.without
-    wrong = [
-        Problem(where, repr(name), f"a class of {names}", did_you_mean(name, names) or "take it out")
-        for name in left_out
-        if name not in names
-    ]
-    if not wrong and set(names) <= set(left_out):
-        wrong = [Problem(where, "every class of the legend", "some class that is predicted", "take out those that are")]
+    wrong = left_out_problems(dataset.proportions.without, list(legend.names), where, "predicted")
     if wrong:
         raise ConfigError(*wrong)
 
