@@ -1,4 +1,4 @@
-"""Three ways in which people label the same ground: complete, incomplete, and inexact."""
+"""Four ways in which people label the same ground: complete, incomplete, inexact, and years ago."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ WRONG = 0.065
 
 MOVED_PX = 2.5
 """Root mean square shift of borders in inexact labels, in pixels."""
+
+CHANGED, CHANGED_M2 = 0.1, 400.0
+"""Share of the parcels of that many square metres at least whose cover was another one in older labels."""
+
+FORMER = ("110", "120", "210", "220", "310")
+"""What ground was before: fields, forest or ponds; roads and buildings are not taken away."""
 
 CELL_M = 90.0
 """Side of the areas that incomplete labels leave out, roughly."""
@@ -69,6 +75,14 @@ def inexact(parcels: Sequence[Parcel], resolution: float, rng: np.random.Generat
         moved = shapely.make_valid(shapely.transform(shapely.segmentize(parcel.shape, 2.0), bend))
         labels += [Label(code, piece) for piece in polygons(moved)]
     return labels
+
+
+def older(parcels: Sequence[Parcel], rng: np.random.Generator) -> list[Label]:
+    """Labels of years ago, on the same borders: some fields, forests, ponds and large buildings were something else."""
+    able = [i for i, p in enumerate(parcels) if p.shape.area >= CHANGED_M2 and p.code != "410" and p.look != "river"]
+    changed = set(rng.permutation(able)[: round(CHANGED * len(able))].tolist())
+    codes = (_other(parcel.code, FORMER, rng) if i in changed else parcel.code for i, parcel in enumerate(parcels))
+    return [Label(code, parcel.shape) for code, parcel in zip(codes, parcels, strict=True)]
 
 
 def _other(code: str, codes: Sequence[str], rng: np.random.Generator) -> str:

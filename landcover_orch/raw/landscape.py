@@ -1,8 +1,9 @@
-"""The generated landscape: tiles of an orthophoto with a true mask and three labelled versions of it.
+"""The generated landscape: tiles of an orthophoto with a true mask and four labelled versions of it.
 
 The true mask is the complete labels burnt by pixel centre, so both agree in every pixel. Labels that are incomplete
 or inexact let a person measure what a method loses to them; so do the GeoPackages as SIOSE delivers them, in three of
-which half the ground lies in polygons with several covers.
+which half the ground lies in polygons with several covers. Older labels have the polygons of the complete ones, and
+another code where the ground has changed since.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from landcover_orch.raw.interpreters import Label
 from landcover_orch.raw.siose_interpreters import Interpreted
 from landcover_orch.raw.terrain import Terrain, terrain
 
-VERSION = 2
+VERSION = 3
 CRS = "EPSG:25830"
 ORIGIN = (500_000.0, 4_700_000.0)
 """Upper left corner of the mosaic (x, y)."""
@@ -42,7 +43,7 @@ MARGIN_M = 16.0
 CLASSES = {"110": 0, "120": 0, "210": 1, "220": 1, "310": 2, "410": 3, "510": 4}
 """Source code -> class id, as configs/legends/landscape.yaml says."""
 
-LABELS = ("complete", "incomplete", "inexact")
+LABELS = ("complete", "incomplete", "inexact", "older")
 LAYER = "cover"
 SIOSE = ("simple", "composite", "nested", "values")
 SIOSE_LAYER, VALUES_LAYER = "T_POLIGONOS", "T_VALORES"
@@ -96,7 +97,7 @@ def write(
 ) -> list[str]:
     """Names of the tiles of a landscape in `folder`, which is written unless the same one is there already.
 
-    `folder` becomes a link to the published landscape: images/, truth/, labels/{complete,incomplete,inexact}/ and
+    `folder` becomes a link to the published landscape: images/, truth/, labels/{complete,incomplete,inexact,older}/ and
     labels/siose-{simple,composite,nested,values}/ with a file a tile, and settings.json.
 
     Raises:
@@ -146,12 +147,13 @@ def _build(stage: Stage, settings: Settings) -> None:
 
 
 def _versions(mosaic: Scene, settings: Settings) -> dict[str, list[Label]]:
-    gaps, moves = (np.random.default_rng((settings.seed, part)) for part in (2, 3))
+    gaps, moves, past = (np.random.default_rng((settings.seed, part)) for part in (2, 3, 5))
     parcels = mosaic.land.parcels
     return {
         "complete": interpreters.complete(parcels),
         "incomplete": interpreters.incomplete(parcels, _outline(mosaic.grid), gaps),
         "inexact": interpreters.inexact(parcels, settings.resolution, moves),
+        "older": interpreters.older(parcels, past),
     }
 
 

@@ -15,7 +15,7 @@ from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE
 from landcover_orch.publish import load
 from landcover_orch.raster import Raster, burn, inspect, reader
-from landcover_orch.raw import landscape
+from landcover_orch.raw import interpreters, landscape
 
 SMALL = {"rows": 1, "cols": 2, "size": 256}
 
@@ -94,6 +94,18 @@ def test_inexact_labels_move_borders_and_mistake_polygons() -> None:
         for a, b in zip(right, wrong, strict=True)
     ]
     assert 0.5 < np.sqrt(np.mean(np.square(corners))) / settings.resolution < 5  # pixels
+
+
+def test_older_labels_have_the_same_polygons_and_some_other_codes() -> None:
+    ground = landscape.scene(512, 512)
+    versions = landscape._versions(ground, landscape.Settings(rows=1, cols=1, size=512))
+    now, before = versions["complete"], versions["older"]
+    assert [label.shape for label in now] == [label.shape for label in before]
+    changed = [(a, b) for a, b in zip(now, before, strict=True) if a.code != b.code]
+    assert 0.02 < len(changed) / len(now) < 0.1
+    assert all(a.shape.area >= interpreters.CHANGED_M2 for a, _ in changed)
+    assert all(landscape.CLASSES[a.code] != landscape.CLASSES[b.code] for a, b in changed)
+    assert {b.code for _, b in changed} <= {*interpreters.FORMER}
 
 
 def test_the_same_settings_give_the_same_bytes(folder: Path, tmp_path: Path) -> None:
