@@ -48,7 +48,8 @@ def decided(features: Features, path: Path, labels: Labels, legend: Legend, codi
     numbers = {parts: coding.codes.index(decision.code) for parts, decision in judged.items()}
     number = np.array([numbers[parts] for parts in covers], np.uint16)
     decisions = tuple(judged[parts] for parts in covers)
-    return Polygons(features.geometry, number, features.notes, tuple(features.name), decisions)
+    values = () if labels.content == "values" else tuple(as_code(value) or NULL for value in features.value)
+    return Polygons(features.geometry, number, features.notes, tuple(features.name), decisions, values)
 
 
 def _judge(legend: Legend, *, alone: bool) -> Callable[[Parts], Decision]:

@@ -44,7 +44,8 @@ class Polygons:
     """Polygons in the order they are burnt, later over earlier.
 
     `geometry` and `number` (of the code, see `Coding`) are arrays of one length; `notes` says what was done to them.
-    `names` are what messages call them; where they may hold several covers, `decisions` are as many, else none.
+    `names` are what messages call them, `values` what their column says (none where a table does); where they may
+    hold several covers, `decisions` are as many, else none.
     """
 
     geometry: NDArray[Any]
@@ -52,6 +53,7 @@ class Polygons:
     notes: tuple[str, ...]
     names: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    values: tuple[str, ...] = ()
 
 
 def read(path: Path, layer: str | None, attribute: str | None, grid: GeoBox, *, name: str | None = None) -> Features:
@@ -94,7 +96,8 @@ def coded(features: Features, legend: Legend, coding: Coding) -> Polygons:
     numbers = _numbers(features, legend, coding)
     below = numbers.size - features.over
     burn = np.concatenate([_burn_order(numbers[:below], legend, coding), np.arange(below, numbers.size)])
-    return Polygons(features.geometry[burn], numbers[burn], features.notes, tuple(features.name[burn]))
+    values = tuple(as_code(value) or NULL for value in features.value[burn])
+    return Polygons(features.geometry[burn], numbers[burn], features.notes, tuple(features.name[burn]), values=values)
 
 
 def _require(path: Path, wanted: list[str], info: dict[str, Any], grid: GeoBox) -> None:

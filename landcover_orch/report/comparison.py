@@ -116,8 +116,9 @@ def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Examined, Outlines, Co
     )
     simple = [decision.how == SIMPLE for decision in found.decisions] or [True] * len(found.names)
     classes = codes.classes[found.number]
+    said = found.values or [codes.codes[number] for number in found.number]
     listed = [
-        Polygon(entry.name, found.names[i], codes.codes[found.number[i]], int(classes[i]), i)
+        Polygon(entry.name, found.names[i], said[i], int(classes[i]), i)
         for i in np.flatnonzero(np.array(simple, bool) & (classes != IGNORE)).tolist()
     ]
     told = examined(listed, evidence, resolution(image.grid) ** 2, subject.seeds)
