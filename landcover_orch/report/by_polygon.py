@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from landcover_orch import compute, publish, raster
+from landcover_orch.chart import as_png, canvas
 from landcover_orch.grid import Window, blocks
 from landcover_orch.ground_truth import shares
 from landcover_orch.ground_truth.truth import COMPOSITION, POLYGONS, SUMMARY
@@ -20,7 +21,7 @@ from landcover_orch.patches.splits import TEST, roles
 from landcover_orch.proportions import FLOOR
 from landcover_orch.publish import Product
 from landcover_orch.report.evaluate import BLOCK, MAP, tiles_to_predict
-from landcover_orch.report.figures import INK, QUIET, as_png, canvas, literal
+from landcover_orch.report.figures import INK, QUIET, literal
 
 Row = Mapping[str, Any]
 Shares = NDArray[np.float64]

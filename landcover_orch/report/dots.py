@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
+from landcover_orch.chart import as_png, canvas
 from landcover_orch.confusion import Value
-from landcover_orch.report.figures import DASH, INK, QUIET, as_png, canvas, literal
+from landcover_orch.report.figures import DASH, INK, QUIET, literal
 from landcover_orch.spread import spread
 
 DOT, MEAN = "#58a4b0", "#1d2733"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from landcover_orch import confusion, picture
+from landcover_orch.chart import as_png, canvas
 from landcover_orch.confusion import Matrix, Value
 from landcover_orch.legend import IGNORE, Legend
 
@@ -24,7 +24,6 @@ RIGHT, WRONG = "#e1e1e1", "#d7191c"
 DASH = "\u2013"
 """Stands where a measure is undefined."""
 
-DPI = 110
 ROOMY = 12
 """Classes up to which a matrix's numbers are written in full size; beyond, cells of nothing stay empty."""
 
@@ -173,23 +172,9 @@ def literal(name: str) -> str:
     return name.replace("$", r"\$")
 
 
-def canvas(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _small_png(figure: Figure) -> bytes:
     """Photographs in 256 colours: a third of the bytes, which a page of many tiles needs."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return picture.png(pixels[..., :3], colours=256)
-
-
-def as_png(figure: Figure) -> bytes:
-    """The figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.image import imread
 
 from landcover_orch import picture
+from landcover_orch.chart import as_png, canvas
 from landcover_orch.legend import Legend
-from landcover_orch.report.figures import INK, QUIET, as_png, canvas, literal
+from landcover_orch.report.figures import INK, QUIET, literal
 
 Row = Mapping[str, Any]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch import confusion
+from landcover_orch.chart import as_png, canvas
 from landcover_orch.confusion import Value
 from landcover_orch.training.tally import Tally
 
@@ -98,11 +99,7 @@ def _flat(entry: Row) -> dict[str, Any]:
 
 def draw(path: Path, history: Sequence[Row], colours: Sequence[str], chosen: int) -> None:
     """Losses, means and the classes' IoU over the epochs as a PNG; a line marks the chosen epoch."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(12, 3.6)
     for axes, (title, curves) in zip(figure.subplots(1, 3), _panels(history, colours).items(), strict=True):
         for name, values, style in curves:
             axes.plot([entry.epoch for entry in history], values, label=name, marker=".", **style)
@@ -113,7 +110,7 @@ def draw(path: Path, history: Sequence[Row], colours: Sequence[str], chosen: int
         axes.legend(fontsize=8)
         if title != "loss":
             axes.set_ylim(0, 1)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    path.write_bytes(as_png(figure))
 
 
 Curve = tuple[str, list[Value], dict[str, Any]]

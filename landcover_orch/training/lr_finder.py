@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from landcover_orch.chart import as_png, canvas
 from landcover_orch.errors import Problem, RecipeError
 from landcover_orch.model.networks import Normalised
 from landcover_orch.training import optimisers
@@ -159,11 +160,7 @@ def _slopes(losses: Sequence[float]) -> Losses:
 
 def draw(path: Path, curve: Curve) -> None:
     """The losses over the rates as a PNG; a line marks the suggestion."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(6.4, 3.6)
     axes, mean = figure.subplots(), smoothed(curve.losses)
     axes.plot(curve.rates, curve.losses, ".", color="#9db4c8", label="a batch")
     axes.plot(curve.rates, mean, color="#1f4e79", label=f"mean of {WINDOW}")
@@ -173,4 +170,4 @@ def draw(path: Path, curve: Curve) -> None:
     axes.set_ylim(low - 0.15 * (start - low), start + 0.6 * (start - low))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="upper left")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    path.write_bytes(as_png(figure))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch import publish
+from landcover_orch.chart import as_png, canvas
 from landcover_orch.confusion import Value
 from landcover_orch.experiment import Experiment
 from landcover_orch.model.contract import CONTRACT, load_contract
@@ -192,12 +193,9 @@ def draw(path: Path, found: Sequence[Trained], experiment: Experiment) -> None:
     One line each, in the colour of its fold, or of its seed where there are no folds; a dot marks the kept epoch. The
     mean is dashed, as far as all repetitions went.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(9, 4.2)
     axes, metric = figure.subplots(), experiment.metric
     for one, style in zip(found, _styles(found), strict=True):
         axes.plot([row.epoch for row in one.rows], _values(one, metric), linewidth=1.2, alpha=0.8, **style)
@@ -209,7 +207,7 @@ def draw(path: Path, found: Sequence[Trained], experiment: Experiment) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    path.write_bytes(as_png(figure))
 
 
 def _styles(found: Sequence[Trained]) -> list[dict[str, Any]]:

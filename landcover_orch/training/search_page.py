@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import yaml
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from landcover_orch import page
+from landcover_orch.chart import as_png, canvas
 from landcover_orch.config import canonical
 from landcover_orch.experiment import Experiment, Metric
 from landcover_orch.experiment.search import Axis, Choices, Search, variant
@@ -47,7 +47,7 @@ def write(stage: Stage, manifest: DatasetManifest, search: Search, base: Experim
     _write_csv(stage.path / TABLE, [_row(trial, search, metric) for trial in trials])
     (stage.path / BEST).write_text(recipe_text(search, base, trials, chosen), encoding="utf-8")
     for name, figure in _figures(search, trials, metric).items():
-        figure.savefig(stage.path / name, dpi=110, metadata={"Software": None})
+        (stage.path / name).write_bytes(as_png(figure))
     _write_page(stage, manifest, search, summary, trials)
 
 
@@ -153,15 +153,9 @@ def _figures(search: Search, trials: Sequence[Trial], metric: Metric) -> dict[st
     return found
 
 
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def history(trials: Sequence[Trial], metric: Metric) -> Figure:
     """Values over trials with the best so far."""
-    figure = _figure(7.5, 3.6)
+    figure = canvas(7.5, 3.6)
     axes = figure.subplots()
     for state, marker in (("complete", "o"), ("pruned", "x"), ("failed", "x")):
         points = [(t.number, v) for t in trials if t.state == state and (v := t.reached(metric)) is not None]
@@ -187,7 +181,7 @@ def panels(search: Search, trials: Sequence[Trial], metric: Metric) -> Figure:
     """One panel an axis of the space: values over its choices or along its range."""
     columns = min(len(search.space), COLUMNS)
     rows = -(-len(search.space) // columns)
-    figure = _figure(0.6 + 3.8 * columns, 3.4 * rows)
+    figure = canvas(0.6 + 3.8 * columns, 3.4 * rows)
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for (path, axis), axes in zip(search.space.items(), grid.flat, strict=False):
         _panel(axes, path, axis, trials, metric)
@@ -235,7 +229,7 @@ def _literal(text: str) -> str:
 def heatmap(search: Search, trials: Sequence[Trial], metric: Metric) -> Figure:
     """A grid of two axes: the first's choices are rows, the second's columns; the best cell is framed."""
     (first, down), (second, across) = search.space.items()
-    figure = _figure(1.6 + 1.15 * len(across.choices) + 1.2, 1.2 + 0.65 * len(down.choices))
+    figure = canvas(1.6 + 1.15 * len(across.choices) + 1.2, 1.2 + 0.65 * len(down.choices))
     axes, chosen = figure.subplots(), best(trials, metric)
     cells = np.full((len(down.choices), len(across.choices)), np.nan)
     for trial in trials:
