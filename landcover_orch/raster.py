@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
+from landcover_orch import value_maps
 from landcover_orch.errors import Problem, RasterError
 from landcover_orch.fingerprint import file_hash
 from landcover_orch.grid import Window, blocks, crs_name
@@ -56,8 +57,8 @@ class Raster:
     """What a raster file says of itself; `block` is (height, width) of its blocks.
 
     `bands` are the numbers, from 1, of the bands that are read, in order: all but an alpha band, or those asked for.
-    Bands of `further` rasters, pixel by pixel on the same grid, follow them wherever this one is read. `tables` is a
-    NumPy file (band, value) of what each value becomes wherever pixels are read; nodata must remain what it is.
+    Bands of `further` rasters, pixel by pixel on the same grid, follow them wherever this one is read. `tables` says
+    what values of the file become wherever pixels are read (see `value_maps`); nodata must remain what it is.
     """
 
     path: Path
@@ -87,8 +88,13 @@ class Raster:
     def reading(self) -> list[list[object]]:
         """What is read besides the files' bytes, as JSON values: of each file its bands and nodata; then the place."""
         files = [[*file.bands, file.mask, None if file.nodata is None else str(file.nodata)] for file in self.files]
-        matched = [["tables", file_hash(self.tables)]] if self.tables else []
-        return [*files, [self.crs, *self.grid.affine[:6]], *matched]
+        matched = [file_hash(file.tables) for file in self.files if file.tables]
+        return [*files, [self.crs, *self.grid.affine[:6]], *([["tables", *matched]] if matched else [])]
+
+    @property
+    def delivered(self) -> Raster:
+        """The raster with its values as they stand in its files."""
+        return replace(self, tables=None, further=tuple(file.delivered for file in self.further))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -196,7 +202,7 @@ class Reader:
 
     def __init__(self, source: Any, raster: Raster, dtype: np.dtype[Any], further: Sequence[Reader] = ()) -> None:
         self._source, self.raster, self._dtype, self._further = source, raster, dtype, further
-        self._tables = _tables(raster)
+        self._map = _map(raster)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -209,7 +215,7 @@ class Reader:
         Raises:
             RasterError: a block is truncated or corrupt, or a value does not fit the dtype.
         """
-        own = _looked_up(self._fitted(self._read(window)), self._tables)
+        own = self._map(self._fitted(self._read(window)))
         return np.concatenate([own, *(file.read(window) for file in self._further)]) if self._further else own
 
     def _fitted(self, data: NDArray[Any]) -> NDArray[Any]:
@@ -281,12 +287,8 @@ class Reader:
         )
 
 
-def _tables(raster: Raster) -> NDArray[Any] | None:
-    return None if raster.tables is None else np.load(raster.tables, allow_pickle=False)
-
-
-def _looked_up(data: NDArray[Any], tables: NDArray[Any] | None) -> NDArray[Any]:
-    return data if tables is None else np.stack([table[band] for table, band in zip(tables, data, strict=True)])
+def _map(raster: Raster) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    return (lambda data: data) if raster.tables is None else value_maps.load(raster.tables)
 
 
 @contextmanager
@@ -344,7 +346,7 @@ def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None, cache: 
     scale = max(1.0, max(raster.shape) / side)
     shape = tuple(max(1, round(length / scale)) for length in raster.shape)
     with environment(cache):
-        data = np.concatenate([_looked_up(_reduced(file, shape), _tables(file)) for file in raster.files])
+        data = np.concatenate([_map(file)(_reduced(file, shape)) for file in raster.files])
     return data if dtype is None else data.astype(dtype)
 
 

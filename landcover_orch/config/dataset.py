@@ -182,7 +182,7 @@ class Dataset(Settings):
     )
     radiometry: Match | None = Field(
         default=None,
-        description="tiles of uint8 or uint16 made like one of them while they are read; empty: as they are",
+        description="tiles made like one of them, band by band, while they are read; empty: as they are",
     )
     legend: str = Field(description="name of a file in configs/legends")
     labels: Labels = Field(default=Labels(), description="how labels are read")
@@ -228,9 +228,6 @@ class Dataset(Settings):
             or self.bands[own:] != added,
             f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {own}": bool(self.tiles.select)
             and len(self.tiles.select) != own,
-            "`radiometry` is matched by tables, for tiles of uint8 or uint16 in a single file": self.radiometry
-            is not None
-            and (self.dtype not in ("uint8", "uint16") or bool(added)),
             "`crs: none` needs `resolution`, the side of a pixel in metres": self.crs == "none"
             and self.resolution is None,
             "`resolution` is for `crs: none`: else the files say it": self.crs != "none"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +332,6 @@ def _preview(classes: Path, image: raster.Raster, dataset: Dataset, legend: Lege
 
 def _before_and_after(image: raster.Raster, dataset: Dataset) -> bytes:
     """The image as its file is and as it is read, stretched alike, so that what was matched is what differs."""
-    pair = [raster.thumbnail(found, PREVIEW_SIDE) for found in (replace(image, tables=None), image)]
+    pair = [raster.thumbnail(found, PREVIEW_SIDE) for found in (image.delivered, image)]
     shown = picture.display(np.concatenate(pair, axis=2), dataset.bands)
     return picture.small_png(shown)

@@ -8,25 +8,12 @@ reference's standard deviation it can be compared between bands, and one limit s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class Histogram:
-    """Values of a band in rising order, and how many pixels have each."""
-
-    values: NDArray[np.float64]
-    pixels: NDArray[np.int64]
-
-    @property
-    def std(self) -> float:
-        """Population standard deviation."""
-        mean = float(np.average(self.values, weights=self.pixels))
-        return float(np.average((self.values - mean) ** 2, weights=self.pixels) ** 0.5)
+from landcover_orch.histogram import Histogram
 
 
 def distance(found: Histogram, reference: Histogram) -> float | None:

@@ -14,8 +14,8 @@ from landcover_orch import raster
 from landcover_orch.config import Splits
 from landcover_orch.grid import Window, blocks
 from landcover_orch.ground_truth.codes import tally
+from landcover_orch.histogram import Histogram
 from landcover_orch.legend import IGNORE
-from landcover_orch.patches.drift import Histogram
 from landcover_orch.patches.manifest import SPLITS, BandStatistics
 from landcover_orch.patches.splits import EXCLUDED, ROLES, TRAIN, roles
 

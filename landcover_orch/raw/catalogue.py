@@ -205,9 +205,10 @@ class _Search:
         match = self.dataset.radiometry
         if match is None or match.reference == name:
             return ()
-        pattern = self.own(match.reference).image or self.dataset.tiles.image
-        image = self.path(match.reference, pattern, "radiometry.reference")
-        return (image,) if image else ()
+        own, tiles = self.own(match.reference), self.dataset.tiles
+        patterns = own.image or tiles.image, *(own.further or (file.image for file in tiles.further))
+        paths = (self.path(match.reference, pattern, "radiometry.reference") for pattern in patterns)
+        return tuple(path for path in paths if path)
 
     def corrections(self, name: str) -> Corrections | None:
         """The file of a tile's corrected polygons, which is there once something was corrected."""

@@ -23,7 +23,7 @@ TOLERANCE = 0.01
 def inspect(dataset: Dataset, paths: Sequence[Path]) -> Raster:
     """What the image of a tile is: its orthophoto, and behind it the bands of its further files.
 
-    Where the dataset matches radiometry, its values are read through tables that make them like the reference tile's.
+    Where the dataset matches radiometry, its values are read through maps that make them like the reference tile's.
 
     Raises:
         RasterError: a file is unreadable, states another CRS than the dataset, or lies on another grid than the first.
@@ -34,7 +34,7 @@ def inspect(dataset: Dataset, paths: Sequence[Path]) -> Raster:
     reference = catalogue.images_of(dataset, dataset.radiometry.reference)
     if reference == tuple(paths):
         return image
-    return replace(image, tables=radiometry.tables(dataset, image, stacked(dataset, reference), dataset.radiometry))
+    return radiometry.matched(dataset, image, stacked(dataset, reference), dataset.radiometry)
 
 
 def stacked(dataset: Dataset, paths: Sequence[Path]) -> Raster:

@@ -1,9 +1,12 @@
-"""Radiometry of another year or flight made like a reference tile's: a look-up table a band, applied while reading."""
+"""Radiometry of another year or flight made like a reference tile's: a map of values a band, applied while reading."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,46 +15,74 @@ from landcover_orch import config, raster
 from landcover_orch.config import Dataset, Match
 from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.grid import blocks
+from landcover_orch.histogram import Histogram
 from landcover_orch.publish import Stage, publish
+from landcover_orch.value_maps import Knots, Tables
 
 ASSET = "radiometry"
 VERSION = 1
-TABLES = "tables.npy"
+TABLES, KNOTS = "tables.npy", "knots.npz"
 STRIP_ROWS = 512
+BINS = 2**16
+"""Of a histogram of floats, evenly between the least value and the largest."""
 
-Histograms = NDArray[np.int64]
-"""Pixels with data of each value (band, value)."""
+MOST_KNOTS = 1024
+PIECE = 2**20
+"""Values that are binned at a time."""
 
 
-def tables(dataset: Dataset, image: raster.Raster, reference: raster.Raster, match: Match) -> Path:
-    """The published file of tables (band, value) that make a tile's radiometry like the reference's."""
-    memory, reading = config.home() / MEMORY, [image.reading, str(dataset.nodata)]
+def matched(dataset: Dataset, image: raster.Raster, reference: raster.Raster, match: Match) -> raster.Raster:
+    """A tile's image, each of its files read through a map that makes it like the same file of the reference."""
+    rules: list[raster.Nodata] = [dataset.nodata] + ["file"] * len(image.further)
+    own, others = ([replace(file, further=()) for file in found.files] for found in (image, reference))
+    maps = (_map(dataset, *pair, match) for pair in zip(own, others, rules, strict=True))
+    first, *further = (replace(file, tables=found) for file, found in zip(own, maps, strict=True))
+    return replace(first, further=tuple(further))
+
+
+def _map(dataset: Dataset, image: raster.Raster, reference: raster.Raster, nodata: raster.Nodata, match: Match) -> Path:
+    """The published map of values that makes a file like the reference's."""
+    memory, reading = config.home() / MEMORY, [image.reading, str(nodata)]
     recipe = {
         "room": ASSET,
         "version": VERSION,
         "inputs": {"image": fingerprint(image.path, memory), "reference": fingerprint(reference.path, memory)},
         "configuration": {"match": match.match, "dtype": dataset.dtype, "reading": reading},
     }
+    dtype = np.dtype(dataset.dtype)
+    file, make = (KNOTS, _knots) if dtype.kind == "f" else (TABLES, _tables)
 
     def write(stage: Stage) -> None:
-        own, wanted = _histograms(image, dataset), _histograms(reference, dataset)
-        nodata = raster.ruled(image, dataset.nodata).nodata
-        made = [kept(table(one, other, match.match), nodata) for one, other in zip(own, wanted, strict=True)]
-        np.save(stage.path / TABLES, np.array(made, dataset.dtype))
+        made = make(raster.ruled(image, nodata), raster.ruled(reference, nodata), dtype, match.match)
+        made.save(stage.path / file)
 
     name = f"{image.path.stem}-{hashlib.sha256(str(image.path).encode()).hexdigest()[:8]}"
-    return publish(config.home() / dataset.name / ASSET, name, recipe, write).file(TABLES)
+    return publish(config.home() / dataset.name / ASSET, name, recipe, write).file(file)
 
 
-def _histograms(image: raster.Raster, dataset: Dataset) -> Histograms:
-    found = np.zeros((image.count, np.iinfo(dataset.dtype).max + 1), np.int64)
-    with raster.reader(image, dataset.dtype, dataset.nodata) as pixels:
+def _strips(image: raster.Raster, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+    """Values (band, pixel) of the pixels that hold data, strip by strip."""
+    with raster.reader(image, dtype) as pixels:
         for window in blocks(image.shape, STRIP_ROWS, image.shape[1]):
             data = pixels.read(window)
-            valid = pixels.valid(window, data)
-            for band, counts in zip(data, found, strict=True):
-                counts += np.bincount(band[valid], minlength=counts.size)
-    return found
+            yield data[:, pixels.valid(window, data)]
+
+
+def _tables(image: raster.Raster, reference: raster.Raster, dtype: np.dtype[Any], match: str) -> Tables:
+    low = int(np.iinfo(dtype).min)
+    nodata = None if image.nodata is None else image.nodata - low
+    pairs = zip(_counts(image, dtype), _counts(reference, dtype), strict=True)
+    made = np.array([kept(table(*pair, match), nodata) for pair in pairs]) + low
+    return Tables(np.roll(made, low, axis=1).astype(dtype))
+
+
+def _counts(image: raster.Raster, dtype: np.dtype[Any]) -> NDArray[np.int64]:
+    """Pixels with data of each integer there is, in rising order (band, value)."""
+    found = np.zeros((image.count, 2 ** (8 * dtype.itemsize)), np.int64)
+    for strip in _strips(image, dtype):
+        for band, counts in zip(strip, found, strict=True):
+            counts += np.bincount(band.view(f"u{dtype.itemsize}"), minlength=counts.size)
+    return np.roll(found, -int(np.iinfo(dtype).min), axis=1)
 
 
 def table(found: NDArray[np.int64], reference: NDArray[np.int64], match: str) -> NDArray[np.int64]:
@@ -86,3 +117,74 @@ def kept(one: NDArray[np.int64], nodata: float | None) -> NDArray[np.int64]:
     safe = np.where(one == value, neighbour, one)
     safe[value] = value
     return safe
+
+
+def _knots(image: raster.Raster, reference: raster.Raster, dtype: np.dtype[Any], match: str) -> Knots:
+    pairs = zip(_histograms(image, dtype), _histograms(reference, dtype), strict=True)
+    return Knots(tuple(knots(*pair, match) for pair in pairs), _lost(image))
+
+
+def _lost(image: raster.Raster) -> float:
+    return float("nan") if image.nodata is None else image.nodata
+
+
+def knots(found: Histogram, reference: Histogram, match: str) -> NDArray[np.float64]:
+    """Values of a band in rising order, and what is added to them (2, knot), to make it like the reference's.
+
+    By `moments`, all values lie on one line: mean and standard deviation come to be the reference's. By `histogram`, a
+    value becomes the one that has its share of the reference's pixels below it; of many values, at even shares. Nothing
+    is added where one has no pixel.
+    """
+    if not found.pixels.any() or not reference.pixels.any():
+        return np.zeros((2, 1))
+    if match == "moments":
+        values, gain = found.values[[0, -1]], reference.std / found.std if found.values.size > 1 else 1.0
+        wanted = (values - found.mean) * gain + reference.mean
+    else:
+        shares = found.shares
+        if shares.size > MOST_KNOTS:
+            shares = np.linspace(shares[0], shares[-1], MOST_KNOTS)
+        values, wanted = found.quantiles(shares), reference.quantiles(shares)
+    once = np.unique(values, return_index=True)[1]
+    return np.stack([values[once], wanted[once] - values[once]])
+
+
+def _histograms(image: raster.Raster, dtype: np.dtype[Any]) -> list[Histogram]:
+    """The values of each band of floats, binned evenly between the least and the largest, which a first pass finds."""
+    low, high = np.full(image.count, np.inf), np.full(image.count, -np.inf)
+    for strip in _floats(image, dtype):
+        low = np.minimum(low, [band.min(initial=np.inf) for band in strip])
+        high = np.maximum(high, [band.max(initial=-np.inf) for band in strip])
+    found = [_Bins(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
+    for strip in _floats(image, dtype):
+        for bins, band in zip(found, strip, strict=True):
+            bins.add(band)
+    return [bins.histogram() for bins in found]
+
+
+def _floats(image: raster.Raster, dtype: np.dtype[Any]) -> Iterator[list[NDArray[Any]]]:
+    """Values of each band, strip by strip; a pixel that holds data in another band may be nodata in this one."""
+    nodata = _lost(image)
+    for strip in _strips(image, dtype):
+        yield [band[band != nodata] for band in strip]
+
+
+class _Bins:
+    """Values counted in even bins; each bin stands for the mean of its own."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._width = low, (high - low) / BINS or 1.0
+        self._pixels, self._sums = np.zeros(BINS, np.int64), np.zeros(BINS)
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Counts values (pixel,) between the bounds."""
+        for start in range(0, values.size, PIECE):
+            piece = values[start : start + PIECE].astype(np.float64)
+            bins = ((piece - self._low) / self._width).astype(np.int64).clip(max=BINS - 1)
+            self._pixels += np.bincount(bins, minlength=BINS)
+            self._sums += np.bincount(bins, piece, BINS)
+
+    def histogram(self) -> Histogram:
+        """What was counted."""
+        there = self._pixels > 0
+        return Histogram(self._sums[there] / self._pixels[there], self._pixels[there])

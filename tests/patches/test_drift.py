@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
+from landcover_orch.histogram import Histogram
 from landcover_orch.patches import dataset
-from landcover_orch.patches.drift import Histogram, distance, rows
+from landcover_orch.patches.drift import distance, rows
 from tests.patches.fields import LEGEND, write_fields
 from tests.scenes import ORIGIN, write_geotiff
+from tests.test_histogram import histogram
 
 VALUES = st.lists(st.integers(-50, 300), min_size=1, max_size=30)
-
-
-def histogram(values: object) -> Histogram:
-    found: tuple[NDArray[np.float64], NDArray[np.int64]] = np.unique(np.asarray(values, np.float64), return_counts=True)
-    return Histogram(*found)
 
 
 def test_values_moved_by_a_standard_deviation_are_at_distance_one() -> None:

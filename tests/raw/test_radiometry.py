@@ -1,13 +1,14 @@
-"""Radiometry matched to a reference tile: known answers of the tables, nodata kept, and what reads them."""
+"""Radiometry matched to a reference tile: known answers of tables and knots, nodata kept, and what reads them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from shapely import box
@@ -15,14 +16,18 @@ from shapely import box
 from landcover_orch import raster
 from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError
-from landcover_orch.fingerprint import MEMORY
-from landcover_orch.grid import Window
+from landcover_orch.fingerprint import MEMORY, file_hash
+from landcover_orch.grid import Window, blocks
 from landcover_orch.ground_truth import truth
-from landcover_orch.raw import imagery, preview
+from landcover_orch.histogram import Histogram
+from landcover_orch.patches.drift import distance
+from landcover_orch.raw import imagery, preview, radiometry
 from landcover_orch.raw.catalogue import Tile, image_fingerprint, tiles
-from landcover_orch.raw.radiometry import kept, table
+from landcover_orch.raw.radiometry import MOST_KNOTS, kept, knots, table
+from landcover_orch.value_maps import Knots
 from tests.ground_truth.test_truth import LEGEND
 from tests.scenes import ORIGIN, write_geotiff, write_polygons
+from tests.test_histogram import histogram as counted
 
 SIDE = 64
 COUNTS = st.lists(st.integers(0, 9), min_size=16, max_size=16).map(np.array)
@@ -72,7 +77,90 @@ def test_nodata_stays_and_nothing_becomes_it(nodata: int) -> None:
     assert kept(np.arange(16), None).tolist() == [*range(16)]
 
 
-@pytest.fixture(params=["uint8", "uint16"])
+def values(seed: int, size: int = 400) -> NDArray[np.float64]:
+    """Numbers of some distribution, among them one that a tenth of them share."""
+    random = np.random.default_rng(seed)
+    drawn = random.gamma(random.uniform(1, 6), random.uniform(0.01, 50), size) - random.uniform(0, 20)
+    return np.where(random.random(size) < 0.1, drawn[0], drawn).astype(np.float32).astype(np.float64)
+
+
+def moved(numbers: NDArray[np.float64], reference: NDArray[np.float64], match: str) -> NDArray[np.float64]:
+    made = Knots((knots(counted(numbers), counted(reference), match),), float("nan"))
+    found: NDArray[np.float64] = made(numbers.astype(np.float32)[None])[0].astype(np.float64)
+    return found
+
+
+SEEDS = st.integers(0, 2**32 - 1)
+MATCHES = st.sampled_from(["moments", "histogram"])
+
+
+def test_floats_move_by_gain_and_offset() -> None:
+    """10 and 30 to 100 and 140, as integers do: 20 becomes 120, and beyond 30 all move by 110."""
+    made = knots(counted([10, 30]), counted([100, 140]), "moments")
+    assert made.tolist() == [[10, 30], [90, 110]]
+    assert Knots((made,), float("nan"))(np.array([[20, 40]], np.float32)).tolist() == [[120, 150]]
+
+
+def test_floats_find_the_values_of_their_shares() -> None:
+    """Four values of a quarter each, at shares 1/8 to 7/8; two of a half each stand at 1/4 and 3/4."""
+    assert knots(counted([1, 2, 3, 4]), counted([10, 20]), "histogram")[1].tolist() == [9, 10.5, 14.5, 16]
+
+
+@settings(max_examples=40)
+@given(SEEDS, MATCHES)
+def test_floats_matched_to_themselves_stay(seed: int, match: str) -> None:
+    same = values(seed)
+    np.testing.assert_allclose(moved(same, same, match), same, rtol=1e-6, atol=1e-9)
+
+
+@settings(max_examples=40)
+@given(SEEDS, SEEDS)
+def test_moments_of_floats_are_reached(seed: int, other: int) -> None:
+    reference = values(other)
+    found = moved(values(seed), reference, "moments")
+    assert found.mean() == pytest.approx(reference.mean(), abs=1e-5 * reference.std())
+    assert found.std() == pytest.approx(reference.std(), rel=1e-5)
+
+
+@settings(max_examples=40)
+@given(SEEDS, SEEDS, MATCHES)
+def test_floats_keep_their_order(seed: int, other: int, match: str) -> None:
+    numbers = np.sort(np.concatenate([values(seed), values(seed + 1)]))
+    made = Knots((knots(counted(values(seed)), counted(values(other)), match),), float("nan"))
+    found = made(numbers.astype(np.float32)[None])[0]
+    assert (np.diff(found) >= -np.spacing(np.abs(found[1:]))).all()
+
+
+@settings(max_examples=40)
+@given(SEEDS, SEEDS)
+def test_a_matched_histogram_lies_nearer(seed: int, other: int) -> None:
+    numbers, reference = values(seed), values(other)
+    before, after = (
+        distance(counted(found), counted(reference)) for found in (numbers, moved(numbers, reference, "histogram"))
+    )
+    assert before is not None
+    assert after is not None
+    assert after <= max(before, 0.1)
+    assert after < 0.2
+
+
+@pytest.mark.parametrize("match", ["moments", "histogram"])
+def test_floats_without_pixels_stay_and_one_value_is_moved_alone(match: str) -> None:
+    nothing = Histogram(np.zeros(0), np.zeros(0, np.int64))
+    for pair in ((nothing, counted([1, 2])), (counted([1, 2]), nothing)):
+        assert Knots((knots(*pair, match),), float("nan"))(np.array([[5]], np.float32)).tolist() == [[5]]
+    (at,), (added,) = knots(counted([0.1] * 7), counted([100, 140]), match)
+    assert (at, at + added) == pytest.approx((0.1, 120))
+
+
+def test_many_values_have_few_knots() -> None:
+    random = np.random.default_rng(0)
+    numbers, reference = random.normal(0, 1, 20_000), random.gamma(2, 3, 20_000)
+    assert knots(counted(numbers), counted(reference), "histogram").shape == (2, MOST_KNOTS)
+    assert distance(counted(moved(numbers, reference, "histogram")), counted(reference)) < 0.01  # type: ignore[operator]
+
+
+@pytest.fixture(params=["uint8", "uint16", "int16", "float32"])
 def flights(tmp_path: Path, home: Path, request: pytest.FixtureRequest) -> Dataset:
     """Tile b is tile a at half the contrast and 60 brighter; both lack data (0) in a corner."""
     raw, rng = tmp_path / "raw", np.random.default_rng(3)
@@ -109,7 +197,8 @@ def test_a_tile_is_read_like_its_reference(flights: Dataset) -> None:
     a, b = tiles(flights)
     (reference, there), (matched, valid) = read(flights, a), read(flights, b)
     assert matched.dtype == reference.dtype
-    assert np.abs(matched.astype(int) - reference)[:, valid].max() <= 1, "what rounding took does not come back"
+    apart = np.abs(matched.astype(float) - reference)[:, valid]
+    assert apart.max() <= 1, "what rounding took does not come back"
     assert (valid == there).all()
     assert (matched[:, ~valid] == 0).all()
     assert imagery.inspect(flights, a.images).tables is None
@@ -163,6 +252,91 @@ def test_a_reference_that_is_no_tile_is_named(flights: Dataset) -> None:
     assert len(caught.value.problems) == 1
 
 
-def test_floats_have_no_tables(flights: Dataset) -> None:
-    with pytest.raises(ValueError, match="matched by tables, for tiles of uint8 or uint16"):
-        Dataset.model_validate({**flights.model_dump(), "dtype": "float32"})
+def stacked(folder: Path, match: str) -> Dataset:
+    """Tiles a and b of an orthophoto in uint8 and heights in float32; both of b are other than those of a.
+
+    Heights lack data (-9999) in a row, and are no number in another.
+    """
+    random = np.random.default_rng(5)
+    plain, heights = random.integers(20, 180, (2, SIDE, SIDE)), random.gamma(4, 9, (SIDE, SIDE))
+    pairs = {"a": (plain, heights), "b": (plain // 2 + 60, 0.3 * heights + 800)}
+    for i, (name, (photo, surface)) in enumerate(pairs.items()):
+        corner, surface = (ORIGIN[0] + i * SIDE, ORIGIN[1]), surface.astype(np.float32)
+        surface[7], surface[9] = -9999, np.nan
+        write_geotiff(folder / f"{name}.tif", photo.astype(np.uint8), origin=corner)
+        write_geotiff(folder / "dsm" / f"{name}.tif", surface, origin=corner, nodata=-9999)
+        write_polygons(folder / f"{name}.gpkg", [(box(corner[0], corner[1] - SIDE, corner[0] + SIDE, corner[1]), "1")])
+    further = [{"image": "dsm/{tile}.tif", "bands": ["dsm"]}]
+    return Dataset.model_validate(
+        {
+            "name": "stacked",
+            "root": str(folder),
+            "tiles": {"image": "{tile}.tif", "label": "{tile}.gpkg", "further": further},
+            "bands": ["red", "nir", "dsm"],
+            "dtype": "float32",
+            "legend": "small",
+            "labels": {"attribute": "code"},
+            "experiments": ["none"],
+            "radiometry": {"match": match, "reference": "a"},
+        }
+    )
+
+
+@pytest.mark.parametrize("match", ["moments", "histogram"])
+def test_each_band_of_further_files_is_matched_to_its_own(tmp_path: Path, home: Path, match: str) -> None:
+    dataset = stacked(tmp_path / "raw", match)
+    a, b = tiles(dataset)
+    (reference, there), (matched, valid) = read(dataset, a), read(dataset, b)
+    assert (valid == there).all()
+    assert not valid[[7, 9]].any()
+    assert (matched[2, 7] == -9999).all()
+    assert np.isnan(matched[2, 9]).all()
+    assert np.abs(matched - reference)[:2, valid].max() <= 1.01
+    np.testing.assert_allclose(matched[2, valid], reference[2, valid], atol=0.5)
+    assert b.reference == a.images
+    assert image_fingerprint(b, home / MEMORY) != image_fingerprint(replace(b, reference=a.images[:1]), home / MEMORY)
+    image = imagery.inspect(dataset, b.images)
+    assert image.reading[-1] == ["tables", *(file_hash(file.tables) for file in image.files if file.tables)]
+    assert image.delivered == imagery.stacked(dataset, b.images)
+    with raster.reader(image.delivered, "float32") as pixels:
+        assert pixels.read(Window(0, 0, SIDE, SIDE))[2, valid].mean() > 800
+    assert truth.build(dataset, LEGEND, b, home).file("radiometry.png").is_file()
+
+
+@pytest.mark.parametrize("size", [(1, SIDE), (17, 23), (SIDE, 5)])
+def test_a_window_is_that_of_the_whole_wherever_it_lies(tmp_path: Path, home: Path, size: tuple[int, int]) -> None:
+    dataset = stacked(tmp_path / "raw", "histogram")
+    _, b = tiles(dataset)
+    whole, _ = read(dataset, b)
+    with raster.reader(imagery.inspect(dataset, b.images), dataset.dtype, dataset.nodata) as pixels:
+        for window in blocks((SIDE, SIDE), *size):
+            np.testing.assert_array_equal(pixels.read(window), whole[(slice(None), *window.slices)])
+
+
+def test_strips_and_pieces_leave_the_map_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    dataset = stacked(tmp_path / "raw", "moments")
+    _, b = tiles(dataset)
+    whole, _ = read(dataset, b)
+    monkeypatch.setenv("LANDCOVER_HOME", str(tmp_path / "other"))
+    monkeypatch.setattr(radiometry, "STRIP_ROWS", 5)
+    monkeypatch.setattr(radiometry, "PIECE", 37)
+    found, _ = read(dataset, b)
+    np.testing.assert_allclose(found, whole, rtol=1e-6)
+
+
+def test_tables_of_int16_hold_values_below_zero(tmp_path: Path, home: Path) -> None:
+    """Decibels times ten, say: b is a moved by 40; -9999 is nodata."""
+    plain = np.random.default_rng(2).integers(-300, 50, (1, SIDE, SIDE)).astype(np.int16)
+    for i, (name, data) in enumerate({"a": plain, "b": plain + np.int16(40)}.items()):
+        data[:, 0] = -9999
+        write_geotiff(tmp_path / f"{name}.tif", data, origin=(ORIGIN[0] + i * SIDE, ORIGIN[1]), nodata=-9999)
+        (tmp_path / f"{name}.gpkg").touch()
+    settings = {**stacked(tmp_path / "other", "moments").model_dump(), "root": str(tmp_path), "dtype": "int16"}
+    dataset = Dataset.model_validate(
+        {**settings, "bands": ["vv"], "tiles": {"image": "{tile}.tif", "label": "{tile}.gpkg"}}
+    )
+    _, b = tiles(dataset)
+    matched, valid = read(dataset, b)
+    assert (matched[0, 1:] == plain[0, 1:]).all()
+    assert (matched[0, 0] == -9999).all()
+    assert (valid == (np.arange(SIDE) > 0)[:, None]).all()
