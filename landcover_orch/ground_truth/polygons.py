@@ -18,9 +18,11 @@ from landcover_orch.errors import LabelError, Problem
 from landcover_orch.ground_truth.codes import NULL, Coding, Stray, as_code, unknown_codes
 from landcover_orch.ground_truth.composites import Decision
 from landcover_orch.legend import Legend
-from landcover_orch.raw.vectors import layer_of, require_whole
+from landcover_orch.raw.vectors import layer_of, readable
 
 POLYGON, MULTIPOLYGON, COLLECTION = 3, 6, 7
+LISTED = 20
+"""Broken polygons that one error names."""
 
 
 @dataclass(frozen=True)
@@ -65,26 +67,28 @@ def read(path: Path, layer: str | None, attribute: str | None, grid: GeoBox, *, 
         name: the column that names polygons; None for the features' numbers.
 
     Raises:
-        LabelError: the file is cut short, or the layer, a column or a CRS is missing.
+        LabelError: the file cannot be read, the layer, a column or a CRS is missing, or polygons are broken beyond
+            repair; these are named.
     """
-    require_whole(path)
-    layer = layer_of(path, layer)
-    info = pyogrio.read_info(path, layer=layer)
-    columns = [column for column in dict.fromkeys((attribute, name)) if column]
-    _require(path, columns, info, grid)
-    target, source = CRS.from_user_input(str(grid.crs)), CRS.from_user_input(info["crs"])
-    bounds = _bounds(grid, target, source)
-    meta, ids, wkb, found = pyogrio.raw.read(path, layer=layer, columns=columns, bbox=bounds, return_fids=True)
+    with readable(path):
+        layer = layer_of(path, layer)
+        info = pyogrio.read_info(path, layer=layer)
+        columns = [column for column in dict.fromkeys((attribute, name)) if column]
+        _require(path, columns, info, grid)
+        target, source = CRS.from_user_input(str(grid.crs)), CRS.from_user_input(info["crs"])
+        bounds = _bounds(grid, target, source)
+        meta, ids, wkb, found = pyogrio.raw.read(path, layer=layer, columns=columns, bbox=bounds, return_fids=True)
     by_column = dict(zip(map(str, meta["fields"]), found, strict=True))
-    geometry, notes = _clean(wkb)
+    where = f"{path}, layer {layer}, column {columns[0]}"
+    names = np.array([as_code(value) or NULL for value in (by_column[name] if name else ids)], object)
+    geometry, notes = _clean(_parsed(wkb, names, where))
     if not _same(source, target):
         notes.append(f"polygons reprojected from {_name(source)} to {_name(target)}")
         geometry = _reproject(geometry, source, target)
+        _require_places(geometry, names, where)
     meets = shapely.intersects(geometry, shapely.from_wkb(grid.extent.geom.wkb))
     order = np.flatnonzero(meets)[np.argsort(ids[meets], kind="stable")]
-    names = np.array([as_code(value) or NULL for value in (by_column[name] if name else ids)[order]], object)
-    where = f"{path}, layer {layer}, column {columns[0]}"
-    return Features(where, geometry[order], by_column[columns[0]][order], names, tuple(notes))
+    return Features(where, geometry[order], by_column[columns[0]][order], names[order], tuple(notes))
 
 
 def coded(features: Features, legend: Legend, coding: Coding) -> Polygons:
@@ -140,9 +144,32 @@ def _reproject(geometry: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]
     return np.asarray(moved, object)
 
 
-def _clean(wkb: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
-    """Polygons in two dimensions, repaired where invalid; what has no area becomes empty. With notes of both."""
-    geometry = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
+def _parsed(wkb: NDArray[Any], names: NDArray[Any], where: str) -> NDArray[Any]:
+    """Geometries in two dimensions; None where the file has none."""
+    with np.errstate(invalid="ignore"):
+        geometry = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
+    unread = shapely.is_missing(geometry) & np.array([held is not None for held in wkb], bool)
+    _refuse(unread, "a geometry that is no polygon", names, where)
+    _require_places(geometry, names, where)
+    return np.asarray(geometry, object)
+
+
+def _require_places(geometry: NDArray[Any], names: NDArray[Any], where: str) -> None:
+    corners, owner = shapely.get_coordinates(geometry, return_index=True)
+    _refuse(owner[~np.isfinite(corners).all(axis=1)], "corners whose coordinates are no numbers", names, where)
+
+
+def _refuse(wrong: NDArray[Any], what: str, names: NDArray[Any], where: str) -> None:
+    """Raises LabelError with the polygons that a mask or their places tell, where there are any."""
+    strange = [str(name) for name in dict.fromkeys(names[wrong])]
+    if strange:
+        fix = "draw those polygons again, or delete them"
+        found = f"{what}, in {len(strange)} polygons: {', '.join(strange[:LISTED])}"
+        raise LabelError(Problem(where, found, "polygons with a place on the ground", fix))
+
+
+def _clean(geometry: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Polygons, repaired where invalid; what has no area becomes empty. With notes of both."""
     invalid = ~shapely.is_valid(geometry) & ~shapely.is_missing(geometry)
     geometry[invalid] = shapely.make_valid(geometry[invalid])
     collections = np.flatnonzero(shapely.get_type_id(geometry) == COLLECTION)

@@ -11,17 +11,14 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 from pyproj import Transformer
 
 from landcover_orch import raster
 from landcover_orch.errors import LandcoverError
 from landcover_orch.fingerprint import fingerprint, remembered
-from landcover_orch.grid import bounds_in, moved
+from landcover_orch.grid import bounds_in
 from landcover_orch.raw.catalogue import Corrections, Tile
-from landcover_orch.raw.vectors import corrected_layer, require_whole
-
-UNREADABLE = (LandcoverError, DataSourceError, DataLayerError, FieldError)
+from landcover_orch.raw.vectors import corrected_layer, readable
 
 
 def added(labels: str, tile: Tile, memory: Path) -> str:
@@ -35,15 +32,15 @@ def added(labels: str, tile: Tile, memory: Path) -> str:
     if file is None or not file.path.is_file():
         return labels
     try:
-        found = remembered(f"{file} {tile.shift}", (file.path, tile.image), memory, lambda: _digest(tile, file))
-    except UNREADABLE:
+        with readable(file.path):
+            found = remembered(str(file), (file.path, tile.image), memory, lambda: _digest(tile, file))
+    except LandcoverError:
         found = fingerprint(file.path, memory)
     return f"sha256:{hashlib.sha256((labels + found).encode()).hexdigest()}" if found else labels
 
 
 def _digest(tile: Tile, corrections: Corrections) -> str:
     """Empty where no correction lies on the tile."""
-    require_whole(corrections.path)
     layer = corrected_layer(corrections.path)
     crs, grid = pyogrio.read_info(corrections.path, layer=layer)["crs"], _grid(tile, corrections.crs)
     meta, _, wkb, values = pyogrio.raw.read(
@@ -58,11 +55,9 @@ def _digest(tile: Tile, corrections: Corrections) -> str:
 
 
 def _grid(tile: Tile, crs: str) -> GeoBox:
-    """Where the tile lies among its labels, in its own CRS or, where it states none, the dataset's."""
+    """The orthophoto's grid, in its own CRS or, where it states none, the dataset's; a `shift` moves labels alone."""
     found = raster.inspect(tile.image).grid
-    grid = GeoBox(found.shape, found.affine, crs) if found.crs is None and crs != "file" else found
-    right, down = tile.shift
-    return moved(grid, -right, -down)
+    return GeoBox(found.shape, found.affine, crs) if found.crs is None and crs != "file" else found
 
 
 def _moved(geometry: NDArray[Any], source: str, target: str) -> NDArray[Any]:

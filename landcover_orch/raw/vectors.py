@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pyogrio
 from odc.geo.geobox import GeoBox
-from pyogrio.errors import DataLayerError, DataSourceError, FieldError
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import ProjError
 
 from landcover_orch.config import Dataset, Values
 from landcover_orch.errors import LabelError, Problem
@@ -19,6 +22,9 @@ from landcover_orch.raw.findings import Sheet, some
 
 NO_AREA = ("Point", "LineString")
 SQLITE = b"SQLite format 3\0"
+VRT = b"<OGRVRT"
+"""How a file begins that names other files to read."""
+
 MANY = 10_000
 """Polygons from which on a layer without a spatial index is worth a note."""
 
@@ -29,18 +35,16 @@ UNREADABLE_FIX = "restore the file, or convert it with ogr2ogr -f GPKG"
 def check(sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, grid: GeoBox | None) -> None:
     """Writes down what is wrong with a tile's polygons; `grid` is its orthophoto's, None where that is unreadable."""
     try:
-        require_whole(path)
-        layer = layer_of(path, tile.layer, f", or `tiles.overrides.{tile.name}.layer` for this file alone")
-        info = pyogrio.read_info(path, layer=layer)
-        _columns(sheet, dataset, path, info)
-        _index(sheet, path, layer, info)
-        _place(sheet, dataset, tile, path, layer, info["crs"], grid)
-        if dataset.labels.content == "values":
-            table_columns(path, dataset.labels.values)
+        with readable(path):
+            layer = layer_of(path, tile.layer, f", or `tiles.overrides.{tile.name}.layer` for this file alone")
+            info = pyogrio.read_info(path, layer=layer)
+            _columns(sheet, dataset, path, info)
+            _index(sheet, path, layer, info)
+            _place(sheet, dataset, tile, path, layer, info["crs"], grid)
+            if dataset.labels.content == "values":
+                table_columns(path, dataset.labels.values)
     except LabelError as error:
         sheet.problems_of(error)
-    except (DataSourceError, DataLayerError, FieldError) as error:
-        sheet.problem(path, f"not readable as a vector file ({error})", "a vector file with polygons", UNREADABLE_FIX)
 
 
 def check_corrections(sheet: Sheet, dataset: Dataset, path: Path) -> None:
@@ -48,30 +52,50 @@ def check_corrections(sheet: Sheet, dataset: Dataset, path: Path) -> None:
     if not path.is_file():
         return
     try:
-        require_whole(path)
-        layer = corrected_layer(path)
-        info = pyogrio.read_info(path, layer=layer)
-        _columns(sheet, dataset, path, info)
-        if info["crs"] is None:
-            sheet.problem(path, "no CRS", "a coordinate reference system", CRS_FIX)
+        with readable(path):
+            layer = corrected_layer(path)
+            info = pyogrio.read_info(path, layer=layer)
+            _columns(sheet, dataset, path, info)
+            if info["crs"] is None:
+                sheet.problem(path, "no CRS", "a coordinate reference system", CRS_FIX)
     except LabelError as error:
         sheet.problems_of(error)
-    except (DataSourceError, DataLayerError, FieldError) as error:
-        sheet.problem(path, f"not readable as a vector file ({error})", "a vector file with polygons", UNREADABLE_FIX)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Reading within it tells what is wrong with a vector file in a LabelError that names the file.
+
+    Raises:
+        LabelError: the file is none (see `require_whole`), it or its CRS cannot be read.
+    """
+    require_whole(path)
+    try:
+        yield
+    except (DataSourceError, DataLayerError) as error:
+        found = f"not readable as a vector file ({error})"
+        raise LabelError(Problem(str(path), found, "a vector file with polygons", UNREADABLE_FIX)) from error
+    except ProjError as error:
+        found = f"a CRS from which no way leads to the orthophoto's ({error})"
+        raise LabelError(Problem(str(path), found, "a CRS with a place on the Earth", CRS_FIX)) from error
 
 
 def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
-    """The layer of a vector file that bears a name, or matches a pattern as SAR_*_T_COMBINADA; its only one for None.
+    """The layer of a vector file that bears a name, or matches a pattern as SAR_*_T_COMBINADA, in any case of letters.
+
+    For None the only one with geometries: tables, as QGIS keeps its styles in, do not count.
 
     Raises:
         LabelError: none or several do; the layers there are are named.
     """
-    layers = [str(name) for name, _ in pyogrio.list_layers(path)]
-    met = [wanted] if wanted in layers else [name for name in layers if fnmatchcase(name, wanted or "*")]
+    kinds = {str(name): kind for name, kind in pyogrio.list_layers(path)}
+    layers, pattern = [*kinds], (wanted or "*").casefold()
+    alike = [name for name in layers if fnmatchcase(name.casefold(), pattern) and (wanted or kinds[name] is not None)]
+    met = [wanted] if wanted in layers else alike
     if len(met) == 1:
         return str(met[0])
     found = f"no layer {wanted!r}" if wanted and not met else f"{len(met)} layers match {wanted!r}"
-    found = found if wanted else f"{len(layers)} layers"
+    found = found if wanted else f"{len(met)} layers with geometries"
     raise LabelError(
         Problem(
             str(path),
@@ -113,28 +137,78 @@ def table_columns(path: Path, table: Values) -> tuple[str, list[str]]:
 
 
 def require_whole(path: Path) -> None:
-    """Raises LabelError where a GeoPackage is shorter than its own count of pages says: a copy that was cut short.
+    """Raises LabelError where a vector file is not all there is to read, or a GeoPackage is none.
 
-    SQLite notices a missing page only when it comes to it, and a reading within bounds may never do so.
+    SQLite notices a missing page only when it comes to it, and a reading within bounds may never do so: a GeoPackage
+    shorter than its own count of pages says was cut short. Changes that a program keeps beside it would be read now
+    and fingerprinted never, and reading would write them into the file.
     """
     with path.open("rb") as file:
         head = file.read(100)
-    if not head.startswith(SQLITE) or head[24:28] != head[92:96]:  # else the count of pages is not kept up to date
+    if VRT in head:
+        raise _refused(path, "a virtual file, that names others", "the polygons themselves", UNREADABLE_FIX)
+    if not head.startswith(SQLITE):
+        if path.suffix.lower() == ".gpkg":
+            found = "an empty file" if not head else f"no GeoPackage: it begins with {head[:16]!r}"
+            raise _refused(path, found, "a GeoPackage", UNREADABLE_FIX)
+        return
+    for beside in (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")):
+        if beside.is_file() and beside.stat().st_size:
+            fix = f"close the program that edits it, as QGIS, or copy it: ogr2ogr -f GPKG copy.gpkg {path.name}"
+            raise _refused(path, f"changes beside it, in {beside.name}", "one whole file", fix)
+    _require_pages(path, head)
+
+
+def _require_pages(path: Path, head: bytes) -> None:
+    if head[24:28] != head[92:96]:  # the count of pages is not kept up to date
         return
     page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
     expected, size = (65_536 if page == 1 else page) * pages, path.stat().st_size
     if size < expected:
-        fix = "copy the file again from its source"
-        raise LabelError(Problem(str(path), f"cut short: {size:,} bytes", f"{expected:,} bytes", fix))
+        raise _refused(path, f"cut short: {size:,} bytes", f"{expected:,} bytes", "copy the file again from its source")
+
+
+def _refused(path: Path, found: str, expected: str, fix: str) -> LabelError:
+    return LabelError(Problem(str(path), found, expected, fix))
 
 
 def _index(sheet: Sheet, path: Path, layer: str, info: dict[str, Any]) -> None:
-    if info["features"] > MANY and not info["capabilities"]["fast_spatial_filter"]:
+    """Writes down what reading within bounds would never meet: features without place, or not in the index."""
+    geometry, indexed = info["geometry_name"], info["capabilities"]["fast_spatial_filter"]
+    if info["driver"] == "GPKG" and geometry:
+        index = f"rtree_{layer}_{geometry}_rowid"
+        held = _count(path, f"SELECT COUNT(*) FROM {_quoted(index)}") if indexed else 0  # noqa: S608 - quoted
+        if held < info["features"]:
+            place = _quoted(geometry)
+            bare = f"{place} IS NULL OR ST_IsEmpty({place})"
+            without = f"SELECT COUNT(*) FROM {_quoted(layer)} WHERE {bare}"  # noqa: S608 - quoted
+            _without_place(sheet, path, layer, info, held if indexed else None, _count(path, without))
+    if info["features"] > MANY and not indexed:
         sheet.note(
             f"{path}: layer {layer} has no spatial index, so that each tile looks at all {info['features']:,} "
             f"polygons. Add it once: ogrinfo {path.name} -sql "
-            f"\"SELECT CreateSpatialIndex('{layer}', '{info['geometry_name']}')\""
+            f"\"SELECT CreateSpatialIndex('{layer}', '{geometry}')\""
         )
+
+
+def _without_place(sheet: Sheet, path: Path, layer: str, info: dict[str, Any], held: int | None, without: int) -> None:
+    if without:
+        sheet.note(f"{path}: layer {layer} has {without:,} features without geometry, which are left out")
+    missing = 0 if held is None else info["features"] - held - without
+    if missing > 0:
+        names = f"'{layer}', '{info['geometry_name']}'"
+        fix = f'rebuild it: ogrinfo {path.name} -sql "SELECT DisableSpatialIndex({names})", then CreateSpatialIndex'
+        found = f"the spatial index of layer {layer} lacks {missing:,} of {info['features']:,} polygons"
+        sheet.problem(path, found, "an index of them all", fix)
+
+
+def _count(path: Path, query: str) -> int:
+    _, _, _, (found,) = pyogrio.raw.read(path, sql=query, read_geometry=False)
+    return int(found[0])
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _columns(sheet: Sheet, dataset: Dataset, path: Path, info: dict[str, Any]) -> None:
@@ -155,16 +229,16 @@ def _place(
     if crs is None:
         sheet.problem(path, "no CRS", "a coordinate reference system", CRS_FIX)
     elif grid is not None and grid.crs is not None:
+        _overlap(sheet, dataset, tile, path, layer, grid, crs)
         if grid.crs != crs:
             sheet.note(f"{path}: polygons in {crs} are reprojected to their orthophoto's {crs_name(grid)}")
-        _overlap(sheet, dataset, tile, path, layer, grid, crs)
 
 
 def _overlap(sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, layer: str, grid: GeoBox, crs: str) -> None:
     there = bounds_in(grid, crs)
-    ids, _ = pyogrio.read_bounds(path, layer=layer, bbox=there)
-    if len(ids):
-        return
+    _, (left, bottom, right, top) = pyogrio.read_bounds(path, layer=layer, bbox=there)
+    if ((left < there[2]) & (bottom < there[3]) & (right > there[0]) & (top > there[1])).any():
+        return  # not one that only touches an edge
     if dataset.labels.unlabelled != IGNORE_NAME:
         sheet.note(f"{path}: no polygon on tile {tile.name}; all of it is {dataset.labels.unlabelled!r}")
         return

@@ -272,7 +272,6 @@ def test_a_province_that_was_cut_short_is_refused_before_it_is_read(tmp_path: Pa
     [
         ({"layer": "SAR_*"}, "no layer 'SAR_*'; the file has T_POLIGONOS, T_VALORES"),
         ({"layer": "T_*"}, "2 layers match 'T_*'; the file has T_POLIGONOS, T_VALORES"),
-        ({}, "2 layers; the file has T_POLIGONOS, T_VALORES"),
         ({"layer": LAYER, "id": "NAME"}, "no column 'NAME'; there are ID_POLYGON"),
         ({"layer": LAYER, "values": {"layer": "T_X"}}, "no layer 'T_X'; the file has T_POLIGONOS, T_VALORES"),
         ({"layer": LAYER, "values": {"cover": "COVER"}}, "no columns ['COVER']; there are ID_POLYGON, ID_COBERTURA"),

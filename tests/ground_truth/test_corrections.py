@@ -15,7 +15,7 @@ from shapely import box
 from shapely.geometry.base import BaseGeometry
 
 from landcover_orch import raster
-from landcover_orch.config import Dataset
+from landcover_orch.config import Dataset, TileOverride
 from landcover_orch.errors import LabelError, UnknownCodeError
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window
@@ -266,4 +266,36 @@ def test_what_is_wrong_with_the_file_is_found_at_the_door(two: Dataset, home: Pa
     assert (problem.where, problem.found.split(";")[0]) == (str(path), "no column 'code'")
     assert [other.found.split(";")[0] for other in more] == ["no column 'id'"]
     path.write_bytes(b"no file of vectors")
-    assert "not readable" in checks.check(two, LEGEND, tiles(two)[:1]).problems[0].found
+    assert "no GeoPackage" in checks.check(two, LEGEND, tiles(two)[:1]).problems[0].found
+
+
+def shifted(dataset: Dataset, right: float, down: float) -> Dataset:
+    return dataset.model_copy(
+        update={"tiles": dataset.tiles.model_copy(update={"overrides": {"t0": TileOverride(shift=(right, down))}})}
+    )
+
+
+@pytest.mark.parametrize(("name", "left"), [("02", [0] * 10 + [IGNORE] * 3), ("new", [0] * 10 + [1] * 3)])
+def test_corrections_are_drawn_on_the_image_and_stay_where_labels_are_moved(
+    two: Dataset, home: Path, name: str, left: list[int]
+) -> None:
+    """The labels lie 4 px to the left of what the image shows; somebody draws what columns 13 to 17 show."""
+    write(Path(two.root) / "labels.gpkg", [(half(0, -20, 6), "01", "1"), (half(0, 6, 20), "02", "2")])
+    right = shifted(two, 4, 0)
+    assert row_of(built(right, home)) == [0] * 10 + [1] * 10
+    correct(right, [(half(0, 13, 17), name, "3")])
+    assert row_of(built(right, home)) == left + [IGNORE] * 4 + left[-1:] * 3
+    correct(right, [(half(0, 13, 17), name, "1")])
+    product = built(right, home)
+    assert row_of(product) == left + [0] * 4 + left[-1:] * 3
+    assert product.json("summary.json")["areas_agree"]
+
+
+def test_a_shift_brings_no_correction_onto_a_tile_nor_takes_it_off(two: Dataset, home: Path) -> None:
+    correct(two, [(half(0, 12, 20), None, "1")])
+    plain, moved = ([tiles(one)[i] for i in (0, 1)] for one in (two, shifted(two, -30, 0)))
+    memory = home / MEMORY
+    assert fingerprints(plain[1], memory) == fingerprints(moved[1], memory)
+    touched = fingerprints(moved[0], memory)
+    (Path(two.root) / "corrections.gpkg").unlink()
+    assert fingerprints(moved[0], memory) != touched

@@ -100,7 +100,7 @@ def test_all_faults_of_all_tiles_come_together(tmp_path: Path) -> None:
         "a.gpkg: no column 'code'; there are kind",
         "b.tif: not readable as GeoTIFF",
         "b.tif: orthophoto of 2009",
-        "b.gpkg: not readable as a vector file",
+        "b.gpkg: no GeoPackage: it begins with b'no polygons'",
     ):
         assert part in text, part
     assert len(found.problems) == 10
@@ -208,7 +208,7 @@ def test_layers_are_listed(tmp_path: Path) -> None:
     image(tmp_path / "a.tif")
     polygons(tmp_path / "a.gpkg", layer="first")
     polygons(tmp_path / "a.gpkg", layer="second")
-    assert "2 layers; the file has first, second" in only(look(dataset(tmp_path)))
+    assert "2 layers with geometries; the file has first, second" in only(look(dataset(tmp_path)))
     wanted = dataset(tmp_path, labels={"attribute": "code", "layer": "third"})
     assert "no layer 'third'; the file has first, second" in only(look(wanted))
     assert look(dataset(tmp_path, labels={"attribute": "code", "layer": "second"})).problems == ()
