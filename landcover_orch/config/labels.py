@@ -61,7 +61,8 @@ class Labels(Settings):
         exclude=True,  # its features count in the fingerprints of the tiles they lie on, its name in none
         description="pattern below `root` of a vector file of corrected polygons, with the columns of the labels, one "
         "a tile or one for all; it need not be there. One with the `id` of a polygon that it overlaps replaces this "
-        "polygon, any other is drawn over what lies below",
+        "polygon, any other is drawn over what lies below. They are drawn on the orthophoto: a tile's `shift` moves "
+        "the labels, never their corrections",
     )
     components: tuple[Component, ...] = Field(
         default=(), description="the rasters of kind `components`, from the first component to the last"

@@ -58,6 +58,12 @@ def burnt(
         yield found[HALO : HALO + window.height]
 
 
+def carried(geometry: NDArray[Any], grid: GeoBox, to: GeoBox) -> NDArray[Any]:
+    """Geometries moved as a grid has to be moved to lie where another one of its pixels does."""
+    by = (to.affine.c - grid.affine.c, to.affine.f - grid.affine.f)
+    return np.asarray(shapely.transform(geometry, lambda xy: xy + by) if any(by) else geometry, object)
+
+
 def in_pixels(geometry: NDArray[Any], grid: GeoBox) -> NDArray[Any]:
     """Geometries in pixels of a grid (x = column, y = row), rounded to `GRAIN`."""
     inverse = ~grid.affine

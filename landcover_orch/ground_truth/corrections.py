@@ -13,12 +13,12 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import Labels
 from landcover_orch.errors import LabelError
-from landcover_orch.ground_truth import areas, polygons
+from landcover_orch.ground_truth import areas, burning, polygons
 from landcover_orch.ground_truth.codes import NULL, Coding, Strip
 from landcover_orch.ground_truth.polygons import Features, Polygons
 from landcover_orch.raw.catalogue import Corrections
 from landcover_orch.raw.corrections import shares_ground
-from landcover_orch.raw.vectors import corrected_layer, require_whole
+from landcover_orch.raw.vectors import corrected_layer, readable
 
 UNLABELLED = "unlabelled"
 
@@ -34,12 +34,21 @@ class Corrected:
 
 
 def corrected(
-    found: Features, file: Corrections | None, labels: Labels, grid: GeoBox, turned: Callable[[Features], Polygons]
+    found: Features,
+    file: Corrections | None,
+    labels: Labels,
+    grid: GeoBox,
+    place: GeoBox,
+    turned: Callable[[Features], Polygons],
 ) -> Corrected | None:
     """The polygons of a tile with its corrections; None where none lies on its ground.
 
+    Corrections are drawn by somebody who looks at the orthophoto. So they lie on its ground, and stay there whatever
+    the tile's `shift`: they are carried to where the orthophoto lies among the labels.
+
     Args:
-        grid: where the tile lies among its labels.
+        grid: of the orthophoto.
+        place: where that grid lies among the labels, beside itself where these are moved.
         turned: gives polygons their codes or decisions.
 
     Raises:
@@ -48,9 +57,11 @@ def corrected(
     """
     if file is None or not file.path.is_file():
         return None
-    require_whole(file.path)
-    read = polygons.read(file.path, corrected_layer(file.path), labels.attribute, grid, name=labels.id)
+    with readable(file.path):
+        layer = corrected_layer(file.path)
+    read = polygons.read(file.path, layer, labels.attribute, grid, name=labels.id)
     fixes = _chosen(read, shares_ground(read.geometry, grid))
+    fixes = replace(fixes, geometry=burning.carried(fixes.geometry, grid, place))
     if not fixes.name.size:
         return None
     turned(fixes)

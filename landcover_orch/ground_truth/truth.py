@@ -162,7 +162,7 @@ def read_labels(
     right, down = tile.shift
     place = moved(image.grid, -right, -down) if any(tile.shift) else image.grid
     if dataset.labels.kind == "vector":
-        found, corrected = _polygons(dataset, legend, tile, tile.label, place, codes)
+        found, corrected = _polygons(dataset, legend, tile, tile.label, image.grid, place, codes)
         burnt = burning.strips(found, place, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
         return LabelStrips(burnt, found, place, tile.shift, corrected)
     read = _raster_labels(dataset, legend, tile, tile.label, image, codes)
@@ -185,18 +185,18 @@ def _raster_labels(
 
 
 def _polygons(
-    dataset: Dataset, legend: Legend, tile: Tile, path: Path, grid: GeoBox, codes: Coding
+    dataset: Dataset, legend: Legend, tile: Tile, path: Path, grid: GeoBox, place: GeoBox, codes: Coding
 ) -> tuple[polygons.Polygons, corrections.Corrected | None]:
     labels = dataset.labels
     column = labels.id if labels.content == "values" else labels.attribute
-    found = polygons.read(path, tile.layer, column, grid, name=labels.id)
+    found = polygons.read(path, tile.layer, column, place, name=labels.id)
 
     def turned(features: polygons.Features) -> polygons.Polygons:
         if labels.composite:
             return compositions.decided(features, path, labels, legend, codes)
         return polygons.coded(features, legend, codes)
 
-    corrected = corrections.corrected(found, tile.corrections, labels, grid, turned)
+    corrected = corrections.corrected(found, tile.corrections, labels, grid, place, turned)
     return (corrected.after if corrected else turned(found)), corrected
 
 

@@ -101,13 +101,13 @@ def fingerprints(tile: Tile, memory: Path) -> tuple[str, str | None]:
 def _label_fingerprint(tile: Tile, label: Path, memory: Path) -> str:
     further = [path for part in tile.components for path in part if path is not None]
     found = _joined((label, *further), memory)
-    if tile.corrections:
-        from landcover_orch.raw import corrections  # reads vector files, which a catalogue without them need not
-
-        found = corrections.added(found, tile, memory)
-    if not any(tile.shift):
+    if any(tile.shift):
+        found = f"sha256:{hashlib.sha256(f'{found} moved by {tile.shift}'.encode()).hexdigest()}"
+    if not tile.corrections:
         return found
-    return f"sha256:{hashlib.sha256(f'{found} moved by {tile.shift}'.encode()).hexdigest()}"
+    from landcover_orch.raw import corrections  # reads vector files, which a catalogue without them need not
+
+    return corrections.added(found, tile, memory)
 
 
 def images_of(dataset: Dataset, name: str) -> tuple[Path, ...]:
