@@ -14,7 +14,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 
 from landcover_orch import config, publish
@@ -25,24 +24,21 @@ from landcover_orch.experiment.recipe import unused
 from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.model import pretrained
 from landcover_orch.model.contract import Contract
-from landcover_orch.model.networks import Normalised, build, parameters, save
+from landcover_orch.model.networks import Normalised, parameters, save
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
-from landcover_orch.training import VERSION, checkpoint, classical, device, ensemble, history, lr_finder, throughput
-from landcover_orch.training.augmentation import Bands
+from landcover_orch.training import VERSION, checkpoint, classical, ensemble, history, lr_finder, setup, throughput
 from landcover_orch.training.fit import Report, Task, fit
 from landcover_orch.training.history import Kept, Row
-from landcover_orch.training.sources import open_source
 from landcover_orch.training.world import joined
 
 ASSET = "model"
 JOURNAL = "tracking.jsonl"
 FINDER = "lr_finder"
 NOTHING: Mapping[str, str] = MappingProxyType({})
-NOBODY: Mapping[str, Product] = MappingProxyType({})
 
 Tracker = Callable[[Start], AbstractContextManager[Log]]
 Progress = Callable[[str], None]
@@ -165,7 +161,7 @@ def _train(
     measured = classical.UNMEASURED if stepless else throughput.table(task, kept.seconds)
     for line in throughput.lines(measured, experiment.cache):
         progress(line)
-    _write(stage, _contract(manifest, experiment, members), manifest, experiment, model, kept, measured)
+    _write(stage, setup.contract(manifest, experiment, members), manifest, experiment, model, kept, measured)
     rates = {f"throughput/{name}": value for name, value in measured.items() if value is not None}
     log.finish(stage.path, {**rates, "accumulate": kept.parts})
     for name in (checkpoint.FILE, JOURNAL):
@@ -179,7 +175,7 @@ def learn(
     home: Path,
     heard: Heard,
     progress: Progress = lambda line: None,
-    members: Mapping[str, Product] = NOBODY,
+    members: Mapping[str, Product] = setup.NOBODY,
 ) -> tuple[Task, Normalised, Kept]:
     """What was learnt, the model with its best weights, and all epochs; nothing is written but the checkpoint.
 
@@ -199,9 +195,9 @@ def learn(
     def report(row: Row, seconds: float) -> None:
         heard(row, seconds, False)
 
-    task = _task(manifest, experiment, home)
+    task = setup.task(manifest, experiment, home)
     progress(f"{task.device}{'' if isinstance(experiment.model, Classical | Ensemble) else task.world.words()}")
-    model = _model(manifest, experiment, home, members)
+    model = setup.model(manifest, experiment, home, members)
     before = checkpoint.load(stage.path)
     for row, seconds in zip(before.history, before.seconds, strict=True) if before else ():
         heard(row, seconds, True)
@@ -229,7 +225,7 @@ def follow(home: Path) -> None:
         told = json.loads(said)
         manifest = DatasetManifest.model_validate(told["manifest"])
         experiment = Experiment.model_validate(told["experiment"])
-        task, model = _task(manifest, experiment, home), _model(manifest, experiment, home)
+        task, model = setup.task(manifest, experiment, home), setup.model(manifest, experiment, home)
         _by_steps(task, model, Stage(Path(told["stage"])), lambda row, seconds: None, lambda line: None)
 
 
@@ -265,87 +261,9 @@ def find_lr(
         found, fix = f"{experiment.model.name}, which takes no steps", "train it as it is"
         raise TrainingError(Problem(where, found, "a network", fix))
     manifest = load_manifest(ground(manifest_product, experiment, home).path)
-    task = _task(manifest, experiment, home)
+    task = setup.task(manifest, experiment, home)
     progress(str(task.device))
-    return lr_finder.find(task, _model(manifest, experiment, home), progress)
-
-
-def _task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
-    train, chooses = (open_source(manifest, home, split, experiment) for split in _sides(manifest))
-    _require_labels(manifest)
-    return Task(
-        experiment=experiment,
-        train=train,
-        validation=chooses,
-        classes=manifest.legend.names,
-        bands=_bands(manifest),
-        class_pixels=_pixels(manifest, "train"),
-        device=classical.DEVICE if isinstance(experiment.model, Classical) else device.choose(experiment),
-    )
-
-
-def _sides(manifest: DatasetManifest) -> tuple[str, str]:
-    """The split that is learnt from, and the one that chooses the checkpoint."""
-    return "train", manifest.dataset.splits.chosen_on
-
-
-def _pixels(manifest: DatasetManifest, split: str) -> tuple[int, ...]:
-    """Labelled pixels of each class in a split."""
-    return tuple(np.sum([tile.class_pixels[split] for tile in manifest.tiles], axis=0).tolist())
-
-
-def _bands(manifest: DatasetManifest) -> Bands:
-    columns = ([getattr(band, key) for band in manifest.bands] for key in ("mean", "std", "minimum", "maximum"))
-    return Bands(*(np.array(column, np.float32) for column in columns))
-
-
-def _require_labels(manifest: DatasetManifest) -> None:
-    empty = [s for s in _sides(manifest) if not any(sum(t.class_pixels[s]) for t in manifest.tiles)]
-    if empty:
-        name = manifest.dataset.name
-        raise TrainingError(
-            *(
-                Problem(f"dataset {name}, {split} split", "no labelled pixel", "some", "choose tiles that have labels")
-                for split in empty
-            )
-        )
-
-
-def _model(
-    manifest: DatasetManifest, experiment: Experiment, home: Path, members: Mapping[str, Product] = NOBODY
-) -> Normalised:
-    if isinstance(experiment.model, Ensemble):
-        return ensemble.assemble(members, experiment.model, *_statistics(manifest))
-    with torch.random.fork_rng():
-        torch.manual_seed(experiment.seed)
-        network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes))
-    pretrained.load_pretrained(network, experiment.model, home / pretrained.FOLDER)
-    return Normalised(network, *_statistics(manifest))
-
-
-def _statistics(manifest: DatasetManifest) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each band over the train pixels."""
-    return tuple(band.mean for band in manifest.bands), tuple(band.std for band in manifest.bands)
-
-
-def _contract(manifest: DatasetManifest, experiment: Experiment, members: Mapping[str, Product]) -> Contract:
-    a, b, _, d, e, _ = manifest.tiles[0].transform
-    mean, std = _statistics(manifest)
-    return Contract(
-        model=experiment.model,
-        bands=manifest.dataset.bands,
-        dtype=manifest.dataset.dtype,
-        resolution=abs(a * e - b * d) ** 0.5,
-        mean=mean,
-        std=std,
-        legend=manifest.legend,
-        patch_size=manifest.dataset.patches.size,
-        dataset=manifest.dataset.name,
-        data_digest=manifest.digest,
-        fold=folds.seen_by(manifest, experiment),
-        experiment=experiment.name,
-        members=ensemble.described(members),
-    )
+    return lr_finder.find(task, setup.model(manifest, experiment, home), progress)
 
 
 def _write(
@@ -377,7 +295,7 @@ def _learning(stage: Stage, kept: Kept) -> dict[str, Any]:
 
 def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: Kept) -> dict[str, Any]:
     best = history.best(kept.rows, experiment.metric)
-    pixels = _pixels(manifest, manifest.dataset.splits.chosen_on)
+    pixels = setup.pixels(manifest, manifest.dataset.splits.chosen_on)
     return {
         "loss": best.loss,
         "validation_loss": best.validation_loss,

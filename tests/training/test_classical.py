@@ -13,7 +13,7 @@ import torch
 from landcover_orch import model, publish, training
 from landcover_orch.errors import TrainingError
 from landcover_orch.experiment import models
-from landcover_orch.training import classical, product
+from landcover_orch.training import classical, product, setup
 from tests.training import classroom
 
 FAMILIES = ("random_forest", "k_means")
@@ -91,7 +91,7 @@ def _task(settings: models.RandomForest | models.KMeans, label: Any) -> tuple[cl
     image = np.repeat(label[:, None], 2, axis=1).astype(np.float32)
     source = classroom.Memory(image, label)
     experiment = classroom.Experiment(name="quick", model=settings)
-    bands = product._bands(classroom.manifest())
+    bands = setup.bands(classroom.manifest())
     task = classical.Task(experiment, source, source, classroom.CLASSES, bands, (5, 3, 2), classical.DEVICE)
     return task, model.Normalised(model.build(settings, 2, 3), [0, 0], [1, 1])
 

@@ -18,8 +18,7 @@ from PIL import Image
 from landcover_orch import training
 from landcover_orch.errors import TrainingError
 from landcover_orch.publish import Product
-from landcover_orch.training import lr_finder
-from landcover_orch.training import product as products
+from landcover_orch.training import lr_finder, setup
 from landcover_orch.training.lr_finder import Curve, suggestion
 from tests.training import classroom
 
@@ -59,7 +58,7 @@ def test_a_loss_that_never_falls_suggests_nothing(losses: list[float]) -> None:
 
 def _task(**changed: Any) -> tuple[Any, Any]:
     recipe = classroom.experiment(optimiser=AUTO, **changed)
-    return products._task(classroom.manifest(), recipe, Path()), products._model(classroom.manifest(), recipe, Path())
+    return setup.task(classroom.manifest(), recipe, Path()), setup.model(classroom.manifest(), recipe, Path())
 
 
 def test_weights_statistics_and_chance_are_afterwards_what_they_were() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from landcover_orch import training
 from landcover_orch.errors import TrainingError
 from landcover_orch.model.networks import Normalised
-from landcover_orch.training import product as products
+from landcover_orch.training import setup
 from landcover_orch.training.device import Device
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective
@@ -140,7 +140,7 @@ def _patches() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_patches")
 def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "build", lambda *_: Small(3))
+    monkeypatch.setattr(setup, "build", lambda *_: Small(3))
     lines: list[str] = []
     product = training.run(classroom.published(home), classroom.experiment(epochs=2), home, progress=lines.append)
     assert product.json("summary.json")["accumulate"] == 4

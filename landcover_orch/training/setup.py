@@ -1,0 +1,116 @@
+"""What a manifest and a recipe give a training: its task, its model, and the contract the model travels with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+
+from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.experiment import Classical, Experiment
+from landcover_orch.experiment.models import Ensemble
+from landcover_orch.model import pretrained
+from landcover_orch.model.contract import Contract
+from landcover_orch.model.networks import Normalised, build
+from landcover_orch.patches import folds
+from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.publish import Product
+from landcover_orch.training import classical, device, ensemble
+from landcover_orch.training.augmentation import Bands
+from landcover_orch.training.fit import Task
+from landcover_orch.training.sources import open_source
+
+NOBODY: Mapping[str, Product] = MappingProxyType({})
+
+
+def task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
+    """The two splits that are learnt from and chosen on, and all that is known of them before.
+
+    Raises:
+        TrainingError: a split is empty, nothing is labelled, or the device asked for is not there.
+    """
+    train, chooses = (open_source(manifest, home, split, experiment) for split in _sides(manifest))
+    _require_labels(manifest)
+    return Task(
+        experiment=experiment,
+        train=train,
+        validation=chooses,
+        classes=manifest.legend.names,
+        bands=bands(manifest),
+        class_pixels=pixels(manifest, "train"),
+        device=classical.DEVICE if isinstance(experiment.model, Classical) else device.choose(experiment),
+    )
+
+
+def _sides(manifest: DatasetManifest) -> tuple[str, str]:
+    """The split that is learnt from, and the one that chooses the checkpoint."""
+    return "train", manifest.dataset.splits.chosen_on
+
+
+def pixels(manifest: DatasetManifest, split: str) -> tuple[int, ...]:
+    """Labelled pixels of each class in a split."""
+    return tuple(np.sum([tile.class_pixels[split] for tile in manifest.tiles], axis=0).tolist())
+
+
+def bands(manifest: DatasetManifest) -> Bands:
+    """Mean, standard deviation, least and largest value of each band over the train pixels."""
+    columns = ([getattr(band, key) for band in manifest.bands] for key in ("mean", "std", "minimum", "maximum"))
+    return Bands(*(np.array(column, np.float32) for column in columns))
+
+
+def _require_labels(manifest: DatasetManifest) -> None:
+    empty = [s for s in _sides(manifest) if not any(sum(t.class_pixels[s]) for t in manifest.tiles)]
+    if empty:
+        name = manifest.dataset.name
+        raise TrainingError(
+            *(
+                Problem(f"dataset {name}, {split} split", "no labelled pixel", "some", "choose tiles that have labels")
+                for split in empty
+            )
+        )
+
+
+def model(
+    manifest: DatasetManifest, experiment: Experiment, home: Path, members: Mapping[str, Product] = NOBODY
+) -> Normalised:
+    """The model before its first step, drawn from the recipe's seed; of an ensemble its members together.
+
+    Raises:
+        TrainingError: pretrained weights do not fit.
+    """
+    if isinstance(experiment.model, Ensemble):
+        return ensemble.assemble(members, experiment.model, *_statistics(manifest))
+    with torch.random.fork_rng():
+        torch.manual_seed(experiment.seed)
+        network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes))
+    pretrained.load_pretrained(network, experiment.model, home / pretrained.FOLDER)
+    return Normalised(network, *_statistics(manifest))
+
+
+def _statistics(manifest: DatasetManifest) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each band over the train pixels."""
+    return tuple(band.mean for band in manifest.bands), tuple(band.std for band in manifest.bands)
+
+
+def contract(manifest: DatasetManifest, experiment: Experiment, members: Mapping[str, Product]) -> Contract:
+    """What the model needs of a raster, and what it was made from."""
+    a, b, _, d, e, _ = manifest.tiles[0].transform
+    mean, std = _statistics(manifest)
+    return Contract(
+        model=experiment.model,
+        bands=manifest.dataset.bands,
+        dtype=manifest.dataset.dtype,
+        resolution=abs(a * e - b * d) ** 0.5,
+        mean=mean,
+        std=std,
+        legend=manifest.legend,
+        patch_size=manifest.dataset.patches.size,
+        dataset=manifest.dataset.name,
+        data_digest=manifest.digest,
+        fold=folds.seen_by(manifest, experiment),
+        experiment=experiment.name,
+        members=ensemble.described(members),
+    )
