@@ -1,30 +1,127 @@
-"""`python -m landcover_orch.report.changes --dataset D [--maps FOLDER]`: polygons that a map shows as another class.
+"""Change candidates: polygons that a map of a newer orthophoto shows as another class than their older labels.
 
-The labels are the dataset's; the maps are by default the champion's, which show what its orthophotos show.
+`python -m landcover_orch.report.changes --dataset D [--maps FOLDER]` makes the list without Dagster; the maps are by
+default the champion's.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from landcover_orch import config, publish
-from landcover_orch.errors import IncompleteError, LandcoverError
+from landcover_orch import config, publish, raster
+from landcover_orch.config import Splits
+from landcover_orch.errors import IncompleteError, LandcoverError, Problem
+from landcover_orch.patches import folds
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import ASSET, NAME
+from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.publish import Product
 from landcover_orch.raw import catalogue
+from landcover_orch.raw.catalogue import Tile
 from landcover_orch.report import champion
-from landcover_orch.report.suspect_lists import changes
+from landcover_orch.report.champion import Champion
+from landcover_orch.report.comparison import Subject
+from landcover_orch.report.evaluate import MAP
+from landcover_orch.report.suspect_lists import List, look, published
+
+CHANGES = "changes"
+NO_MAP, NOT_NEWER = "no map", "its map is not newer than its labels"
+
+
+def build(
+    manifest: DatasetManifest,
+    tiles: Sequence[Tile],
+    maps: Mapping[str, Product],
+    home: Path,
+    learnt: Splits | None = None,
+) -> Product:
+    """The published list of polygons that a map shows as another class: changes/changes, the largest and surest first.
+
+    A tile whose map is known not to be newer than its labels is left out.
+
+    Args:
+        manifest: the dataset's.
+        tiles: the dataset's tiles, with their files.
+        maps: tile -> its map, of all of it.
+        home: folder everything is written below.
+        learnt: the splits that the maps' model was trained with; None where that is not known.
+
+    Raises:
+        IncompleteError: no tile with labels has a newer map, or labels have changed since the manifest was made.
+        LabelError: labels are no polygons, or cannot be read.
+    """
+    labelled = [entry for entry in manifest.tiles if entry.label_fingerprint is not None]
+    left_out = {entry.name: why for entry in labelled if (why := _left_out(entry, maps.get(entry.name)))}
+    compared = {entry.name: maps[entry.name] for entry in labelled if entry.name not in left_out}
+    if not compared:
+        found = "; ".join(f"{tile}: {why}" for tile, why in left_out.items()) or "no tile with labels"
+        fix = "materialise `land_cover_map`, and state `year` and `label_year` of the tiles"
+        raise IncompleteError(Problem(f"changes of {manifest.dataset.name}", found, "a map newer than labels", fix))
+    looks = {tile: [look(product)] for tile, product in compared.items()}
+    what = List(CHANGES, f"Change candidates of {manifest.dataset.name}", True, learnt, left_out)
+    return published(Subject(manifest, {tile.name: tile for tile in tiles}, looks, home), what, compared, CHANGES)
+
+
+def _left_out(entry: TileEntry, product: Product | None) -> str | None:
+    """Why a tile cannot show changes; None where it can, or may, as years are not stated."""
+    if product is None:
+        return NO_MAP
+    shown = raster.year(product.file(MAP)) or entry.year
+    stated = shown is not None and entry.label_year is not None
+    return NOT_NEWER if stated and shown <= entry.label_year else None  # type: ignore[operator]
+
+
+def by_champion(dataset: str, home: Path) -> Product:
+    """The published change candidates by the standing champion's maps of a dataset.
+
+    Raises:
+        IncompleteError: there is no manifest, no champion, or no newer map of a tile with labels.
+        LabelError: labels are no polygons, or cannot be read.
+    """
+    manifest, elected = _manifest(dataset, home), champion.load(dataset, home)
+    found = _maps(home / dataset / "land_cover_map", manifest)
+    own = {tile: one for tile, one in found.items() if one.recipe["inputs"]["model"] == elected.fingerprint}
+    return build(manifest, _tiles(dataset), own, home, learnt_by(elected, manifest))
+
+
+def learnt_by(elected: Champion, manifest: DatasetManifest) -> Splits | None:
+    """The splits that a champion was trained with; None where it was trained on another state of the data."""
+    protocol, own = config.load_experiment(elected.experiment).protocol, manifest
+    if protocol.fold is not None and protocol.folds is not None:
+        own = folds.described(manifest, folds.fold_of(manifest, protocol.folds, protocol.fold))
+    return own.dataset.splits if own.digest == elected.data_digest else None
+
+
+def _manifest(dataset: str, home: Path) -> DatasetManifest:
+    return manifests.load(publish.current(home / dataset / ASSET, NAME).path)
+
+
+def _tiles(dataset: str) -> list[Tile]:
+    return catalogue.tiles(config.load_dataset(dataset))
+
+
+def _maps(folder: Path, manifest: DatasetManifest) -> dict[str, Product]:
+    found = {}
+    for entry in manifest.tiles:
+        try:
+            found[entry.name] = publish.current(folder, entry.name)
+        except IncompleteError:
+            continue
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints where the list lies and its first lines; 1 where something is wrong, with the sentence that says what."""
-    options = _parser().parse_args(arguments)
+    options, home = _parser().parse_args(arguments), config.home()
     try:
-        product = run(options.dataset, config.home(), options.maps)
+        if options.maps is None:
+            product = by_champion(options.dataset, home)
+        else:
+            manifest = _manifest(options.dataset, home)
+            product = build(manifest, _tiles(options.dataset), _maps(options.maps, manifest), home)
     except LandcoverError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command line
         return 1
@@ -33,38 +130,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line.format(**row))  # noqa: T201
     print(product.file("index.html"))  # noqa: T201
     return 0
-
-
-def run(dataset: str, home: Path, maps: Path | None = None) -> Product:
-    """The published change candidates of a dataset.
-
-    Args:
-        dataset: its name.
-        home: folder everything is written below.
-        maps: folder of published maps, a tile each, on the tiles' grids and in the classes of the legend; None: the
-            standing champion's.
-
-    Raises:
-        IncompleteError: there is no manifest, no champion, or no map of a tile with labels.
-        LabelError: labels are no polygons, or cannot be read.
-    """
-    described = config.load_dataset(dataset)
-    manifest = manifests.load(publish.current(home / dataset / ASSET, NAME).path)
-    found = _maps(home / dataset / "land_cover_map" if maps is None else maps, [tile.name for tile in manifest.tiles])
-    if maps is None:
-        model = champion.load(dataset, home).fingerprint
-        found = {tile: product for tile, product in found.items() if product.recipe["inputs"]["model"] == model}
-    return changes(manifest, catalogue.tiles(described), found, home)
-
-
-def _maps(folder: Path, tiles: Sequence[str]) -> dict[str, Product]:
-    found = {}
-    for tile in tiles:
-        try:
-            found[tile] = publish.current(folder, tile)
-        except IncompleteError:
-            continue
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,26 +1,28 @@
 """Lists of polygons whose label maps speak against, as products: CSV, GeoPackage, a page of pictures.
 
-`suspects` are ranked for whoever corrects labels, by out-of-fold maps; `changes` for whoever brings them up to date, by
-maps of a newer orthophoto.
+`suspects` are ranked for whoever corrects labels, by out-of-fold maps. `report.changes` are for whoever brings them up
+to date, by maps of a newer orthophoto.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from landcover_orch import page, picture, publish
+from landcover_orch import page, picture, publish, raster
+from landcover_orch.config import Splits
 from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.experiment import Experiment
-from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.publish import Product, Stage
 from landcover_orch.raster import inspect
 from landcover_orch.raw.catalogue import Tile
-from landcover_orch.report import VERSION
+from landcover_orch.report import VERSION, list_polygons, train_ground
 from landcover_orch.report.comparison import Compared, Subject, compare
 from landcover_orch.report.evaluate import MAP
 from landcover_orch.report.evidence import Look
@@ -29,22 +31,35 @@ from landcover_orch.report.suspects import COLUMNS, flagged_rows, rows
 from landcover_orch.report.tables import csv_text
 from landcover_orch.report.views import CONFIDENCE
 
-SUSPECTS, CHANGES = "suspects", "changes"
+SUSPECTS = "suspects"
 PAGE, SUMMARY, PREVIEW = "index.html", "summary.json", "preview.png"
 PICTURED, PREVIEWED, WORST = 40, 8, 10
 """Polygons with pictures on the page, in the preview, and in the summary."""
 
-DATE = "2024-01-01T00:00:00.000Z"
-"""What GeoPackages state as their time of change: the same list has the same bytes."""
+YEARS, LEARNT = ("image_year", "label_year"), "train_ground"
+"""Columns beside those of `report.suspects`: the years of what the maps show and of the labels; and, of a list by area,
+the share of the polygon that the maps' model learnt from (None: not known)."""
+
+M2_A_HECTARE = 10_000
 
 
 @dataclass(frozen=True)
 class List:
-    """How a list is called and ranked."""
+    """How a list is called and ranked: by area for `report.changes`, and then with the share of train ground.
+
+    `learnt` are the splits that the maps' model was trained with, None where nobody knows; `tiles_left_out` says why.
+    """
 
     name: str
     title: str
-    by_area: bool
+    by_area: bool = False
+    learnt: Splits | None = None
+    tiles_left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of its table."""
+        return (*COLUMNS, *YEARS, *([LEARNT] if self.by_area else []))
 
 
 def suspects(
@@ -75,47 +90,44 @@ def suspects(
     looks: dict[str, list[Look]] = {}
     for one in repetitions:
         for tile, product in one.maps.items():
-            looks.setdefault(tile, []).append(_look(product, one.manifest))
-    subject = Subject(manifest, _by_name(tiles), looks, home, len({one.recipe.seed for one in repetitions}))
+            looks.setdefault(tile, []).append(look(product, one.manifest))
+    named = {tile.name: tile for tile in tiles}
+    subject = Subject(manifest, named, looks, home, len({one.recipe.seed for one in repetitions}))
     maps = {f"{one.name} {tile}": product for one in repetitions for tile, product in one.maps.items()}
-    what = List(SUSPECTS, f"Suspicious polygons of {manifest.dataset.name}, by {experiment.name}", by_area=False)
-    return _publish(subject, what, maps, experiment.name)
+    what = List(SUSPECTS, f"Suspicious polygons of {manifest.dataset.name}, by {experiment.name}")
+    return published(subject, what, maps, experiment.name)
 
 
-def changes(manifest: DatasetManifest, tiles: Sequence[Tile], maps: Mapping[str, Product], home: Path) -> Product:
-    """The published list of polygons that a map shows as another class: changes/changes, the largest and surest first.
-
-    Args:
-        manifest: the dataset's, whose labels are older than what the maps show.
-        tiles: the dataset's tiles, with their files.
-        maps: tile -> its map, of all of it.
-        home: folder everything is written below.
-
-    Raises:
-        IncompleteError: there is no map of a tile with labels, or labels have changed since the manifest was made.
-        LabelError: labels are no polygons, or cannot be read.
-    """
-    subject = Subject(manifest, _by_name(tiles), {tile: [_look(product)] for tile, product in maps.items()}, home)
-    what = List(CHANGES, f"Change candidates of {manifest.dataset.name}", by_area=True)
-    return _publish(subject, what, maps, CHANGES)
-
-
-def _look(product: Product, fold: DatasetManifest | None = None) -> Look:
+def look(product: Product, fold: DatasetManifest | None = None) -> Look:
+    """A published map as it is looked at; of a fold, where its model never saw the ground."""
     return Look(inspect(product.file(MAP)), inspect(product.file(CONFIDENCE)), fold)
 
 
-def _by_name(tiles: Sequence[Tile]) -> dict[str, Tile]:
-    return {tile.name: tile for tile in tiles}
+def published(subject: Subject, what: List, maps: Mapping[str, Product], name: str) -> Product:
+    """The published list: CSV, GeoPackage, page, preview and summary.
 
+    Args:
+        subject: labels and maps.
+        what: which list.
+        maps: what the maps are called -> the maps.
+        name: of the product.
 
-def _publish(subject: Subject, what: List, maps: Mapping[str, Product], name: str) -> Product:
+    Raises:
+        IncompleteError, LabelError, GridError: as `comparison.compare`.
+    """
     manifest = subject.manifest
     labels = {f"labels {e.name}": e.label_fingerprint for e in subject.entries}
     recipe = {
         "room": what.name,
         "version": VERSION,
         "inputs": {"manifest": manifest.digest, **labels, **{f"map {key}": p.fingerprint for key, p in maps.items()}},
-        "configuration": {"legend": manifest.legend, "title": what.title},
+        "configuration": {
+            "legend": manifest.legend,
+            "title": what.title,
+            "columns": manifest.dataset.labels,
+            "years": [(entry.name, entry.year, entry.label_year) for entry in subject.entries],
+            **({"learnt": what.learnt, "left out": what.tiles_left_out} if what.by_area else {}),
+        },
     }
     folder = subject.home / manifest.dataset.name / what.name
     return publish.publish(folder, name, recipe, lambda stage: _write(stage, subject, what))
@@ -123,39 +135,97 @@ def _publish(subject: Subject, what: List, maps: Mapping[str, Product], name: st
 
 def _write(stage: Stage, subject: Subject, what: List) -> None:
     compared = compare(subject)
-    listed = rows(compared.found, subject.manifest.legend.names, by_area=what.by_area)
-    table = csv_text(COLUMNS, ([row[column] for column in COLUMNS] for row in listed))
+    listed = _rows(subject, what, compared)
+    table = csv_text(what.columns, ([row[column] for column in what.columns] for row in listed))
     (stage.path / f"{what.name}.csv").write_text(table, encoding="utf-8")
-    _write_polygons(stage.path / f"{what.name}.gpkg", what.name, subject, compared, listed)
+    list_polygons.write(stage.path / f"{what.name}.gpkg", what.name, subject, compared, listed, what.columns)
     cards, preview = _cards(subject, compared, listed)
-    summary = _summary(subject, compared, listed)
-    shown = {"title": what.title, "by_area": what.by_area, "legend": subject.manifest.legend}
-    html = page.render("report/suspects.html", **shown, summary=summary, cards=cards, rows=listed, kind=what.name)
+    summary = _summary(subject, what, compared, listed)
+    shown = {"title": what.title, "by_area": what.by_area, "kind": what.name, "legend": subject.manifest.legend}
+    shown["labels"] = {key: name for name, key in list_polygons.label_columns(subject.manifest.dataset.labels).items()}
+    html = page.render("report/suspects.html", **shown, summary=summary, cards=cards, rows=listed)
     (stage.path / PAGE).write_text(html, encoding="utf-8")
     (stage.path / PREVIEW).write_bytes(preview)
     stage.write_json(SUMMARY, summary)
 
 
-def _summary(subject: Subject, compared: Compared, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _rows(subject: Subject, what: List, compared: Compared) -> list[dict[str, Any]]:
+    """The list's rows, with the columns that only their tile tells."""
+    listed = rows(compared.found, subject.manifest.legend.names, by_area=what.by_area)
+    for entry in subject.entries:
+        own = [row for row in listed if row["tile"] == entry.name]
+        for row in own:
+            row.update(zip(YEARS, _years(subject, entry), strict=True))
+        if what.by_area:
+            for row, share in zip(own, _learnt(what.learnt, entry, compared, own), strict=True):
+                row[LEARNT] = share
+    return listed
+
+
+def _years(subject: Subject, entry: TileEntry) -> tuple[int | None, int | None]:
+    """The year that a tile's maps show, and that of its labels."""
+    return raster.year(subject.looks[entry.name][0].classes.path) or entry.year, entry.label_year
+
+
+def _learnt(
+    splits: Splits | None, entry: TileEntry, compared: Compared, own: Sequence[Mapping[str, Any]]
+) -> list[float | None]:
+    if splits is None:
+        return [None] * len(own)
+    outlines = compared.outlines[entry.name]
+    shapes = outlines.geometry[np.array([row["index"] for row in own], np.int64)]
+    found = train_ground.shares(splits, entry.name, entry.grid, shapes, outlines.place)
+    return [round(float(share), 4) for share in found]
+
+
+def _summary(subject: Subject, what: List, compared: Compared, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     names, area = subject.manifest.legend.names, float(compared.found.m2.sum())
     flagged = flagged_rows(listed)
-    m2 = sum(row["m2"] for row in flagged)
-    worst = ("rank", "tile", "polygon", "label", "suggestion", "m2", "margin", "disagreement", "flagged")
+    m2, listed_m2 = (sum(row["m2"] for row in some) for some in (flagged, listed))
+    columns = ("rank", "tile", "polygon", "label", "suggestion", "m2", "margin", "disagreement", "flagged")
     joint = compared.found.joint if len(compared.found) else np.zeros((len(names), len(names)))
     return {
         "polygons": len(compared.found),
         "m2": round(area, 2),
+        "listed": len(listed),
+        "listed_hectares": round(listed_m2 / M2_A_HECTARE, 4),
+        "listed_share_of_area": round(listed_m2 / area, 6) if area else 0.0,
         "flagged": len(flagged),
         "flagged_m2": round(m2, 2),
         "flagged_share_of_area": round(m2 / area, 6) if area else 0.0,
         "expected_wrong_share_of_polygons": round(float(joint.sum() - np.trace(joint)), 6),
         "left_out": dict(compared.left_out),
-        "worst": [{column: row[column] for column in worst} for row in listed[:WORST]],
+        "tiles": _tiles(subject, what, compared, listed),
+        "tiles_left_out": [{"tile": tile, "why": why} for tile, why in sorted(what.tiles_left_out.items())],
+        "worst": [
+            {column: row[column] for column in (*columns, *what.columns[len(COLUMNS) :])} for row in listed[:WORST]
+        ],
         "joint": [
             {"label": name, **dict(zip(names, line, strict=True))}
             for name, line in zip(names, joint.round(6).tolist(), strict=True)
         ],
     }
+
+
+def _tiles(
+    subject: Subject, what: List, compared: Compared, listed: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """A row a tile: its years, polygons looked at, those listed and their hectares, and its share of train ground."""
+    looked_at, counted, m2 = Counter(one.tile for one in compared.found.polygons), Counter[str](), Counter[str]()
+    for row in listed:
+        counted[row["tile"]] += 1
+        m2[row["tile"]] += row["m2"]
+    return [
+        {
+            "tile": entry.name,
+            **dict(zip(YEARS, _years(subject, entry), strict=True)),
+            "polygons": looked_at[entry.name],
+            "listed": counted[entry.name],
+            "listed_hectares": round(m2[entry.name] / M2_A_HECTARE, 4),
+            **({LEARNT: what.learnt and train_ground.of_tile(what.learnt, entry)} if what.by_area else {}),
+        }
+        for entry in subject.entries
+    ]
 
 
 def _cards(
@@ -172,29 +242,3 @@ def _cards(
         cards.append({**row, "pictures": [picture.png(one, colours=128) for one in drawn]})
         photos.append(drawn[0])
     return cards, picture.small_png(sheet(photos[:PREVIEWED]))
-
-
-def _write_polygons(
-    path: Path, layer: str, subject: Subject, compared: Compared, listed: Sequence[Mapping[str, Any]]
-) -> None:
-    """A GeoPackage of the listed polygons with their columns, in the CRS of the first tile."""
-    import geopandas
-    import pandas as pd  # type: ignore[import-untyped]
-    import pyogrio
-
-    crs = {entry.name: entry.crs for entry in subject.entries}
-    target = next(iter(crs.values()))
-    parts = []
-    for tile, outlines in compared.outlines.items():
-        own = [row for row in listed if row["tile"] == tile]
-        shapes = outlines.geometry[np.array([row["index"] for row in own], np.int64)]
-        frame = geopandas.GeoDataFrame(pd.DataFrame(own, columns=list(COLUMNS)), geometry=shapes, crs=crs[tile])
-        parts.append(frame if crs[tile] == target else frame.to_crs(target))
-    found = geopandas.GeoDataFrame(pd.concat([p for p in parts if len(p)] or parts[:1])).sort_values("rank")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
-    try:
-        pyogrio.write_dataframe(
-            found, path, layer=layer, driver="GPKG", geometry_type="MultiPolygon", promote_to_multi=True
-        )
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})

@@ -14,7 +14,6 @@ from assets.materialise import materialise
 from landcover_orch import config, publish
 from landcover_orch.config import Dataset, recipe_problems
 from landcover_orch.errors import ConfigError
-from landcover_orch.report import changes
 from tests import tiny
 
 FOREST: dict[str, object] = {
@@ -89,7 +88,3 @@ def test_the_list_is_materialised_and_checked(dagster: dg.DagsterInstance, datas
     key = dg.AssetCheckKey(dg.AssetKey([tiny.NAME, "suspects"]), "labels_plausible")
     (found,) = dagster.event_log_storage.get_latest_asset_check_execution_by_key([key]).values()
     assert found.status.value == "SUCCEEDED"
-    listed = changes.run(tiny.NAME, home)
-    assert listed.json("summary.json")["polygons"] == 6
-    assert changes.main(["--dataset", tiny.NAME]) == 0
-    assert changes.main(["--dataset", "nowhere"]) == 1

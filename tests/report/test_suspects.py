@@ -28,9 +28,10 @@ from landcover_orch.publish import Product
 from landcover_orch.raw import catalogue
 from landcover_orch.report import evidence as evidences
 from landcover_orch.report import suspect_lists
+from landcover_orch.report.changes import build as changes
 from landcover_orch.report.evidence import Evidence, Look, gather
 from landcover_orch.report.repetition import Repetition
-from landcover_orch.report.suspect_lists import changes, suspects
+from landcover_orch.report.suspect_lists import suspects
 from landcover_orch.report.suspect_pictures import around
 from landcover_orch.report.suspects import Examined, Polygon, rows
 from tests.report.scored import EXPERIMENT, Classes, Scored, scored
@@ -93,13 +94,13 @@ def planted(home: Path, seed: int = 0, confusion: NDArray[np.float64] = CONFUSIO
         given[tile] = classes.copy()
         given[tile].flat[amiss] = (classes.flat[amiss] + random.integers(1, 3, amiss.size)) % 3
         wrong |= {(tile, str(i + 1)) for i in amiss.tolist()}
-        _write_labels(home / f"{tile}.gpkg", given[tile])
-    labels = {tile: _pixels(classes) for tile, classes in given.items()}
-    maps = {tile: _seen(_pixels(classes), confusion, random) for tile, classes in true.items()}
-    return _folded(home, labels, maps, wrong)
+        write_labels(home / f"{tile}.gpkg", given[tile])
+    labels = {tile: pixels_of(classes) for tile, classes in given.items()}
+    maps = {tile: seen(pixels_of(classes), confusion, random) for tile, classes in true.items()}
+    return folded(home, labels, maps, wrong)
 
 
-def _write_labels(path: Path, classes: NDArray[Any]) -> None:
+def write_labels(path: Path, classes: NDArray[Any]) -> None:
     x, y = ORIGIN
     cells = [
         (box(x + c * CELL, y - (r + 1) * CELL, x + (c + 1) * CELL, y - r * CELL), str(classes[r, c]))
@@ -109,16 +110,16 @@ def _write_labels(path: Path, classes: NDArray[Any]) -> None:
     write_polygons(path, cells)
 
 
-def _pixels(classes: NDArray[Any]) -> Classes:
+def pixels_of(classes: NDArray[Any]) -> Classes:
     return classes.astype(np.uint8).repeat(CELL, 0).repeat(CELL, 1)
 
 
-def _seen(classes: Classes, confusion: NDArray[np.float64], random: np.random.Generator) -> Classes:
+def seen(classes: Classes, confusion: NDArray[np.float64], random: np.random.Generator) -> Classes:
     steps = confusion.cumsum(axis=1)[classes]
     return np.asarray((random.random(classes.shape)[..., None] >= steps[..., :2]).sum(axis=-1), np.uint8)
 
 
-def _folded(home: Path, labels: Mapping[str, Classes], maps: Mapping[str, Classes], wrong: set[Any]) -> Planted:
+def folded(home: Path, labels: Mapping[str, Classes], maps: Mapping[str, Classes], wrong: set[Any]) -> Planted:
     scene = scored(home, labels, {}, splits=Splits(block=30))
     dataset = scene.manifest.dataset.model_copy(update={"labels": Labels(attribute="code")})
     tiles = catalogue.tiles(dataset)
@@ -141,7 +142,7 @@ def average_precision(wrong: NDArray[np.bool_]) -> float:
     return float((hits / np.arange(1, wrong.size + 1))[wrong].mean())
 
 
-def _list(product: Product, name: str = "suspects") -> list[dict[str, str]]:
+def listed_in(product: Product, name: str = "suspects") -> list[dict[str, str]]:
     with product.file(f"{name}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -150,7 +151,7 @@ def _list(product: Product, name: str = "suspects") -> list[dict[str, str]]:
 def test_planted_errors_stand_at_the_head_of_the_list(home: Path, seed: int) -> None:
     made = planted(home, seed)
     product = made.suspects()
-    listed = _list(product)
+    listed = listed_in(product)
     assert len(listed) == len(TILES) * CELLS**2
     hit = np.array([(row["tile"], row["polygon"]) in made.wrong for row in listed])
     by_loss = hit[np.argsort([-float(row["loss"]) for row in listed], kind="stable")]
@@ -167,7 +168,7 @@ def test_every_pixel_counts_once_and_out_of_fold(home: Path) -> None:
     made = planted(home, confusion=RIGHT)
     right = made.found[0]
     blind = [replace(one, maps=_swapped(made, one)) for one in made.found[1:]]
-    listed = _list(suspects(made.manifest, made.tiles, made.recipe, [right, *blind], home))
+    listed = listed_in(suspects(made.manifest, made.tiles, made.recipe, [right, *blind], home))
     assert {row["pixels"] for row in listed} == {str(CELL**2)}
     by_place = {(row["tile"], int(row["polygon"]) - 1): float(row["disagreement"]) for row in listed}
     for entry in right.manifest.tiles:
@@ -208,7 +209,7 @@ def test_the_product_is_for_people_and_for_a_gis(home: Path) -> None:
     product = made.suspects()
     assert {"suspects.csv", "suspects.gpkg", "index.html", "summary.json", "preview.png"} <= set(product.files)
     frame = geopandas.read_file(product.file("suspects.gpkg"), layer="suspects")
-    listed = _list(product)
+    listed = listed_in(product)
     assert frame["rank"].tolist() == list(range(1, len(listed) + 1))
     assert frame.crs == CRS
     assert frame.area.round(2).tolist() == [float(row["m2"]) for row in listed]
@@ -237,7 +238,7 @@ def test_a_recipe_without_folds_is_refused(home: Path) -> None:
 def test_labels_that_have_changed_since_are_refused(home: Path) -> None:
     made = planted(home)
     (home / "a.gpkg").unlink()
-    _write_labels(home / "a.gpkg", np.zeros((CELLS, CELLS), int))
+    write_labels(home / "a.gpkg", np.zeros((CELLS, CELLS), int))
     with pytest.raises(IncompleteError, match=r"labels of \['a'\]"):
         made.suspects()
 
@@ -248,25 +249,6 @@ def test_labels_that_are_no_polygons_are_refused(home: Path) -> None:
     manifest = made.manifest.model_copy(update={"dataset": dataset})
     with pytest.raises(LabelError, match="labels of kind raster"):
         changes(manifest, made.tiles, made.found[0].maps, home)
-
-
-def test_changes_are_ranked_by_area_and_lead(home: Path) -> None:
-    made = planted(home, confusion=RIGHT)
-    product = changes(made.manifest, made.tiles, made.found[0].maps, home)
-    listed = _list(product, "changes")
-    assert {(row["tile"], row["polygon"]) for row in listed} == made.wrong
-    assert [row["rank"] for row in listed] == [str(i + 1) for i in range(len(listed))]
-
-
-def test_where_nothing_has_changed_the_list_is_empty(home: Path) -> None:
-    labels = {"a": _pixels(np.arange(CELLS**2).reshape(CELLS, CELLS) % 3)}
-    _write_labels(home / "a.gpkg", labels["a"][::CELL, ::CELL])
-    made = _folded(home, labels, labels, set())
-    product = changes(made.manifest, made.tiles, made.found[0].maps, home)
-    assert _list(product, "changes") == []
-    assert len(geopandas.read_file(product.file("changes.gpkg"))) == 0
-    assert "No polygon is listed." in product.file("index.html").read_text(encoding="utf-8")
-    assert product.json("summary.json")["flagged_share_of_area"] == 0
 
 
 def test_polygons_with_several_covers_are_left_out_and_counted(home: Path) -> None:
@@ -308,7 +290,7 @@ def test_polygons_of_one_name_keep_their_own_outlines(home: Path) -> None:
     manifest = made.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
     product = suspects(manifest, tiles, made.recipe, made.found, home)
     frame = geopandas.read_file(product.file("suspects.gpkg"), layer="suspects")
-    assert set(frame["polygon"]) == {"same"}
+    assert set(frame["name"]) == {"same"}
     assert len(set(zip(frame["tile"], frame.geometry.to_wkt(), strict=True))) == len(frame)
 
 
