@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -16,6 +17,9 @@ Strip = NDArray[np.uint16]
 
 NULL = "NULL"
 """How an absent attribute is named in errors."""
+
+_SIOSE = re.compile(r"\d[A-Z]{3}[a-z]*[_)]")
+"""A member of a composite, with what follows it."""
 
 LISTED = 20
 """Unknown codes that one error names, most frequent first."""
@@ -79,14 +83,16 @@ def _unknown(where: str, unit: str, stray: Stray, legend: Legend) -> Problem:
     known = sorted(legend.codes)
     shown = f"{known[:LISTED]}{' and more' if len(known) > LISTED else ''}"
     named = "no code (NULL)" if stray.code == NULL else f"unknown code {stray.code!r}"
-    return Problem(
-        where,
-        f"{named} in {stray.count} {unit}, first at {stray.first}",
-        f"a code of legend {legend.name!r}: {shown}",
-        "give those polygons a code, or delete them"
-        if stray.code == NULL
-        else f'add "{stray.code}" to `codes` of configs/legends/{legend.name}.yaml: a class name, or ignore',
-    )
+    found = f"{named} in {stray.count} {unit}, first at {stray.first}"
+    return Problem(where, found, f"a code of legend {legend.name!r}: {shown}", _fix(stray.code, legend))
+
+
+def _fix(code: str, legend: Legend) -> str:
+    if code == NULL:
+        return "give those polygons a code, or delete them"
+    if _SIOSE.search(code):
+        return "set `labels.content: siose`, for such are SIOSE's labels of several covers"
+    return f'add "{code}" to `codes` of configs/legends/{legend.name}.yaml: a class name, or ignore'
 
 
 def _more(where: str, count: int) -> Problem:

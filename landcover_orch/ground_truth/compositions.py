@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ from landcover_orch.ground_truth.composites import Decision, Parts
 from landcover_orch.ground_truth.polygons import Features, Polygons
 from landcover_orch.ground_truth.siose_covers import names_of
 from landcover_orch.legend import Legend
-from landcover_orch.raw.vectors import table_columns
+from landcover_orch.raw.vectors import readable, table_columns
 
 AT_ONCE = 5_000
 """Polygons whose rows of the table are asked for at a time."""
@@ -61,7 +63,9 @@ def _judge(legend: Legend, *, alone: bool) -> Callable[[Parts], Decision]:
 def _from_column(features: Features, legend: Legend, *, alone: bool) -> list[Parts]:
     """Covers and shares of each polygon, from its label; or, `alone`, the one cover that the column tells."""
     labels = [as_code(value) or NULL for value in features.value]
-    first = dict(zip(reversed(labels), reversed(features.name), strict=True))
+    first: dict[str, str] = {}
+    for label, name in zip(labels, features.name, strict=True):
+        first.setdefault(label, name)
     absent = labels.count(NULL)
     if absent:
         raise unknown_codes(features.where, "polygons", [Stray(NULL, absent, f"polygon {first[NULL]}")], legend)
@@ -83,13 +87,17 @@ def _require_known(features: Features, covers: Sequence[Parts], legend: Legend) 
 
 
 def _from_table(path: Path, table: Values, features: Features, legend: Legend) -> list[Parts]:
+    nameless = int((features.name == NULL).sum())
+    if nameless:
+        fix = f"give them the names that {table.layer} has, or delete them"
+        raise LabelError(Problem(features.where, f"no name (NULL) in {nameless} polygons", "names of polygons", fix))
     rows = _rows(path, table, features)
     problems: list[Problem] = []
     found: dict[str, Parts] = {}
     for name in dict.fromkeys(features.name):
         counted = _counted(rows.get(name, []), legend)
         total = sum(percent for _, percent in counted)
-        if abs(total - 100) > TOLERANCE:
+        if not _is_whole(counted, total):
             problems.append(_no_whole(path, table, name, counted, total))
             continue
         merged: dict[str, float] = {}
@@ -111,15 +119,16 @@ def _rows(path: Path, table: Values, features: Features) -> dict[str, list[Row]]
     found: dict[str, list[Row]] = {}
     for some in _pieces(list(dict.fromkeys(features.value)), AT_ONCE):
         names = ", ".join(_literal(name) for name in some)
-        meta, _, _, data = pyogrio.raw.read(
-            path, layer=layer, columns=wanted, where=f'"{table.polygon}" IN ({names})', read_geometry=False
-        )
+        with readable(path):
+            meta, _, _, data = pyogrio.raw.read(
+                path, layer=layer, columns=wanted, where=f'"{table.polygon}" IN ({names})', read_geometry=False
+            )
         read = dict(zip(map(str, meta["fields"]), data, strict=True))
         held = read.get(table.ancestors, np.full(len(data[0]), None, object))
         for polygon, cover, percent, ancestors in zip(
             read[table.polygon], read[table.cover], read[table.percent], held, strict=True
         ):
-            row = (as_code(cover) or NULL, float(percent), _ancestors(ancestors))
+            row = (as_code(cover) or NULL, _number(percent), _ancestors(ancestors))
             found.setdefault(as_code(polygon) or NULL, []).append(row)
     return found
 
@@ -135,26 +144,40 @@ def _literal(value: object) -> str:
     return f"'{quoted}'" if isinstance(value, str) else text
 
 
+def _number(value: object) -> float:
+    """A percentage, in text with a point or a comma; NaN where it is none."""
+    try:
+        return float(str(value).replace(",", "."))
+    except ValueError:
+        return math.nan
+
+
 def _ancestors(value: object) -> tuple[str, ...]:
-    """Numbers of composites from '600,813'; 0 and an empty text stand for none."""
-    text = as_code(value) or ""
-    numbers = (part.strip().lstrip("0") for part in text.replace("_", ",").split(","))
+    """Numbers of composites from '600,813', whatever parts them; 0 and an empty text stand for none."""
+    numbers = (part.lstrip("0") for part in re.split(r"[\W_]+", as_code(value) or ""))
     return tuple(number for number in numbers if number)
 
 
 def _counted(rows: Sequence[Row], legend: Legend) -> list[tuple[str, float]]:
-    """Covers that count, with their percentages: no composite's own row, unless the legend takes it as a whole."""
+    """Covers that count, with their percentages: no composite's own row, for its members tell as much.
+
+    Members of a composite that the legend takes as a whole count as this composite. Covers of 0 % do not count.
+    """
     composite = {ancestor for _, _, ancestors in rows for ancestor in ancestors}
     whole = {number for number in composite if composites.counts_whole(number, legend)}
     return [
-        (cover, percent)
+        (next((ancestor for ancestor in ancestors if ancestor in whole), cover), percent)
         for cover, percent, ancestors in rows
-        if not whole.intersection(ancestors) and (cover in whole or not composite.intersection(names_of(cover)))
+        if percent != 0 and not composite.intersection(names_of(cover))
     ]
 
 
+def _is_whole(counted: Iterable[tuple[str, float]], total: float) -> bool:
+    return abs(total - 100) <= TOLERANCE and all(percent > 0 and cover != NULL for cover, percent in counted)
+
+
 def _no_whole(path: Path, table: Values, name: str, counted: Iterable[tuple[str, float]], total: float) -> Problem:
-    told = ", ".join(f"{percent:g} % {cover}" for cover, percent in counted)
+    told = ", ".join(f"{percent:g} % {'(no cover)' if cover == NULL else cover}" for cover, percent in counted)
     where = f"{path}, layer {table.layer}: polygon {name}"
     found = f"{told}: {total:g} % in all" if told else "no row"
     return Problem(where, found, "covers that sum to 100 %", "correct the rows at their source")

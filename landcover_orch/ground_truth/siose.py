@@ -11,7 +11,7 @@ A(70FDC_30R(60PST_40MTR))     a member may be a composite itself
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple, NoReturn
 
@@ -22,6 +22,12 @@ from landcover_orch.yamlfile import did_you_mean
 MAX_DEPTH = 20
 LISTED = 20
 """Faulty labels that one error names."""
+
+NAMELESS = "?"
+"""A polygon whose name nobody told: its error makes no suggestion, which would take most of the time of finding it."""
+
+SHOWN = 60
+"""Letters of a faulty label that its error shows."""
 
 _MEMBER = re.compile(r"(\d*)([A-Z]*)((?:[a-z]{2})*)(\(?)")
 """Percentage, head, attributes, what opens a composite; each may be missing, so that it always matches."""
@@ -59,7 +65,7 @@ class SioseError(LabelError):
 
 
 @lru_cache(maxsize=20_000)
-def parse(label: str, polygon: str = "?") -> Tree:
+def parse(label: str, polygon: str = NAMELESS) -> Tree:
     """The tree of a label.
 
     Raises:
@@ -79,7 +85,8 @@ class _Reader:
         row = self.label[:1].isdigit()
         tree = Composite("", self._members(0)) if row else self._part(_matched(self.label, 0), 0)
         if self.at < len(self.label):
-            self._fail("the end")
+            odd = self.label[self.at].islower()
+            self._fail("attributes of two lower-case letters each" if odd else "the end")
         return tree
 
     def _part(self, found: re.Match[str], depth: int) -> Tree:
@@ -112,7 +119,8 @@ class _Reader:
             follows = self.label[self.at : self.at + 1]
             self.at += follows == "_"
         if follows not in ("", ")"):
-            self._fail("'_' and a further member, or the end")
+            ending = "')'" if depth else "the end"
+            self._fail(f"'_' and a further member, or {ending}")
         if total != 100:
             self.at = begin
             self._fail(f"members that sum to 100, not {total}")
@@ -123,11 +131,15 @@ class _Reader:
             self.at = found.end(3)
             self._fail(f"'(' after {head}")
         self.at = found.start(2)
-        self._fail("a cover (three capitals) or a composite's head", head)
+        word = head[:SHOWN] or self.label[self.at : self.at + 3].upper()
+        fix = None if self.polygon == NAMELESS else did_you_mean(word, [*SIMPLE, *PREDEFINED])
+        self._fail("a cover (three capitals) or a composite's head", fix)
 
-    def _fail(self, expected: str, word: str = "") -> NoReturn:
-        found = f"{self.label!r}, character {self.at + 1} ({self.label[self.at : self.at + 12]!r})"
-        fix = did_you_mean(word, [*SIMPLE, *PREDEFINED]) if word else None
+    def _fail(self, expected: str, fix: str | None = None) -> NoReturn:
+        label = self.label if len(self.label) <= SHOWN else f"{self.label[:SHOWN]}..."
+        found = f"{label!r}, character {self.at + 1} ({self.label[self.at : self.at + 12]!r})"
+        if self.label.isdecimal():
+            fix = "correct `labels.attribute`, or set `labels.content` to code or largest: numbers are no SIOSE labels"
         raise SioseError(Problem(f"polygon {self.polygon}", found, expected, fix or "correct the label at its source"))
 
 
@@ -176,23 +188,23 @@ def parse_all(labels: Iterable[tuple[str, str]]) -> list[Tree]:
         SioseError: every label that is wrong (the first twenty by name), in one error.
     """
     trees: list[Tree] = []
-    problems: list[Problem] = []
+    wrong: list[tuple[str, str]] = []
     for polygon, label in labels:
         try:
-            trees.append(_parse_as(label, polygon))
-        except SioseError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise SioseError(*problems[:LISTED], *_more(len(problems) - LISTED))
+            trees.append(parse(label))  # without the polygon's name: thousands of polygons bear the same label
+        except SioseError:
+            wrong.append((label, polygon))
+    if wrong:
+        raise SioseError(*_problems(wrong[:LISTED]), *_more(len(wrong) - LISTED))
     return trees
 
 
-def _parse_as(label: str, polygon: str) -> Tree:
-    """The tree of a label, looked up without the polygon's name: thousands of polygons bear the same one."""
-    try:
-        return parse(label)
-    except SioseError:
-        return parse(label, polygon)
+def _problems(wrong: Iterable[tuple[str, str]]) -> Iterator[Problem]:
+    for label, polygon in wrong:
+        try:
+            parse(label, polygon)
+        except SioseError as error:
+            yield from error.problems
 
 
 def _more(count: int) -> list[Problem]:

@@ -59,11 +59,13 @@ Value = tuple[str, int, str, float]
 """Polygon, cover, ancestors, percent."""
 
 
-def write_values(root: Path, rows: Sequence[Value], polygons: int = 2) -> Dataset:
-    """The tile with polygons P1, P2, ... and the table T_VALORES."""
+def write_values(
+    root: Path, rows: Sequence[Value], polygons: int = 2, names: Sequence[str | int | None] | None = None
+) -> Dataset:
+    """The tile with polygons P1, P2, ..., or other names, and the table T_VALORES."""
     write_image(root)
-    names = [f"P{i}" for i in range(1, polygons + 1)]
-    write_layer(root / "t.gpkg", LAYER, {"ID_POLYGON": names}, columns(polygons))
+    names = names or [f"P{i}" for i in range(1, polygons + 1)]
+    write_layer(root / "t.gpkg", LAYER, {"ID_POLYGON": names}, columns(len(names)))
     keys = ("ID_POLYGON", "ID_COBERTURA", "ID_ANCESTROS", "SUPERF_POR")
     table = {key: [row[i] for row in rows] for i, key in enumerate(keys)}
     write_layer(root / "t.gpkg", "T_VALORES", table)

@@ -25,6 +25,7 @@ from tests.ground_truth.siose_scenes import (
     CODES,
     LAYER,
     SIDE,
+    Value,
     X,
     Y,
     columns,
@@ -190,11 +191,54 @@ def test_the_table_of_values(tmp_path: Path, home: Path, monkeypatch: pytest.Mon
     }
 
 
+@pytest.mark.parametrize("rows", [VALUES, VALUES[1:]])  # with its own row, and told by its members alone
 @pytest.mark.parametrize("told", ["DHS", "701"])
-def test_a_predefined_composite_of_the_table_may_count_as_a_whole(tmp_path: Path, home: Path, told: str) -> None:
-    product = built(write_values(tmp_path / "raw", VALUES), home, legend(predefined={told: "rest"}))
+def test_a_predefined_composite_of_the_table_may_count_as_a_whole(
+    tmp_path: Path, home: Path, told: str, rows: tuple[Value, ...]
+) -> None:
+    product = built(write_values(tmp_path / "raw", rows), home, legend(predefined={told: "rest"}))
     assert classes(product, 2) == [1, 1]
     assert ("predefined", "rest") in decided(product)
+
+
+def test_values_are_read_however_they_are_written(tmp_path: Path, home: Path) -> None:
+    rows: list[Any] = [
+        ("1", "UDS", "", "100"),
+        ("1", "EDF", "A-813", "80,5"),
+        ("1", "CNF", "0600;813", "19.5"),
+        ("1", "PST", "", "0"),
+        ("2", "PST", "0", "100"),
+    ]
+    product = built(write_values(tmp_path / "raw", rows, names=[1, 2]), home)  # numbers there, text in the table
+    assert classes(product, 2) == [1, 1]
+    assert {how for how, _ in decided(product)} == {"dominant", "simple"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ([("P1", 316, "", -20.0), ("P1", 300, "", 120.0)], "polygon P1: -20 % 316, 120 % 300: 100 % in all"),
+        ([("P1", 316, "", np.nan), ("P1", 300, "", 40.0)], "polygon P1: nan % 316, 40 % 300: nan % in all"),
+        ([("P1", 316, "", "many"), ("P1", 300, "", "40")], "polygon P1: nan % 316, 40 % 300: nan % in all"),
+        ([("P1", 316, "", 100.0), ("P1", 316, "", 100.0)], "polygon P1: 100 % 316, 100 % 316: 200 % in all"),
+        ([("P1", None, "", 60.0), ("P1", 300.0, "", 40.0)], "polygon P1: 60 % (no cover), 40 % 300: 100 % in all"),
+        ([("P9", 316, "", 100.0)], "polygon P1: no row"),
+    ],
+)
+def test_rows_that_cannot_be_are_told_with_their_polygon(
+    tmp_path: Path, home: Path, rows: list[Any], told: str
+) -> None:
+    with pytest.raises(LabelError) as error:
+        built(write_values(tmp_path / "raw", rows, polygons=1), home)
+    assert f"T_VALORES: {told}" in str(error.value)
+
+
+def test_polygons_that_the_table_cannot_name(tmp_path: Path, home: Path) -> None:
+    data = write_values(tmp_path / "raw", [("P'1", 316, "", 100.0)], names=["P'1", None])
+    with pytest.raises(
+        LabelError, match=r"no name \(NULL\) in 1 polygons.*Fix: give them the names that T_VALORES has"
+    ):
+        built(data, home)
 
 
 def test_values_that_do_not_sum_or_are_missing_name_their_polygons(tmp_path: Path, home: Path) -> None:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_orch.ground_truth.siose import Composite, Cover, SioseError, Tree, parse, parse_all, shares, write
+from landcover_orch.ground_truth.siose import (
+    SHOWN,
+    Composite,
+    Cover,
+    SioseError,
+    Tree,
+    parse,
+    parse_all,
+    shares,
+    write,
+)
 from landcover_orch.ground_truth.siose_covers import ARRANGEMENTS, CODIIGE, PREDEFINED, SIMPLE
 
 
-def _shares(label: str) -> dict[str, float]:
+def _shares(label: str) -> dict[str, Any]:
     return {cover.label: pytest.approx(share) for cover, share in shares(parse(label))}
 
 
@@ -49,17 +60,18 @@ _attributes = st.lists(st.text("abcdefghijklmnopqrstuvwxyz", min_size=2, max_siz
 _covers = st.builds(Cover, st.sampled_from([*SIMPLE, *PREDEFINED]), _attributes)
 
 
-def _composites(parts: st.SearchStrategy[Tree], heads: st.SearchStrategy[str]) -> st.SearchStrategy[Tree]:
+def _composites(
+    parts: st.SearchStrategy[Tree], heads: st.SearchStrategy[str], attributes: st.SearchStrategy[tuple[str, ...]]
+) -> st.SearchStrategy[Tree]:
     def members(parts: list[Tree]) -> st.SearchStrategy[tuple[tuple[int, Tree], ...]]:
         return _percentages(len(parts)).map(lambda shares: tuple(zip(shares, parts, strict=True)))
 
-    return st.builds(Composite, heads, st.lists(parts, min_size=1, max_size=4).flatmap(members), st.just(()))
+    return st.builds(Composite, heads, st.lists(parts, min_size=1, max_size=4).flatmap(members), attributes)
 
 
-_parts = st.recursive(
-    _covers, lambda inner: _composites(inner, st.sampled_from([*ARRANGEMENTS, *PREDEFINED])), max_leaves=12
-)
-_trees = _parts | _composites(_parts, st.just(""))
+_heads = st.sampled_from([*ARRANGEMENTS, *PREDEFINED])
+_parts = st.recursive(_covers, lambda inner: _composites(inner, _heads, _attributes), max_leaves=12)
+_trees = _parts | _composites(_parts, st.just(""), st.just(()))
 
 
 @settings(max_examples=200, deadline=None)
@@ -85,13 +97,23 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         ("A(60CNF_40MTR", 14, "')'"),
         ("A(CNF_40MTR)", 3, "a percentage from 1 to 100"),
         ("A(0CNF_100MTR)", 3, "a percentage from 1 to 100"),
+        ("A(0060CNF_40MTR)", 3, "a percentage from 1 to 100"),
+        ("\uff16\uff10FDC_40PST", 1, "a percentage from 1 to 100"),
+        ("A(33.3CNF_66.7PST)", 5, "a cover"),
+        ("60CNF_41MTR", 1, "sum to 100, not 101"),
+        ("A(60CNF,40MTR)", 8, "'_' and a further member, or ')'"),
+        ("A(60cnf_40MTR)", 5, "did you mean 'CNF'"),
+        ("A(60CNF_40(50PST_50MTR))", 11, "a cover"),
+        ("FDC ", 4, "the end"),
+        ("60CNF_40MTR)", 12, "the end"),
+        ("311", 1, "set `labels.content` to code or largest"),
         ("A(101CNF)", 3, "a percentage from 1 to 100"),
         ("A60CNF", 2, "'(' after A"),
         ("FDC)", 4, "the end"),
         ("FDC(60PST_40MTR)", 4, "the end"),
         ("76PAV24EDF", 6, "a further member, or the end"),
         ("Z(60CNF_40MTR)", 1, "a cover"),
-        ("CHLs", 4, "the end"),
+        ("CHLs", 4, "attributes of two lower-case letters each"),
         ("A(100" * 30 + "FDC" + ")" * 30, 102, "at most 20 levels"),
     ],
 )
@@ -100,9 +122,32 @@ def test_an_error_says_polygon_label_position_and_what_was_expected(label: str, 
         parse(label, "ES-77")
     text = str(error.value)
     assert "polygon ES-77" in text
-    assert repr(label) in text
+    assert repr(label if len(label) <= SHOWN else f"{label[:SHOWN]}...") in text
     assert expected in text
     assert f"character {position} " in text
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("100FDC", {"FDC": 1.0}),
+        ("A(100FDC)", {"FDC": 1.0}),
+        ("24EDF_76PAV", {"EDF": 0.24, "PAV": 0.76}),
+        ("A(060CNF_040MTR)", {"CNF": 0.6, "MTR": 0.4}),
+        ("A(60CNF_40CNF)", {"CNF": 1.0}),
+        ("UDSva(50A(50EDF_50VAP)_50EDF)", {"EDF": 0.75, "VAP": 0.25}),
+    ],
+)
+def test_what_is_unusual_is_read_all_the_same(label: str, expected: dict[str, float]) -> None:
+    assert _shares(label) == expected
+
+
+@pytest.mark.parametrize("length", [10_000, 1_000_000])
+@pytest.mark.parametrize("piece", ["A(100", "A", "1", "a", "50FDC_", "("])
+def test_a_label_of_any_length_is_refused_in_one_line(piece: str, length: int) -> None:
+    with pytest.raises(SioseError) as error:
+        parse(piece * (length // len(piece)), "1")
+    assert len(str(error.value)) < 300
 
 
 def test_all_wrong_labels_come_in_one_error_with_their_polygons() -> None:
