@@ -241,3 +241,23 @@ def test_without_its_data_a_dataset_keeps_the_name_of_the_list(town: Path, monke
     assert config.load_dataset("town").splits.validation.listed == "samples.csv"
     monkeypatch.delenv("TOWN")
     assert config.load_dataset("town").splits.validation.listed == "samples.csv"
+
+
+@pytest.mark.parametrize(
+    ("tiles", "labels", "outdated"),
+    [
+        ({}, {}, False),
+        ({"year": 2024, "label_year": 2024}, {}, False),
+        ({"year": 2024, "label_year": 2021}, {}, True),
+        ({"year": 2021, "label_year": 2024}, {}, False),
+        ({"year": 2024}, {}, False),
+        ({"year": 2021, "label_year": 2021, "overrides": {"a": {"year": 2024}}}, {}, True),
+        ({"year": 2024, "overrides": {"a": {"label_year": 2021}}}, {}, True),
+        ({"year": 2024, "label_year": 2021}, {"kind": "raster"}, False),
+    ],
+)
+def test_labels_are_outdated_where_an_image_is_stated_to_be_newer(
+    tiles: dict[str, Any], labels: dict[str, Any], outdated: bool
+) -> None:
+    described = {**DATASET, "tiles": {**DATASET["tiles"], **tiles}, "labels": labels}
+    assert Dataset.model_validate(described).outdated is outdated

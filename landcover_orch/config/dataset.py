@@ -145,6 +145,14 @@ class Limits(Settings):
         exclude=True,  # no product depends on it
         description="most of the labelled area that may lie in polygons which the doctor flags",
     )
+    max_changed: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        exclude=True,  # no product depends on it
+        description="most of the labelled area that may lie in change candidates: where it is more, the map is wrong "
+        "rather than the ground another one",
+    )
 
 
 class Automation(Settings):
@@ -253,6 +261,13 @@ class Dataset(Settings):
         """What is stated of the years of images and labels: of all tiles (key ''), and of those that differ."""
         own = {name: (override.year, override.label_year) for name, override in self.tiles.overrides.items()}
         return {"": (self.tiles.year, self.tiles.label_year), **own}
+
+    @property
+    def outdated(self) -> bool:
+        """Whether some orthophoto is stated to be newer than the polygons that label it (asset `changes`)."""
+        image, label = self.tiles.year, self.tiles.label_year
+        own = [(one.year or image, one.label_year or label) for one in self.tiles.overrides.values()]
+        return self.labels.kind == "vector" and any(a and b and a > b for a, b in [(image, label), *own])
 
     @property
     def recipes(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from landcover_orch.config import Labels
 from landcover_orch.errors import LabelError, Problem
+from landcover_orch.ground_truth.burning import carried
 from landcover_orch.ground_truth.codes import NULL
 from landcover_orch.report.comparison import Compared, Subject
 
@@ -63,6 +64,8 @@ def write(
 ) -> None:
     """Writes the listed polygons, whole, with the columns `keys` (see `columns`), in the CRS of the first tile.
 
+    They lie on the orthophoto's ground, as corrections do, where a tile's `shift` has moved the labels to.
+
     Raises:
         LabelError: as `columns`.
     """
@@ -70,15 +73,16 @@ def write(
     import pandas as pd  # type: ignore[import-untyped]
 
     labels = subject.manifest.dataset.labels
-    named, crs = columns(labels, keys, layer), {entry.name: entry.crs for entry in subject.entries}
-    target = next(iter(crs.values()))
+    named, entries = columns(labels, keys, layer), {entry.name: entry for entry in subject.entries}
+    target = next(iter(entries.values())).crs
     parts = []
     for tile, outlines in compared.outlines.items():
         own = [row for row in listed if row["tile"] == tile]
         shapes = outlines.geometry[np.array([row["index"] for row in own], np.int64)]
+        shapes, crs = carried(shapes, outlines.place, entries[tile].grid), entries[tile].crs
         table = {column: [_value(row[key]) for row in own] for column, key in named.items()}
-        frame = geopandas.GeoDataFrame(pd.DataFrame(table), geometry=shapes, crs=crs[tile])
-        parts.append(frame if crs[tile] == target else frame.to_crs(target))
+        frame = geopandas.GeoDataFrame(pd.DataFrame(table), geometry=shapes, crs=crs)
+        parts.append(frame if crs == target else frame.to_crs(target))
     rank = next(column for column, key in named.items() if key == "rank")
     found = geopandas.GeoDataFrame(pd.concat([p for p in parts if len(p)] or parts[:1])).sort_values(rank)
     _save(path, layer, found, {"FID": free(FID, named, layer), "GEOMETRY_NAME": free(GEOMETRY, named, layer)})
