@@ -1,6 +1,6 @@
 """Patch stores a tile, and the dataset's manifest: the first look at the data, and the door to training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -148,15 +148,20 @@ def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:
         description="No band of a tile lies further from the train pixels than `limits.max_drift`.",
     )
     def radiometry_like_training() -> dg.AssetCheckResult:
-        rows = current(dataset).json("summary.json")["drift"]
-        outside = [row["tile"] for row in rows if row["outside"]]
-        return dg.AssetCheckResult(
-            passed=not outside,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"outside": ", ".join(outside) or "none", "limit": dataset.limits.max_drift, "drift": table(rows)},
-        )
+        return drift_result(dataset, current(dataset).json("summary.json")["drift"])
 
     return radiometry_like_training
+
+
+def drift_result(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
+    """A warning where tiles lie outside what was trained on; the distances of each band, tile by tile."""
+    outside = [row["tile"] for row in rows if row["outside"]]
+    found: dict[str, Any] = {"outside": ", ".join(outside) or "none", "limit": dataset.limits.max_drift}
+    return dg.AssetCheckResult(
+        passed=not outside,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={**found, **({"drift": table(rows)} if rows else {})},
+    )
 
 
 def current(dataset: Dataset) -> publish.Product:

@@ -1,6 +1,6 @@
 """Maps: the evaluation tiles by each experiment, and any tile by the champion."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 
 def definitions(dataset: Dataset) -> list[Any]:
-    """The assets `prediction` and `land_cover_map` of a dataset, and the check of the maps."""
-    return [_prediction(dataset), _covers_the_tile(dataset), _land_cover_map(dataset)]
+    """The assets `prediction` and `land_cover_map` of a dataset, and the checks of the maps."""
+    checks = [_covers_the_tile(dataset), _radiometry_like_training(dataset)]
+    return [_prediction(dataset), _land_cover_map(dataset), *checks]
 
 
 def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
@@ -157,10 +158,41 @@ def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
         standing = champion(dataset)
         trained, experiment = standing.product(config.home()), config.load_experiment(standing.experiment)
         tiles = raw.tiles_of(dataset, context.partition_keys)
+        apart = {row["tile"]: metadata(row) for row in drifts(dataset, context.partition_keys)}
         yield from tile_results(
             context,
             lambda name: build_map(dataset, tiles[name], trained, experiment, config.home()),
             key,
+            apart.__getitem__,
         )
 
     return asset
+
+
+def metadata(drift: Mapping[str, Any]) -> dict[str, Any]:
+    """What is told of a tile's distance beside its map, a number that Dagster plots from map to map."""
+    return {"drift": drift["largest"], "outside what was trained on": drift["outside"]}
+
+
+def drifts(dataset: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
+    """How far each of some tiles lies from the train pixels of the champion, band by band."""
+    from assets.report import champion
+    from landcover_orch.patches import watch
+
+    home, tiles = config.home(), raw.tiles_of(dataset, names)
+    trained = watch.trained_on(dataset.name, champion(dataset).data_digest, home)
+    return [watch.build(dataset, tiles[name], trained, home).json(watch.SUMMARY) for name in names]
+
+
+def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, "land_cover_map"),
+        name="radiometry_like_training",
+        description="No band of the mapped tile lies further from what its model was trained on than "
+        "`limits.max_drift`.",
+        partitions_def=partitions.tiles(dataset),
+    )
+    def radiometry_like_training(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        return patches.drift_result(dataset, drifts(dataset, partitions.chosen_tiles(context, dataset)))
+
+    return radiometry_like_training

@@ -27,12 +27,16 @@ def result(product: Product, **more: Any) -> dg.MaterializeResult[Any]:
 
 
 def tile_results(
-    context: dg.AssetExecutionContext, build: Callable[[str], Product], asset: dg.AssetKey
+    context: dg.AssetExecutionContext,
+    build: Callable[[str], Product],
+    asset: dg.AssetKey,
+    more: Callable[[str], Mapping[str, Any]] = lambda tile: {},
 ) -> Iterator[Event]:
     """Materialisations of the run's tiles, each with its own data version and metadata.
 
     Dagster gives all partitions of a range run one data version; staleness would then be wrong by tile. So a range run
-    records a second event for each tile behind the common one, with the tile's own version.
+    records a second event for each tile behind the common one, with the tile's own version. `more` is metadata that is
+    no part of a tile's product.
     """
     tiles = context.partition_keys
     products = {}
@@ -41,13 +45,14 @@ def tile_results(
             products[tile] = build(tile)
         context.log.info("%s: tile %s done (%d of %d)", asset.to_user_string(), tile, i + 1, len(tiles))
     if len(tiles) == 1:
-        yield result(products[tiles[0]])
+        yield result(products[tiles[0]], **more(tiles[0]))
         return
     yield dg.MaterializeResult(metadata={"tiles in this run": len(tiles)})
     tags = _tags_of_last(context, asset, tiles[-1])
     for tile, product in products.items():
+        shown = {**metadata(product), **more(tile)}
         yield dg.AssetMaterialization(
-            asset, partition=tile, metadata=metadata(product), tags={**tags, VERSION_TAG: product.fingerprint}
+            asset, partition=tile, metadata=shown, tags={**tags, VERSION_TAG: product.fingerprint}
         )
 
 

@@ -50,7 +50,7 @@ def test_nodata_stays_and_nothing_becomes_it(nodata: float) -> None:
 
 
 def test_values_end_where_floats_end() -> None:
-    largest = np.finfo(np.float32).max
+    largest = float(np.finfo(np.float32).max)
     assert knots([0], [largest])(np.array([[[largest]]], np.float32)).tolist() == [[[largest]]]
 
 

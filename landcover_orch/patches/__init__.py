@@ -3,5 +3,8 @@
 VERSION = 1
 """Raised when the same inputs and configuration would give other bytes of a patch store."""
 
-MANIFEST_VERSION = 2
+MANIFEST_VERSION = 3
 """Likewise of the dataset's manifest."""
+
+WATCH_VERSION = 1
+"""Likewise of the distance of a tile from what was trained on."""

@@ -16,6 +16,7 @@ from landcover_orch.errors import CatalogueError, IncompleteError, LeakError, Pr
 from landcover_orch.experiment import ClassWeights
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.ground_truth import truth as ground_truth
+from landcover_orch.histogram import Histogram
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import MANIFEST_VERSION, drift, look, splits, statistics, store, write
 from landcover_orch.patches.ground import Ground
@@ -35,7 +36,7 @@ PART_ROWS = 4096
 
 
 def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *, name: str = NAME) -> Product:
-    """The published manifest of a dataset: dataset.json, summary.json, index.html and preview.png.
+    """The published manifest of a dataset: dataset.json, summary.json, train_histograms.npz, index.html, preview.png.
 
     Args:
         dataset: what is described.
@@ -134,7 +135,9 @@ def _write(
         dataset=essential, legend=legend, tiles=tuple(entries), bands=bands, class_weights=weights
     )
     (stage.path / FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    drifts = _drifts(dataset, labelled, counted)
+    trained = statistics.histograms(len(bands), dataset.dtype, labelled, train=True)
+    drift.save(stage.path / drift.TRAINED, [band.compact(drift.BINS) for band in trained])
+    drifts = _drifts(dataset, drift.load(stage.path / drift.TRAINED), counted)
     stage.write_json(SUMMARY, {**_summary(manifest, sources), "drift": drifts})
     samples = look.samples(manifest, home)
     cut = [source.patches.json(write.SUMMARY) for source in sources]
@@ -193,13 +196,12 @@ def _bands(dataset: Dataset, labelled: Sequence[statistics.Counts]) -> tuple[Ban
 
 
 def _drifts(
-    dataset: Dataset, labelled: Sequence[statistics.Counts], counted: Mapping[str, Sequence[statistics.Counts]]
+    dataset: Dataset, trained: Sequence[Histogram], counted: Mapping[str, Sequence[statistics.Counts]]
 ) -> list[dict[str, Any]]:
     """How far each tile's bands lie from those of the train pixels; of tiles without labels, too."""
     bands, dtype = dataset.bands, dataset.dtype
-    reference = statistics.histograms(len(bands), dtype, labelled, train=True)
     tiles = {name: statistics.histograms(len(bands), dtype, found, train=False) for name, found in counted.items()}
-    return drift.rows(tiles, reference, bands, dataset.limits.max_drift)
+    return drift.rows(tiles, trained, bands, dataset.limits.max_drift)
 
 
 def _entry(

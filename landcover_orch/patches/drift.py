@@ -8,12 +8,19 @@ reference's standard deviation it can be compared between bands, and one limit s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.histogram import Histogram
+
+TRAINED = "train_histograms.npz"
+"""File of the histograms of the train pixels, beside the manifest."""
+
+BINS = 1024
+"""Values of a histogram that is kept: as many pixels each, so that a distance is wrong by less than a bin is wide."""
 
 
 def distance(found: Histogram, reference: Histogram) -> float | None:
@@ -32,6 +39,19 @@ def _reached(histogram: Histogram, values: NDArray[np.float64]) -> NDArray[np.fl
     """Share of the pixels at or below each value."""
     below = np.concatenate([[0], np.cumsum(histogram.pixels)])
     return np.asarray(below[np.searchsorted(histogram.values, values, side="right")] / below[-1])
+
+
+def save(path: Path, found: Sequence[Histogram]) -> None:
+    """Writes the histograms of all bands into a file, each as values and their pixels (2, value)."""
+    with path.open("wb") as file:
+        np.savez(file, *(np.stack([band.values, band.pixels]) for band in found))
+
+
+def load(path: Path) -> list[Histogram]:
+    """The histograms of a file that `save` wrote."""
+    with np.load(path, allow_pickle=False) as found:
+        bands = [found[f"arr_{i}"] for i in range(len(found.files))]
+    return [Histogram(values, pixels.astype(np.int64)) for values, pixels in bands]
 
 
 def rows(

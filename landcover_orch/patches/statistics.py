@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,36 @@ KEYS = 2**16
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows of a tile to be counted, as plain values that travel to a worker."""
+class Strips:
+    """Rows of an image to be counted, as plain values that travel to a worker."""
 
-    tile: str
     image: raster.Raster
-    classes: Path
     dtype: str
     nodata: raster.Nodata
-    splits: Splits
     window: Window
+
+    def read(self) -> Iterator[tuple[Window, NDArray[Any], NDArray[np.bool_]]]:
+        """Windows of a few rows, their pixels (band, y, x), and which of them hold data (y, x)."""
+        inner = blocks((self.window.height, self.window.width), STRIP_ROWS, self.window.width)
+        with raster.reader(self.image, dtype=self.dtype, nodata=self.nodata) as pixels:
+            for box in inner:
+                window = Window(self.window.row + box.row, self.window.col, box.height, box.width)
+                data = pixels.read(window)
+                yield window, data, pixels.valid(window, data)
+
+    def values(self) -> _Values:
+        """An empty count."""
+        return _Values(self.image.count, np.dtype(self.dtype))
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a tile with their classes and sides."""
+
+    tile: str
+    strips: Strips
+    classes: Path
+    splits: Splits
 
 
 @dataclass(frozen=True)
@@ -60,32 +80,33 @@ def parts(
     tile: str, image: raster.Raster, classes: Path, dtype: str, nodata: raster.Nodata, splits: Splits, *, rows: int
 ) -> list[Part]:
     """A tile in parts of at most `rows` rows."""
-    windows = blocks(image.shape, rows, image.shape[1])
-    return [Part(tile, image, classes, dtype, nodata, splits, window) for window in windows]
+    return [Part(tile, part, classes, splits) for part in parts_of_image(image, dtype, nodata, rows=rows)]
+
+
+def parts_of_image(image: raster.Raster, dtype: str, nodata: raster.Nodata, *, rows: int) -> list[Strips]:
+    """An image in parts of at most `rows` rows."""
+    return [Strips(image, dtype, nodata, window) for window in blocks(image.shape, rows, image.shape[1])]
 
 
 def count(part: Part) -> Counts:
     """What a part holds: class pixels of each split, and the values of its train pixels and of all others."""
-    image, truth = part.image, raster.inspect(part.classes)
     table = np.zeros((len(ROLES), IGNORE + 1), np.int64)
-    values, others = (_Values(image.count, np.dtype(part.dtype)) for _ in range(2))
-    with (
-        raster.reader(image, dtype=part.dtype, nodata=part.nodata) as pixels,
-        raster.reader(truth, nodata="none") as classes,
-    ):
-        for window in _strips(part.window):
-            found = roles(part.splits, part.tile, image.grid, window)
+    values, others = part.strips.values(), part.strips.values()
+    with raster.reader(raster.inspect(part.classes), nodata="none") as classes:
+        for window, data, valid in part.strips.read():
+            found = roles(part.splits, part.tile, part.strips.image.grid, window)
             table += _by_split(found, classes.read(window)[0])
-            data = pixels.read(window)
-            valid = pixels.valid(window, data)
             values.add(data[:, (found == TRAIN) & valid])
             others.add(data[:, (found != TRAIN) & valid])
     return values.counts(table, others)
 
 
-def _strips(part: Window) -> list[Window]:
-    inner = blocks((part.height, part.width), STRIP_ROWS, part.width)
-    return [Window(part.row + box.row, part.col, box.height, box.width) for box in inner]
+def count_image(part: Strips) -> Counts:
+    """The values of all pixels with data, none of them a train pixel."""
+    values, others = part.values(), part.values()
+    for _, data, valid in part.read():
+        others.add(data[:, valid])
+    return values.counts(np.zeros((len(ROLES), IGNORE + 1), np.int64), others)
 
 
 def _by_split(found: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDArray[np.int64]:
