@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import Window
 from landcover_orch.ground_truth import composites, label_rasters
 from landcover_orch.ground_truth.codes import Coding, Stray, Strip, as_code, unknown_codes
-from landcover_orch.ground_truth.composites import Parts
+from landcover_orch.ground_truth.composites import Decision, Parts
 from landcover_orch.legend import Legend
 from landcover_orch.raster import Raster, Reader, reader
 from landcover_orch.raw.catalogue import Component, Tile
@@ -45,6 +45,27 @@ def require_place(dataset: Dataset, tile: Tile, label: Path, image: Raster) -> N
         raise LabelError(*wrong)
 
 
+Covers = tuple[tuple[str, float], ...]
+"""Covers of a pixel and the percentage of each, those of 0 % left out."""
+
+
+class Met(NamedTuple):
+    """A combination of covers in a window: its first pixel, counted row by row, where that is, and how many have it."""
+
+    covers: Covers
+    first: int
+    position: str
+    pixels: int
+
+
+class Combination(NamedTuple):
+    """Covers that some pixels share: their number (1, 2, ... in the order of the first pixels), and the decision."""
+
+    number: int
+    decision: Decision
+    code: int
+
+
 @dataclass
 class Components:
     """The components of one tile, and what was met in them so far: pixels by the sum of their percentages."""
@@ -53,9 +74,19 @@ class Components:
     legend: Legend
     coding: Coding
     sums: dict[float, int] = field(default_factory=dict)
-    _known: dict[tuple[tuple[str, float], ...], int] = field(default_factory=dict)
+    _known: dict[Covers, Combination] = field(default_factory=dict)
     _faults: dict[str, Stray] = field(default_factory=dict)
     _strays: dict[str, Stray] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each combination is called, in the order of their numbers: its covers."""
+        return tuple(_told(covers) for covers in self._known)
+
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """The decision on each combination, in the order of their numbers."""
+        return tuple(known.decision for known in self._known.values())
 
     def strips(self, windows: Sequence[Window]) -> Iterator[Strip]:
         """Code numbers (y, x) of each window: the decision on each pixel, as `composites.coding` numbers it.
@@ -65,6 +96,24 @@ class Components:
                 has a value its table lacks.
             UnknownCodeError: after the last window, every cover that the legend lacks.
         """
+        for window, which, met in self._read(windows):
+            numbers = np.empty(len(met), np.uint16)
+            for i in sorted(range(len(met)), key=lambda i: met[i].first):
+                numbers[i] = self._number(met[i])
+            yield numbers[which].reshape(window.height, window.width)
+        self._require_sound()
+
+    def numbered(self, windows: Sequence[Window]) -> Iterator[NDArray[np.uint32]]:
+        """The number of each pixel's combination (y, x) in windows that `strips` has read; 0 where it has no cover.
+
+        Where nobody drew polygons, all pixels of one combination are one: what is declared of them is the same.
+        """
+        for window, which, met in self._read(windows):
+            numbers = [self._known[found.covers].number if found.covers else 0 for found in met]
+            yield np.array(numbers, np.uint32)[which].reshape(window.height, window.width)
+
+    def _read(self, windows: Sequence[Window]) -> Iterator[tuple[Window, NDArray[np.intp], list[Met]]]:
+        """Of each window the combinations that are met in it, and which of them each pixel has."""
         tables = [table(component.table) for component in self.files]
         with ExitStack() as stack:
             pairs = [
@@ -72,22 +121,12 @@ class Components:
                 for component in self.files
             ]
             for window in windows:
-                yield self._strip(window, pairs, tables)
-        self._require_sound()
-
-    def _strip(self, window: Window, pairs: Sequence[Any], tables: Sequence[dict[float, str] | None]) -> Strip:
-        bands: list[NDArray[Any]] = []
-        for code, percent in pairs:
-            bands.append(code.read(window)[0].reshape(-1))
-            if percent:
-                bands.append(percent.read(window)[0].reshape(-1))
-        values, which, first, counts = _combinations(bands)
-        numbers = np.empty(len(values), np.uint16)
-        for i, row in enumerate(values):
-            position = f"row {window.row + first[i] // window.width}, col {window.col + first[i] % window.width}"
-            covers = self._covers(row, pairs, tables, position, int(counts[i]))
-            numbers[i] = self._number(covers, position, int(counts[i]))
-        return numbers[which].reshape(window.height, window.width)
+                values, which, first, counts = _combinations(_bands(pairs, window))
+                met = []
+                for row, at, count in zip(values, first.tolist(), counts.tolist(), strict=True):
+                    position = f"row {window.row + at // window.width}, col {window.col + at % window.width}"
+                    met.append(Met(self._covers(row, pairs, tables, position, count), at, position, count))
+                yield window, which, met
 
     def _covers(
         self,
@@ -96,8 +135,7 @@ class Components:
         tables: Sequence[dict[float, str] | None],
         position: str,
         count: int,
-    ) -> tuple[tuple[str, float], ...]:
-        """Covers and percentages of a combination; those of 0 % left out."""
+    ) -> Covers:
         left = list(row)
         found = []
         for (_, percent), names in zip(pairs, tables, strict=True):
@@ -111,25 +149,30 @@ class Components:
                 found.append((cover, share))
         return tuple(found)
 
-    def _number(self, covers: tuple[tuple[str, float], ...], position: str, count: int) -> int:
-        total = sum(share for _, share in covers)
-        self.sums[total] = self.sums.get(total, 0) + count
-        if covers in self._known:
-            return self._known[covers]
-        if not covers:
+    def _number(self, met: Met) -> int:
+        """The code number of a combination; that of no label where there is none, or a fault, which is noted."""
+        total = sum(share for _, share in met.covers)
+        self.sums[total] = self.sums.get(total, 0) + met.pixels
+        if not met.covers:
             return self.coding.unlabelled
-        named = all(cover for cover, _ in covers)
-        if not named or not abs(total - 100) <= TOLERANCE or any(share < 0 for _, share in covers):
-            told = ", ".join(f"{share:g} % {cover or '(blank)'}" for cover, share in covers)
-            _note(self._faults, f"{told}: {total:g} % in all", position, count)
-            return self.coding.unlabelled
-        strange = composites.unknown((cover for cover, _ in covers), self.legend)
+        if met.covers not in self._known:
+            if not self._sound(met, total):
+                return self.coding.unlabelled
+            decision = composites.decide(_merged(met.covers, total), self.legend)
+            code = self.coding.codes.index(decision.code)
+            self._known[met.covers] = Combination(len(self._known) + 1, decision, code)
+        return self._known[met.covers].code
+
+    def _sound(self, met: Met, total: float) -> bool:
+        """Whether a combination can be decided on; if not, why not is noted."""
+        named = all(cover for cover, _ in met.covers)
+        if not named or not abs(total - 100) <= TOLERANCE or any(share < 0 for _, share in met.covers):
+            _note(self._faults, f"{_told(met.covers)}: {total:g} % in all", met.position, met.pixels)
+            return False
+        strange = composites.unknown((cover for cover, _ in met.covers), self.legend)
         for cover in dict.fromkeys(strange):
-            _note(self._strays, cover, position, count)
-        if strange:
-            return self.coding.unlabelled
-        self._known[covers] = self.coding.codes.index(composites.decide(_merged(covers, total), self.legend).code)
-        return self._known[covers]
+            _note(self._strays, cover, met.position, met.pixels)
+        return not strange
 
     def _require_sound(self) -> None:
         where = str(self.files[0].code)
@@ -144,6 +187,10 @@ class Components:
             )
 
 
+def _told(covers: Covers) -> str:
+    return ", ".join(f"{share:g} % {cover or '(blank)'}" for cover, share in covers)
+
+
 def _note(met: dict[str, Stray], what: str, position: str, count: int) -> None:
     known = met.get(what, Stray(what, 0, position))
     met[what] = Stray(what, known.count + count, known.first)
@@ -151,6 +198,12 @@ def _note(met: dict[str, Stray], what: str, position: str, count: int) -> None:
 
 def _reader(stack: ExitStack, path: Path) -> Reader:
     return stack.enter_context(reader(open_raster(path)))
+
+
+def _bands(pairs: Sequence[Any], window: Window) -> list[NDArray[Any]]:
+    """The covers and, where there are any, the percentages of each component (pixel)."""
+    readers = [reader for pair in pairs for reader in pair if reader]
+    return [reader.read(window)[0].reshape(-1) for reader in readers]
 
 
 def _combinations(
@@ -178,7 +231,7 @@ def _numbered(values: NDArray[Any]) -> tuple[NDArray[np.intp], int]:
     return number, different.size
 
 
-def _merged(covers: Sequence[tuple[str, float]], total: float) -> Parts:
+def _merged(covers: Covers, total: float) -> Parts:
     merged: dict[str, float] = {}
     for cover, percent in covers:
         merged[cover] = merged.get(cover, 0.0) + percent / total

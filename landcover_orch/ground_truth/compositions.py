@@ -187,19 +187,23 @@ def _more(path: Path, count: int) -> list[Problem]:
     return [Problem(str(path), f"{count} more such polygons", "none", "mend those named first")] if count > 0 else []
 
 
-def write_shares(path: Path, polygons: Polygons) -> int:
+def write_shares(path: Path, polygons: Sequence[str], decisions: Sequence[Decision]) -> int:
     """Writes a Parquet table of shares, and gives the number of its rows: one for each class of each polygon.
 
     Columns: `polygon` (uint32, as in the raster of polygons: 1, 2, ... in burn order), `source` (what the label file
     calls it), `decision`, `class` ('ignore' for covers that the legend ignores) and `share` of the whole polygon
     (double; a polygon's shares sum to 1). Polygons of which only the largest cover is known have no row.
+
+    Args:
+        polygons: what each is called, in burn order.
+        decisions: on each of them.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     rows = [
         (number, name, decision.how, cls, share)
-        for number, (name, decision) in enumerate(zip(polygons.names, polygons.decisions, strict=True), start=1)
+        for number, (name, decision) in enumerate(zip(polygons, decisions, strict=True), start=1)
         for cls, share in decision.shares
     ]
     columns = list(zip(*rows, strict=True)) or [()] * 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,20 +67,23 @@ def colour_strips(raster: Raster, windows: Sequence[Window], legend: Legend, cod
     strays.require_none()
 
 
-Read = Callable[[Sequence[Window]], Iterator[Strip]]
-"""Gives the code numbers (y, x) of windows that lie inside the tile."""
+Numbers = TypeVar("Numbers", np.uint16, np.uint32)
+"""Codes, or polygons."""
+
+Read = Callable[[Sequence[Window]], Iterator[NDArray[Numbers]]]
+"""Gives the numbers (y, x) of windows that lie inside the tile."""
 
 
 def moved(
-    read: Read, windows: Sequence[Window], shape: tuple[int, int], shift: tuple[int, int], fill: int
-) -> Iterator[Strip]:
-    """Code numbers of each window of labels moved by `shift` pixels (right, down); `fill` where they leave it bare."""
+    read: Read[Numbers], windows: Sequence[Window], shape: tuple[int, int], shift: tuple[int, int], fill: Numbers
+) -> Iterator[NDArray[Numbers]]:
+    """Numbers of each window of labels moved by `shift` pixels (right, down); `fill` where they leave it bare."""
     right, down = shift
     wanted = [Window(window.row - down, window.col - right, window.height, window.width) for window in windows]
     held = [window.within(shape) for window in wanted]
     found = read([window for window in held if window.height and window.width])
     for outer, inner in zip(wanted, held, strict=True):
-        strip = np.full((outer.height, outer.width), fill, np.uint16)
+        strip = np.full((outer.height, outer.width), fill)
         if inner.height and inner.width:
             place = Window(inner.row - outer.row, inner.col - outer.col, inner.height, inner.width)
             strip[place.slices] = next(found)

@@ -52,7 +52,8 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
     Where the tile's radiometry is matched to another's, also radiometry.png: before and after.
 
     Where the legend keeps the shares of composites, also polygons.tif (uint32, 0 = none) and composition.parquet (see
-    `compositions.write_shares`): each labelled polygon and the share of it that each class takes.
+    `compositions.write_shares`): each labelled polygon and the share of it that each class takes. Where labels are
+    component rasters, all pixels of one combination of covers stand for a polygon.
 
     Works strip by strip, so that memory does not grow with the tile's height.
 
@@ -87,7 +88,7 @@ class LabelStrips:
     """Labels of a tile ready to be read: strips of code numbers for windows of the orthophoto's grid.
 
     `found` are the polygons, where labels are some, and `place` is where the orthophoto's grid lies among them: beside
-    itself, where the tile's labels are moved.
+    itself, where the tile's labels are moved. `components` are the component rasters, where labels are some.
     """
 
     strips: Iterator[Strip]
@@ -95,6 +96,7 @@ class LabelStrips:
     place: GeoBox
     shift: tuple[float, float]
     corrected: corrections.Corrected | None = None
+    components: components.Components | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -121,8 +123,8 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
             names=legend.names,
             nodata=IGNORE,
         )
-    if labels.found and labels.found.decisions and legend.composites.shares_kept:
-        _write_shares(stage, dataset, legend, labels.found, labels.place, image, windows)
+    if legend.composites.shares_kept and decides(dataset):
+        _write_shares(stage, dataset, legend, labels, image, windows)
     rows = _rows(dataset, legend, labels, tally, codes)
     summary = _summary(tile, legend, image.grid, rows, tally, labels.notes)
     if decides(dataset):
@@ -165,23 +167,36 @@ def read_labels(
         found, corrected = _polygons(dataset, legend, tile, tile.label, image.grid, place, codes)
         burnt = burning.strips(found, place, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
         return LabelStrips(burnt, found, place, tile.shift, corrected)
-    read = _raster_labels(dataset, legend, tile, tile.label, image, codes)
-    strips = read(windows)
-    if any(tile.shift):
-        strips = label_rasters.moved(read, windows, image.shape, (round(right), round(down)), codes.unlabelled)
-    return LabelStrips(strips, None, place, tile.shift)
+    unlabelled = np.uint16(codes.unlabelled)
+    if dataset.labels.kind == "components":
+        components.require_place(dataset, tile, tile.label, image)
+        parts = components.Components(tile.components, legend, codes)
+        strips = _shifted(parts.strips, windows, image, tile.shift, unlabelled)
+        return LabelStrips(strips, None, place, tile.shift, components=parts)
+    read = _raster_labels(dataset, legend, tile.label, image, codes)
+    return LabelStrips(_shifted(read, windows, image, tile.shift, unlabelled), None, place, tile.shift)
 
 
 def _raster_labels(
-    dataset: Dataset, legend: Legend, tile: Tile, label: Path, image: raster.Raster, codes: Coding
-) -> label_rasters.Read:
-    if dataset.labels.kind == "components":
-        components.require_place(dataset, tile, label, image)
-        return components.Components(tile.components, legend, codes).strips
+    dataset: Dataset, legend: Legend, label: Path, image: raster.Raster, codes: Coding
+) -> label_rasters.Read[np.uint16]:
     source = imagery.placed(dataset, raster.inspect(label), image)
     label_rasters.require_grid(source, image.grid)
     read = label_rasters.strips if dataset.labels.kind == "raster" else label_rasters.colour_strips
     return lambda windows: read(source, windows, legend, codes)
+
+
+def _shifted(
+    read: label_rasters.Read[label_rasters.Numbers],
+    windows: Sequence[Window],
+    image: raster.Raster,
+    shift: tuple[float, float],
+    fill: label_rasters.Numbers,
+) -> Iterator[NDArray[label_rasters.Numbers]]:
+    right, down = shift
+    if not any(shift):
+        return read(windows)
+    return label_rasters.moved(read, windows, image.shape, (round(right), round(down)), fill)
 
 
 def _polygons(
@@ -219,21 +234,35 @@ def _write_shares(
     stage: Stage,
     dataset: Dataset,
     legend: Legend,
-    found: polygons.Polygons,
-    place: GeoBox,
+    labels: LabelStrips,
     image: raster.Raster,
     windows: Sequence[Window],
 ) -> None:
-    """The raster of polygons, 0 where the image has no data, and the table of their shares."""
-    numbers = np.arange(1, len(found.names) + 1, dtype=np.uint32)
-    burnt = burning.burnt(found.geometry, numbers, place, windows, all_touched=legend.all_touched, fill=0)
+    """The raster of polygons, 0 where the image has no data, and the table of their shares; nothing without any."""
+    names, decisions, strips = _numbered(legend, labels, image, windows)
+    if not names:
+        return
     with raster.reader(image, nodata=dataset.nodata) as pixels:
         pieces = (
             (window, np.where(pixels.valid(window), strip, np.uint32(0))[None])
-            for window, strip in zip(windows, burnt, strict=True)
+            for window, strip in zip(windows, strips, strict=True)
         )
         raster.write_tiled(stage.path / POLYGONS, image.grid, "uint32", ("polygon",), pieces)
-    compositions.write_shares(stage.path / COMPOSITION, found)
+    compositions.write_shares(stage.path / COMPOSITION, names, decisions)
+
+
+def _numbered(
+    legend: Legend, labels: LabelStrips, image: raster.Raster, windows: Sequence[Window]
+) -> tuple[Sequence[str], Sequence[composites.Decision], Iterator[NDArray[np.uint32]]]:
+    """Names of and decisions on polygons, or on the combinations of components, and their numbers (y, x) from 1."""
+    parts, found = labels.components, labels.found
+    if parts:
+        return parts.names, parts.decisions, _shifted(parts.numbered, windows, image, labels.shift, np.uint32(0))
+    if not found:
+        return (), (), iter(())
+    numbers = np.arange(1, len(found.names) + 1, dtype=np.uint32)
+    strips = burning.burnt(found.geometry, numbers, labels.place, windows, all_touched=legend.all_touched, fill=0)
+    return found.names, found.decisions, strips
 
 
 class _Tally:

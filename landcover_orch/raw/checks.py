@@ -89,11 +89,6 @@ def _composites(sheet: Sheet, dataset: Dataset, legend: Legend) -> None:
     if dataset.labels.composite and legend.burn_order:
         fix = "delete the key: polygons are burnt in the order of the file"
         sheet.problem(f"{where}: burn_order", "codes in order", "none, as polygons hold several covers", fix)
-    if dataset.labels.kind == "components" and legend.composites.shares_kept:
-        fix = "choose another `composites.rule`"
-        sheet.problem(
-            f"{where}: composites", "shares are kept", "labels with polygons, which component rasters lack", fix
-        )
 
 
 def _years(sheet: Sheet, dataset: Dataset, tile: Tile) -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from landcover_orch import raster
-from landcover_orch.config import Dataset, Tiles, load_legend
+from landcover_orch.config import Dataset, TileOverride, Tiles, load_legend
 from landcover_orch.errors import LabelError, LandcoverError, RasterError, UnknownCodeError
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import blocks
@@ -61,8 +62,8 @@ def built(data: Dataset, home: Path, marks: Legend | None = None) -> Product:
     return truth.build(data, marks or legend(), catalogue.tiles(data)[0], home)
 
 
-def pixels(product: Product) -> np.ndarray:  # type: ignore[type-arg]
-    found = raster.inspect(product.file("classes.tif"))
+def pixels(product: Product, name: str = "classes.tif") -> np.ndarray:  # type: ignore[type-arg]
+    found = raster.inspect(product.file(name))
     with raster.reader(found, nodata="none") as source:
         return source.read(blocks(found.shape, *found.shape)[0])[0]
 
@@ -152,9 +153,29 @@ def test_only_the_named_formats_are_opened(tmp_path: Path) -> None:
         open_raster(vrt)
 
 
-def test_shares_are_for_polygons(scene: Dataset) -> None:
-    (problem,) = checks.check(scene, legend(rule="soft"), catalogue.tiles(scene)).problems
-    assert "which component rasters lack" in str(problem)
+def test_all_pixels_of_a_combination_keep_its_shares(
+    scene: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for side in ("one", "two"):  # a second row like the first one, so that combinations come back
+        for name in (side, f"{side}_percent"):
+            data = np.fromfile(scene.folder / f"{name}.bin", "<f4").reshape(2, 3)
+            write_envi(scene.folder / f"{name}.bin", np.concatenate([data, data[::-1, ::-1]]))
+    for name in ("t", "place"):
+        write_geotiff(scene.folder / f"{name}.tif", np.ones((4, 3), np.uint8))
+    assert checks.check(scene, legend(rule="soft"), catalogue.tiles(scene)).problems == ()
+    product = built(scene, home, legend(rule="soft"))
+    assert pixels(product, "polygons.tif").tolist() == [[0, 1, 2], [3, 0, 0], [0, 0, 3], [2, 1, 0]]
+    assert [tuple(row.values()) for row in pq.read_table(product.file("composition.parquet")).to_pylist()] == [
+        (1, "60 % CNF, 40 % FDC", "dissolved", "forest", 1.0),
+        (2, "50 % PST, 50 % CNF", "soft", "forest", 0.5),
+        (2, "50 % PST, 50 % CNF", "soft", "rest", 0.5),
+        (3, "80 % CNF, 20 % CNF", "simple", "forest", 1.0),
+    ]
+    monkeypatch.setattr(truth, "STRIP_ROWS", 1)
+    assert built(scene, home.parent / "again", legend(rule="soft")).files == product.files
+    tiles = scene.tiles.model_copy(update={"overrides": {"t": TileOverride(shift=(1, -1))}})
+    moved = built(scene.model_copy(update={"tiles": tiles}), home, legend(rule="soft"))
+    assert pixels(moved, "polygons.tif").tolist() == [[0, 1, 0], [0, 0, 0], [0, 2, 3], [0, 0, 0]]
 
 
 def test_the_inventorys_percentages_sum_to_100_or_nothing(real_data: Path) -> None:
