@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets import partitions, raw
-from assets.results import Event, table, tile_results
+from assets.results import Event, facts, tile_results
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
@@ -96,7 +96,26 @@ def _checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
             lambda summary: _quality().topology_problems(summary),
             dg.AssetCheckSeverity.WARN,
         ),
+        _common_check(dataset),
     ]
+
+
+def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, "label_quality"),
+        name="common_shift",
+        description="Labels of tiles that are too small to tell alone lie, taken together, on the edges of the image: "
+        "all tiles of a year and a year of labels that are examined, whichever were now.",
+        partitions_def=partitions.tiles(dataset),
+    )
+    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        quality = _quality()
+        known = partitions.tiles(dataset).get_partition_keys(dynamic_partitions_store=context.instance)
+        found = quality.common(dataset, list(raw.tiles_of(dataset, known).values()), config.home())
+        problems = quality.common_problems(dataset, found)
+        return _checked(problems, dg.AssetCheckSeverity.ERROR, common=[one.row for one in found])
+
+    return check
 
 
 def _quality() -> Any:
@@ -113,10 +132,13 @@ def _result(
     folder = config.home() / dataset.name / ASSET
     summaries = [current(folder, name).json(SUMMARY) for name in partitions.chosen_tiles(context, dataset)]
     problems = [problem for summary in summaries for problem in problems_of(summary)]
-    rows = [vars(problem) for problem in problems]
+    return _checked(problems, severity, tiles=len(summaries))
+
+
+def _checked(problems: list[Problem], severity: dg.AssetCheckSeverity, **told: Any) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=not problems,
         severity=severity,
-        metadata={"tiles": len(summaries), **({"problems": table(rows)} if rows else {})},
+        metadata=facts({**told, "problems": [vars(problem) for problem in problems] or None}),
         description="\n".join(map(str, problems)) or None,
     )

@@ -33,7 +33,8 @@ ASSET = "label_quality"
 SUMMARY = "summary.json"
 PAGE = "index.html"
 PREVIEW = "preview.png"
-VERSION = 1
+SURFACE = "surface.npy"
+VERSION = 2
 """Raised when the same inputs would give other bytes."""
 
 SCAN = 4096
@@ -56,11 +57,12 @@ class Cut:
 
 
 def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path, cut: Cut) -> Product:
-    """The published examination of a tile's labels: summary.json, index.html and preview.png.
+    """The published examination of a tile's labels: summary.json, index.html, preview.png and surface.npy.
 
     The summary holds `shift` (pixels right and down, length, confidence; None where nothing can be said), `advice` (the
     line of the dataset's YAML that repairs it), the counts of `topology.examine` and its `worst` rows (None where
     labels are no polygons), and `codes` and `classes`: areas in the labels, the class raster and the patches.
+    surface.npy is the correlation by shift (see `Shift`), and is not there where none could be measured.
 
     Raises:
         IncompleteError: the tile has no ground truth.
@@ -89,7 +91,7 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, ground: P
         summary: Row = {"tile": tile.name, "notes": ["no labels: nothing to examine"]}
         drawn = pictures.Pictures(small, None, None)
     else:
-        summary, drawn = _examined(dataset, legend, tile, image, ground, cut, small)
+        summary, drawn = _examined(stage, dataset, legend, tile, image, ground, cut, small)
     stage.write_json(SUMMARY, summary)
     (stage.path / PREVIEW).write_bytes(picture.small_png(drawn.preview))
     title = f"{dataset.name}: labels of tile {tile.name}"
@@ -98,6 +100,7 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, ground: P
 
 
 def _examined(
+    stage: Stage,
     dataset: Dataset,
     legend: Legend,
     tile: Tile,
@@ -109,7 +112,9 @@ def _examined(
     look = _look(dataset, legend, tile, image, ground)
     topology = topologies.examine(look.polygons, look.place, look.codes) if look.polygons else None
     told = ground.json(truth.SUMMARY)
-    advice = advised(dataset, tile, look.shift)
+    advice = advised(dataset, tile.shift, look.shift)
+    if look.shift is not None:
+        np.save(stage.path / SURFACE, look.shift.surface, allow_pickle=False)
     shift = _told(look.shift) if look.shift is not None and look.shift.certain else None
     summary = {
         "tile": tile.name,
@@ -117,7 +122,8 @@ def _examined(
         "shift_pixels": shift and shift["pixels"],
         "confidence": None if look.shift is None else round(look.shift.confidence, 2),
         "moved": list(tile.shift),
-        "advice": advice and _line(tile, advice),
+        "advice": advice and _line({tile.name: advice}),
+        "pixel": resolution(image.grid),
         **(topology.facts if topology else {}),
         "worst": list(topology.worst) if topology else None,
         "codes": told["codes"],
@@ -185,16 +191,64 @@ def _borders(classes: Path) -> shifts.Plane:
     return edges
 
 
-def advised(dataset: Dataset, tile: Tile, found: Shift | None) -> tuple[float, float] | None:
-    """The tile's `shift` (right, down) that puts its labels right; None where it already does, or nothing is known."""
+def advised(dataset: Dataset, before: tuple[float, float], found: Shift | None) -> tuple[float, float] | None:
+    """The `shift` (right, down) that puts labels right which `before` was moved; None where nothing better is known."""
     if found is None or not found.certain:
         return None
-    wanted = shifts.advised(found, tile.shift, whole=dataset.labels.kind != "vector")
-    return None if wanted == tuple(tile.shift) else wanted
+    wanted = shifts.advised(found, before, whole=dataset.labels.kind != "vector")
+    return None if wanted == tuple(before) else wanted
 
 
-def _line(tile: Tile, advice: tuple[float, float]) -> str:
-    return f"tiles: {{overrides: {{{tile.name}: {{shift: [{advice[0]:g}, {advice[1]:g}]}}}}}}"
+def _line(advice: Mapping[str, tuple[float, float]]) -> str:
+    tiles = ", ".join(f"{name}: {{shift: [{right:g}, {down:g}]}}" for name, (right, down) in advice.items())
+    return f"tiles: {{overrides: {{{tiles}}}}}"
+
+
+@dataclass(frozen=True)
+class Common:
+    """What tiles tell together of how far their labels lie beside the image, where each alone tells nothing.
+
+    They are of one year, one year of labels and one pixel size. `moved` is by how much each was moved before it was
+    measured; `shift` is None where they are too few.
+    """
+
+    moved: Mapping[str, tuple[float, float]]
+    year: int | None
+    label_year: int | None
+    shift: Shift | None
+
+    @property
+    def row(self) -> Row:
+        """For people; pixels are None where nothing can be said."""
+        found = self.shift
+        nothing = {"right": None, "down": None, "pixels": None}
+        return {
+            "year": self.year,
+            "label year": self.label_year,
+            "tiles": len(self.moved),
+            **(_told(found) if found is not None and found.certain else nothing),
+            "confidence": None if found is None else round(found.confidence, 2),
+        }
+
+
+def common(dataset: Dataset, tiles: Sequence[Tile], home: Path) -> list[Common]:
+    """What the tiles that are examined, and whose own shift is not known, tell together: a row for each flight."""
+    folder = home / dataset.name / ASSET
+    groups: dict[tuple[int | None, int | None, float], dict[str, Product]] = {}
+    for tile in tiles:
+        product = current(folder, tile.name) if (folder / tile.name).is_symlink() else None
+        if product and SURFACE in product.files and product.json(SUMMARY)["shift"] is None:
+            flight = (tile.year, tile.label_year, product.json(SUMMARY)["pixel"])
+            groups.setdefault(flight, {})[tile.name] = product
+    return [
+        Common(
+            {name: tuple(product.json(SUMMARY)["moved"]) for name, product in held.items()},
+            year,
+            label_year,
+            shifts.common([np.load(product.file(SURFACE), allow_pickle=False) for product in held.values()]),
+        )
+        for (year, label_year, _), held in groups.items()
+    ]
 
 
 def _told(found: Shift) -> Row:
@@ -258,6 +312,22 @@ def shift_problems(dataset: Dataset, summary: Row) -> list[Problem]:
     told = f"{found['right']:g} px right and {found['down']:g} px down would put them right"
     fix = f"look at the page; then set `{summary['advice']}` in configs/datasets/{dataset.name}.yaml"
     return [Problem(where, f"{told} (confidence {summary['confidence']:g})", expected, fix)]
+
+
+def common_problems(dataset: Dataset, found: Sequence[Common]) -> list[Problem]:
+    """What the check refuses: labels that lie further beside the image than the limit, as tiles tell together."""
+    problems = []
+    for one in found:
+        shift = one.shift
+        if shift is None or not shift.certain or shift.length <= dataset.limits.max_shift:
+            continue
+        where = f"{len(one.moved)} tiles together: labels lie {shift.length:.1f} px beside the image"
+        expected = f"at most {dataset.limits.max_shift:g} px (`limits.max_shift`)"
+        told = f"{shift.right:.1f} px right and {shift.down:.1f} px down would put them right"
+        advice = {name: advised(dataset, moved, shift) or moved for name, moved in one.moved.items()}
+        fix = f"look at some of their pages; then set `{_line(advice)}` in configs/datasets/{dataset.name}.yaml"
+        problems.append(Problem(where, f"{told} (confidence {shift.confidence:.1f})", expected, fix))
+    return problems
 
 
 def conservation_problems(summary: Row) -> list[Problem]:

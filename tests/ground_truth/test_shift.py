@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from landcover_orch.grid import Window
 from landcover_orch.ground_truth import truth
 from landcover_orch.ground_truth.label_rasters import moved
 from landcover_orch.ground_truth.shift import (
+    FEWEST,
     LEAST_CONFIDENCE,
     Shift,
     advised,
     block_shape,
+    common,
     image_edges,
     label_edges,
     measure,
@@ -79,6 +81,46 @@ def test_nothing_is_said_of_labels_of_another_place(scene: landscape.Scene) -> N
         assert not found(scene.image, np.ascontiguousarray(turned)).certain
 
 
+@pytest.fixture(scope="module")
+def flight() -> tuple[landscape.Scene, NDArray[np.uint8]]:
+    """Six tiles, and labels whose borders wander, 6 px to the right and 5 px above what the image shows."""
+    scene = landscape.scene(2 * SIDE, 3 * SIDE, seed=3)
+    labels = interpreters.inexact(scene.land.parcels, 0.5, np.random.default_rng((3, 3)))
+    by = np.array([3, 2.5])
+    beside = [interpreters.Label(one.code, shapely.transform(one.shape, lambda xy: xy + by)) for one in labels]
+    return scene, landscape._burnt(beside, scene.grid)
+
+
+def of_tiles(image: NDArray[Any], classes: NDArray[np.uint8], places: Sequence[tuple[int, int]]) -> list[Shift]:
+    """The shift of each tile by itself, its labels cut from the place that `places` has in its stead."""
+    boxes = [Window(row, col, SIDE, SIDE) for row in (0, SIDE) for col in range(0, 3 * SIDE, SIDE)]
+    return [found(image[(slice(None), *boxes[i].slices)], classes[boxes[j].slices]) for i, j in places]
+
+
+def test_tiles_together_tell_what_none_of_them_can(flight: tuple[landscape.Scene, NDArray[np.uint8]]) -> None:
+    alone = of_tiles(flight[0].image, flight[1], [(i, i) for i in range(6)])
+    assert not any(shift.certain for shift in alone)
+    assert max(np.hypot(shift.right + 6, shift.down - 5) for shift in alone) > 1.5
+    together = common([shift.surface for shift in alone])
+    assert together is not None
+    assert together.certain
+    assert np.hypot(together.right + 6, together.down - 5) < 1
+
+
+def test_nor_do_they_tell_of_labels_of_another_place(flight: tuple[landscape.Scene, NDArray[np.uint8]]) -> None:
+    for by in range(1, 6):
+        strangers = of_tiles(flight[0].image, flight[1], [(i, (i + by) % 6) for i in range(6)])
+        together = common([shift.surface for shift in strangers])
+        assert together is not None
+        assert not together.certain
+
+
+def test_few_tiles_tell_nothing_together() -> None:
+    surface = np.random.default_rng(0).normal(size=(33, 33)).astype(np.float32)
+    assert common([surface] * (FEWEST - 1)) is None
+    assert common([surface] * FEWEST) is not None
+
+
 def test_nothing_is_measured_without_borders_or_on_a_tile_too_small() -> None:
     image, valid = np.random.default_rng(0).normal(size=(1, 96, 96)), np.ones((96, 96), bool)
     half = np.full((96, 96), IGNORE, np.uint8)
@@ -131,7 +173,7 @@ def test_blocks_lie_where_labels_have_borders() -> None:
 def test_moved_rasters_are_moved_arrays(right: int, down: int, height: int) -> None:
     codes = np.arange(7 * 6, dtype=np.uint16).reshape(7, 6)
     windows = [Window(row, 0, min(height, 7 - row), 6) for row in range(0, 7, height)]
-    strips = moved(lambda boxes: (codes[box.slices] for box in boxes), windows, (7, 6), (right, down), 99)
+    strips = moved(lambda boxes: (codes[box.slices] for box in boxes), windows, (7, 6), (right, down), np.uint16(99))
     expected = np.full((27, 26), 99, np.uint16)
     expected[10 + down : 17 + down, 10 + right : 16 + right] = codes
     np.testing.assert_array_equal(np.concatenate(list(strips)), expected[10:17, 10:16])

@@ -61,7 +61,9 @@ def dataset(configs: Path, home: Path, tmp_path: Path) -> Dataset:
 def outcomes(dagster: dg.DagsterInstance) -> dict[str, dg.AssetCheckEvaluation]:
     """The last evaluation of each of the doctor's checks."""
     key = dg.AssetKey([NAME, "label_quality"])
-    checks = [dg.AssetCheckKey(key, name) for name in ("shift_within_limit", "areas_conserved", "topology")]
+    checks = [
+        dg.AssetCheckKey(key, name) for name in ("shift_within_limit", "areas_conserved", "topology", "common_shift")
+    ]
     found = dagster.event_log_storage.get_latest_asset_check_execution_by_key(checks)
     return {check.name: record.event.asset_check_evaluation for check, record in found.items()}  # type: ignore[misc,union-attr]
 
@@ -73,6 +75,7 @@ def test_a_moved_tile_is_told_and_repaired(dagster: dg.DagsterInstance, dataset:
         "shift_within_limit": False,
         "areas_conserved": True,
         "topology": False,
+        "common_shift": True,
     }
     assert checks["topology"].severity == dg.AssetCheckSeverity.WARN
     text = checks["shift_within_limit"].description or ""
