@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -16,13 +18,15 @@ from landcover_orch.errors import IncompleteError, LabelError, Problem
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import resolution
 from landcover_orch.ground_truth import truth
+from landcover_orch.ground_truth.burning import carried
+from landcover_orch.ground_truth.polygons import Polygons
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.raw import imagery
 from landcover_orch.raw.catalogue import Tile, fingerprints
 from landcover_orch.report.evaluate import labels_of
 from landcover_orch.report.evidence import Look, gather
-from landcover_orch.report.suspects import Examined, Polygon, examined, together
+from landcover_orch.report.suspects import Examined, Part, Polygon, examined
 
 SIMPLE = "simple"
 """How a polygon was decided that has one cover alone; see `ground_truth.composites`."""
@@ -51,7 +55,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Outlines:
-    """Polygons of a tile, and where its grid lies among them."""
+    """Polygons of a tile on the ground of its orthophoto, moved as its `shift` says, and that grid."""
 
     geometry: NDArray[Any]
     place: GeoBox
@@ -67,7 +71,7 @@ class Compared:
 
 
 def compare(subject: Subject) -> Compared:
-    """Every polygon with one cover that enough pixels tell of.
+    """Every polygon with one cover that enough pixels tell of, each once, however many tiles it lies on.
 
     Raises:
         LabelError: labels are no polygons, or cannot be read.
@@ -75,13 +79,14 @@ def compare(subject: Subject) -> Compared:
         GridError: a map does not lie on its labels' grid.
     """
     _require_polygons(subject)
-    parts, outlines, left_out = [], {}, Counter({COMPOSITE: 0, IGNORED: 0, FEW: 0})
+    parts, outlines, why = [], {}, dict[Hashable, str]()
     for entry in subject.entries:
-        part, outline, skipped = _of_tile(subject, entry)
+        part, skipped, outlines[entry.name] = _of_tile(subject, entry)
         parts.append(part)
-        outlines[entry.name] = outline
-        left_out.update(skipped)
-    return Compared(together(parts), outlines, dict(left_out))
+        why |= skipped
+    found, counts = examined(parts, subject.seeds), Counter(why.values())
+    few = len({name for part in parts for name in part.listed}) - len(found)
+    return Compared(found, outlines, {COMPOSITE: counts[COMPOSITE], IGNORED: counts[IGNORED], FEW: few})
 
 
 def _require_polygons(subject: Subject) -> None:
@@ -97,7 +102,7 @@ def _require_polygons(subject: Subject) -> None:
         raise IncompleteError(Problem(where, found, "maps and labels that belong together", "materialise it again"))
 
 
-def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Examined, Outlines, Counter[str]]:
+def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Part, dict[Hashable, str], Outlines]:
     manifest, tile = subject.manifest, subject.tiles[entry.name]
     legend, codes = manifest.legend, truth.code_numbers(manifest.dataset, manifest.legend, tile)
     image = imagery.inspect(manifest.dataset, entry.images)
@@ -117,11 +122,19 @@ def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Examined, Outlines, Co
     simple = [decision.how == SIMPLE for decision in found.decisions] or [True] * len(found.names)
     classes = codes.classes[found.number]
     said = found.values or [codes.codes[number] for number in found.number]
-    listed = [
-        Polygon(entry.name, found.names[i], said[i], int(classes[i]), i)
-        for i in np.flatnonzero(np.array(simple, bool) & (classes != IGNORE)).tolist()
-    ]
-    told = examined(listed, evidence, resolution(image.grid) ** 2, subject.seeds)
-    skipped = Counter({COMPOSITE: simple.count(False), FEW: len(listed) - len(told)})
-    skipped[IGNORED] = len(simple) - skipped[COMPOSITE] - len(listed)
-    return told, Outlines(found.geometry, labels.place), skipped
+    names, listed = _names(tile, found), np.array(simple, bool) & (classes != IGNORE)
+    polygons = {
+        names[i]: Polygon(entry.name, found.names[i], said[i], int(classes[i]), i)
+        for i in np.flatnonzero(listed).tolist()
+    }
+    skipped = {names[i]: IGNORED if simple[i] else COMPOSITE for i in np.flatnonzero(~listed).tolist()}
+    ground, pixel_m2 = labels.place.extent.geom, resolution(image.grid) ** 2
+    part = Part(polygons, evidence, found.geometry, ground, pixel_m2)
+    return part, skipped, Outlines(carried(found.geometry, labels.place, image.grid), image.grid)
+
+
+def _names(tile: Tile, found: Polygons) -> list[Hashable]:
+    """What tells each polygon from all others, whichever tile it lies on: file, name, code and geometry."""
+    outlines = (hashlib.sha256(outline).digest() for outline in shapely.to_wkb(found.geometry))
+    file = tile.label, tile.layer
+    return [(file, *one) for one in zip(found.names, found.number.tolist(), outlines, strict=True)]

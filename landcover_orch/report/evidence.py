@@ -110,6 +110,19 @@ class Evidence:
         return np.asarray((right + wrong) / np.maximum(total, 1))
 
 
+def summed(parts: Sequence[tuple[Evidence, NDArray[np.int64]]], which: NDArray[np.int64]) -> Evidence:
+    """The evidence of polygons that lie on several tiles.
+
+    Args:
+        parts: the evidence of each tile, and which of its polygons (their places) are taken.
+        which: the polygon that each of all these is, numbered from 0.
+    """
+    found = Evidence(int(which.max(initial=-1)) + 1, parts[0][0].classes)
+    for name in ("pixels", "steps", "surprise", "doubt"):
+        np.add.at(getattr(found, name), which, np.concatenate([getattr(one, name)[index] for one, index in parts]))
+    return found
+
+
 def _logarithms(classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """-ln of the probability of the mapped class, and of each other one, by confidence in 1/254; never infinite."""
     share = np.clip(np.arange(256) / STEPS, 0.5 / STEPS, 1 - 0.5 / STEPS)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from landcover_orch.report import confident
-from landcover_orch.report.evidence import Evidence
+from landcover_orch.report.evidence import Evidence, summed
 
 FEWEST = 16
 """Pixels that count, which a polygon needs at least: of fewer, most lie on its border and look like its neighbours."""
@@ -23,7 +24,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Polygon:
-    """A polygon of the labels on a tile: its name, code and class, and its place among the tile's evidence."""
+    """A polygon of the labels on a tile: its name, code and class, and its place among all that lie on the tile."""
 
     tile: str
     name: str
@@ -70,35 +71,80 @@ class Examined:
         return len(self.polygons)
 
 
-def examined(polygons: Sequence[Polygon], evidence: Evidence, pixel_m2: float, seeds: int = 1) -> Examined:
-    """The polygons of a tile that enough pixels tell of.
+@dataclass(frozen=True)
+class Part:
+    """The polygons of a tile, in burn order, what maps say of each, and the ground of the tile among them.
+
+    `listed` are those that are looked at, by what tells each from all others, whichever tile it lies on.
+    """
+
+    listed: Mapping[Hashable, Polygon]
+    evidence: Evidence
+    geometry: NDArray[Any]
+    extent: Any
+    pixel_m2: float
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """The places of the listed polygons."""
+        return np.array([one.index for one in self.listed.values()], np.int64)
+
+
+def examined(parts: Sequence[Part], seeds: int = 1) -> Examined:
+    """The polygons that enough pixels tell of, each once: what the maps of several tiles say of one is summed.
+
+    Such a polygon stands under the tile with most of its pixels, of equals the first. Ground that tiles share counts
+    once: it has no more pixels than fit on its ground on all of them.
 
     Args:
-        polygons: those to look at, with a class.
-        evidence: on all polygons of the tile.
-        pixel_m2: area of a pixel.
+        parts: the tiles.
         seeds: how many models tell of each pixel.
     """
-    pixels = evidence.counted() / seeds
-    kept = [one for one in polygons if pixels[one.index] >= FEWEST]
-    index = np.array([one.index for one in kept], np.int64)
-    label_of = np.zeros(evidence.polygons, np.int64)
-    label_of[index] = [one.label for one in kept]
+    number = {name: i for i, name in enumerate(dict.fromkeys(name for part in parts for name in part.listed))}
+    which = np.array([number[name] for part in parts for name in part.listed], np.int64)
+    evidence = summed([(part.evidence, part.index) for part in parts], which)
+    pixels = np.concatenate([part.evidence.counted()[part.index] / seeds for part in parts])
+    pixel_m2 = np.repeat([part.pixel_m2 for part in parts], [len(part.listed) for part in parts])
+    shown = _most(which, pixels)
+    unit = pixel_m2[shown]
+    ground = np.minimum(np.bincount(which, pixels * (pixel_m2 / unit[which])), _ground(parts, which) / unit)
+    polygons = [one for part in parts for one in part.listed.values()]
+    return _told([polygons[i] for i in shown], evidence, ground, unit)
+
+
+def _most(which: NDArray[np.int64], pixels: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The place of each polygon's most pixels, of equals the first."""
+    order = np.lexsort((-pixels, which))
+    return np.asarray(order[np.flatnonzero(np.diff(which[order], prepend=-1))], np.int64)
+
+
+def _ground(parts: Sequence[Part], which: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Area of each polygon on all its tiles in square metres; infinite where it lies on one alone."""
+    several, shapes, extents = np.bincount(which) > 1, dict[int, Any](), dict[int, list[Any]]()
+    each = ((part, one) for part in parts for one in part.listed.values())
+    for (part, one), number in zip(each, which.tolist(), strict=True):
+        if several[number]:
+            shapes[number] = part.geometry[one.index]
+            extents.setdefault(number, []).append(part.extent)
+    found = np.full(several.size, np.inf)
+    for number, shape in shapes.items():
+        found[number] = shapely.intersection(shape, shapely.union_all(extents[number])).area
+    return found
+
+
+def _told(
+    polygons: Sequence[Polygon], evidence: Evidence, pixels: NDArray[np.float64], pixel_m2: NDArray[np.float64]
+) -> Examined:
+    labels = np.array([one.label for one in polygons], np.int64)
+    kept = pixels >= FEWEST
     return Examined(
-        tuple(kept),
-        pixels[index],
-        np.full(len(kept), pixel_m2),
-        evidence.probabilities()[index],
-        evidence.disagreement(label_of)[index],
-        evidence.loss(label_of)[index],
+        tuple(one for one, keep in zip(polygons, kept, strict=True) if keep),
+        pixels[kept],
+        pixel_m2[kept],
+        evidence.probabilities()[kept],
+        evidence.disagreement(labels)[kept],
+        evidence.loss(labels)[kept],
     )
-
-
-def together(parts: Sequence[Examined]) -> Examined:
-    """The polygons of several tiles; one that lies on two of them stands for itself in each."""
-    arrays = ("pixels", "pixel_m2", "probabilities", "disagreement", "loss")
-    polygons = tuple(one for part in parts for one in part.polygons)
-    return Examined(polygons, *(np.concatenate([getattr(part, name) for part in parts]) for name in arrays))
 
 
 def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> list[dict[str, Any]]:
