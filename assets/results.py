@@ -83,6 +83,8 @@ def metadata(product: Product) -> dict[str, Any]:
         shown["seconds"] = float(product.cost.wall_s)
     if product.file("preview.png").is_file():
         shown["preview"] = picture(product.file("preview.png").read_bytes())
+    if product.file("radiometry.png").is_file():
+        shown["as delivered, and matched"] = picture(product.file("radiometry.png").read_bytes())
     if product.file("index.html").is_file():
         shown["page"] = dg.MetadataValue.url(product.file("index.html").as_uri())
     return {**shown, **facts(product.json("summary.json"))}

@@ -98,7 +98,8 @@ class Match(Settings):
 
     match: Literal["moments", "histogram"] = Field(
         description="moments: the mean and standard deviation of each band; histogram: all of its distribution, for "
-        "tiles of much the same land cover, as it makes a tile of fields as dark as one of woods"
+        "tiles of much the same land cover, as it makes a tile of fields as dark as one of woods. Either makes a tile "
+        "under cloud like a clear one as far as its histogram goes: look at the pictures"
     )
     reference: str = Field(description="the tile that the others are made like")
 

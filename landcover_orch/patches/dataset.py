@@ -131,6 +131,7 @@ def _write(
     ]
     train = np.sum([entry.class_pixels["train"] for entry in entries], axis=0)
     weights = class_weights(ClassWeights(name="inverse", clip=dataset.limits.weight_clip), train.tolist(), legend.names)
+    _require_patches(dataset, entries)
     manifest = DatasetManifest(
         dataset=essential, legend=legend, tiles=tuple(entries), bands=bands, class_weights=weights
     )
@@ -141,7 +142,7 @@ def _write(
     stage.write_json(SUMMARY, {**_summary(manifest, sources), "drift": drifts})
     samples = look.samples(manifest, home)
     cut = [source.patches.json(write.SUMMARY) for source in sources]
-    page = look.page(manifest, cut, drifts, samples, dataset.description)
+    page = look.page(manifest, cut, drifts, samples, dataset.description, _matched(sources))
     (stage.path / PAGE).write_text(page, encoding="utf-8")
     (stage.path / PREVIEW).write_bytes(look.preview(samples))
 
@@ -202,6 +203,20 @@ def _drifts(
     bands, dtype = dataset.bands, dataset.dtype
     tiles = {name: statistics.histograms(len(bands), dtype, found, train=False) for name, found in counted.items()}
     return drift.rows(tiles, trained, bands, dataset.limits.max_drift)
+
+
+def _require_patches(dataset: Dataset, entries: Sequence[TileEntry]) -> None:
+    """Raises CatalogueError where no patch is on any side: each meets several, or excluded ground."""
+    if not any(entry.counts[split] for entry in entries for split in SPLITS):
+        where = f"configs/datasets/{dataset.name}.yaml: splits"
+        fix = "take a larger `splits.block` or a smaller `patches.size`"
+        raise CatalogueError(Problem(where, "no patch lies on one side alone", "patches to train on", fix))
+
+
+def _matched(sources: Sequence[_Source]) -> dict[str, bytes]:
+    """Pictures of the tiles whose radiometry is matched, before and after."""
+    pictures = {s.tile.name: s.truth.file(ground_truth.RADIOMETRY) for s in sources}
+    return {name: path.read_bytes() for name, path in pictures.items() if path.is_file()}
 
 
 def _entry(

@@ -19,6 +19,9 @@ from landcover_orch.patches.splits import COUNTED
 SAMPLES = 3
 """Patches shown of each split."""
 
+PAIRS = 12
+"""Matched tiles that are shown as they were and as they are read."""
+
 CANDIDATES = 64
 SIDE = 220
 """Pixels of a sample's side on the page."""
@@ -97,8 +100,12 @@ def page(
     drifts: Sequence[Mapping[str, Any]],
     found: Sequence[Sample],
     description: str,
+    matched: Mapping[str, bytes],
 ) -> str:
-    """The HTML page: what the dataset holds, how it is split, and what it looks like."""
+    """The HTML page: what the dataset holds, how it is split, and what it looks like.
+
+    `matched` are pictures, by tile, of an image as it was delivered and as its radiometry is matched.
+    """
     return pages.render(
         "patches/dataset.html",
         title=f"{manifest.dataset.name}: the first look at the data",
@@ -113,5 +120,6 @@ def page(
         pixels=sum(tile.pixels for tile in manifest.tiles),
         labelled=sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS),
         shares={split: shares(manifest, split) for split in SPLITS},
+        matched={name: picture.data_uri(pair) for name, pair in [*matched.items()][:PAIRS]},
         samples=[(sample, picture.data_uri(picture.png(sample.picture, colours=128))) for sample in found],
     )

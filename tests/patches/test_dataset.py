@@ -56,6 +56,17 @@ def test_the_page_and_pictures_stand_alone(fields: Fields) -> None:
     assert 0 < len(product.file("preview.png").read_bytes()) <= 75_000
 
 
+def test_the_page_shows_what_matching_made_of_a_tile(fields: Fields) -> None:
+    assert "before and after" not in described(fields).file("index.html").read_text()
+    matched = fields.changed(radiometry={"match": "moments", "reference": "a"})
+    for i in range(2):
+        matched.cut(i)
+    page = described(matched).file("index.html").read_text()
+    assert "matched to tile a by moments" in page
+    assert page.count("before and after") == 1
+    assert 'alt="tile b before and after"' in page
+
+
 def test_years_and_their_gap_are_told_tile_by_tile(fields: Fields) -> None:
     overrides = {"b": {"label_year": 2021}}
     dated = fields.changed(tiles={**fields.dataset.tiles.model_dump(), "year": 2024, "overrides": overrides})
@@ -124,6 +135,12 @@ def test_or_their_windows_are_dropped_and_counted(tmp_path: Path, home: Path) ->
         "excluded": 0,
         "dropped": 48,
     }
+
+
+def test_blocks_that_no_patch_fits_into_are_an_error(fields: Fields) -> None:
+    """Of random blocks of 3 m, each window of 16 m meets several sides."""
+    with pytest.raises(CatalogueError, match=r"no patch lies on one side.*a larger `splits.block`"):
+        described(fields.changed(splits={**BLOCKS, "block": 3}))
 
 
 def test_nothing_to_train_on_is_an_error(fields: Fields) -> None:
