@@ -35,25 +35,37 @@ class Knots:
     which no other value becomes.
     """
 
-    bands: tuple[NDArray[np.float64], ...]
-    """Of each band, knots in rising order and what is added there (2, knot)."""
+    ends: NDArray[np.float64]
+    """The first and the last knot of each band (band, 2), apart from each other; between them knots lie evenly."""
 
-    nodata: float
+    added: NDArray[np.float64]
+    """What is added at each, two or more (band, knot)."""
+
+    nodata: float = float("nan")
 
     def __call__(self, data: NDArray[Any]) -> NDArray[Any]:
         """What pixels (band, y, x) become, in float32."""
-        return np.stack([self._moved(band, knots) for knots, band in zip(self.bands, data, strict=True)])
+        return np.stack([self._moved(*band) for band in zip(data, self.ends, self.added, strict=True)])
 
-    def _moved(self, band: NDArray[Any], knots: NDArray[np.float64]) -> NDArray[np.float32]:
-        moved = (band + np.interp(band, *knots)).clip(FLOAT.min, FLOAT.max).astype(np.float32)
-        beside = np.nextafter(np.float32(self.nodata), np.float32(-np.inf if self.nodata > 0 else np.inf))
-        safe = np.where(moved == self.nodata, beside, moved)
-        return np.where(np.isfinite(band) & (band != self.nodata), safe, band).astype(np.float32, copy=False)
+    def _moved(self, band: NDArray[Any], ends: NDArray[np.float64], added: NDArray[np.float64]) -> NDArray[np.float32]:
+        there = np.isfinite(band) & (band != self.nodata)
+        at = (np.where(there, band, 0) - ends[0]) * ((added.size - 1) / (ends[1] - ends[0]))
+        left = at.clip(0, added.size - 2).astype(np.int32)
+        share = (at - left).clip(0, 1)
+        moved = band + (1 - share) * added[left] + share * added[left + 1]
+        found = moved.clip(FLOAT.min, FLOAT.max).astype(np.float32)
+        return np.where(there, np.where(found == self.nodata, self._beside, found), band).astype(np.float32)
+
+    @property
+    def _beside(self) -> np.float32:
+        """The value next to nodata."""
+        found: np.float32 = np.nextafter(np.float32(self.nodata), np.float32(-np.inf if self.nodata > 0 else np.inf))
+        return found
 
     def save(self, path: Path) -> None:
         """Writes the file that `load` reads."""
         with path.open("wb") as file:
-            np.savez(file, np.array(self.nodata), *self.bands)
+            np.savez(file, ends=self.ends, added=self.added, nodata=np.array(self.nodata))
 
 
 def load(path: Path) -> Tables | Knots:
@@ -62,5 +74,4 @@ def load(path: Path) -> Tables | Knots:
     if isinstance(found, np.ndarray):
         return Tables(found)
     with found:
-        nodata, *bands = (found[f"arr_{i}"] for i in range(len(found.files)))
-    return Knots(tuple(bands), float(nodata))
+        return Knots(found["ends"], found["added"], float(found["nodata"]))

@@ -24,9 +24,8 @@ VERSION = 1
 TABLES, KNOTS = "tables.npy", "knots.npz"
 STRIP_ROWS = 512
 BINS = 2**16
-"""Of a histogram of floats, evenly between the least value and the largest."""
+"""Of a histogram of floats, evenly between the least value and the largest; its knots lie as near."""
 
-MOST_KNOTS = 1024
 PIECE = 2**20
 """Values that are binned at a time."""
 
@@ -121,32 +120,31 @@ def kept(one: NDArray[np.int64], nodata: float | None) -> NDArray[np.int64]:
 
 def _knots(image: raster.Raster, reference: raster.Raster, dtype: np.dtype[Any], match: str) -> Knots:
     pairs = zip(_histograms(image, dtype), _histograms(reference, dtype), strict=True)
-    return Knots(tuple(knots(*pair, match) for pair in pairs), _lost(image))
+    ends, added = zip(*(knots(*pair, match) for pair in pairs), strict=True)
+    return Knots(np.array(ends), np.array(added), _lost(image))
 
 
 def _lost(image: raster.Raster) -> float:
     return float("nan") if image.nodata is None else image.nodata
 
 
-def knots(found: Histogram, reference: Histogram, match: str) -> NDArray[np.float64]:
-    """Values of a band in rising order, and what is added to them (2, knot), to make it like the reference's.
+def knots(found: Histogram, reference: Histogram, match: str) -> tuple[tuple[float, float], NDArray[np.float64]]:
+    """The first and the last of even knots over the values of a band, and what is added at each (see `Knots`).
 
-    By `moments`, all values lie on one line: mean and standard deviation come to be the reference's. By `histogram`, a
-    value becomes the one that has its share of the reference's pixels below it; of many values, at even shares. Nothing
-    is added where one has no pixel.
+    By `moments`, two: mean and standard deviation come to be the reference's. By `histogram`, a value becomes the one
+    that has its share of the reference's pixels below it, half of its own counted. Nothing is added where one has no
+    pixel.
     """
+    count = 2 if match == "moments" else BINS + 1
     if not found.pixels.any() or not reference.pixels.any():
-        return np.zeros((2, 1))
+        return (0.0, 1.0), np.zeros(count)
+    low, high = found.values[[0, -1]].tolist()
+    high = high if high > low else low + abs(low) + 1
+    values = np.linspace(low, high, count)
     if match == "moments":
-        values, gain = found.values[[0, -1]], reference.std / found.std if found.values.size > 1 else 1.0
-        wanted = (values - found.mean) * gain + reference.mean
-    else:
-        shares = found.shares
-        if shares.size > MOST_KNOTS:
-            shares = np.linspace(shares[0], shares[-1], MOST_KNOTS)
-        values, wanted = found.quantiles(shares), reference.quantiles(shares)
-    once = np.unique(values, return_index=True)[1]
-    return np.stack([values[once], wanted[once] - values[once]])
+        gain = reference.std / found.std if found.values.size > 1 else 1.0
+        return (low, high), (values - found.mean) * gain + reference.mean - values
+    return (low, high), reference.quantiles(np.interp(values, found.values, found.shares)) - values
 
 
 def _histograms(image: raster.Raster, dtype: np.dtype[Any]) -> list[Histogram]:
