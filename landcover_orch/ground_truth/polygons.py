@@ -145,11 +145,10 @@ def _reproject(geometry: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]
 
 
 def _parsed(wkb: NDArray[Any], names: NDArray[Any], where: str) -> NDArray[Any]:
-    """Geometries in two dimensions; None where the file has none."""
+    """Geometries in two dimensions; what has none lies in no bounds, so that each read without one is broken."""
     with np.errstate(invalid="ignore"):
         geometry = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
-    unread = shapely.is_missing(geometry) & np.array([held is not None for held in wkb], bool)
-    _refuse(unread, "a geometry that is no polygon", names, where)
+    _refuse(shapely.is_missing(geometry), "geometries that cannot be read", names, where)
     _require_places(geometry, names, where)
     return np.asarray(geometry, object)
 
@@ -170,7 +169,7 @@ def _refuse(wrong: NDArray[Any], what: str, names: NDArray[Any], where: str) -> 
 
 def _clean(geometry: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Polygons, repaired where invalid; what has no area becomes empty. With notes of both."""
-    invalid = ~shapely.is_valid(geometry) & ~shapely.is_missing(geometry)
+    invalid = ~shapely.is_valid(geometry)
     geometry[invalid] = shapely.make_valid(geometry[invalid])
     collections = np.flatnonzero(shapely.get_type_id(geometry) == COLLECTION)
     geometry[collections] = [_areas(mixed) for mixed in geometry[collections]]

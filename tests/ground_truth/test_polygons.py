@@ -96,3 +96,33 @@ def test_a_tile_without_polygons_is_empty(tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "l.gpkg", [(square(900, 0), "2")])
     assert found(path).geometry.size == 0
     assert found(path).number.dtype == np.uint16
+
+
+PAGE = 4096
+"""Bytes of a GeoPackage that are read together."""
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # what GDAL says on its way to the error
+def test_a_damaged_file_gives_an_error_or_the_same_polygons(tmp_path: Path) -> None:
+    """Cut short anywhere, filled up with zeros, or with one page of zeros: in index, table or what tells of them."""
+    squares = [(square(col, row, 1), "2") for col in range(-20, 20) for row in range(-20, 20)]
+    whole = write_polygons(tmp_path / "l.gpkg", squares).read_bytes()
+    expected = found(tmp_path / "l.gpkg")
+    assert expected.number.size == 12 * 12  # those that touch the tile count as well
+    refused = 0
+    for start in range(0, len(whole), PAGE):
+        rest = len(whole) - start
+        page = min(PAGE, rest)
+        for damaged in (whole[:start], whole[: start + 17], whole[:start] + bytes(rest)):
+            (tmp_path / "l.gpkg").write_bytes(damaged)
+            with pytest.raises(LabelError):
+                found(tmp_path / "l.gpkg")
+        (tmp_path / "l.gpkg").write_bytes(whole[:start] + bytes(page) + whole[start + page :])
+        try:
+            left = found(tmp_path / "l.gpkg")
+        except LabelError:
+            refused += 1
+            continue
+        assert left.number.tolist() == expected.number.tolist()
+        assert shapely.equals_exact(left.geometry, expected.geometry).all()
+    assert refused > 5
