@@ -12,6 +12,7 @@ from landcover_orch.config import load_legend
 from landcover_orch.ground_truth import composites
 from landcover_orch.ground_truth.composites import Decision, decide, meaning, parts
 from landcover_orch.ground_truth.siose import parse
+from landcover_orch.ground_truth.siose_covers import CODIIGE, PREDEFINED, SIMPLE
 from landcover_orch.legend import Legend
 from landcover_orch.yamlfile import parse as parse_model
 
@@ -128,17 +129,24 @@ def test_a_decision_without_a_share_above_one_half_is_refused() -> None:
         legend(predefined={"DHS": "wood"})
 
 
-def test_shipped_legends_name_every_code_of_siose() -> None:
-    from landcover_orch.ground_truth.siose_covers import CODIIGE, PREDEFINED, SIMPLE
+@pytest.mark.parametrize(("kind", "labels"), [("siose", {**SIMPLE, **PREDEFINED}), ("codiige", CODIIGE)])
+def test_shipped_legends_name_every_code_of_siose(kind: str, labels: dict[Any, Any]) -> None:
+    for name, classes in {"forest": 2, "proportions": 10, "covers": 13}.items():
+        found = load_legend(f"{kind}-{name}")
+        assert set(found.codes) == {str(label) for label in labels}
+        assert len(found.classes) == classes
+        unused = set(found.names) - set(found.codes.values())
+        assert unused <= UNUSED
 
-    for kind, known in (("siose", {*SIMPLE, *PREDEFINED}), ("codiige", {str(code) for code in CODIIGE})):
-        counts = {"forest": 2, "proportions": 10, "covers": 13}
-        for name, classes in counts.items():
-            found = load_legend(f"{kind}-{name}")
-            assert set(found.codes) == known
-            assert len(found.classes) == classes
-            unused = set(found.names) - set(found.codes.values())
-            assert unused <= UNUSED
+
+def test_a_shipped_legend_calls_a_cover_the_same_by_label_and_by_number() -> None:
+    numbers = {label: str(code) for label, (code, _) in {**SIMPLE, **PREDEFINED}.items()}
+    for name in ("forest", "proportions", "covers"):
+        found = load_legend(f"siose-{name}")
+        assert {label: meaning(number, found) for label, number in numbers.items()} == found.codes
+    burnt = load_legend("siose-forest-numbers").codes
+    assert {label: burnt[number] for label, number in numbers.items()} == load_legend("siose-forest").codes
+    assert set(burnt) == {"0", *numbers.values()}
 
 
 UNUSED = {"no_data", "clouds", "building"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from shapely import box
 
 from landcover_orch import raster
@@ -101,6 +104,46 @@ def test_a_rule_that_leaves_nothing_is_a_problem(tmp_path: Path, home: Path) -> 
     summary = built(data, home).json("summary.json")
     assert "no labelled pixel: 100% of it is 'mixed' and becomes ignore" in str(decision_problems(summary)[0])
     assert decision_problems(built(data, home, legend(rule="soft")).json("summary.json")) == []
+
+
+_boxes = st.tuples(st.integers(-5, 22), st.integers(-5, 22), st.integers(1, 15), st.integers(1, 15))
+_drawn = st.lists(st.tuples(_boxes, st.sampled_from([*LABELS, "DHS", "DHS(60FDC_40PST)"])), min_size=1, max_size=9)
+
+
+@settings(max_examples=25)
+@given(_drawn, st.sampled_from(["dominant", "dissolve", "ignore", "soft"]), st.sampled_from(["ignore", "rest"]))
+def test_any_polygons_add_up_under_any_rule(drawn: list[tuple[tuple[int, ...], str]], rule: str, bare: str) -> None:
+    """Overlaps, gaps, polygons that reach beyond the tile, and rows without image: each pixel counts once."""
+    shapes = [box(X + left, Y - top - height, X + left + width, Y - top) for (left, top, width, height), _ in drawn]
+    marks = legend({**CODES, "DHS": "forest"}, rule=rule, keep_shares=True)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        image = np.full((SIDE, SIDE), 9, np.uint8)
+        image[:2] = 0
+        write_geotiff(root / "t.tif", image, nodata=0)
+        write_layer(root / "t.gpkg", LAYER, {"SIOSE_CODE": [label for _, label in drawn]}, shapes)
+        data = dataset(root, attribute="SIOSE_CODE", content="siose", unlabelled=bare)
+        product = built(data, root, marks)
+        summary, kept = product.json("summary.json"), product.file("polygons.tif").exists()
+        table = pq.read_table(product.file("composition.parquet")).to_pylist() if kept else []
+        numbers = pixels(product, "polygons.tif") if kept else np.zeros((SIDE, SIDE), np.uint32)
+    rows = summary["decisions"]
+    area = SIDE**2
+    assert sum(row["share"] for row in rows) * area == pytest.approx(area - summary["unlabelled_pixels"])
+    assert sum(row["hectares"] for row in rows) == pytest.approx((area - summary["unlabelled_pixels"]) / 1e4)
+    assert sum(row["pixels"] for row in summary["classes"]) + sum(summary["ignore"].values()) == area
+    on_tile = shapely.intersects(shapes, box(X, Y - SIDE, X + SIDE, Y)).sum()
+    assert sum(row["polygons"] for row in rows) == on_tile == len({row["polygon"] for row in table})
+    for number in range(1, on_tile + 1):
+        assert sum(row["share"] for row in table if row["polygon"] == number) == pytest.approx(1)
+    covered = shapely.contains_xy(shapely.union_all(shapes), *_centres())
+    covered[:2] = False
+    np.testing.assert_array_equal(numbers > 0, covered)
+
+
+def _centres() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    rows, cols = np.mgrid[:SIDE, :SIDE] + 0.5
+    return X + cols, Y - rows
 
 
 @pytest.mark.parametrize("rule", [{"rule": "soft"}, {"keep_shares": True}])
