@@ -10,7 +10,7 @@ from typing import Any
 
 from landcover_orch import compute
 from landcover_orch.config import Dataset
-from landcover_orch.errors import IncompleteError, Problem
+from landcover_orch.errors import CatalogueError, IncompleteError, Problem
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.patches import WATCH_VERSION, drift, manifest, statistics
 from landcover_orch.patches.dataset import ASSET as MANIFESTS
@@ -45,8 +45,16 @@ def trained_on(dataset: str, digest: str, home: Path) -> Product:
 
 
 def build(dataset: Dataset, tile: Tile, trained: Product, home: Path) -> Product:
-    """How far a tile lies from the train pixels of a manifest, published: summary.json, a row as of `drift.rows`."""
-    image = image_fingerprint(tile, home / MEMORY)
+    """How far a tile lies from the train pixels of a manifest, published: summary.json, a row as of `drift.rows`.
+
+    Raises:
+        CatalogueError: the manifest is of other bands.
+    """
+    described, image = manifest.load(trained.path), image_fingerprint(tile, home / MEMORY)
+    if described.dataset.bands != dataset.bands:
+        expected = f"{', '.join(described.dataset.bands)}, which the model was trained on"
+        fix = "train on the present bands: materialise `dataset_manifest` and `model` again"
+        raise CatalogueError(Problem(f"dataset {dataset.name}", f"bands {', '.join(dataset.bands)}", expected, fix))
     recipe = {
         "room": ASSET,
         "version": WATCH_VERSION,
@@ -55,21 +63,22 @@ def build(dataset: Dataset, tile: Tile, trained: Product, home: Path) -> Product
     }
 
     def write(stage: Stage) -> None:
-        row = _known(dataset, tile, image, trained) or _measured(dataset, tile, trained)
+        row = _known(described, dataset, tile.name, image, trained) or _measured(dataset, tile, trained)
         stage.write_json(SUMMARY, row)
 
     return publish(home / dataset.name / ASSET, tile.name, recipe, write)
 
 
-def _known(dataset: Dataset, tile: Tile, image: str, trained: Product) -> dict[str, Any] | None:
+def _known(
+    described: manifest.DatasetManifest, dataset: Dataset, tile: str, image: str, trained: Product
+) -> dict[str, Any] | None:
     """The row that the manifest itself has of the tile's present pixels."""
-    described = manifest.load(trained.path)
     then, now = ((d.imagery, d.limits.max_drift) for d in (described.dataset, dataset))
     held = {entry.name: entry.image_fingerprint for entry in described.tiles}
-    if then != now or held.get(tile.name) != image:
+    if then != now or held.get(tile) != image:
         return None
     rows: list[dict[str, Any]] = trained.json(TOLD)["drift"]
-    return next(row for row in rows if row["tile"] == tile.name)
+    return next(row for row in rows if row["tile"] == tile)
 
 
 def _measured(dataset: Dataset, tile: Tile, trained: Product) -> dict[str, Any]:

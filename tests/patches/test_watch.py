@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_orch.errors import IncompleteError
+from landcover_orch.errors import CatalogueError, IncompleteError
 from landcover_orch.histogram import Histogram
 from landcover_orch.patches import dataset, drift, manifest, statistics, watch
 from landcover_orch.publish import Product
@@ -89,6 +89,14 @@ def test_a_model_is_watched_by_what_it_was_trained_on(tmp_path: Path, home: Path
     second = described(fields.changed(splits={"test": {"tiles": ["a"]}}))
     assert watch.trained_on("fields", digest, home).path == first.path
     assert watch.trained_on("fields", "long gone", home).path == second.path
+
+
+def test_a_tile_of_other_bands_is_not_compared(tmp_path: Path, home: Path) -> None:
+    fields = write_fields(tmp_path / "raw", home)
+    trained = described(fields)
+    other = fields.changed(bands=["nir", "red"])
+    with pytest.raises(CatalogueError, match="bands nir, red; expected red, nir, which the model was trained on"):
+        row(other, "a", trained)
 
 
 def test_a_manifest_of_before_says_what_to_do(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
