@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,16 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import Problem
 from landcover_orch.grid import resolution
-from landcover_orch.ground_truth.burning import in_pixels
+from landcover_orch.ground_truth.burning import clipped, in_pixels
 from landcover_orch.ground_truth.codes import Coding
 from landcover_orch.ground_truth.polygons import Polygons
 
 SIGMAS = 3.0
 SIMPLE = 0.25
 """Pixels within which neighbouring edges count as one straight edge."""
+
+AT_ONCE = 4096
+"""Polygons whose visible part is worked out at a time."""
 
 HECTARE = 10_000.0
 """Square metres."""
@@ -42,11 +46,16 @@ def area_check(
         Rows with code, polygons, polygon_area, pixels, pixel_area, difference, allowance (areas in units of the CRS
         squared), agrees.
     """
-    seen = visible(in_pixels(polygons.geometry, grid), (int(grid.shape[0]), int(grid.shape[1])))
-    unit, size = resolution(grid) ** 2, len(coding.codes)
-    count = np.bincount(polygons.number, minlength=size)
-    area = np.bincount(polygons.number, weights=shapely.area(seen), minlength=size)
-    allowance = outline_allowance(seen, polygons.number, size, all_touched=all_touched)
+    unit, size, start = resolution(grid) ** 2, len(coding.codes), 0
+    count, area = np.bincount(polygons.number, minlength=size), np.zeros(size)
+    variance, excess = np.zeros(size), np.zeros(size)
+    for seen in visible(polygons.geometry, grid):
+        number = polygons.number[start : start + len(seen)]
+        area += np.bincount(number, weights=shapely.area(seen), minlength=size)
+        for total, part in zip((variance, excess), outline_errors(seen, number, size), strict=True):
+            total += part
+        start += len(seen)
+    allowance = SIGMAS * np.sqrt(variance) + (excess if all_touched else 0)
     return [
         _row(code, int(count[i]), area[i] * unit, int(pixels[i]), unit, allowance[i] * unit, tolerance)
         for i, code in enumerate(coding.codes)
@@ -78,31 +87,46 @@ def _row(
     }
 
 
-def visible(geometry: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
-    """What each polygon, in pixels and in burn order, shows inside a tile of `shape`: less what later ones cover."""
-    inside = shapely.intersection(geometry, shapely.box(0, 0, shape[1], shape[0]))
-    first, second = shapely.STRtree(inside).query(inside, predicate="intersects")
-    later = second > first
-    first, second = first[later], second[later]
-    overlap = ~shapely.touches(inside[first], inside[second])
-    first, second = first[overlap], second[overlap]
-    for i in np.unique(first):
-        inside[i] = shapely.difference(inside[i], shapely.union_all(inside[second[first == i]]))
-    return np.asarray(inside, object)
+def visible(geometry: NDArray[Any], grid: GeoBox) -> Iterator[NDArray[Any]]:
+    """What each polygon, in burn order, shows inside a tile, in its pixels: less what later ones cover.
+
+    Gives `AT_ONCE` polygons after the other, so that memory holds a province's polygons once.
+    """
+    tree = shapely.STRtree(geometry)
+    frame = (0, 0, int(grid.shape[1]), int(grid.shape[0]))
+    for start in range(0, len(geometry), AT_ONCE):
+        part = geometry[start : start + AT_ONCE]
+        first, second = tree.query(part)
+        later = second > first + start
+        over, second = np.unique(second[later], return_inverse=True)
+        inside, above = (clipped(in_pixels(some, grid), frame) for some in (part, geometry[over]))
+        yield _less(inside, above, first[later], second)
 
 
-def outline_allowance(
-    geometry: NDArray[Any], number: NDArray[np.uint16], codes: int, *, all_touched: bool
-) -> NDArray[np.float64]:
-    """Pixels by which the burnt area of each code may be off for its outline alone; see `area_check`."""
+def _less(inside: NDArray[Any], above: NDArray[Any], first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[Any]:
+    """Polygons less those of some above them whose ground they share, by pairs of both."""
+    shared = shapely.relate_pattern(inside[first], above[second], "T********")
+    order = np.flatnonzero(shared)[np.argsort(first[shared], kind="stable")]
+    first, second = first[order], second[order]
+    turn = np.arange(first.size) - np.searchsorted(first, first)
+    for i in range(int(turn.max(initial=-1)) + 1):
+        now = turn == i
+        inside[first[now]] = shapely.difference(inside[first[now]], above[second[now]])
+    return inside
+
+
+def outline_errors(
+    geometry: NDArray[Any], number: NDArray[np.uint16], codes: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variance of each code's burnt area for its outline alone, in pixels squared, and what all touched pixels add."""
     outlines, owner = shapely.get_parts(shapely.simplify(geometry, SIMPLE), return_index=True)
     rings, ring_owner = shapely.get_rings(outlines, return_index=True)
     xy, of_ring = shapely.get_coordinates(rings, return_index=True)
     step = np.abs(np.diff(xy, axis=0))[np.diff(of_ring) == 0]
     of_code = number[owner[ring_owner[of_ring]]][1:][np.diff(of_ring) == 0]
-    spread = SIGMAS * np.sqrt(np.bincount(of_code, weights=(step**2).sum(axis=1) / 12, minlength=codes))
+    variance = np.bincount(of_code, weights=(step**2).sum(axis=1) / 12, minlength=codes)
     excess = np.bincount(of_code, weights=step.sum(axis=1) / 2, minlength=codes)
-    return np.asarray(spread + excess if all_touched else spread)
+    return np.asarray(variance, np.float64), np.asarray(excess, np.float64)
 
 
 def decisions(rows: list[Row], grid: GeoBox) -> list[Row]:

@@ -41,19 +41,19 @@ def burnt(
 ) -> Iterator[NDArray[Any]]:
     """Values (y, x) of each window, in their dtype; `fill` where no geometry lies, later ones over earlier.
 
-    Coordinates are turned into pixels of the whole tile once and rounded to a millionth of a pixel: a strip then only
+    Coordinates are turned into pixels of the whole tile and rounded to a millionth of a pixel: a strip then only
     subtracts whole rows, which floating point does exactly. Each strip is burnt with a row more above and below, for
     GDAL treats what only touches the edge of an array in its own way. So a seam between strips cannot be seen; with
     `all_touched` alone, a pixel that a polygon's edge touches at its rim and not inside, or right in a corner, may fall
     either way.
     """
-    shapes = in_pixels(geometry, grid)
-    bounds = shapely.bounds(shapes)
+    bounds = bounds_in_pixels(geometry, grid)
     for window in windows:
         top, bottom = window.row - HALO, window.row + window.height + HALO
-        met = np.flatnonzero((bounds[:, 3] >= top) & (bounds[:, 1] <= bottom))
+        left, right = window.col - HALO, window.col + window.width + HALO
+        met = meeting(bounds, left, top, right, bottom)
         place = GeoBox((bottom - top, window.width), Affine.translation(window.col, top), None)
-        pairs = [(shapes[i], int(values[i])) for i in met]
+        pairs = list(zip(in_pixels(geometry[met], grid), values[met].tolist(), strict=True))
         found = raster.burn(pairs, place, all_touched=all_touched, fill=fill, dtype=values.dtype)
         yield found[HALO : HALO + window.height]
 
@@ -64,9 +64,36 @@ def carried(geometry: NDArray[Any], grid: GeoBox, to: GeoBox) -> NDArray[Any]:
     return np.asarray(shapely.transform(geometry, lambda xy: xy + by) if any(by) else geometry, object)
 
 
+def bounds_in_pixels(geometry: NDArray[Any], grid: GeoBox) -> NDArray[np.float64]:
+    """Left, top, right and bottom (geometry, 4) in pixels of boxes around geometries; nan where one is empty."""
+    left, bottom, right, top = shapely.bounds(geometry).reshape(-1, 4).T
+    inverse = ~grid.affine
+    corners = [(x, y) for x in (left, right) for y in (bottom, top)]
+    cols = np.stack([inverse.a * x + inverse.b * y + inverse.c for x, y in corners])
+    rows = np.stack([inverse.d * x + inverse.e * y + inverse.f for x, y in corners])
+    return np.stack([cols.min(axis=0), rows.min(axis=0), cols.max(axis=0), rows.max(axis=0)], axis=1)
+
+
+def meeting(bounds: NDArray[np.float64], left: float, top: float, right: float, bottom: float) -> NDArray[np.intp]:
+    """Which boxes, as of `bounds_in_pixels`, share a point with another one, give or take what rounding moves."""
+    near = (bounds[:, 2] >= left - GRAIN) & (bounds[:, 0] <= right + GRAIN)
+    return np.flatnonzero(near & (bounds[:, 3] >= top - GRAIN) & (bounds[:, 1] <= bottom + GRAIN))
+
+
 def in_pixels(geometry: NDArray[Any], grid: GeoBox) -> NDArray[Any]:
     """Geometries in pixels of a grid (x = column, y = row), rounded to `GRAIN`."""
     inverse = ~grid.affine
     matrix, shift = np.array([[inverse.a, inverse.b], [inverse.d, inverse.e]]), (inverse.c, inverse.f)
     moved = shapely.transform(geometry, lambda xy: np.round((xy @ matrix.T + shift) / GRAIN) * GRAIN)
     return np.asarray(moved, object)
+
+
+def clipped(shapes: NDArray[Any], frame: tuple[int, int, int, int]) -> NDArray[Any]:
+    """What of shapes in pixels lies inside a frame (left, top, right, bottom); what rounding broke is mended."""
+    broken = ~shapely.is_valid(shapes)
+    inside = shapes.copy()
+    inside[broken] = shapely.buffer(shapes[broken], 0)
+    left, top, right, bottom = shapely.bounds(shapes).reshape(-1, 4).T
+    across = (left < frame[0]) | (top < frame[1]) | (right > frame[2]) | (bottom > frame[3])
+    inside[across] = shapely.intersection(inside[across], shapely.box(*frame))
+    return inside

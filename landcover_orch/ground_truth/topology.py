@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.grid import resolution
-from landcover_orch.ground_truth.burning import in_pixels
+from landcover_orch.ground_truth.burning import bounds_in_pixels, clipped, in_pixels, meeting
 from landcover_orch.ground_truth.codes import Coding
 from landcover_orch.ground_truth.polygons import Polygons
 
@@ -33,6 +33,12 @@ WORK = 20_000_000
 
 AT_ONCE = 64
 """Polygons whose neighbours are asked for at a time, and pairs that are compared at a time."""
+
+CELL = 1024
+"""Side in pixels of the ground that is looked at at a time, so that memory holds a province's polygons once."""
+
+PART = 4096
+"""Polygons that are searched for slivers at a time."""
 
 WORST = 20
 """Rows that are listed of each kind, largest first."""
@@ -63,14 +69,9 @@ def examine(polygons: Polygons, grid: GeoBox, coding: Coding) -> Topology:
     overlap the polygon that is burnt later wins. Slivers are polygons, or parts of some, that are long and narrow.
     Areas are in units of the CRS squared.
     """
-    shapes, shape = in_pixels(polygons.geometry, grid), (int(grid.shape[0]), int(grid.shape[1]))
-    inside = _sound(shapely.intersection(shapes, shapely.box(0, 0, shape[1], shape[0])))
-    covered = shapely.union_all(inside)
-    holes = _holes(covered, shape)
-    first, second, overlaps, complete = _overlaps(inside, shapely.area(covered))
-    parts, owner = shapely.get_parts(shapes, return_index=True)
-    thin = _narrow(parts)
-    slivers, of = parts[thin], owner[thin]
+    holes, found = _covered(polygons.geometry, grid)
+    first, second, overlaps = found.joined()
+    slivers, of = _slivers(polygons.geometry, grid)
     gaps = _narrow(holes)
     told = _Told(polygons, coding, grid)
     worst = [
@@ -80,19 +81,37 @@ def examine(polygons: Polygons, grid: GeoBox, coding: Coding) -> Topology:
         *told.rows("sliver", slivers, of),
     ]
     unit = resolution(grid) ** 2
-    facts: dict[str, int | float] = {"polygons": len(shapes)}
-    for kind, found in (("holes", holes), ("gaps", holes[gaps]), ("overlaps", overlaps), ("slivers", slivers)):
-        facts[kind] = len(found)
-        facts[f"{kind}_area"] = round(float(shapely.area(found).sum()) * unit, 3)
+    facts: dict[str, int | float] = {"polygons": len(polygons.geometry)}
+    for kind, shapes in (("holes", holes), ("gaps", holes[gaps]), ("overlaps", overlaps), ("slivers", slivers)):
+        facts[kind] = len(shapes)
+        facts[f"{kind}_area"] = round(float(shapely.area(shapes).sum()) * unit, 3)
     facts["largest_hole"] = round(float(shapely.area(holes).max(initial=0)) * unit, 3)
-    return Topology(holes, overlaps, slivers, facts, worst, complete)
+    return Topology(holes, overlaps, slivers, facts, worst, found.complete)
 
 
-def _sound(shapes: Shapes) -> Shapes:
-    """The shapes, mended where rounding to the grid made them cross themselves."""
-    broken = ~shapely.is_valid(shapes)
-    shapes[broken] = shapely.buffer(shapes[broken], 0)
-    return shapes
+def _covered(geometry: Shapes, grid: GeoBox) -> tuple[Shapes, _Overlaps]:
+    """The holes of a tile, and what lies in two polygons."""
+    pieces, found = [], _Overlaps()
+    for cell, numbers, inside in _cells(geometry, grid):
+        covered = shapely.union_all(inside)
+        pieces.append(shapely.get_parts(shapely.difference(cell, covered)))
+        if float(shapely.area(inside).sum()) - shapely.area(covered) >= NOTICED:  # else nothing lies twice
+            found.compare(inside, numbers)
+    return _joined(np.concatenate(pieces)), found
+
+
+def _cells(geometry: Shapes, grid: GeoBox) -> Iterator[tuple[Any, NDArray[np.intp], Shapes]]:
+    """Each cell of a tile, the numbers of the polygons that may lie on it, and what of them does, in pixels."""
+    height, width = int(grid.shape[0]), int(grid.shape[1])
+    bounds = bounds_in_pixels(geometry, grid)
+    for top in range(0, height, CELL):
+        bottom = min(top + CELL, height)
+        row = meeting(bounds, 0, top, width, bottom)
+        strip = clipped(in_pixels(geometry[row], grid), (0, top, width, bottom))
+        for left in range(0, width, CELL):
+            frame = (left, top, min(left + CELL, width), bottom)
+            met = meeting(shapely.bounds(strip), *frame)
+            yield shapely.box(*frame), row[met], clipped(strip[met], frame)
 
 
 def _noticed(shapes: Shapes) -> NDArray[np.bool_]:
@@ -105,30 +124,51 @@ def _narrow(shapes: Shapes) -> NDArray[np.bool_]:
     return np.asarray((4 * np.pi * area / length**2 < THIN) & (2 * area / length < NARROW), bool)
 
 
-def _holes(covered: Any, shape: tuple[int, int]) -> Shapes:
-    holes = shapely.get_parts(shapely.difference(shapely.box(0, 0, shape[1], shape[0]), covered))
-    return np.asarray(holes[_noticed(holes)], object)
+def _joined(pieces: Shapes) -> Shapes:
+    """Shapes that cells cut into pieces, without those that rounding made."""
+    whole = shapely.get_parts(shapely.union_all(pieces[shapely.area(pieces) > NOTICED / CELL]))
+    return np.asarray(whole[_noticed(whole)], object)
 
 
-def _overlaps(inside: Shapes, covered: float) -> tuple[NDArray[np.intp], NDArray[np.intp], Shapes, bool]:
-    """Pairs that overlap, the earlier and the later of each and what they share; and whether all were compared."""
-    none = np.zeros(0, np.intp)
-    firsts, seconds, shared = [none], [none], [np.zeros(0, object)]
-    complete = float(shapely.area(inside).sum()) - covered < NOTICED  # then nothing lies twice
-    found, spent = 0, 0
-    for first, second in () if complete else _neighbours(inside):
-        if found >= MOST or spent >= WORK:
-            break
-        common = shapely.intersection(inside[first], inside[second])
-        met = _noticed(common)
-        firsts.append(first[met])
-        seconds.append(second[met])
-        shared.append(common[met])
-        found += int(met.sum())
-        spent += int(shapely.get_num_coordinates(inside[np.concatenate([first, second])]).sum())
-    else:
-        complete = True
-    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(shared), complete
+def _slivers(geometry: Shapes, grid: GeoBox) -> tuple[Shapes, NDArray[np.intp]]:
+    """Parts of polygons that are long and narrow, in pixels, and the number of the polygon of each."""
+    found, owners = [np.zeros(0, object)], [np.zeros(0, np.intp)]
+    for start in range(0, len(geometry), PART):
+        parts, owner = shapely.get_parts(in_pixels(geometry[start : start + PART], grid), return_index=True)
+        thin = _narrow(parts)
+        found.append(parts[thin])
+        owners.append(owner[thin] + start)
+    return np.concatenate(found), np.concatenate(owners)
+
+
+class _Overlaps:
+    """Ground that lies in two polygons, cell by cell, until `MOST` pieces are found or `WORK` is spent."""
+
+    def __init__(self) -> None:
+        self.complete, self._spent = True, 0
+        self._pieces: dict[tuple[int, int], list[Any]] = {}
+        self._found = 0
+
+    def compare(self, inside: Shapes, numbers: NDArray[np.intp]) -> None:
+        """Takes note of what the polygons of a cell share."""
+        for first, second in _neighbours(inside):
+            if self._found >= MOST or self._spent >= WORK:
+                self.complete = False
+                return
+            common = shapely.intersection(inside[first], inside[second])
+            met = _noticed(common)
+            for pair in zip(numbers[first[met]].tolist(), numbers[second[met]].tolist(), common[met], strict=True):
+                self._pieces.setdefault(pair[:2], []).append(pair[2])
+            self._found += int(met.sum())
+            self._spent += int(shapely.get_num_coordinates(inside[np.concatenate([first, second])]).sum())
+
+    def joined(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Shapes]:
+        """The earlier and the later polygon of each pair that overlaps, and what they share."""
+        pairs = np.array(sorted(self._pieces), np.intp).reshape(-1, 2)
+        shared = np.zeros(len(pairs), object)
+        for i, pair in enumerate(sorted(self._pieces)):
+            shared[i] = shapely.union_all(self._pieces[pair])
+        return pairs[:, 0], pairs[:, 1], shared
 
 
 def _neighbours(inside: Shapes) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

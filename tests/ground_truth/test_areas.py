@@ -9,6 +9,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.grid import Window
+from landcover_orch.ground_truth import areas
 from landcover_orch.ground_truth.areas import Row, area_check, area_problems, decisions, visible
 from landcover_orch.ground_truth.burning import strips
 from landcover_orch.ground_truth.codes import coding
@@ -32,7 +33,18 @@ def rows(shapes: list[shapely.Polygon], numbers: list[int], *, all_touched: bool
 
 def test_visible_is_clipped_and_less_what_later_polygons_cover() -> None:
     shapes = np.array([shapely.box(-5, -5, 5, 5), shapely.box(2, 2, 4, 4), shapely.box(3, 3, 20, 20)], object)
-    assert shapely.area(visible(shapes, (10, 10))).tolist() == [25 - 4 - 4 + 1, 3, 49]
+    grid = GeoBox((10, 10), Affine.identity(), None)
+    assert shapely.area(next(visible(shapes, grid))).tolist() == [25 - 4 - 4 + 1, 3, 49]
+
+
+def test_what_is_visible_does_not_depend_on_how_many_are_worked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    shapes = shapely.buffer(shapely.points(rng.uniform(0, 60, (40, 2))), rng.uniform(1, 9, 40))
+    (whole,) = visible(shapes, GRID)
+    monkeypatch.setattr(areas, "AT_ONCE", 7)
+    parts = list(visible(shapes, GRID))
+    assert [len(part) for part in parts] == [7] * 5 + [5]
+    np.testing.assert_allclose(shapely.area(np.concatenate(parts)), shapely.area(whole), rtol=0, atol=1e-9)
 
 
 def test_every_code_of_the_legend_is_counted() -> None:

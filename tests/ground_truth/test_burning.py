@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import shapely
 from affine import Affine
 from hypothesis import given, settings
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.grid import Window, blocks
-from landcover_orch.ground_truth.burning import in_pixels, strips
+from landcover_orch.ground_truth.burning import bounds_in_pixels, clipped, in_pixels, meeting, strips
 from landcover_orch.ground_truth.polygons import Polygons
 
 GRID = GeoBox((37, 29), Affine(0.5, 0, 500_000.0, 0, -0.5, 4_700_000.0), "EPSG:25830")
@@ -59,3 +60,27 @@ def test_later_polygons_cover_earlier_ones() -> None:
     found = Polygons(both, np.array([5, 6], np.uint16), ())
     burnt = next(strips(found, GRID, [Window(0, 0, 4, 12)], all_touched=False, fill=9))
     assert burnt[0].tolist() == [5, 5, 5, 5, 6, 6, 5, 5, 5, 5, 9, 9]
+
+
+def test_what_lies_inside_a_frame_is_whole_and_sound() -> None:
+    bow = shapely.Polygon([(0, 0), (4, 4), (4, 0), (0, 4)])
+    shapes = np.array([shapely.box(1, 1, 3, 3), shapely.box(-5, 2, 20, 20), shapely.box(30, 0, 31, 1), bow], object)
+    inside = clipped(shapes, (0, 0, 10, 8))
+    assert shapely.is_valid(inside).all()
+    assert shapely.area(inside[:3]).tolist() == [4, 60, 0]
+    assert not shapely.is_valid(shapes[3])
+
+
+@pytest.mark.parametrize("affine", [Affine(0.5, 0, 3, 0, -0.5, 9), Affine(0.4, 0.3, 3, 0.3, -0.4, 9)])
+def test_boxes_hold_what_lies_in_them_on_any_grid(affine: Affine) -> None:
+    rng = np.random.default_rng(2)
+    shapes = shapely.buffer(shapely.points(rng.uniform(-20, 20, (50, 2))), rng.uniform(0, 5, 50))
+    grid = GeoBox((40, 40), affine, "EPSG:25830")
+    boxes = bounds_in_pixels(shapes, grid)
+    exact = shapely.bounds(in_pixels(shapes, grid))
+    there = ~shapely.is_empty(shapes)
+    assert (boxes[there, :2] <= exact[there, :2] + 1e-6).all()
+    assert (boxes[there, 2:] >= exact[there, 2:] - 1e-6).all()
+    met = shapely.intersects(in_pixels(shapes, grid), shapely.box(5, 5, 30, 20))
+    assert set(np.flatnonzero(met)) <= set(meeting(boxes, 5, 5, 30, 20))
+    assert meeting(bounds_in_pixels(np.array([shapely.Polygon()], object), grid), -99, -99, 99, 99).size == 0

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import shapely
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from shapely import box
 
@@ -97,3 +99,24 @@ def test_rounding_is_no_fault() -> None:
     cut = 1000 + 100 / 3
     found = examined([box(1000, 2000, cut, 2050), box(cut + 1e-7, 2000, 1100, 2050)])
     assert found.worst == []
+
+
+@given(st.integers(0, 2**16), st.sampled_from((7, 16, 33)))
+@settings(deadline=None, max_examples=20)
+def test_it_does_not_depend_on_the_ground_that_is_looked_at_at_a_time(seed: int, cell: int) -> None:
+    rng = np.random.default_rng(seed)
+    centres = shapely.points(rng.uniform((990, 1990), (1110, 2060), (25, 2)))
+    shapes = [*shapely.buffer(centres, rng.uniform(1, 15, 25), quad_segs=3), box(1000, 2030.2, 1095, 2030.4)]
+    whole = examined(shapes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(topology, "CELL", cell)
+        patch.setattr(topology, "PART", 5)
+        parts = examined(shapes)
+    assert dict(parts.facts) == pytest.approx(dict(whole.facts), abs=0.02)
+    for one, other in zip(parts.worst, whole.worst, strict=True):
+        assert (one["what"], one["polygon"], one["over polygon"]) == (
+            other["what"],
+            other["polygon"],
+            other["over polygon"],
+        )
+        assert one["area"] == pytest.approx(other["area"], abs=0.02)
