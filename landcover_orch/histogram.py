@@ -46,3 +46,25 @@ class Histogram:
         there = pixels > 0
         values = np.bincount(into, self.pixels * self.values)[there] / pixels[there]
         return Histogram(values, pixels[there].astype(np.int64))
+
+
+def distance(found: Histogram, reference: Histogram) -> float | None:
+    """Wasserstein distance of two histograms in standard deviations of the reference; 0 where they are one.
+
+    That of order 1 is the area between their cumulative shares: the mean of |x - y| over the best pairing of their
+    pixels, so that values moved by c are at distance c. In units of the reference's standard deviation it can be
+    compared between bands, and one limit serves all.
+
+    None where one has no pixel, or where the reference has a single value and so no scale.
+    """
+    if not found.pixels.sum() or not reference.pixels.sum() or not (scale := reference.std):
+        return None
+    values = np.union1d(found.values, reference.values)
+    apart = np.abs(_reached(found, values) - _reached(reference, values))
+    return float((apart[:-1] * np.diff(values)).sum() / scale)
+
+
+def _reached(histogram: Histogram, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the pixels at or below each value."""
+    below = np.concatenate([[0], np.cumsum(histogram.pixels)])
+    return np.asarray(below[np.searchsorted(histogram.values, values, side="right")] / below[-1])

@@ -138,7 +138,7 @@ def _write(
     (stage.path / FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     trained = statistics.histograms(len(bands), dataset.dtype, labelled, train=True)
     drift.save(stage.path / drift.TRAINED, [band.compact(drift.BINS) for band in trained])
-    drifts = _drifts(dataset, drift.load(stage.path / drift.TRAINED), counted)
+    drifts = _drifts(dataset, drift.load(stage.path / drift.TRAINED), counted, sources)
     stage.write_json(SUMMARY, {**_summary(manifest, sources), "drift": drifts})
     samples = look.samples(manifest, home)
     cut = [source.patches.json(write.SUMMARY) for source in sources]
@@ -197,12 +197,19 @@ def _bands(dataset: Dataset, labelled: Sequence[statistics.Counts]) -> tuple[Ban
 
 
 def _drifts(
-    dataset: Dataset, trained: Sequence[Histogram], counted: Mapping[str, Sequence[statistics.Counts]]
+    dataset: Dataset,
+    trained: Sequence[Histogram],
+    counted: Mapping[str, Sequence[statistics.Counts]],
+    sources: Sequence[_Source],
 ) -> list[dict[str, Any]]:
     """How far each tile's bands lie from those of the train pixels; of tiles without labels, too."""
     bands, dtype = dataset.bands, dataset.dtype
     tiles = {name: statistics.histograms(len(bands), dtype, found, train=False) for name, found in counted.items()}
-    return drift.rows(tiles, trained, bands, dataset.limits.max_drift)
+    found = drift.rows(tiles, trained, bands, dataset.limits.max_drift)
+    if dataset.radiometry is None:
+        return found
+    images = {source.tile.name: imagery.inspect(dataset, source.tile.images) for source in sources}
+    return [drift.with_delivered(row, images[row["tile"]]) for row in found]
 
 
 def _require_patches(dataset: Dataset, entries: Sequence[TileEntry]) -> None:

@@ -1,9 +1,4 @@
-"""How far a tile's radiometry lies from the training distribution: one number a band.
-
-The measure is the Wasserstein distance of order 1 between two histograms, the area between their cumulative shares:
-the mean of |x - y| over the best pairing of their pixels, so that values moved by c are at distance c. In units of the
-reference's standard deviation it can be compared between bands, and one limit serves all.
-"""
+"""How far a tile's radiometry lies from the training distribution: one number a band, see `histogram.distance`."""
 
 from __future__ import annotations
 
@@ -12,33 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from landcover_orch.histogram import Histogram
+from landcover_orch.histogram import Histogram, distance
+from landcover_orch.raster import Raster
+from landcover_orch.raw import radiometry
 
 TRAINED = "train_histograms.npz"
 """File of the histograms of the train pixels, beside the manifest."""
 
 BINS = 1024
 """Values of a histogram that is kept: as many pixels each, so that a distance is wrong by less than a bin is wide."""
-
-
-def distance(found: Histogram, reference: Histogram) -> float | None:
-    """Wasserstein distance of two histograms in standard deviations of the reference; 0 where they are one.
-
-    None where one has no pixel, or where the reference has a single value and so no scale.
-    """
-    if not found.pixels.sum() or not reference.pixels.sum() or not (scale := reference.std):
-        return None
-    values = np.union1d(found.values, reference.values)
-    apart = np.abs(_reached(found, values) - _reached(reference, values))
-    return float((apart[:-1] * np.diff(values)).sum() / scale)
-
-
-def _reached(histogram: Histogram, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the pixels at or below each value."""
-    below = np.concatenate([[0], np.cumsum(histogram.pixels)])
-    return np.asarray(below[np.searchsorted(histogram.values, values, side="right")] / below[-1])
 
 
 def save(path: Path, found: Sequence[Histogram]) -> None:
@@ -79,3 +57,12 @@ def _row(
         "largest": None if largest is None else round(largest, 4),
         "outside": largest is not None and largest > limit,
     }
+
+
+def with_delivered(row: Mapping[str, Any], image: Raster) -> dict[str, Any]:
+    """The row of a tile whose image is matched to a reference, and how far its files themselves lie from that.
+
+    What is matched lies near, be it a cloud. The largest distance of a band is told, None for the reference itself.
+    """
+    apart = [value for value in radiometry.delivered(image) if value is not None]
+    return {**row, "delivered": round(max(apart), 4) if apart else None}

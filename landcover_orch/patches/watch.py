@@ -87,4 +87,4 @@ def _measured(dataset: Dataset, tile: Tile, trained: Product) -> dict[str, Any]:
     counted = compute.run(statistics.count_image, parts, cluster=dataset.cluster, label=f"radiometry of {tile.name}")
     found = {tile.name: statistics.histograms(image.count, dataset.dtype, counted, train=False)}
     (row,) = drift.rows(found, drift.load(trained.file(drift.TRAINED)), dataset.bands, dataset.limits.max_drift)
-    return row
+    return row if dataset.radiometry is None else drift.with_delivered(row, image)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,13 @@ from landcover_orch import config, raster
 from landcover_orch.config import Dataset, Match
 from landcover_orch.fingerprint import MEMORY, fingerprint
 from landcover_orch.grid import blocks
-from landcover_orch.histogram import Histogram
+from landcover_orch.histogram import Histogram, distance
 from landcover_orch.publish import Stage, publish
 from landcover_orch.value_maps import Knots, Tables
 
 ASSET = "radiometry"
-VERSION = 1
-TABLES, KNOTS = "tables.npy", "knots.npz"
+VERSION = 2
+TABLES, KNOTS, SUMMARY = "tables.npy", "knots.npz", "summary.json"
 STRIP_ROWS = 512
 BINS = 2**16
 """Of a histogram of floats, evenly between the least value and the largest; its knots lie as near."""
@@ -49,14 +50,21 @@ def _map(dataset: Dataset, image: raster.Raster, reference: raster.Raster, nodat
         "configuration": {"match": match.match, "dtype": dataset.dtype, "reading": reading},
     }
     dtype = np.dtype(dataset.dtype)
-    file, make = (KNOTS, _knots) if dtype.kind == "f" else (TABLES, _tables)
+    file, counted, made = (KNOTS, _floats, _knots) if dtype.kind == "f" else (TABLES, _integers, _tables)
 
     def write(stage: Stage) -> None:
-        made = make(raster.ruled(image, nodata), raster.ruled(reference, nodata), dtype, match.match)
-        made.save(stage.path / file)
+        own, wanted = (counted(raster.ruled(found, nodata), dtype) for found in (image, reference))
+        made(own, wanted, dtype, raster.ruled(image, nodata).nodata, match.match).save(stage.path / file)
+        stage.write_json(SUMMARY, {"delivered": [distance(*pair) for pair in zip(own, wanted, strict=True)]})
 
     name = f"{image.path.stem}-{hashlib.sha256(str(image.path).encode()).hexdigest()[:8]}"
     return publish(config.home() / dataset.name / ASSET, name, recipe, write).file(file)
+
+
+def delivered(image: raster.Raster) -> list[float | None]:
+    """How far each band of a matched image, as delivered, lies from the reference's; see `histogram.distance`."""
+    summaries = [file.tables.with_name(SUMMARY) for file in image.files if file.tables]
+    return [value for path in summaries for value in json.loads(path.read_text(encoding="utf-8"))["delivered"]]
 
 
 def _strips(image: raster.Raster, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
@@ -67,21 +75,32 @@ def _strips(image: raster.Raster, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]
             yield data[:, pixels.valid(window, data)]
 
 
-def _tables(image: raster.Raster, reference: raster.Raster, dtype: np.dtype[Any], match: str) -> Tables:
+def _integers(image: raster.Raster, dtype: np.dtype[Any]) -> list[Histogram]:
+    """The values of each band of integers."""
+    low, size = int(np.iinfo(dtype).min), 2 ** (8 * dtype.itemsize)
+    found = np.zeros((image.count, size), np.int64)
+    for strip in _strips(image, dtype):
+        for band, counts in zip(strip, found, strict=True):
+            counts += np.bincount(band.view(f"u{dtype.itemsize}"), minlength=size)
+    values = np.arange(low, low + size, dtype=np.float64)
+    return [Histogram(values[counts > 0], counts[counts > 0]) for counts in np.roll(found, -low, axis=1)]
+
+
+def _tables(
+    own: Sequence[Histogram], wanted: Sequence[Histogram], dtype: np.dtype[Any], nodata: float | None, match: str
+) -> Tables:
     low = int(np.iinfo(dtype).min)
-    nodata = None if image.nodata is None else image.nodata - low
-    pairs = zip(_counts(image, dtype), _counts(reference, dtype), strict=True)
-    made = np.array([kept(table(*pair, match), nodata) for pair in pairs]) + low
+    lost = None if nodata is None else nodata - low
+    pairs = ((_dense(one, dtype), _dense(other, dtype)) for one, other in zip(own, wanted, strict=True))
+    made = np.array([kept(table(*pair, match), lost) for pair in pairs]) + low
     return Tables(np.roll(made, low, axis=1).astype(dtype))
 
 
-def _counts(image: raster.Raster, dtype: np.dtype[Any]) -> NDArray[np.int64]:
-    """Pixels with data of each integer there is, in rising order (band, value)."""
-    found = np.zeros((image.count, 2 ** (8 * dtype.itemsize)), np.int64)
-    for strip in _strips(image, dtype):
-        for band, counts in zip(strip, found, strict=True):
-            counts += np.bincount(band.view(f"u{dtype.itemsize}"), minlength=counts.size)
-    return np.roll(found, -int(np.iinfo(dtype).min), axis=1)
+def _dense(histogram: Histogram, dtype: np.dtype[Any]) -> NDArray[np.int64]:
+    """Pixels of each integer there is, in rising order."""
+    found = np.zeros(2 ** (8 * dtype.itemsize), np.int64)
+    found[histogram.values.astype(np.int64) - int(np.iinfo(dtype).min)] = histogram.pixels
+    return found
 
 
 def table(found: NDArray[np.int64], reference: NDArray[np.int64], match: str) -> NDArray[np.int64]:
@@ -118,14 +137,11 @@ def kept(one: NDArray[np.int64], nodata: float | None) -> NDArray[np.int64]:
     return safe
 
 
-def _knots(image: raster.Raster, reference: raster.Raster, dtype: np.dtype[Any], match: str) -> Knots:
-    pairs = zip(_histograms(image, dtype), _histograms(reference, dtype), strict=True)
-    ends, added = zip(*(knots(*pair, match) for pair in pairs), strict=True)
-    return Knots(np.array(ends), np.array(added), _lost(image))
-
-
-def _lost(image: raster.Raster) -> float:
-    return float("nan") if image.nodata is None else image.nodata
+def _knots(
+    own: Sequence[Histogram], wanted: Sequence[Histogram], dtype: np.dtype[Any], nodata: float | None, match: str
+) -> Knots:
+    ends, added = zip(*(knots(*pair, match) for pair in zip(own, wanted, strict=True)), strict=True)
+    return Knots(np.array(ends), np.array(added), float("nan") if nodata is None else nodata)
 
 
 def knots(found: Histogram, reference: Histogram, match: str) -> tuple[tuple[float, float], NDArray[np.float64]]:
@@ -147,24 +163,23 @@ def knots(found: Histogram, reference: Histogram, match: str) -> tuple[tuple[flo
     return (low, high), reference.quantiles(np.interp(values, found.values, found.shares)) - values
 
 
-def _histograms(image: raster.Raster, dtype: np.dtype[Any]) -> list[Histogram]:
+def _floats(image: raster.Raster, dtype: np.dtype[Any]) -> list[Histogram]:
     """The values of each band of floats, binned evenly between the least and the largest, which a first pass finds."""
     low, high = np.full(image.count, np.inf), np.full(image.count, -np.inf)
-    for strip in _floats(image, dtype):
+    for strip in _bands(image, dtype):
         low = np.minimum(low, [band.min(initial=np.inf) for band in strip])
         high = np.maximum(high, [band.max(initial=-np.inf) for band in strip])
     found = [_Bins(*ends) for ends in zip(low.tolist(), high.tolist(), strict=True)]
-    for strip in _floats(image, dtype):
+    for strip in _bands(image, dtype):
         for bins, band in zip(found, strip, strict=True):
             bins.add(band)
     return [bins.histogram() for bins in found]
 
 
-def _floats(image: raster.Raster, dtype: np.dtype[Any]) -> Iterator[list[NDArray[Any]]]:
+def _bands(image: raster.Raster, dtype: np.dtype[Any]) -> Iterator[list[NDArray[Any]]]:
     """Values of each band, strip by strip; a pixel that holds data in another band may be nodata in this one."""
-    nodata = _lost(image)
     for strip in _strips(image, dtype):
-        yield [band[band != nodata] for band in strip]
+        yield [band[band != image.nodata] for band in strip]
 
 
 class _Bins:

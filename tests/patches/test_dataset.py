@@ -61,8 +61,13 @@ def test_the_page_shows_what_matching_made_of_a_tile(fields: Fields) -> None:
     matched = fields.changed(radiometry={"match": "moments", "reference": "a"})
     for i in range(2):
         matched.cut(i)
-    page = described(matched).file("index.html").read_text()
+    product = described(matched)
+    page = product.file("index.html").read_text()
+    rows = {row["tile"]: row for row in product.json("summary.json")["drift"]}
+    assert rows["a"]["delivered"] is None
+    assert 0 < rows["b"]["delivered"] < 0.1, "both are of one distribution"
     assert "matched to tile a by moments" in page
+    assert "<th>as delivered</th>" in page
     assert page.count("before and after") == 1
     assert 'alt="tile b before and after"' in page
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from landcover_orch.histogram import Histogram
+from landcover_orch.histogram import Histogram, distance
 from landcover_orch.patches import dataset
-from landcover_orch.patches.drift import distance, rows
+from landcover_orch.patches.drift import rows
 from tests.patches.fields import LEGEND, write_fields
 from tests.scenes import ORIGIN, write_geotiff
 from tests.test_histogram import histogram

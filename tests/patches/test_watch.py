@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landcover_orch.errors import CatalogueError, IncompleteError
-from landcover_orch.histogram import Histogram
+from landcover_orch.histogram import Histogram, distance
 from landcover_orch.patches import dataset, drift, manifest, statistics, watch
 from landcover_orch.publish import Product
 from tests.patches.fields import LEGEND, SHAPE, Fields, write_fields
@@ -91,6 +91,16 @@ def test_a_model_is_watched_by_what_it_was_trained_on(tmp_path: Path, home: Path
     assert watch.trained_on("fields", "long gone", home).path == second.path
 
 
+def test_a_matched_tile_is_like_the_others_but_was_not_as_delivered(tmp_path: Path, home: Path) -> None:
+    """What matching hides, as a cloud, its own distance tells."""
+    fields = write_fields(tmp_path / "raw", home, radiometry={"match": "histogram", "reference": "a"})
+    trained = described(fields)
+    bright = np.random.default_rng(4).integers(235, 255, (2, *SHAPE)).astype(np.uint8)
+    later = row(with_file(fields, tmp_path / "raw", "u", bright), "u", trained)
+    assert later["outside"] is False
+    assert later["delivered"] > 1.4  # type: ignore[operator]
+
+
 def test_a_tile_of_other_bands_is_not_compared(tmp_path: Path, home: Path) -> None:
     fields = write_fields(tmp_path / "raw", home)
     trained = described(fields)
@@ -122,5 +132,5 @@ def test_histograms_come_back_from_their_file(tmp_path: Path) -> None:
 def test_what_is_kept_tells_distances_to_within_a_bin(seed: int) -> None:
     random = np.random.default_rng(seed)
     one, other = (histogram(random.gamma(random.uniform(1, 9), 300, 9000).round(1)) for _ in range(2))
-    exact, kept = drift.distance(one, other), drift.distance(one, other.compact(drift.BINS))
+    exact, kept = distance(one, other), distance(one, other.compact(drift.BINS))
     assert kept == pytest.approx(exact, abs=0.01)

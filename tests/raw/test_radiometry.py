@@ -19,8 +19,7 @@ from landcover_orch.errors import CatalogueError
 from landcover_orch.fingerprint import MEMORY, file_hash
 from landcover_orch.grid import Window, blocks
 from landcover_orch.ground_truth import truth
-from landcover_orch.histogram import Histogram
-from landcover_orch.patches.drift import distance
+from landcover_orch.histogram import Histogram, distance
 from landcover_orch.raw import imagery, preview, radiometry
 from landcover_orch.raw.catalogue import Tile, image_fingerprint, tiles
 from landcover_orch.raw.radiometry import kept, knots, table
@@ -216,6 +215,17 @@ def test_moments_match_in_the_mean(flights: Dataset) -> None:
     (reference, there), (matched, _) = read(by_moments, a), read(by_moments, b)
     assert matched[:, there].mean() == pytest.approx(reference[:, there].mean(), abs=0.5)
     assert matched[:, there].std() == pytest.approx(reference[:, there].std(), rel=0.02)
+
+
+def test_what_was_delivered_is_told(flights: Dataset) -> None:
+    """Tile b is 60 brighter at half the contrast, in standard deviations of tile a."""
+    a, b = tiles(flights)
+    assert radiometry.delivered(imagery.inspect(flights, a.images)) == []
+    found = radiometry.delivered(imagery.inspect(flights, b.images))
+    (reference, there), (own, _) = (read(flights.model_copy(update={"radiometry": None}), tile) for tile in (a, b))
+    expected = [distance(*(counted(image[i][there]) for image in (own, reference))) for i in range(2)]
+    assert found == pytest.approx(expected, rel=1e-3)
+    assert min(value for value in found if value) > 0.3
 
 
 def test_another_reference_is_another_image(flights: Dataset, home: Path) -> None:
