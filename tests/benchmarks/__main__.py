@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks [WIDTHxHEIGHT]`: every figure beside the machine's own limit, measured in the same run.
 
-With a tile's size, extraction works on a generated tile of that size (6 GB of disk at 54000x38000), and prediction on a
-strip of that width: its memory depends on the width alone.
+With a tile's size, extraction and the label doctor each work on a generated tile of that size (6 and 11 GB of disk at
+54000x38000), and prediction on a strip of that width: its memory depends on the width alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from tests.benchmarks import (
     bench_confusion,
     bench_extraction,
+    bench_label_quality,
     bench_lineage,
     bench_loading,
     bench_prediction,
@@ -41,10 +42,12 @@ def main(tile: str | None) -> None:
     bench_lineage.main()
     if tile is None:
         bench_extraction.main()
+        bench_label_quality.main()
         bench_prediction.main()
         return
     width, height = _size(tile)
     bench_extraction.main((height, width))
+    bench_label_quality.main((height, width))
     bench_prediction.main((min(height, STRIP_ROWS), width))
 
 

@@ -8,6 +8,7 @@ import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.grid import Window, blocks
@@ -48,7 +49,7 @@ def test_touched_pixels_join_but_for_mere_rims_and_corners(found: Polygons, heig
         assert (grazed | (shapely.distance(outlines[:, None], corners) < 1e-9).any(axis=1)).any()
 
 
-def burnt(found: Polygons, height: int, *, all_touched: bool) -> np.ndarray:  # type: ignore[type-arg]
+def burnt(found: Polygons, height: int, *, all_touched: bool) -> NDArray[np.uint16]:
     windows = blocks((37, 29), height, 29)
     return np.concatenate(list(strips(found, GRID, windows, all_touched=all_touched, fill=99)))
 
