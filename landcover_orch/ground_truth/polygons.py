@@ -147,7 +147,9 @@ def _reproject(geometry: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]
 def _parsed(wkb: NDArray[Any], names: NDArray[Any], where: str) -> NDArray[Any]:
     """Geometries in two dimensions; what has none lies in no bounds, so that each read without one is broken."""
     with np.errstate(invalid="ignore"):
-        geometry = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="fix"))
+        geometry = shapely.from_wkb(wkb, on_invalid="fix")
+    tall = shapely.get_coordinate_dimension(geometry) > 2
+    geometry[tall] = shapely.force_2d(geometry[tall])
     _refuse(shapely.is_missing(geometry), "geometries that cannot be read", names, where)
     _require_places(geometry, names, where)
     return np.asarray(geometry, object)

@@ -259,9 +259,8 @@ def _remarks(found: Shift | None, topology: Topology | None) -> list[str]:
     confidence = 0.0 if found is None else found.confidence
     remarks = {
         "shift: no borders between classes to measure it by": found is None,
-        f"shift: nothing can be said (confidence {confidence:.1f}, {shifts.LEAST_CONFIDENCE:g} needed)": found
-        is not None
-        and not found.certain,
+        f"shift: nothing can be said (confidence {confidence:.1f}, {shifts.LEAST_CONFIDENCE:g} needed) of this tile "
+        "alone; the check `common_shift` asks all tiles together": found is not None and not found.certain,
         "topology: labels are no polygons": topology is None,
         "overlaps: there are more, the examination stopped at its limit": topology is not None
         and not topology.complete,
