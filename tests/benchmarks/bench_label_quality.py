@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,13 +21,14 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from landcover_orch import raster
 from landcover_orch.config import Dataset, load_legend
-from landcover_orch.grid import Window
-from landcover_orch.ground_truth import quality, truth
+from landcover_orch.grid import Window, blocks
+from landcover_orch.ground_truth import borders, quality, truth
+from landcover_orch.ground_truth.codes import to_classes
 from landcover_orch.patches import store, write
 from landcover_orch.patches.conservation import covered
 from landcover_orch.publish import current
-from landcover_orch.raster import write_tiled
 from landcover_orch.raw import interpreters, landscape
 from landcover_orch.raw.camera import BANDS
 from landcover_orch.raw.catalogue import tiles
@@ -71,7 +73,7 @@ def _write_image(path: Path, shape: tuple[int, int]) -> None:
     image = landscape.scene(SIDE, SIDE, resolution=RESOLUTION).image[:3]
     rng = np.random.default_rng(4)
     gains = rng.uniform(0.9, 1.1, (-(-shape[0] // SIDE), -(-shape[1] // SIDE)))
-    write_tiled(path, _grid(shape), "uint8", BANDS[:3], _rows(image, gains, shape))
+    raster.write_tiled(path, _grid(shape), "uint8", BANDS[:3], _rows(image, gains, shape))
 
 
 def _rows(
@@ -138,7 +140,23 @@ def _dataset(root: Path) -> Dataset:
 def _truth(root: Path) -> tuple[Any, dict[str, Any]]:
     dataset = _dataset(root)
     product = truth.build(dataset, LEGEND, tiles(dataset)[0], root / "home")
-    return product.cost, {"areas agree": product.json(truth.SUMMARY)["areas_agree"]}
+    return product.cost, {"areas agree": product.json(truth.SUMMARY)["areas_agree"], **_burning(dataset)}
+
+
+def _burning(dataset: Dataset) -> dict[str, float]:
+    """Rates of burning polygons and finding the bands along their borders, with nothing read or written."""
+    tile, codes = tiles(dataset)[0], truth.code_numbers(dataset, LEGEND, tiles(dataset)[0])
+    image = raster.inspect(tile.image)
+    windows = blocks(image.shape, truth.STRIP_ROWS, image.shape[1])
+    labels = truth.read_labels(dataset, LEGEND, tile, image, windows, codes)
+    classes = (to_classes(strip, codes) for strip in labels.strips)
+    start = time.process_time()
+    for _ in borders.bands(classes, borders.widths(LEGEND, image.grid)):
+        pass
+    seconds = time.process_time() - start
+    polygons = len(labels.found.geometry) if labels.found else 0
+    rates = {"Mpx/CPU-s": image.shape[0] * image.shape[1] / 1e6, "polygons/CPU-s": polygons}
+    return {f"burning and border bands {unit}": count / seconds for unit, count in rates.items()}
 
 
 def _patches(root: Path) -> tuple[Any, dict[str, Any]]:
