@@ -21,9 +21,8 @@ from landcover_orch.raw.catalogue import Tile
 from landcover_orch.raw.findings import Sheet, some
 
 NO_AREA = ("Point", "LineString")
-SQLITE = b"SQLite format 3\0"
-VRT = b"<OGRVRT"
-"""How a file begins that names other files to read."""
+SQLITE, SHAPEFILE, JSON = b"SQLite format 3\0", b"\0\0\x27\x0a", b"{"
+"""How the files begin that are read. Others may name further files, as GDAL's VRT, or end anywhere unnoticed."""
 
 MANY = 10_000
 """Polygons from which on a layer without a spatial index is worth a note."""
@@ -137,7 +136,7 @@ def table_columns(path: Path, table: Values) -> tuple[str, list[str]]:
 
 
 def require_whole(path: Path) -> None:
-    """Raises LabelError where a vector file is not all there is to read, or a GeoPackage is none.
+    """Raises LabelError where a vector file is of no format that is read, or not all there is to read.
 
     SQLite notices a missing page only when it comes to it, and a reading within bounds may never do so: a GeoPackage
     shorter than its own count of pages says was cut short. Changes that a program keeps beside it would be read now
@@ -145,18 +144,19 @@ def require_whole(path: Path) -> None:
     """
     with path.open("rb") as file:
         head = file.read(100)
-    if VRT in head:
-        raise _refused(path, "a virtual file, that names others", "the polygons themselves", UNREADABLE_FIX)
-    if not head.startswith(SQLITE):
-        if path.suffix.lower() == ".gpkg":
-            found = "an empty file" if not head else f"no GeoPackage: it begins with {head[:16]!r}"
-            raise _refused(path, found, "a GeoPackage", UNREADABLE_FIX)
-        return
+    if head.startswith(SQLITE):
+        _require_alone(path)
+        _require_pages(path, head)
+    elif path.suffix.lower() == ".gpkg" or not head.lstrip().startswith((SHAPEFILE, JSON)):
+        found = f"it begins with {head[:16]!r}" if head else "an empty file"
+        raise _refused(path, found, "a GeoPackage, a shapefile or GeoJSON", UNREADABLE_FIX)
+
+
+def _require_alone(path: Path) -> None:
     for beside in (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")):
         if beside.is_file() and beside.stat().st_size:
             fix = f"close the program that edits it, as QGIS, or copy it: ogr2ogr -f GPKG copy.gpkg {path.name}"
             raise _refused(path, f"changes beside it, in {beside.name}", "one whole file", fix)
-    _require_pages(path, head)
 
 
 def _require_pages(path: Path, head: bytes) -> None:

@@ -266,7 +266,7 @@ def test_what_is_wrong_with_the_file_is_found_at_the_door(two: Dataset, home: Pa
     assert (problem.where, problem.found.split(";")[0]) == (str(path), "no column 'code'")
     assert [other.found.split(";")[0] for other in more] == ["no column 'id'"]
     path.write_bytes(b"no file of vectors")
-    assert "no GeoPackage" in checks.check(two, LEGEND, tiles(two)[:1]).problems[0].found
+    assert "it begins with" in checks.check(two, LEGEND, tiles(two)[:1]).problems[0].found
 
 
 def shifted(dataset: Dataset, right: float, down: float) -> Dataset:

@@ -98,6 +98,31 @@ def test_a_tile_without_polygons_is_empty(tmp_path: Path) -> None:
     assert found(path).number.dtype == np.uint16
 
 
+@pytest.mark.parametrize(("driver", "ending"), [("ESRI Shapefile", "shp"), ("GeoJSON", "geojson")])
+def test_other_formats_are_read_or_refused_when_cut_short(tmp_path: Path, driver: str, ending: str) -> None:
+    import geopandas
+
+    whole = found(write_polygons(tmp_path / "l.gpkg", [(square(i, i), "2") for i in range(9)]))
+    path = tmp_path / f"l.{ending}"
+    geopandas.read_file(tmp_path / "l.gpkg").to_file(path, driver=driver)
+    assert (shapely.area(shapely.symmetric_difference(found(path).geometry, whole.geometry)) < 1e-6).all()
+    assert found(path).number.tolist() == whole.number.tolist()
+    data = path.read_bytes()
+    for part in range(1, 9):
+        path.write_bytes(data[: len(data) * part // 9])
+        with pytest.raises(LabelError, match="not readable"):
+            found(path)
+
+
+@pytest.mark.parametrize(
+    "head", [b"fgb\x03fgb\x00", b"<OGRVRTDataSource>", b"<gml:", b"PK\x03\x04", b"CODE,WKT\n", b""]
+)
+def test_formats_that_end_anywhere_or_name_other_files_are_not_opened(tmp_path: Path, head: bytes) -> None:
+    (tmp_path / "l.dat").write_bytes(head)
+    with pytest.raises(LabelError, match="expected a GeoPackage, a shapefile or GeoJSON"):
+        found(tmp_path / "l.dat")
+
+
 PAGE = 4096
 """Bytes of a GeoPackage that are read together."""
 

@@ -100,7 +100,7 @@ def test_all_faults_of_all_tiles_come_together(tmp_path: Path) -> None:
         "a.gpkg: no column 'code'; there are kind",
         "b.tif: not readable as GeoTIFF",
         "b.tif: orthophoto of 2009",
-        "b.gpkg: no GeoPackage: it begins with b'no polygons'",
+        "b.gpkg: it begins with b'no polygons'",
     ):
         assert part in text, part
     assert len(found.problems) == 10
