@@ -8,11 +8,23 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from assets import ground_truth, jobs, label_quality, model, patches, prediction, proportions, raw, report, search
+from assets import (
+    changes,
+    ground_truth,
+    jobs,
+    label_quality,
+    model,
+    patches,
+    prediction,
+    proportions,
+    raw,
+    report,
+    search,
+)
 from assets.resources import resources
 from landcover_orch.config import Dataset
 
-ROOMS = (raw, ground_truth, patches, label_quality, model, prediction, report, proportions, search, jobs)
+ROOMS = (raw, ground_truth, patches, label_quality, model, prediction, report, proportions, changes, search, jobs)
 
 
 def collect(datasets: Sequence[Dataset], loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:

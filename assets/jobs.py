@@ -15,7 +15,7 @@ from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.utils import make_new_backfill_id
 from dagster._time import get_current_timestamp
 
-from assets import partitions, raw, staleness, suspects
+from assets import changes, partitions, raw, staleness, suspects
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
@@ -29,7 +29,7 @@ STAGES = (
     ("suspects",),
     ("leaderboard", "champion"),
     ("land_cover_map",),
-    ("proportions",),
+    ("proportions", "changes"),
 )
 """The materialised assets in the order in which their results depend on each other."""
 
@@ -64,8 +64,9 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 
 def keys(dataset: Dataset, assets: Sequence[str]) -> list[dg.AssetKey]:
-    """Asset keys of a dataset by their last names; without `suspects` where the dataset has no doctor."""
-    return [partitions.key(dataset, a) for a in assets if a != suspects.ASSET or suspects.definitions(dataset)]
+    """Asset keys of a dataset by their last names, without those that it lacks: `suspects` without a doctor."""
+    lacking = {room.ASSET for room in (suspects, changes) if not room.definitions(dataset)}
+    return [partitions.key(dataset, asset) for asset in assets if asset not in lacking]
 
 
 def _asset_job(dataset: Dataset, name: str, text: str, *assets: str) -> Any:

@@ -14,7 +14,6 @@ from pathlib import Path
 from landcover_orch import config, publish, raster
 from landcover_orch.config import Splits
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem
-from landcover_orch.patches import folds
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import ASSET, NAME
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
@@ -84,15 +83,16 @@ def by_champion(dataset: str, home: Path) -> Product:
     manifest, elected = _manifest(dataset, home), champion.load(dataset, home)
     found = _maps(home / dataset / "land_cover_map", manifest)
     own = {tile: one for tile, one in found.items() if one.recipe["inputs"]["model"] == elected.fingerprint}
-    return build(manifest, _tiles(dataset), own, home, learnt_by(elected, manifest))
+    return build(manifest, _tiles(dataset), own, home, learnt_by(elected, dataset, home))
 
 
-def learnt_by(elected: Champion, manifest: DatasetManifest) -> Splits | None:
-    """The splits that a champion was trained with; None where it was trained on another state of the data."""
-    protocol, own = config.load_experiment(elected.experiment).protocol, manifest
-    if protocol.fold is not None and protocol.folds is not None:
-        own = folds.described(manifest, folds.fold_of(manifest, protocol.folds, protocol.fold))
-    return own.dataset.splits if own.digest == elected.data_digest else None
+def learnt_by(elected: Champion, dataset: str, home: Path) -> Splits | None:
+    """The splits that a champion was trained with; None where the manifest it learnt from is gone."""
+    for path in sorted((home / dataset / ASSET).glob(f"[!.]*/{manifests.FILE}")):
+        known = manifests.load(path.parent)
+        if known.digest == elected.data_digest:
+            return known.dataset.splits
+    return None
 
 
 def _manifest(dataset: str, home: Path) -> DatasetManifest:

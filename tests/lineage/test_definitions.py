@@ -13,7 +13,8 @@ from assets.definitions import defs
 from landcover_orch import config
 
 HEAVY = ("torch", "mlflow", "dask", "rasterio", "geopandas", "lightning", "zarr", "tensorstore", "matplotlib", "optuna")
-ASSETS = (*(asset for asset in jobs.EVERYTHING if asset != "suspects"), "orthophoto", "labels", "experiment")
+OPTIONAL = ("suspects", "changes")
+ASSETS = (*(asset for asset in jobs.EVERYTHING if asset not in OPTIONAL), "orthophoto", "labels", "experiment")
 
 
 def test_loading_imports_nothing_heavy() -> None:
@@ -30,9 +31,12 @@ def test_every_dataset_has_the_whole_lineage() -> None:
     keys = {tuple(key.path) for key in defs.resolve_asset_graph().get_all_asset_keys()}
     searched = {(dataset.name, "search") for dataset in jobs.datasets() if dataset.searches}
     doctored = {(dataset.name, "suspects") for dataset in jobs.datasets() if dataset.doctor}
+    outdated = {(dataset.name, "changes") for dataset in jobs.datasets() if dataset.outdated}
     assert ("demo", "search") in searched
     assert ("demo-doctor", "suspects") in doctored
-    assert keys == searched | doctored | {(dataset, asset) for dataset in config.dataset_names() for asset in ASSETS}
+    assert ("demo-changes", "changes") in outdated
+    own = searched | doctored | outdated
+    assert keys == own | {(dataset, asset) for dataset in config.dataset_names() for asset in ASSETS}
 
 
 def test_searches_run_when_asked_to_alone() -> None:

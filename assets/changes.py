@@ -1,0 +1,63 @@
+"""Change candidates: polygons that the champion's map shows as another class; where images are newer than labels."""
+
+from typing import Any
+
+import dagster as dg
+
+from assets import partitions
+from assets.results import result, table
+from landcover_orch import config, publish, report
+from landcover_orch.config import Dataset
+
+ASSET = "changes"
+
+
+def definitions(dataset: Dataset) -> list[Any]:
+    """The asset `changes` and its check, of a dataset some of whose orthophotos are newer than their labels."""
+    return [_changes(dataset), _map_plausible(dataset)] if dataset.outdated else []
+
+
+def _changes(dataset: Dataset) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=partitions.key(dataset, ASSET),
+        description="Polygons of older labels that the champion's map of a newer orthophoto shows as another class, "
+        "the largest and surest first: CSV, GeoPackage and a page of pictures.",
+        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "champion", "land_cover_map")],
+        group_name=partitions.identifier(dataset),
+        kinds={"geopackage", "html"},
+        owners=["team:mapping"],
+        code_version=f"{report.VERSION}-{config.digest(dataset.years)}",
+    )
+    def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from landcover_orch.report.changes import by_champion
+
+        product = by_champion(dataset.name, config.home())
+        for line in product.json("summary.json")["tiles_left_out"]:
+            context.log.warning("tile %s left out: %s", line["tile"], line["why"])
+        return result(product)
+
+    return asset
+
+
+def _map_plausible(dataset: Dataset) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=partitions.key(dataset, ASSET),
+        name="map_plausible",
+        description=f"At most {dataset.limits.max_changed:.0%} of the labelled area lies in change candidates; of "
+        "more, the map is wrong rather than the ground another one.",
+    )
+    def map_plausible() -> dg.AssetCheckResult:
+        found = publish.current(config.home() / dataset.name / ASSET, ASSET).json("summary.json")
+        share = float(found["listed_share_of_area"])
+        return dg.AssetCheckResult(
+            passed=share <= dataset.limits.max_changed,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "candidates' share of area": share,
+                "candidates": found["listed"],
+                "tiles": table(found["tiles"]),
+                **({"the first": table(found["worst"])} if found["worst"] else {}),
+            },
+        )
+
+    return map_plausible
