@@ -52,7 +52,7 @@ def calibrated(confident: NDArray[np.int64], counts: NDArray[np.int64]) -> Joint
     A class none of whose examples is confident is taken as labelled right.
     """
     held = np.where(confident.sum(axis=1, keepdims=True) > 0, confident, np.eye(len(counts), dtype=np.int64))
-    scaled: Joint = held / held.sum(axis=1, keepdims=True) * counts[:, None]
+    scaled: Joint = held * counts[:, None] / held.sum(axis=1, keepdims=True)  # halves stay halves
     return scaled
 
 
@@ -71,20 +71,8 @@ def joint(labels: Labels, probabilities: Probabilities) -> Joint:
     return np.asarray(scaled / scaled.sum())
 
 
-def levelled(labels: Labels, probabilities: Probabilities) -> Probabilities:
-    """Probabilities less the median self-confidence of their classes.
-
-    So a class that is always doubtful is no more suspect for it. The paper's thresholds are means, which wrong labels
-    of a rare class pull down far enough to hide themselves. A class without examples, of which nothing is known, is
-    levelled by 1.
-    """
-    each = own(labels, probabilities)
-    members = (each[labels == j] for j in range(probabilities.shape[1]))
-    return np.asarray(probabilities - [float(np.median(held)) if held.size else 1.0 for held in members])
-
-
 def margins(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
-    """Normalised margin of each example: the probability of its label less that of the best other class."""
+    """Normalised margin of each example: the probability, or score, of its label less that of the best other class."""
     others = probabilities.copy()
     others[np.arange(labels.size), labels] = -np.inf
     found: NDArray[np.float64] = own(labels, probabilities) - others.max(axis=1)
@@ -105,9 +93,8 @@ def prune_by_noise_rate(labels: Labels, probabilities: Probabilities) -> NDArray
     most above that of i.
     """
     found = np.zeros(labels.size, bool)
-    if not labels.size:
-        return found
-    wanted = np.rint(joint(labels, probabilities) * labels.size).astype(np.int64)
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    wanted = np.rint(calibrated(confident_joint(labels, probabilities), counts)).astype(np.int64)
     np.fill_diagonal(wanted, 0)
     for given, true in np.argwhere(wanted):
         members = np.flatnonzero(labels == given)

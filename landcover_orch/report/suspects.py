@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from landcover_orch.report import confident
+from landcover_orch.report import confident, naive_bayes
 from landcover_orch.report.evidence import Evidence, summed
 
 FEWEST = 16
@@ -37,13 +37,15 @@ class Polygon:
 class Examined:
     """Polygons with what maps say of them; arrays of one length.
 
-    `probabilities` (polygon, class) are means over `pixels` counted pixels, each of `pixel_m2` square metres.
+    `probabilities` (polygon, class) are means over `pixels` counted pixels, each of `pixel_m2` square metres, and
+    `shares` (polygon, class) how many of these are mapped as each class.
     """
 
     polygons: tuple[Polygon, ...]
     pixels: NDArray[np.float64]
     pixel_m2: NDArray[np.float64]
     probabilities: NDArray[np.float64]
+    shares: NDArray[np.float64]
     disagreement: NDArray[np.float64]
     loss: NDArray[np.float64]
 
@@ -142,6 +144,7 @@ def _told(
         pixels[kept],
         pixel_m2[kept],
         evidence.probabilities()[kept],
+        evidence.shares()[kept],
         evidence.disagreement(labels)[kept],
         evidence.loss(labels)[kept],
     )
@@ -150,9 +153,9 @@ def _told(
 def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> list[dict[str, Any]]:
     """A row a polygon, the most suspicious first: `COLUMNS`, and its `index` among the polygons of its tile.
 
-    margin: that of the label to the suggestion, the most probable other class, in probabilities less what their
-    classes typically reach (see `confident.levelled`); by area, in the probabilities themselves. disagreement: share
-    of pixels whose mapped class is another than the label; loss: mean cross-entropy of the label in nats.
+    margin: that of the label to the suggestion, the other class that explains best what the maps show, in nats (see
+    `naive_bayes.evidence`); by area, to the most probable other class, in mean probabilities. disagreement: share of
+    pixels whose mapped class is another than the label; loss: mean cross-entropy of the label in nats.
 
     Args:
         found: the polygons.
@@ -163,8 +166,8 @@ def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> lis
     if not len(found):
         return []
     labels, flagged, m2 = found.labels, found.flagged, found.m2
-    level = found.probabilities if by_area else confident.levelled(labels, found.probabilities)
-    margin, other = confident.margins(labels, level).round(9), confident.suggested(labels, level)
+    told = found.probabilities if by_area else naive_bayes.evidence(labels, found.shares, found.pixels)
+    margin, other = confident.margins(labels, told).round(9), confident.suggested(labels, told)
     order = np.lexsort((np.arange(len(found)), -m2, margin * m2 if by_area else margin))
     if by_area:
         order = order[margin[order] < 0]
