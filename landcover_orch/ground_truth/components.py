@@ -5,7 +5,7 @@ Values differ between the tables of one data set: each raster is read by its own
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,8 +117,11 @@ class Components:
         tables = [table(component.table) for component in self.files]
         with ExitStack() as stack:
             pairs = [
-                (_reader(stack, component.code), component.percent and _reader(stack, component.percent))
-                for component in self.files
+                (
+                    self._reader(stack, component.code, names),
+                    component.percent and self._reader(stack, component.percent),
+                )
+                for component, names in zip(self.files, tables, strict=True)
             ]
             for window in windows:
                 values, which, first, counts = _combinations(_bands(pairs, window))
@@ -127,6 +130,12 @@ class Components:
                     position = f"row {window.row + at // window.width}, col {window.col + at % window.width}"
                     met.append(Met(self._covers(row, pairs, tables, position, count), at, position, count))
                 yield window, which, met
+
+    def _reader(self, stack: ExitStack, path: Path, names: Container[float] | None = ()) -> Reader:
+        """An open raster, whose nodata is a value like any other where it has a name."""
+        found = open_raster(path)
+        named = as_code(found.nodata) in self.legend.codes if names is None else found.nodata in names
+        return stack.enter_context(reader(found, nodata="none" if named else "file"))
 
     def _covers(
         self,
@@ -140,7 +149,7 @@ class Components:
         found = []
         for (_, percent), names in zip(pairs, tables, strict=True):
             value = left.pop(0)
-            cover = (as_code(value) or "") if names is None else names.get(value)
+            cover = (as_code(value) or "") if names is None or np.isnan(value) else names.get(value)
             if cover is None:
                 _note(self._faults, f"value {value:g} that its table lacks", position, count)
                 cover = ""
@@ -196,14 +205,25 @@ def _note(met: dict[str, Stray], what: str, position: str, count: int) -> None:
     met[what] = Stray(what, known.count + count, known.first)
 
 
-def _reader(stack: ExitStack, path: Path) -> Reader:
-    return stack.enter_context(reader(open_raster(path)))
-
-
 def _bands(pairs: Sequence[Any], window: Window) -> list[NDArray[Any]]:
-    """The covers and, where there are any, the percentages of each component (pixel)."""
-    readers = [reader for pair in pairs for reader in pair if reader]
-    return [reader.read(window)[0].reshape(-1) for reader in readers]
+    """The covers and, where there are any, the percentages of each component (pixel); NaN where a file has no data.
+
+    Where neither cover nor percentage has data, the percentage is 0.
+    """
+    bands = []
+    for code, percent in pairs:
+        covers, bare = _values(code, window)
+        bands.append(np.where(bare, np.nan, covers) if bare.any() else covers)
+        if percent:
+            shares, untold = _values(percent, window)
+            bands.append(np.where(untold, np.where(bare, 0, np.nan), shares) if untold.any() else shares)
+    return bands
+
+
+def _values(source: Reader, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The values of a window (pixel), and where they are no data."""
+    data = source.read(window)
+    return data[0].reshape(-1), ~source.valid(window, data).reshape(-1)
 
 
 def _combinations(

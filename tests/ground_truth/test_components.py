@@ -121,6 +121,27 @@ def test_percentages_and_values_that_cannot_be_are_told_with_their_place(
     assert not (home / "small" / "ground_truth" / "t").exists()
 
 
+def test_nodata_is_no_cover_unless_its_table_names_it(scene: Dataset, home: Path) -> None:
+    root = scene.folder
+    for name, values in (("one", [[9, 2, 9]]), ("one_percent", [[9, 60, 9]]), ("two", [[9, 3, 2]])):
+        write_geotiff(root / f"{name}.bin.tif", np.array(values, np.uint8), nodata=9)
+    write_geotiff(root / "two_percent.bin.tif", np.array([[255, 40, 100]], np.uint8), nodata=255)
+    for name in ("t", "place"):
+        write_geotiff(root / f"{name}.tif", np.ones((1, 3), np.uint8))
+    parts = tuple(
+        part.model_copy(update={"code": f"{part.code}.tif", "percent": f"{part.percent}.tif"})
+        for part in scene.labels.components
+    )
+    data = scene.model_copy(update={"labels": scene.labels.model_copy(update={"components": parts})})
+    assert pixels(built(data, home)).tolist() == [[IGNORE, 0, 0]]
+    (root / "two.lut").write_text("PST,9\nCNF,2\nFDC,3\n")
+    write_geotiff(root / "two_percent.bin.tif", np.array([[100, 40, 100]], np.uint8), nodata=255)
+    assert pixels(built(data, home)).tolist() == [[1, 0, 0]]
+    write_geotiff(root / "two_percent.bin.tif", np.array([[100, 40, 255]], np.uint8), nodata=255)
+    with pytest.raises(LabelError, match=r"nan % CNF: nan % in all in 1 pixels, first at row 0, col 2"):
+        built(data, home)
+
+
 def test_covers_that_the_legend_lacks_are_counted(scene: Dataset, home: Path) -> None:
     with pytest.raises(UnknownCodeError, match="unknown code 'CNF' in 3 pixels, first at row 0, col 1"):
         built(scene, home, legend({"FDC": "forest", "PST": "rest"}))
