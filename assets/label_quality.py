@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets import partitions, raw
-from assets.results import Event, facts, tile_results
+from assets.results import Event, facts, picture, table, tile_results
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
@@ -112,8 +112,9 @@ def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         quality = _quality()
         known = partitions.tiles(dataset).get_partition_keys(dynamic_partitions_store=context.instance)
         found = quality.common(dataset, list(raw.tiles_of(dataset, known).values()), config.home())
-        problems = quality.common_problems(dataset, found)
-        return _checked(problems, dg.AssetCheckSeverity.ERROR, common=[one.row for one in found])
+        shown = {f"correlation {i}": picture(one.png) for i, one in enumerate(found) if one.png}
+        told = {**facts({"common": [one.row for one in found]}), **shown}
+        return _checked(quality.common_problems(dataset, found), dg.AssetCheckSeverity.ERROR, told)
 
     return check
 
@@ -132,13 +133,14 @@ def _result(
     folder = config.home() / dataset.name / ASSET
     summaries = [current(folder, name).json(SUMMARY) for name in partitions.chosen_tiles(context, dataset)]
     problems = [problem for summary in summaries for problem in problems_of(summary)]
-    return _checked(problems, severity, tiles=len(summaries))
+    return _checked(problems, severity, {"tiles": len(summaries)})
 
 
-def _checked(problems: list[Problem], severity: dg.AssetCheckSeverity, **told: Any) -> dg.AssetCheckResult:
+def _checked(problems: list[Problem], severity: dg.AssetCheckSeverity, told: dict[str, Any]) -> dg.AssetCheckResult:
+    rows = [vars(problem) for problem in problems]
     return dg.AssetCheckResult(
         passed=not problems,
         severity=severity,
-        metadata=facts({**told, "problems": [vars(problem) for problem in problems] or None}),
+        metadata={**told, **({"problems": table(rows)} if rows else {})},
         description="\n".join(map(str, problems)) or None,
     )

@@ -218,6 +218,11 @@ class Common:
     shift: Shift | None
 
     @property
+    def png(self) -> bytes | None:
+        """The correlation by shift, as on a tile's page; None where they are too few."""
+        return None if self.shift is None else picture.small_png(pictures.correlation(self.shift))
+
+    @property
     def row(self) -> Row:
         """For people; pixels are None where nothing can be said."""
         found = self.shift

@@ -75,7 +75,7 @@ def draw(
         moves.append((round(advice[0] - before[0]), round(advice[1] - before[1])))
     at = _busiest(close.borders)
     borders = picture.beside([_bordered(close, at, *move) for move in moves])
-    return Pictures(whole, borders, None if found is None else _surface(found))
+    return Pictures(whole, borders, None if found is None else correlation(found))
 
 
 def _faults(small: RGB, topology: Topology, shape: tuple[int, int]) -> RGB:
@@ -135,7 +135,7 @@ def _enlarged(rgb: RGB, times: int) -> RGB:
     return np.repeat(np.repeat(rgb, times, axis=0), times, axis=1)
 
 
-def _surface(found: Shift) -> RGB:
+def correlation(found: Shift) -> RGB:
     """The correlation from low (dark) to high (bright), no shift in the middle (white cross), the peak in yellow."""
     low, high = float(found.surface.min()), float(found.surface.max())
     level = (found.surface - low) / max(high - low, 1e-9)

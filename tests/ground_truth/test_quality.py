@@ -132,7 +132,9 @@ def test_tiles_that_tell_nothing_alone_are_told_together(home: Path) -> None:
     bare = replace(plain, name="n")
     first, few = quality.common(dataset, [*flight, known, bare, *others], home)
     assert sorted(first.moved) == list("abcdefg")
-    assert (few.row["tiles"], few.row["pixels"], few.row["confidence"]) == (2, None, None)
+    assert (few.row["tiles"], few.row["pixels"], few.row["confidence"], few.png) == (2, None, None, None)
+    assert first.png
+    assert len(first.png) <= 75_000
     assert (first.row["year"], first.row["label year"]) == (2020, 2018)
     assert (first.row["right"], first.row["down"]) == pytest.approx((-6, 4), abs=0.7)
     (problem,) = common_problems(dataset, [first, few])

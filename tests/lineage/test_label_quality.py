@@ -15,6 +15,7 @@ from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
+from landcover_orch.ground_truth import shift
 from landcover_orch.publish import current
 from landcover_orch.raw import landscape
 from tests import tiny
@@ -95,6 +96,20 @@ def test_a_moved_tile_is_told_and_repaired(dagster: dg.DagsterInstance, dataset:
     assert outcomes(dagster)["shift_within_limit"].passed
     graph = collect([repaired]).resolve_asset_graph()
     assert not staleness.unsynced(dagster, graph, jobs.keys(repaired, TILES))
+
+
+def test_tiles_that_tell_nothing_alone_are_asked_together(
+    dagster: dg.DagsterInstance, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shift, "LEAST_CONFIDENCE", 99.0)
+    monkeypatch.setattr(shift, "FEWEST", 2)
+    materialise(dagster, dataset, TILES)
+    check = outcomes(dagster)["common_shift"]
+    assert check.passed
+    (row,) = check.metadata["common"].value.records  # type: ignore[union-attr]
+    assert (row.data["tiles"], row.data["pixels"]) == (2, None)
+    assert 0 < row.data["confidence"] < 99
+    assert "image/png" in str(check.metadata["correlation 0"].value)
 
 
 def versions(dataset: Dataset) -> dict[str, str]:
