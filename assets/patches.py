@@ -157,6 +157,8 @@ def drift_result(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dg.Asse
     """A warning where tiles lie outside what was trained on; the distances of each band, tile by tile."""
     outside = [row["tile"] for row in rows if row["outside"]]
     found: dict[str, Any] = {"outside": ", ".join(outside) or "none", "limit": dataset.limits.max_drift}
+    columns = ("tile", *dataset.bands, "largest", "outside", "delivered")
+    rows = [{column: row[column] for column in columns if column in row} for row in rows]
     return dg.AssetCheckResult(
         passed=not outside,
         severity=dg.AssetCheckSeverity.WARN,

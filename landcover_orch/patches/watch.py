@@ -10,7 +10,7 @@ from typing import Any
 
 from landcover_orch import compute
 from landcover_orch.config import Dataset
-from landcover_orch.errors import CatalogueError, IncompleteError, Problem
+from landcover_orch.errors import CatalogueError, IncompleteError, Problem, RasterError
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.patches import WATCH_VERSION, drift, manifest, statistics
 from landcover_orch.patches.dataset import ASSET as MANIFESTS
@@ -49,6 +49,7 @@ def build(dataset: Dataset, tile: Tile, trained: Product, home: Path) -> Product
 
     Raises:
         CatalogueError: the manifest is of other bands.
+        RasterError: the tile has more or fewer.
     """
     described, image = manifest.load(trained.path), image_fingerprint(tile, home / MEMORY)
     if described.dataset.bands != dataset.bands:
@@ -83,6 +84,9 @@ def _known(
 
 def _measured(dataset: Dataset, tile: Tile, trained: Product) -> dict[str, Any]:
     image = imagery.inspect(dataset, tile.images)
+    if image.count != len(dataset.bands):
+        expected, fix = f"{len(dataset.bands)}: {', '.join(dataset.bands)}", "see what the check `files_fit` says of it"
+        raise RasterError(Problem(str(tile.image), f"{image.count} bands", expected, fix))
     parts = statistics.parts_of_image(image, dataset.dtype, dataset.nodata, rows=PART_ROWS)
     counted = compute.run(statistics.count_image, parts, cluster=dataset.cluster, label=f"radiometry of {tile.name}")
     found = {tile.name: statistics.histograms(image.count, dataset.dtype, counted, train=False)}

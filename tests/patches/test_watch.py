@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_orch.errors import CatalogueError, IncompleteError
+from landcover_orch.errors import CatalogueError, IncompleteError, RasterError
 from landcover_orch.histogram import Histogram, distance
 from landcover_orch.patches import dataset, drift, manifest, statistics, watch
 from landcover_orch.publish import Product
@@ -107,6 +107,9 @@ def test_a_tile_of_other_bands_is_not_compared(tmp_path: Path, home: Path) -> No
     other = fields.changed(bands=["nir", "red"])
     with pytest.raises(CatalogueError, match="bands nir, red; expected red, nir, which the model was trained on"):
         row(other, "a", trained)
+    more = with_file(fields, tmp_path / "raw", "u", np.zeros((3, *SHAPE), np.uint8))
+    with pytest.raises(RasterError, match=r"u.tif: 3 bands; expected 2: red, nir. Fix: see what the check `files_fit`"):
+        row(more, "u", trained)
 
 
 def test_a_manifest_of_before_says_what_to_do(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
