@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import LabelError, Problem
-from landcover_orch.grid import Window, offset
+from landcover_orch.grid import Window, crs_name, offset
 from landcover_orch.ground_truth.codes import Coding, Stray, Strip, as_code, look_up, unknown_codes
 from landcover_orch.legend import ANY, MAX_CODE, Legend, lookup_table, parse_colour
 from landcover_orch.raster import Raster, reader
@@ -94,8 +94,9 @@ def moved(
 def require_grid(raster: Raster, grid: GeoBox) -> None:
     """Raises LabelError where a label raster is not on its orthophoto's grid; rasters are never silently warped."""
     if raster.crs != (None if grid.crs is None else str(grid.crs)) and raster.grid.crs != grid.crs:
-        fix = f"reproject the labels once (gdalwarp -t_srs {grid.crs} -r near), or correct `labels.path`"
-        raise LabelError(Problem(str(raster.path), f"CRS {raster.crs}", f"{grid.crs}, as its orthophoto", fix))
+        name = crs_name(grid)
+        fix = f"reproject the labels once (gdalwarp -t_srs {name} -r near), or correct `tiles.label`"
+        raise LabelError(Problem(str(raster.path), f"CRS {raster.crs}", f"{name}, as its orthophoto", fix))
     off = offset(grid, raster.grid)
     if raster.shape != tuple(grid.shape) or off > TOLERANCE:
         found = f"{raster.shape[0]} x {raster.shape[1]} px, corners up to {off:.2f} px off"

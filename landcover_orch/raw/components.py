@@ -8,6 +8,7 @@ import numpy as np
 
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError, Problem
+from landcover_orch.grid import crs_name
 from landcover_orch.raster import Raster, inspect
 from landcover_orch.raw import label_rasters
 from landcover_orch.raw.catalogue import Tile
@@ -25,7 +26,11 @@ def check(sheet: Sheet, dataset: Dataset, tile: Tile, label: Path, image: Raster
     """
     place = open_raster(label)
     if image is not None:
-        label_rasters.check_together(sheet, image, placed(dataset, place, image))
+        placed_there = placed(dataset, place, image)
+        if image.crs is not None and placed_there.crs is None:
+            fix = "name one of the rasters that says where it lies as `tiles.label`"
+            sheet.problem(label, "no CRS", f"that of its orthophoto, {crs_name(image.grid)}", fix)
+        label_rasters.check_together(sheet, image, placed_there)
     for problem in misfits(tile, place):
         sheet.problem(problem.where, problem.found, problem.expected, problem.fix)
     for component in tile.components:
@@ -53,7 +58,9 @@ def misfits(tile: Tile, place: Raster) -> list[Problem]:
     expected = f"one band of {place.shape[0]} x {place.shape[1]} px on the grid of {place.path.name}"
     fix = "correct `labels.components` or `tiles.label`"
     return [
-        Problem(str(path), f"{found.count} bands of {found.shape[0]} x {found.shape[1]} px", expected, fix)
+        Problem(
+            str(path), f"{found.count} bands of {found.shape[0]} x {found.shape[1]} px{_where(found)}", expected, fix
+        )
         for path in paths
         if not _fits(found := open_raster(path), place)
     ]
@@ -63,17 +70,25 @@ def _fits(found: Raster, place: Raster) -> bool:
     return found.count == 1 and found.shape == place.shape and (found.crs is None or found.grid == place.grid)
 
 
+def _where(found: Raster) -> str:
+    return (
+        ""
+        if found.crs is None
+        else f" from {found.grid.affine.c:.1f}, {found.grid.affine.f:.1f} in {crs_name(found.grid)}"
+    )
+
+
 def table(path: Path | None) -> dict[float, str] | None:
     """Value -> cover of a text file with lines 'cover,value'; the cover may be blank. None without a file.
 
     Raises:
-        LabelError: lines that are no such pair, or a value that stands there twice; all of them.
+        LabelError: no text of UTF-8, lines that are no such pair, or a value that stands there twice; all of them.
     """
     if path is None:
         return None
     found: dict[float, str] = {}
     problems = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(_text(path).splitlines(), start=1):
         cover, mark, value = line.rpartition(",")
         if not line.strip():
             continue
@@ -85,6 +100,13 @@ def table(path: Path | None) -> dict[float, str] | None:
     if problems:
         raise LabelError(*problems)
     return found
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LabelError(Problem(str(path), str(error), "a text in UTF-8", "convert it, or correct the key")) from error
 
 
 def _is_number(text: str) -> bool:

@@ -23,7 +23,7 @@ from landcover_orch.publish import Product
 from landcover_orch.raw import catalogue, checks
 from landcover_orch.raw.components import open_raster, table
 from tests.ground_truth.siose_scenes import dataset, legend
-from tests.scenes import write_geotiff
+from tests.scenes import write_geotiff, write_plain_tiff
 
 FOLDER = "bc-vri-composite"
 REAL = [
@@ -165,6 +165,31 @@ def test_files_are_checked_before_they_are_read(scene: Dataset, home: Path) -> N
     one.unlink()
     with pytest.raises(LandcoverError, match=r"one\.bin: no such file"):
         catalogue.tiles(scene)
+
+
+def test_components_without_a_place_or_in_another_one_are_told(scene: Dataset, home: Path) -> None:
+    root = scene.folder
+    (root / "two.lut").write_bytes(b"\xef\xbb\xbfCNF,2\r\n,1\r\nFDC,3\r\n")  # as some editors save it
+    write_geotiff(root / "far.tif", np.array([[1, 2, 3], [2, 1, 1]], np.uint8), origin=(500_001.0, 4_700_000.0))
+    first, second = scene.labels.components
+    moved = scene.model_copy(
+        update={
+            "labels": scene.labels.model_copy(
+                update={"components": (first.model_copy(update={"code": "far.tif"}), second)}
+            )
+        }
+    )
+    (problem,) = checks.check(moved, legend(), catalogue.tiles(moved)).problems
+    assert "far.tif: 1 bands of 2 x 3 px from 500001.0, 4700000.0 in EPSG:25830; expected one band of 2 x 3" in str(
+        problem
+    )
+    (root / "one.lut").write_bytes(b",1\nCNF\xff,2\n")
+    write_plain_tiff(root / "place.tif", np.ones((1, 2, 3), np.uint8))
+    crs, text = checks.check(scene, legend(), catalogue.tiles(scene)).problems
+    assert "place.tif: no CRS; expected that of its orthophoto, EPSG:25830" in str(crs)
+    assert "one.lut: 'utf-8' codec can't decode" in str(text)
+    with pytest.raises(LabelError, match="CRS None; expected EPSG:25830, as its orthophoto"):
+        built(scene, home)
 
 
 def test_only_the_named_formats_are_opened(tmp_path: Path) -> None:
