@@ -71,6 +71,18 @@ def joint(labels: Labels, probabilities: Probabilities) -> Joint:
     return np.asarray(scaled / scaled.sum())
 
 
+def levelled(labels: Labels, probabilities: Probabilities) -> Probabilities:
+    """Probabilities less the median self-confidence of their classes.
+
+    So a class that is always doubtful is no more suspect for it. The paper's thresholds are means, which wrong labels
+    of a rare class pull down far enough to hide themselves. A class without examples, of which nothing is known, is
+    levelled by 1.
+    """
+    each = own(labels, probabilities)
+    members = (each[labels == j] for j in range(probabilities.shape[1]))
+    return np.asarray(probabilities - [float(np.median(held)) if held.size else 1.0 for held in members])
+
+
 def margins(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
     """Normalised margin of each example: the probability, or score, of its label less that of the best other class."""
     others = probabilities.copy()

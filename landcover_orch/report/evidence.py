@@ -88,10 +88,6 @@ class Evidence:
         """Pixels of each polygon."""
         return np.asarray(self.pixels.sum(axis=1))
 
-    def shares(self) -> NDArray[np.float64]:
-        """Share of each polygon's pixels by mapped class (polygon, class); zeros for a polygon without pixels."""
-        return np.asarray(self.pixels / np.maximum(self.counted(), 1)[:, None])
-
     def probabilities(self) -> NDArray[np.float64]:
         """Mean predicted probability (polygon, class), as far as maps tell it; zeros for a polygon without pixels.
 

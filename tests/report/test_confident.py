@@ -62,6 +62,16 @@ def test_margins_and_suggestions() -> None:
     assert confident.suggested(LABELS, PROBABILITIES).tolist() == [1, 1, 1, 1, 2, 0, 0, 1]
 
 
+def test_probabilities_are_levelled_by_what_a_class_typically_reaches() -> None:
+    labels = np.array([0, 0, 0, 1])
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.4, 0.0]])
+    found = confident.levelled(labels, probabilities)
+    assert found[3] == pytest.approx([-0.2, 0.0, -1.0]), "as probable as its class ever is; none is of the third"
+    margins = confident.margins(labels, found)
+    assert margins[3] == pytest.approx(0.2)
+    assert margins[2] == pytest.approx((0.1 - 0.8) - (0.8 - 0.4)), "a mean would be drawn down by the wrong label"
+
+
 def test_nothing_to_look_at() -> None:
     none, nothing = np.empty(0, np.int64), np.empty((0, 3))
     assert confident.prune_by_noise_rate(none, nothing).size == 0

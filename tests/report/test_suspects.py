@@ -300,7 +300,7 @@ def test_a_large_unsure_change_may_stand_before_a_small_sure_one() -> None:
     given = {"large": 0, "small": 0, "right": 0, "too": 0, "also": 0, "other": 1, "another": 1}
     polygons = tuple(Polygon("a", name, "1", label, i) for i, (name, label) in enumerate(given.items()))
     p = np.array([[0.3, 0.7], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]])
-    found = Examined(polygons, np.array([1000.0, 100, 9, 8, 7, 6, 5]), np.ones(7), p, p, 1 - p[:, 0], -np.log(p[:, 0]))
+    found = Examined(polygons, np.array([1000.0, 100, 9, 8, 7, 6, 5]), np.ones(7), p, 1 - p[:, 0], -np.log(p[:, 0]))
     assert [row["polygon"] for row in rows(found, ("x", "y"), by_area=True)] == ["large", "small"]
     assert [row["polygon"] for row in rows(found, ("x", "y"))][:2] == ["small", "large"]
 
