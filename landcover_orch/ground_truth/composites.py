@@ -20,9 +20,10 @@ from typing import Literal
 
 import numpy as np
 
+from landcover_orch.errors import LabelError, Problem
 from landcover_orch.ground_truth.codes import Coding
 from landcover_orch.ground_truth.siose import Composite, Tree
-from landcover_orch.ground_truth.siose_covers import PREDEFINED, names_of
+from landcover_orch.ground_truth.siose_covers import ARRANGEMENTS, PREDEFINED, names_of
 from landcover_orch.legend import IGNORE_NAME, MEMBERS, Legend, entry
 
 How = Literal["simple", "largest", "predefined", "dominant", "dissolved", "mixed", "ignored", "soft"]
@@ -60,8 +61,11 @@ def coding(legend: Legend, unlabelled: str) -> Coding:
 
 
 def meaning(cover: str, legend: Legend) -> str | None:
-    """The class of a cover, or 'ignore'; None where the legend knows neither its label nor its number."""
-    names = names_of(cover)
+    """The class of a cover, or 'ignore'; None where the legend knows neither its label nor its number.
+
+    What the legend says of the cover as it is called counts before what it says of its other names.
+    """
+    names = (cover, *names_of(cover))
     whole = next(
         (told for name in names if (told := legend.composites.predefined.get(name)) not in (None, MEMBERS)), None
     )
@@ -90,6 +94,16 @@ def _collect(tree: Tree, share: float, legend: Legend, found: dict[str, float]) 
         return
     for percent, part in tree.members:
         _collect(part, share * percent / 100, legend, found)
+
+
+def require_predefined(legend: Legend) -> None:
+    """Raises LabelError where the legend gives a meaning to composites that SIOSE does not have."""
+    known = {*ARRANGEMENTS, *(name for label in PREDEFINED for name in names_of(label))}
+    wrong = [name for name in legend.composites.predefined if name not in known]
+    if wrong:
+        where = f"configs/legends/{legend.name}.yaml: composites.predefined"
+        expected = "composites of SIOSE by label or number, as DHS or 701"
+        raise LabelError(Problem(where, str(wrong), expected, "correct the names; covers stand in `codes`"))
 
 
 def decide(covers: Parts, legend: Legend) -> Decision:

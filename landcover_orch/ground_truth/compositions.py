@@ -38,8 +38,10 @@ def decided(features: Features, path: Path, labels: Labels, legend: Legend, codi
     Raises:
         SioseError: labels that are not SIOSE's, all of them.
         UnknownCodeError: covers that the legend lacks, all of them with counts.
-        LabelError: polygons without rows in the table, or whose percentages do not sum to 100.
+        LabelError: polygons without rows in the table, or whose percentages do not sum to 100; or the legend gives a
+            meaning to composites that SIOSE does not have.
     """
+    composites.require_predefined(legend)
     if labels.content == "values":
         covers = _from_table(path, labels.values, features, legend)
     else:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landcover_orch.config import load_legend
+from landcover_orch.errors import LabelError
 from landcover_orch.ground_truth import composites
 from landcover_orch.ground_truth.composites import Decision, decide, meaning, parts
 from landcover_orch.ground_truth.siose import parse
@@ -83,6 +84,18 @@ def test_a_cover_is_known_by_any_of_its_names() -> None:
     assert meaning("EDF", numbers) == meaning("101", numbers) == "rest"
     assert meaning("LAL", numbers) == meaning("241", numbers) == "rest"
     assert meaning("PST", numbers) is None
+
+
+def test_a_cover_is_first_what_it_is_called() -> None:
+    both = legend({"VAP": "rest", "PAV": "ignore", "104": "forest"}, predefined={"813": "forest", "UDS": "rest"})
+    assert [meaning(name, both) for name in ("VAP", "PAV", "104")] == ["rest", "ignore", "forest"]
+    assert [meaning(name, both) for name in ("UDS", "813")] == ["rest", "forest"]
+
+
+def test_a_meaning_for_what_siose_has_not_is_refused() -> None:
+    composites.require_predefined(legend(predefined={"DHS": "rest", "813": "ignore", "A": "forest"}))
+    with pytest.raises(LabelError, match=r"composites.predefined: \['DSH', 'CNF'\]; expected composites of SIOSE"):
+        composites.require_predefined(legend(predefined={"DSH": "rest", "CNF": "forest", "DHS": "rest"}))
 
 
 def test_shares_keep_what_the_label_says() -> None:
