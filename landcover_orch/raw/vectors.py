@@ -154,9 +154,15 @@ def require_whole(path: Path) -> None:
 
 def _require_alone(path: Path) -> None:
     for beside in (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")):
-        if beside.is_file() and beside.stat().st_size:
+        if beside.is_file() and _begun(beside):
             fix = f"close the program that edits it, as QGIS, or copy it: ogr2ogr -f GPKG copy.gpkg {path.name}"
             raise _refused(path, f"changes beside it, in {beside.name}", "one whole file", fix)
+
+
+def _begun(journal: Path) -> bool:
+    """Whether a journal holds changes; of one that is done with, zeros may be kept."""
+    with journal.open("rb") as file:
+        return any(file.read(8))
 
 
 def _require_pages(path: Path, head: bytes) -> None:

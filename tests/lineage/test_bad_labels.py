@@ -312,6 +312,11 @@ def _written_ahead(tile: Tile) -> None:
     tile.edit("PRAGMA journal_mode = wal")
 
 
+def _journal_done_with(tile: Tile) -> None:
+    tile.draw([LEFT, RIGHT])
+    tile.path.with_name("t.gpkg-journal").write_bytes(bytes(512))
+
+
 def _styles_and_case(tile: Tile) -> None:
     tile.draw([LEFT, RIGHT])
     write_layer(tile.path, "layer_styles", {"styleName": ["a"]})
@@ -375,6 +380,7 @@ def _replace(tile: Tile, wkb: bytes) -> None:
         (_numbers, "", [FOREST] * 10),
         (_one_name, "", [FOREST] * 10),
         (_written_ahead, "", [FOREST] * 10),
+        (_journal_done_with, "", [FOREST] * 10),
         (_styles_and_case, "", [FOREST] * 10),
     ],
 )
