@@ -31,8 +31,8 @@ class TileOverride(Settings):
     )
     shift: tuple[float, float] = Field(
         default=(0.0, 0.0),
-        description="pixels (right, down) by which the labels are moved before they are burnt, as the check "
-        "`shift_within_limit` advises; whole numbers where labels arrive as rasters",
+        description="pixels (right, down) by which the labels are moved before they are burnt, as the checks "
+        "`shift_within_limit` and `common_shift` advise; whole numbers where labels arrive as rasters",
     )
 
 
