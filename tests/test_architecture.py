@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "landcover_orch"
 CORRIDOR = ("raw", "ground_truth", "patches", "model", "training", "prediction", "report")
 KEEPERS = {
-    "rasterio": ("landcover_orch/raster.py",),
+    "rasterio": ("landcover_orch/raster/",),
     "zarr": ("landcover_orch/patches/",),
     "tensorstore": ("landcover_orch/patches/",),
     "mlflow": ("landcover_orch/tracking.py", "landcover_orch/tracking/"),

@@ -1,4 +1,4 @@
-"""The only importer of rasterio: open, read and write rasters; burn polygons into one.
+"""What a raster file says of itself, and its pixels by windows.
 
 A rasterio dataset must not be shared between threads nor inherited by a fork (both gave silently wrong windows), so a
 `Raster` here is only a description: every reader opens its own dataset.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import rasterio
 import rasterio.errors
-import rasterio.features
-import rasterio.shutil
 import rasterio.windows
 from numpy.typing import DTypeLike, NDArray
 from odc.geo.geobox import GeoBox
@@ -33,6 +31,9 @@ from landcover_orch.grid import Window, blocks, crs_name
 
 CACHE_BYTES = 256 * 2**20
 """GDAL's block cache; its own default is 5 % of the machine's memory for every process."""
+
+YEAR = "YEAR"
+"""Name of the metadata item that says which year a map shows."""
 
 Nodata = float | Literal["file", "none"]
 Driver = Literal["GTiff", "ENVI", "JPEG", "BMP"]
@@ -267,7 +268,7 @@ class Reader:
 
     def _blocks(self, window: Window, read: Any) -> Any:
         try:
-            return read(_box(window))
+            return read(pixels_of(window))
         except rasterio.errors.RasterioError as error:
             raise RasterError(
                 Problem(
@@ -317,7 +318,8 @@ def ruled(raster: Raster, nodata: Nodata) -> Raster:
     return replace(raster, nodata=value, mask="none" if value is None else "nodata")
 
 
-def _box(window: Window) -> Any:
+def pixels_of(window: Window) -> Any:
+    """A window as rasterio takes it."""
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
@@ -357,99 +359,6 @@ def _reduced(raster: Raster, shape: tuple[int, ...]) -> NDArray[Any]:
     return data
 
 
-YEAR = "YEAR"
-"""Name of the metadata item that says which year a map shows."""
-
-
-def write_cog(
-    path: Path,
-    grid: GeoBox,
-    blocks: Iterable[tuple[Window, NDArray[np.uint8]]],
-    *,
-    band: str,
-    palette: Mapping[int, tuple[int, int, int]] | None = None,
-    names: Sequence[str] = (),
-    nodata: int | None = None,
-    year: int | None = None,
-    cache: int = CACHE_BYTES,
-) -> None:
-    """Writes one uint8 band as cloud-optimised GeoTIFF from blocks (window, pixels (y, x)) that cover the grid.
-
-    Class names go in as the metadata CLASS_0, CLASS_1, ..., the year that the pixels show as YEAR; the palette as
-    colour table. The same blocks give the same bytes. `path` is staged by the caller: a plain GeoTIFF stands beside it
-    meanwhile.
-    """
-    plain = path.with_suffix(".plain.tif")
-    profile = {
-        "driver": "GTiff",
-        "dtype": "uint8",
-        "count": 1,
-        "height": grid.shape[0],
-        "width": grid.shape[1],
-        "transform": grid.affine,
-        "crs": None if grid.crs is None else grid.crs.to_wkt(),
-        "nodata": nodata,
-        "tiled": True,
-        "blockxsize": 512,
-        "blockysize": 512,
-        "compress": "zstd",
-        "zstd_level": 1,
-        "bigtiff": "if_safer",
-    }
-    with environment(cache):
-        with rasterio.open(plain, "w", **profile) as target:
-            target.set_band_description(1, band)
-            target.update_tags(**{f"CLASS_{i}": name for i, name in enumerate(names)})
-            target.update_tags(**({} if year is None else {YEAR: str(year)}))
-            if palette:
-                target.write_colormap(1, {value: (*rgb, 255) for value, rgb in palette.items()})
-            for window, data in blocks:
-                target.write(data, 1, window=_box(window))
-        rasterio.shutil.copy(
-            plain,
-            path,
-            driver="COG",
-            compress="deflate",
-            blocksize=512,
-            overview_resampling="nearest",
-            bigtiff="if_safer",
-        )
-    plain.unlink()
-
-
-def write_tiled(
-    path: Path, grid: GeoBox, dtype: DTypeLike, bands: Sequence[str], pieces: Iterable[tuple[Window, NDArray[Any]]]
-) -> None:
-    """Writes a plain deflate GeoTIFF in blocks of 256 from pieces (window, pixels (band, y, x)) that cover the grid.
-
-    Pieces of whole block rows, from top to bottom, are written once each and need no more memory than themselves.
-    """
-    profile = {
-        "driver": "GTiff",
-        "dtype": np.dtype(dtype).name,
-        "count": len(bands),
-        "height": grid.shape[0],
-        "width": grid.shape[1],
-        "transform": grid.affine,
-        "crs": None if grid.crs is None else grid.crs.to_wkt(),
-        "tiled": True,
-        "blockxsize": 256,
-        "blockysize": 256,
-        "compress": "deflate",
-        "zlevel": 1,
-        "num_threads": "all_cpus",
-        "interleave": "pixel",
-        "photometric": "rgb" if len(bands) >= 3 else "minisblack",
-        "alpha": "no",
-        "bigtiff": "if_safer",
-    }
-    with environment(), rasterio.open(path, "w", **profile) as target:
-        for i, band in enumerate(bands, start=1):
-            target.set_band_description(i, band)
-        for window, data in pieces:
-            target.write(data, window=_box(window))
-
-
 def class_names(path: Path) -> tuple[str, ...]:
     """The class names that `write_cog` put into a file, in order of their ids."""
     with environment(), _open(path) as source:
@@ -462,23 +371,6 @@ def year(path: Path) -> int | None:
     with environment(), _open(path) as source:
         found = source.tags().get(YEAR)
     return None if found is None else int(found)
-
-
-def burn(
-    shapes: Sequence[tuple[Any, int]], grid: GeoBox, *, all_touched: bool, fill: int, dtype: DTypeLike = np.uint16
-) -> NDArray[Any]:
-    """Array (y, x) of the grid with each (geometry, value) burnt in turn, later over earlier; `fill` elsewhere."""
-    if not shapes:
-        return np.full(tuple(grid.shape), fill, dtype)
-    burnt: NDArray[Any] = rasterio.features.rasterize(
-        shapes,
-        out_shape=tuple(grid.shape),
-        fill=fill,
-        transform=grid.affine,
-        all_touched=all_touched,
-        dtype=np.dtype(dtype).name,
-    )
-    return burnt
 
 
 def versions() -> tuple[str, str]:

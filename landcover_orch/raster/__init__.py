@@ -1,0 +1,37 @@
+"""The only importer of rasterio: open, read and write rasters; burn polygons into one."""
+
+from landcover_orch.raster.reading import (
+    CACHE_BYTES,
+    PICTURES,
+    Nodata,
+    Raster,
+    Reader,
+    class_names,
+    inspect,
+    reader,
+    ruled,
+    thumbnail,
+    truncated_blocks,
+    versions,
+    year,
+)
+from landcover_orch.raster.writing import burn, write_cog, write_tiled
+
+__all__ = [
+    "CACHE_BYTES",
+    "PICTURES",
+    "Nodata",
+    "Raster",
+    "Reader",
+    "burn",
+    "class_names",
+    "inspect",
+    "reader",
+    "ruled",
+    "thumbnail",
+    "truncated_blocks",
+    "versions",
+    "write_cog",
+    "write_tiled",
+    "year",
+]
