@@ -42,11 +42,13 @@ def decided(features: Features, path: Path, labels: Labels, legend: Legend, codi
             meaning to composites that SIOSE does not have.
     """
     composites.require_predefined(legend)
+    where = features.where
     if labels.content == "values":
+        where = f"{path}, layer {labels.values.layer}, column {labels.values.cover}"
         covers = _from_table(path, labels.values, features, legend)
     else:
         covers = _from_column(features, legend, alone=labels.content == "largest")
-    _require_known(features, covers, legend)
+    _require_known(where, features, covers, legend)
     judge = _judge(legend, alone=labels.content == "largest")
     judged = {parts: judge(parts) for parts in dict.fromkeys(covers)}
     numbers = {parts: coding.codes.index(decision.code) for parts, decision in judged.items()}
@@ -78,14 +80,14 @@ def _from_column(features: Features, legend: Legend, *, alone: bool) -> list[Par
     return [parts[label] for label in labels]
 
 
-def _require_known(features: Features, covers: Sequence[Parts], legend: Legend) -> None:
+def _require_known(where: str, features: Features, covers: Sequence[Parts], legend: Legend) -> None:
     met = Counter(cover for parts in covers for cover, _ in parts)
     missing = set(composites.unknown(met, legend))
     if missing:
         named = list(zip(covers, features.name, strict=True))
         first = {cover: name for parts, name in reversed(named) for cover, _ in parts}
         strays = (Stray(cover, met[cover], f"polygon {first[cover]}") for cover in missing)
-        raise unknown_codes(features.where, "polygons", strays, legend)
+        raise unknown_codes(where, "polygons", strays, legend)
 
 
 def _from_table(path: Path, table: Values, features: Features, legend: Legend) -> list[Parts]:

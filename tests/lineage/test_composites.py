@@ -48,10 +48,16 @@ def test_decisions_are_metadata_and_a_check(dagster: dg.DagsterInstance, dataset
     materialise(dagster, dataset, jobs.PREPARE)
     (record, *_) = dagster.fetch_materializations(dg.AssetKey([tiny.NAME, "ground_truth"]), limit=1).records
     shown = record.asset_materialization.metadata["decisions"]  # type: ignore[union-attr]
-    assert {(row.data["decision"], row.data["class"]) for row in shown.value.records} == {
-        ("simple", "field"),
-        ("simple", "water"),
-    }
+    decisions = {("simple", "field"), ("simple", "water")}
+    assert {(row.data["decision"], row.data["class"]) for row in shown.value.records} == decisions
+    key = dg.AssetCheckKey(dg.AssetKey([tiny.NAME, "ground_truth"]), "composites_decided")
+    (checked, *_) = dagster.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    rows = checked.event.asset_check_evaluation.metadata["decisions"].value.records  # type: ignore[union-attr]
+    assert {(row.data["decision"], row.data["class"]) for row in rows} == decisions
+    columns = {"tile", "decision", "class", "polygons", "hectares", "share"}
+    assert [{*row.data} for row in rows] == [columns] * len(rows)
+    for tile in {row.data["tile"] for row in rows}:
+        assert sum(row.data["share"] for row in rows if row.data["tile"] == tile) == pytest.approx(1)
 
 
 def test_a_tile_without_a_decided_polygon_stops_its_patches(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
