@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions
+from assets import partitions, prediction
 from assets.results import result, table
 from landcover_orch import config, publish, report
 from landcover_orch.config import Dataset
@@ -18,20 +18,26 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 
 def _changes(dataset: Dataset) -> dg.AssetsDefinition:
+    folds = [dataset.doctor] if dataset.doctor in dataset.recipes else []
+
     @dg.asset(
         key=partitions.key(dataset, ASSET),
         description="Polygons of older labels that the champion's map of a newer orthophoto shows as another class, "
         "the largest and surest first: CSV, GeoPackage and a page of pictures.",
-        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "champion", "land_cover_map")],
+        deps=[
+            *(partitions.key(dataset, name) for name in ("dataset_manifest", "champion", "land_cover_map")),
+            *(prediction.of_experiment(dataset, name) for name in folds),
+        ],
         group_name=partitions.identifier(dataset),
         kinds={"geopackage", "html"},
         owners=["team:mapping"],
-        code_version=f"{report.VERSION}-{config.digest(dataset.years)}",
+        code_version=f"{report.VERSION}-{config.digest([dataset.years, folds])}",
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from landcover_orch.report.changes import by_champion
 
-        product = by_champion(dataset.name, config.home())
+        out_of_fold = [one for name in folds for one in prediction.repetitions(dataset, name)]
+        product = by_champion(dataset.name, config.home(), out_of_fold)
         for line in product.json("summary.json")["tiles_left_out"]:
             context.log.warning("tile %s left out: %s", line["tile"], line["why"])
         return result(product)

@@ -92,6 +92,12 @@ def _trained(dataset: Dataset, experiment: str) -> "list[tuple[Experiment, Datas
     return [(recipes[name], ground(recipes[name]), product) for name, product in found.items()]
 
 
+def of_experiment(dataset: Dataset, experiment: str) -> dg.AssetDep:
+    """What an asset of all tiles depends on that reads the maps of one experiment."""
+    mapping = dg.SpecificPartitionsPartitionMapping([experiment])
+    return dg.AssetDep(partitions.key(dataset, "prediction"), partition_mapping=mapping)
+
+
 def repetitions(dataset: Dataset, experiment: str) -> "list[Repetition]":
     """The repetitions of an experiment with the maps that were last published."""
     from landcover_orch.report.evaluate import tiles_to_predict

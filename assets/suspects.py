@@ -19,15 +19,13 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 
 def _suspects(dataset: Dataset) -> dg.AssetsDefinition:
-    mapping = dg.SpecificPartitionsPartitionMapping([str(dataset.doctor)])
-
     @dg.asset(
         key=partitions.key(dataset, ASSET),
         description=f"Polygons of the labels that the folds of {dataset.doctor} disagree with, ranked: CSV, GeoPackage "
         "and a page of pictures.",
         deps=[
             partitions.key(dataset, "dataset_manifest"),
-            dg.AssetDep(partitions.key(dataset, "prediction"), partition_mapping=mapping),
+            prediction.of_experiment(dataset, str(dataset.doctor)),
         ],
         group_name=partitions.identifier(dataset),
         kinds={"geopackage", "html"},

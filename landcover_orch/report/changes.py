@@ -1,7 +1,7 @@
 """Change candidates: polygons that a map of a newer orthophoto shows as another class than their older labels.
 
 `python -m landcover_orch.report.changes --dataset D [--maps FOLDER]` makes the list without Dagster; the maps are by
-default the champion's.
+default the champion's, without those out of fold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from landcover_orch import config, publish, raster
-from landcover_orch.config import Splits
+from landcover_orch.config import Share, Splits
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import ASSET, NAME
@@ -24,6 +24,8 @@ from landcover_orch.report import champion
 from landcover_orch.report.champion import Champion
 from landcover_orch.report.comparison import Subject
 from landcover_orch.report.evaluate import MAP
+from landcover_orch.report.evidence import Look
+from landcover_orch.report.repetition import Repetition, require_own_ground
 from landcover_orch.report.suspect_lists import List, look, published
 
 CHANGES = "changes"
@@ -36,10 +38,12 @@ def build(
     maps: Mapping[str, Product],
     home: Path,
     learnt: Splits | None = None,
+    out_of_fold: Sequence[Repetition] = (),
 ) -> Product:
     """The published list of polygons that a map shows as another class: changes/changes, the largest and surest first.
 
-    A tile whose map is known not to be newer than its labels is left out.
+    A tile whose map is known not to be newer than its labels is left out. Where a recipe has folds, each of these tells
+    of its own ground, and the maps of the test side alone: then no model was taught the label that it is held against.
 
     Args:
         manifest: the dataset's.
@@ -47,8 +51,10 @@ def build(
         maps: tile -> its map, of all of it.
         home: folder everything is written below.
         learnt: the splits that the maps' model was trained with; None where that is not known.
+        out_of_fold: a recipe's folds with their maps; those of its first seed are looked at.
 
     Raises:
+        ContractError: a fold's model or map is of other data.
         IncompleteError: no tile with labels has a newer map, or labels have changed since the manifest was made.
         LabelError: labels are no polygons, or cannot be read.
     """
@@ -60,8 +66,20 @@ def build(
         fix = "materialise `land_cover_map`, and state `year` and `label_year` of the tiles"
         raise IncompleteError(Problem(f"changes of {manifest.dataset.name}", found, "a map newer than labels", fix))
     looks = {tile: [look(product)] for tile, product in compared.items()}
+    folds = [one for one in out_of_fold if one.recipe.seed == out_of_fold[0].recipe.seed]
+    if folds:
+        require_own_ground(manifest, folds)
+        looks = {tile: _unseen(manifest, tile, product, folds) for tile, product in compared.items()}
+        learnt = Splits(test=Share(tiles=tuple(compared)))  # no ground of theirs is train ground
+    used = {f"{one.name} {tile}": product for one in folds for tile, product in one.maps.items() if tile in compared}
     what = List(CHANGES, f"Change candidates of {manifest.dataset.name}", True, learnt, left_out)
-    return published(Subject(manifest, {tile.name: tile for tile in tiles}, looks, home), what, compared, CHANGES)
+    subject = Subject(manifest, {tile.name: tile for tile in tiles}, looks, home)
+    return published(subject, what, {**compared, **used}, CHANGES)
+
+
+def _unseen(manifest: DatasetManifest, tile: str, product: Product, folds: Sequence[Repetition]) -> list[Look]:
+    """Maps of a tile that together tell once of all ground, but for excluded one, by models that never saw it."""
+    return [look(product, manifest), *(look(one.maps[tile], one.manifest) for one in folds if tile in one.maps)]
 
 
 def _left_out(entry: TileEntry, product: Product | None) -> str | None:
@@ -73,8 +91,8 @@ def _left_out(entry: TileEntry, product: Product | None) -> str | None:
     return NOT_NEWER if stated and shown <= entry.label_year else None  # type: ignore[operator]
 
 
-def by_champion(dataset: str, home: Path) -> Product:
-    """The published change candidates by the standing champion's maps of a dataset.
+def by_champion(dataset: str, home: Path, out_of_fold: Sequence[Repetition] = ()) -> Product:
+    """The published change candidates by the standing champion's maps of a dataset, and those out of fold.
 
     Raises:
         IncompleteError: there is no manifest, no champion, or no newer map of a tile with labels.
@@ -83,7 +101,7 @@ def by_champion(dataset: str, home: Path) -> Product:
     manifest, elected = _manifest(dataset, home), champion.load(dataset, home)
     found = _maps(home / dataset / "land_cover_map", manifest)
     own = {tile: one for tile, one in found.items() if one.recipe["inputs"]["model"] == elected.fingerprint}
-    return build(manifest, _tiles(dataset), own, home, learnt_by(elected, dataset, home))
+    return build(manifest, _tiles(dataset), own, home, learnt_by(elected, dataset, home), out_of_fold)
 
 
 def learnt_by(elected: Champion, dataset: str, home: Path) -> Splits | None:

@@ -85,13 +85,14 @@ def classes(tile: str) -> np.ndarray:
 
 def test_only_a_dataset_with_newer_images_has_the_asset(configs: Path, home: Path, tmp_path: Path) -> None:
     dataset = write(configs, tmp_path / "raw", "forest")
-    newer = dataset.tiles.model_copy(update={"year": 2024, "label_year": 2021})
-    graphs = [collect([one]).resolve_asset_graph() for one in (dataset, dataset.model_copy(update={"tiles": newer}))]
+    newer = {"tiles": dataset.tiles.model_copy(update={"year": 2024, "label_year": 2021})}
+    described = [dataset.model_copy(update=update) for update in ({}, newer, {**newer, "doctor": "forest"})]
+    graphs = [collect([one]).resolve_asset_graph() for one in described]
     key = dg.AssetKey([tiny.NAME, "changes"])
-    assert [key in graph.get_all_asset_keys() for graph in graphs] == [False, True]
-    node = graphs[1].get(key)
-    assert {parent.path[-1] for parent in node.parent_keys} == {"dataset_manifest", "champion", "land_cover_map"}
-    assert node.partitions_def is None
+    assert [key in graph.get_all_asset_keys() for graph in graphs] == [False, True, True]
+    parents = [{parent.path[-1] for parent in graph.get(key).parent_keys} for graph in graphs[1:]]
+    assert parents == [own := {"dataset_manifest", "champion", "land_cover_map"}, own | {"prediction"}]
+    assert graphs[1].get(key).partitions_def is None
 
 
 @pytest.mark.parametrize(("share", "passed"), [(0.2, True), (0.21, False)])

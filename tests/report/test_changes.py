@@ -114,6 +114,23 @@ def test_rows_and_tiles_say_what_the_model_learnt_from(home: Path) -> None:
     assert "not known" in unknown.file("index.html").read_text(encoding="utf-8")
 
 
+def test_maps_out_of_fold_show_what_a_map_of_taught_labels_hides(home: Path) -> None:
+    made = planted(home, confusion=RIGHT)
+    taught = {tile: pixels_of(_codes(home / f"{tile}.gpkg")) for tile in TILES}
+    maps = made.scene.repetition(made.recipe, taught).maps
+    alone = build(made.manifest, made.tiles, maps, home, made.manifest.dataset.splits)
+    assert listed_in(alone, "changes") == []
+    product = build(made.manifest, made.tiles, maps, home, made.manifest.dataset.splits, made.found)
+    listed = listed_in(product, "changes")
+    assert {(row["tile"], row["polygon"]) for row in listed} == made.wrong
+    assert {(row["train_ground"], row["pixels"]) for row in listed} == {("0.0", str(CELL**2))}
+    assert "not trained on its pixels" in product.file("index.html").read_text(encoding="utf-8")
+
+
+def _codes(path: Path) -> np.ndarray:
+    return np.asarray(geopandas.read_file(path)["code"].astype(int)).reshape(CELLS, CELLS)
+
+
 def test_planted_changes_of_the_landscape_come_first(home: Path) -> None:
     """Labels of years ago against maps of today that are wrong in every tenth pixel."""
     tiles = landscape.write(home / "landscape", rows=1, cols=2, size=512)
