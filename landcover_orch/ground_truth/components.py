@@ -119,7 +119,7 @@ class Components:
             pairs = [
                 (
                     self._reader(stack, component.code, names),
-                    component.percent and self._reader(stack, component.percent),
+                    component.percent and self._reader(stack, component.percent, ()),
                 )
                 for component, names in zip(self.files, tables, strict=True)
             ]
@@ -131,8 +131,8 @@ class Components:
                     met.append(Met(self._covers(row, pairs, tables, position, count), at, position, count))
                 yield window, which, met
 
-    def _reader(self, stack: ExitStack, path: Path, names: Container[float] | None = ()) -> Reader:
-        """An open raster, whose nodata is a value like any other where it has a name."""
+    def _reader(self, stack: ExitStack, path: Path, names: Container[float] | None) -> Reader:
+        """An open raster, whose nodata is a value like any other where it is among `names`, or those of the legend."""
         found = open_raster(path)
         named = as_code(found.nodata) in self.legend.codes if names is None else found.nodata in names
         return stack.enter_context(reader(found, nodata="none" if named else "file"))
@@ -208,7 +208,8 @@ def _note(met: dict[str, Stray], what: str, position: str, count: int) -> None:
 def _bands(pairs: Sequence[Any], window: Window) -> list[NDArray[Any]]:
     """The covers and, where there are any, the percentages of each component (pixel); NaN where a file has no data.
 
-    Where neither cover nor percentage has data, the percentage is 0.
+    Where neither has data the percentage is 0; where a cover has, a percentage from 0 to 100 counts even if the file
+    calls it nodata.
     """
     bands = []
     for code, percent in pairs:
@@ -216,6 +217,7 @@ def _bands(pairs: Sequence[Any], window: Window) -> list[NDArray[Any]]:
         bands.append(np.where(bare, np.nan, covers) if bare.any() else covers)
         if percent:
             shares, untold = _values(percent, window)
+            untold &= bare | ~((shares >= 0) & (shares <= 100))
             bands.append(np.where(untold, np.where(bare, 0, np.nan), shares) if untold.any() else shares)
     return bands
 

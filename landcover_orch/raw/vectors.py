@@ -182,13 +182,10 @@ def _index(sheet: Sheet, path: Path, layer: str, info: dict[str, Any]) -> None:
     """Writes down what reading within bounds would never meet: features without place, or not in the index."""
     geometry, indexed = info["geometry_name"], info["capabilities"]["fast_spatial_filter"]
     if info["driver"] == "GPKG" and geometry:
-        index = f"rtree_{layer}_{geometry}_rowid"
-        held = _count(path, f"SELECT COUNT(*) FROM {_quoted(index)}") if indexed else 0  # noqa: S608 - quoted
-        if held < info["features"]:
-            place = _quoted(geometry)
-            bare = f"{place} IS NULL OR ST_IsEmpty({place})"
-            without = f"SELECT COUNT(*) FROM {_quoted(layer)} WHERE {bare}"  # noqa: S608 - quoted
-            _without_place(sheet, path, layer, info, held if indexed else None, _count(path, without))
+        index = _quoted(f"rtree_{layer}_{geometry}_rowid")
+        held = _count(path, f"SELECT COUNT(*) FROM {index}") if indexed else None  # noqa: S608 - quoted
+        if held is None or held < info["features"]:
+            _without_place(sheet, path, layer, geometry, held)
     if info["features"] > MANY and not indexed:
         sheet.note(
             f"{path}: layer {layer} has no spatial index, so that each tile looks at all {info['features']:,} "
@@ -197,14 +194,16 @@ def _index(sheet: Sheet, path: Path, layer: str, info: dict[str, Any]) -> None:
         )
 
 
-def _without_place(sheet: Sheet, path: Path, layer: str, info: dict[str, Any], held: int | None, without: int) -> None:
+def _without_place(sheet: Sheet, path: Path, layer: str, geometry: str, held: int | None) -> None:
+    place = _quoted(geometry)
+    bare, features = f"({place} IS NULL OR ST_IsEmpty({place}))", f"SELECT COUNT(*) FROM {_quoted(layer)}"  # noqa: S608
+    without = _count(path, f"{features} WHERE {bare}")
     if without:
         sheet.note(f"{path}: layer {layer} has {without:,} features without geometry, which are left out")
-    missing = 0 if held is None else info["features"] - held - without
-    if missing > 0:
-        names = f"'{layer}', '{info['geometry_name']}'"
+    if held is not None and held < (placed := _count(path, f"{features} WHERE NOT {bare}")):
+        names = f"'{layer}', '{geometry}'"
         fix = f'rebuild it: ogrinfo {path.name} -sql "SELECT DisableSpatialIndex({names})", then CreateSpatialIndex'
-        found = f"the spatial index of layer {layer} lacks {missing:,} of {info['features']:,} polygons"
+        found = f"the spatial index of layer {layer} lacks {placed - held:,} of {placed:,} polygons"
         sheet.problem(path, found, "an index of them all", fix)
 
 

@@ -140,6 +140,9 @@ def test_nodata_is_no_cover_unless_its_table_names_it(scene: Dataset, home: Path
     write_geotiff(root / "two_percent.bin.tif", np.array([[100, 40, 255]], np.uint8), nodata=255)
     with pytest.raises(LabelError, match=r"nan % CNF: nan % in all in 1 pixels, first at row 0, col 2"):
         built(data, home)
+    write_geotiff(root / "one_percent.bin.tif", np.array([[0, 60, 0]], np.uint8), nodata=0)
+    write_geotiff(root / "two_percent.bin.tif", np.array([[100, 40, 100]], np.uint8), nodata=100)
+    assert pixels(built(data, home)).tolist() == [[1, 0, 0]]
 
 
 def test_covers_that_the_legend_lacks_are_counted(scene: Dataset, home: Path) -> None:
