@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from landcover_orch.grid import Window, blocks
-from landcover_orch.ground_truth.burning import bounds_in_pixels, clipped, in_pixels, meeting, strips
+from landcover_orch.grid import Window, blocks, moved
+from landcover_orch.ground_truth.burning import bounds_in_pixels, carried, clipped, in_pixels, meeting, strips
 from landcover_orch.ground_truth.polygons import Polygons
 
 GRID = GeoBox((37, 29), Affine(0.5, 0, 500_000.0, 0, -0.5, 4_700_000.0), "EPSG:25830")
@@ -85,3 +85,13 @@ def test_boxes_hold_what_lies_in_them_on_any_grid(affine: Affine) -> None:
     met = shapely.intersects(in_pixels(shapes, grid), shapely.box(5, 5, 30, 20))
     assert set(np.flatnonzero(met)) <= set(meeting(boxes, 5, 5, 30, 20))
     assert meeting(bounds_in_pixels(np.array([shapely.Polygon()], object), grid), -99, -99, 99, 99).size == 0
+
+
+def test_what_is_carried_to_another_grid_lies_on_the_same_pixels() -> None:
+    rng = np.random.default_rng(3)
+    shapes = shapely.buffer(shapely.points(rng.uniform((500_000, 4_699_990), (500_015, 4_700_000), (9, 2))), 2.0)
+    place = moved(GRID, -6.5, 4)
+    there = carried(shapes, place, GRID)
+    np.testing.assert_allclose(shapely.get_coordinates(there) - shapely.get_coordinates(shapes), [(3.25, 2)] * 297)
+    assert shapely.equals_exact(in_pixels(there, GRID), in_pixels(shapes, place), 1e-5).all()
+    assert carried(shapes, GRID, GRID) is shapes
