@@ -11,6 +11,7 @@ from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
 from landcover_orch.publish import current
+from landcover_orch.raw import catalogue
 
 if TYPE_CHECKING:
     from landcover_orch.ground_truth.quality import Cut
@@ -108,10 +109,9 @@ def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         "all tiles of a year and a year of labels that are examined, whichever were now.",
         partitions_def=partitions.tiles(dataset),
     )
-    def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    def check() -> dg.AssetCheckResult:
         quality = _quality()
-        known = partitions.tiles(dataset).get_partition_keys(dynamic_partitions_store=context.instance)
-        found = quality.common(dataset, list(raw.tiles_of(dataset, known).values()), config.home())
+        found = quality.common(dataset, catalogue.tiles(dataset), config.home())
         shown = {f"correlation {i}": picture(one.png) for i, one in enumerate(found) if one.png}
         told = {**facts({"common": [one.row for one in found]}), **shown}
         return _checked(quality.common_problems(dataset, found), dg.AssetCheckSeverity.ERROR, told)
