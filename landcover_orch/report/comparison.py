@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -19,6 +18,7 @@ from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import resolution
 from landcover_orch.ground_truth import truth
 from landcover_orch.ground_truth.burning import carried
+from landcover_orch.ground_truth.codes import Coding
 from landcover_orch.ground_truth.polygons import Polygons
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
@@ -119,18 +119,24 @@ def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Part, dict[Hashable, s
         len(legend.classes),
         all_touched=legend.all_touched,
     )
-    simple = [decision.how == SIMPLE for decision in found.decisions] or [True] * len(found.names)
-    classes = codes.classes[found.number]
-    said = found.values or [codes.codes[number] for number in found.number]
-    names, listed = _names(tile, found), np.array(simple, bool) & (classes != IGNORE)
-    polygons = {
-        names[i]: Polygon(entry.name, found.names[i], said[i], int(classes[i]), i)
-        for i in np.flatnonzero(listed).tolist()
-    }
-    skipped = {names[i]: IGNORED if simple[i] else COMPOSITE for i in np.flatnonzero(~listed).tolist()}
+    listed, skipped = _listed(tile, found, codes)
     ground, pixel_m2 = labels.place.extent.geom, resolution(image.grid) ** 2
-    part = Part(polygons, evidence, found.geometry, ground, pixel_m2)
+    part = Part(listed, evidence, found.geometry, ground, pixel_m2)
     return part, skipped, Outlines(carried(found.geometry, labels.place, image.grid), image.grid)
+
+
+def _listed(tile: Tile, found: Polygons, codes: Coding) -> tuple[dict[Hashable, Polygon], dict[Hashable, str]]:
+    """The polygons that are looked at, and why each other one is not, by what tells them from all others."""
+    simple = [decision.how == SIMPLE for decision in found.decisions] or [True] * len(found.names)
+    classes, names = codes.classes[found.number].tolist(), _names(tile, found)
+    said = found.values or [codes.codes[number] for number in found.number]
+    listed, skipped = dict[Hashable, Polygon](), dict[Hashable, str]()
+    for i, name in enumerate(names):
+        if simple[i] and classes[i] != IGNORE:
+            listed[name] = Polygon(tile.name, found.names[i], said[i], classes[i], i)
+        else:
+            skipped[name] = IGNORED if simple[i] else COMPOSITE
+    return listed, skipped
 
 
 def _names(tile: Tile, found: Polygons) -> list[Hashable]:
