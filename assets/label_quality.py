@@ -110,11 +110,12 @@ def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         partitions_def=partitions.tiles(dataset),
     )
     def check() -> dg.AssetCheckResult:
-        quality = _quality()
-        found = quality.common(dataset, catalogue.tiles(dataset), config.home())
+        from landcover_orch.ground_truth import common_shift
+
+        found = common_shift.common(dataset, catalogue.tiles(dataset), config.home())
         shown = {f"correlation {i}": picture(one.png) for i, one in enumerate(found) if one.png}
         told = {**facts({"common": [one.row for one in found]}), **shown}
-        return _checked(quality.common_problems(dataset, found), dg.AssetCheckSeverity.ERROR, told)
+        return _checked(common_shift.problems(dataset, found), dg.AssetCheckSeverity.ERROR, told)
 
     return check
 

@@ -115,14 +115,14 @@ def _examined(
     advice = advised(dataset, tile.shift, look.shift)
     if look.shift is not None:
         np.save(stage.path / SURFACE, look.shift.surface, allow_pickle=False)
-    shift = _told(look.shift) if look.shift is not None and look.shift.certain else None
+    shift = row_of(look.shift) if look.shift is not None and look.shift.certain else None
     summary = {
         "tile": tile.name,
         "shift": shift,
         "shift_pixels": shift and shift["pixels"],
         "confidence": None if look.shift is None else round(look.shift.confidence, 2),
         "moved": list(tile.shift),
-        "advice": advice and _line({tile.name: advice}),
+        "advice": advice and line({tile.name: advice}),
         "pixel": resolution(image.grid),
         **(topology.facts if topology else {}),
         "worst": list(topology.worst) if topology else None,
@@ -199,64 +199,14 @@ def advised(dataset: Dataset, before: tuple[float, float], found: Shift | None) 
     return None if wanted == tuple(before) else wanted
 
 
-def _line(advice: Mapping[str, tuple[float, float]]) -> str:
+def line(advice: Mapping[str, tuple[float, float]]) -> str:
+    """The line of a dataset's YAML that moves the labels of tiles."""
     tiles = ", ".join(f"{name}: {{shift: [{right:g}, {down:g}]}}" for name, (right, down) in advice.items())
     return f"tiles: {{overrides: {{{tiles}}}}}"
 
 
-@dataclass(frozen=True)
-class Common:
-    """What tiles tell together of how far their labels lie beside the image, where each alone tells nothing.
-
-    They are of one year, one year of labels and one pixel size. `moved` is by how much each was moved before it was
-    measured; `shift` is None where they are too few.
-    """
-
-    moved: Mapping[str, tuple[float, float]]
-    year: int | None
-    label_year: int | None
-    shift: Shift | None
-
-    @property
-    def png(self) -> bytes | None:
-        """The correlation by shift, as on a tile's page; None where they are too few."""
-        return None if self.shift is None else picture.small_png(pictures.correlation(self.shift))
-
-    @property
-    def row(self) -> Row:
-        """For people; pixels are None where nothing can be said."""
-        found = self.shift
-        nothing = {"right": None, "down": None, "pixels": None}
-        return {
-            "year": self.year,
-            "label year": self.label_year,
-            "tiles": len(self.moved),
-            **(_told(found) if found is not None and found.certain else nothing),
-            "confidence": None if found is None else round(found.confidence, 2),
-        }
-
-
-def common(dataset: Dataset, tiles: Sequence[Tile], home: Path) -> list[Common]:
-    """What the tiles that are examined, and whose own shift is not known, tell together: a row for each flight."""
-    folder = home / dataset.name / ASSET
-    groups: dict[tuple[int | None, int | None, float], dict[str, Product]] = {}
-    for tile in tiles:
-        product = current(folder, tile.name) if (folder / tile.name).is_symlink() else None
-        if product and SURFACE in product.files and product.json(SUMMARY)["shift"] is None:
-            flight = (tile.year, tile.label_year, product.json(SUMMARY)["pixel"])
-            groups.setdefault(flight, {})[tile.name] = product
-    return [
-        Common(
-            {name: tuple(product.json(SUMMARY)["moved"]) for name, product in held.items()},
-            year,
-            label_year,
-            shifts.common([np.load(product.file(SURFACE), allow_pickle=False) for product in held.values()]),
-        )
-        for (year, label_year, _), held in groups.items()
-    ]
-
-
-def _told(found: Shift) -> Row:
+def row_of(found: Shift) -> Row:
+    """A shift in pixels, for people."""
     return {"right": round(found.right, 2), "down": round(found.down, 2), "pixels": round(found.length, 2)}
 
 
@@ -316,22 +266,6 @@ def shift_problems(dataset: Dataset, summary: Row) -> list[Problem]:
     told = f"{found['right']:g} px right and {found['down']:g} px down would put them right"
     fix = f"look at the page; then set `{summary['advice']}` in configs/datasets/{dataset.name}.yaml"
     return [Problem(where, f"{told} (confidence {summary['confidence']:g})", expected, fix)]
-
-
-def common_problems(dataset: Dataset, found: Sequence[Common]) -> list[Problem]:
-    """What the check refuses: labels that lie further beside the image than the limit, as tiles tell together."""
-    problems = []
-    for one in found:
-        shift = one.shift
-        if shift is None or not shift.certain or shift.length <= dataset.limits.max_shift:
-            continue
-        where = f"{len(one.moved)} tiles together: labels lie {shift.length:.1f} px beside the image"
-        expected = f"at most {dataset.limits.max_shift:g} px (`limits.max_shift`)"
-        told = f"{shift.right:.1f} px right and {shift.down:.1f} px down would put them right"
-        advice = {name: advised(dataset, moved, shift) or moved for name, moved in one.moved.items()}
-        fix = f"look at some of their pages; then set `{_line(advice)}` in configs/datasets/{dataset.name}.yaml"
-        problems.append(Problem(where, f"{told} (confidence {shift.confidence:.1f})", expected, fix))
-    return problems
 
 
 def conservation_problems(summary: Row) -> list[Problem]:
