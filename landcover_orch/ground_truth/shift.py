@@ -34,7 +34,7 @@ pairs); labels whose borders wander by 2.5 px (root mean square) 3.4 to 6.6, and
 
 FEWEST = 4
 """Tiles that a common shift needs at least. Of such labels (7 landscapes) 88 % of draws of 4 tiles were certain of
-it and 1.5 px wrong at most, 97 % of 6 tiles (1.3 px), all of 12 (0.7 px); labels of another place (3,960 draws of 4, 6
+it and 1.5 px wrong at most, 97 % of 6 tiles (1.3 px), all of 12 (0.7 px); labels of another place (5,940 draws of 4, 6
 or 9 tiles) reached 6.8."""
 
 WANDER = 2.0
