@@ -5,19 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landcover_orch.config import load_legend
-from landcover_orch.ground_truth import siose
+from landcover_orch.config import Dataset, load_legend
+from landcover_orch.ground_truth import siose, truth
 from landcover_orch.ground_truth.composites import by_class, parts
 from landcover_orch.legend import IGNORE
 from landcover_orch.raster import burn, inspect, reader, thumbnail
-from landcover_orch.raw import landscape
+from landcover_orch.raw import catalogue, landscape
 from landcover_orch.raw.siose_interpreters import COVERS, NUMBERS, label, nested_label, whole_percent
+from landcover_orch.yamlfile import parse
 
 LEGEND = load_legend("landscape-siose")
 
@@ -79,6 +81,35 @@ def test_nested_labels_and_the_table_of_values_tell_the_same(folder: Path) -> No
     for flat, deep in zip(composite.SIOSE_CODE, nested.SIOSE_CODE, strict=True):
         one, other = class_shares(flat), class_shares(deep)
         assert all(one.get(name, 0) == pytest.approx(other.get(name, 0), abs=0.03) for name in LEGEND.names)
+
+
+def test_every_form_of_delivery_becomes_one_ground_truth(folder: Path, tmp_path: Path) -> None:
+    """SIOSE_CODE with its composites, and the polygons with T_VALORES, through all of the reading."""
+    read = {}
+    for version in ("composite", "values"):
+        labels = {"layer": "t_poligonos", "id": "ID_POLYGON", "content": "values"}
+        if version == "composite":
+            labels |= {"attribute": "SIOSE_CODE", "content": "siose"}
+        plain = {
+            "name": version,
+            "root": str(folder),
+            "tiles": {"image": "images/{tile}.tif", "label": f"labels/siose-{version}/{{tile}}.gpkg"},
+            "bands": ["red", "green", "blue", "nir"],
+            "legend": "landscape-siose",
+            "labels": labels,
+            "experiments": ["none"],
+        }
+        data = parse(plain, Dataset, "test")
+        read[version] = truth.build(data, LEGEND, catalogue.tiles(data)[0], tmp_path)
+    one, other = read.values()
+    summaries = [product.json("summary.json") for product in (one, other)]
+    assert summaries[0] == summaries[1]
+    assert {row["decision"] for row in summaries[0]["decisions"]} >= {"simple", "soft"}
+    for name in ("classes.tif", "polygons.tif"):
+        assert one.files[name] == other.files[name]
+    tables = [pq.read_table(product.file("composition.parquet")).to_pylist() for product in (one, other)]
+    assert [{**row, "share": 0} for row in tables[0]] == [{**row, "share": 0} for row in tables[1]]
+    assert [row["share"] for row in tables[0]] == pytest.approx([row["share"] for row in tables[1]])
 
 
 @given(st.dictionaries(st.sampled_from(sorted(set(COVERS.values()))), st.floats(1e-3, 1e3), min_size=1))
