@@ -210,9 +210,13 @@ def _summary(subject: Subject, what: List, compared: Compared, listed: Sequence[
 def _tiles(
     subject: Subject, what: List, compared: Compared, listed: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """A row a tile: its years, polygons looked at, those listed and their hectares, and its share of train ground."""
+    """A row a tile: its years, polygons looked at, those that stand out with their hectares, its share of train ground.
+
+    Of a list by area all that are listed stand out, of another one those that are flagged.
+    """
     looked_at, counted, m2 = Counter(one.tile for one in compared.found.polygons), Counter[str](), Counter[str]()
-    for row in listed:
+    out = "listed" if what.by_area else "flagged"
+    for row in listed if what.by_area else flagged_rows(listed):
         counted[row["tile"]] += 1
         m2[row["tile"]] += row["m2"]
     return [
@@ -220,8 +224,8 @@ def _tiles(
             "tile": entry.name,
             **dict(zip(YEARS, _years(subject, entry), strict=True)),
             "polygons": looked_at[entry.name],
-            "listed": counted[entry.name],
-            "listed_hectares": round(m2[entry.name] / M2_A_HECTARE, 4),
+            out: counted[entry.name],
+            f"{out}_hectares": round(m2[entry.name] / M2_A_HECTARE, 4),
             **({LEARNT: what.learnt and train_ground.of_tile(what.learnt, entry)} if what.by_area else {}),
         }
         for entry in subject.entries

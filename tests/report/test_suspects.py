@@ -161,6 +161,7 @@ def test_planted_errors_stand_at_the_head_of_the_list(home: Path, seed: int) -> 
     assert flagged[hit].mean() >= 0.5
     assert flagged[~hit].mean() < 0.05
     summary = product.json("summary.json")
+    assert sum(tile["flagged"] for tile in summary["tiles"]) == summary["flagged"] == flagged.sum()
     assert summary["flagged_m2"] == sum(float(row["m2"]) for row in listed if row["flagged"] == "True")
 
 
