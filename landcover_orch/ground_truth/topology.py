@@ -19,6 +19,9 @@ from landcover_orch.ground_truth.polygons import Polygons
 NOTICED = 0.01
 """Pixels that a hole or overlap must have: smaller ones come from rounded coordinates."""
 
+ROUNDING = 1e-5
+"""Pixels that a piece of a hole must have to join others."""
+
 NARROW = 2.0
 """Pixels of mean width, 2 A / P, below which a long shape is a sliver."""
 
@@ -126,7 +129,7 @@ def _narrow(shapes: Shapes) -> NDArray[np.bool_]:
 
 def _joined(pieces: Shapes) -> Shapes:
     """Shapes that cells cut into pieces, without those that rounding made."""
-    whole = shapely.get_parts(shapely.union_all(pieces[shapely.area(pieces) > NOTICED / CELL]))
+    whole = shapely.get_parts(shapely.union_all(pieces[shapely.area(pieces) > ROUNDING]))
     return np.asarray(whole[_noticed(whole)], object)
 
 
@@ -205,7 +208,7 @@ class _Told:
                 "pixels": round(float(areas[i]), 2),
                 **self._place(shapes[i]),
             }
-            for i in np.argsort(-areas, kind="stable")[:WORST].tolist()
+            for i in np.argsort(-areas.round(6), kind="stable")[:WORST].tolist()
         ]
 
     def _whose(self, name: str, code: str, i: int | None) -> Row:
