@@ -64,7 +64,7 @@ def main(seeds: tuple[int, ...] = SEEDS, folder: Path | None = None) -> list[dic
 
 
 def _print(where: str, share: float, found: list[dict[str, float]]) -> None:
-    gains = {f"{LIST} less that {how}": [one[LIST] - one[how] for one in found] for how in (LOSS, RANDOM)}
+    gains = {f"{LIST}, less {how}": [one[LIST] - one[how] for one in found] for how in (LOSS, RANDOM)}
     print(f"Label doctor on {where}, {share:.0%} planted errors, {len(found)} plantings")
     for key, values in {**{key: [one[key] for one in found] for key in found[0]}, **gains}.items():
         spread = f", standard deviation {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
