@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from landcover_orch import training
 from landcover_orch.experiment import Experiment
-from landcover_orch.training import process, product as products, step, throughput, world
+from landcover_orch.training import process, product as products, setup, step, throughput, world
 from tests.training import classroom
 
 throughput.PATIENCE_S = 0.01
@@ -45,12 +45,12 @@ def with_room_for(images, build):
 def main():
     process.end_when_asked()
     process.end_with_parent()
-    here, build = world.joined(), products.build
+    here, build = world.joined(), setup.build
     for how in json.loads(sys.argv[1]):
         home, [rank, point] = Path(how["home"]), how.get("kill", [None, None])
         if here.rank == rank:
             killed_at(point)
-        products.build = with_room_for(how["room"], build) if "room" in how and here.rank == 1 else build
+        setup.build = with_room_for(how["room"], build) if "room" in how and here.rank == 1 else build
         with classroom.in_memory():
             if here.first:
                 described = classroom.published(home)
