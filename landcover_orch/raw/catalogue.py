@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from landcover_orch.config import SIDES, Dataset, TileOverride, inside
+from landcover_orch.config import SIDES, Dataset, TileOverride, home, inside
 from landcover_orch.errors import CatalogueError, ConfigError, Problem
 from landcover_orch.experiment import KEY
 from landcover_orch.fingerprint import fingerprint
@@ -263,7 +263,9 @@ class _Search:
         """Writes down that no file matches a pattern."""
         found, expected, fix = f"no file matches {pattern!r}", "at least one tile", f"correct `{key}` or `root`"
         if not self.root.is_dir():
-            found, expected, fix = "no such folder", "the dataset's `root`", "correct `root`, or mount it"
+            generated = self.root.is_relative_to(home())
+            fix = "`make demo` generates it" if generated else "correct `root`, or mount it"
+            found, expected = "no such folder", "the dataset's `root`"
         self.problems.append(Problem(str(self.root), found, expected, fix))
 
     def wrong(self, key: str, found: str, expected: str, fix: str) -> None:

@@ -228,3 +228,7 @@ def test_a_list_of_tiles_that_is_not_there_is_named(tmp_path: Path) -> None:
     put(tmp_path, "images/a.tif", "labels/a.gpkg")
     found = problems(dataset(tmp_path, splits={"validation": {"listed": "samples.csv"}}))
     assert "splits.validation.listed: no file samples.csv" in found
+
+
+def test_a_landscape_that_is_not_there_yet_is_generated_by_the_demo(home: Path) -> None:
+    assert "Fix: `make demo` generates it" in problems(dataset(home / "landscape", splits={"test": {"tiles": ["a"]}}))
