@@ -87,8 +87,9 @@ def _left_out(entry: TileEntry, product: Product | None) -> str | None:
     if product is None:
         return NO_MAP
     shown = raster.year(product.file(MAP)) or entry.year
-    stated = shown is not None and entry.label_year is not None
-    return NOT_NEWER if stated and shown <= entry.label_year else None  # type: ignore[operator]
+    if shown is None or entry.label_year is None:
+        return None
+    return NOT_NEWER if shown <= entry.label_year else None
 
 
 def by_champion(dataset: str, home: Path, out_of_fold: Sequence[Repetition] = ()) -> Product:
