@@ -20,11 +20,25 @@ from assets import (
     raw,
     report,
     search,
+    suspects,
 )
 from assets.resources import resources
 from landcover_orch.config import Dataset
 
-ROOMS = (raw, ground_truth, patches, label_quality, model, prediction, report, proportions, changes, search, jobs)
+ROOMS = (
+    raw,
+    ground_truth,
+    patches,
+    label_quality,
+    model,
+    prediction,
+    report,
+    proportions,
+    suspects,
+    changes,
+    search,
+    jobs,
+)
 
 
 def collect(datasets: Sequence[Dataset], loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import model, partitions, patches, prediction, suspects
+from assets import model, partitions, patches, prediction
 from assets.results import result
 from landcover_orch import config, publish, report
 from landcover_orch.config import Dataset
@@ -12,9 +12,8 @@ from landcover_orch.errors import IncompleteError, TrackingError
 
 
 def definitions(dataset: Dataset) -> list[Any]:
-    """The assets `report`, `leaderboard` and `champion` of a dataset, the check of the matrix, and `suspects`."""
-    board = [_report(dataset), _counted_once(dataset), _leaderboard(dataset), _champion(dataset)]
-    return [*board, *suspects.definitions(dataset)]
+    """The assets `report`, `leaderboard` and `champion` of a dataset, and the check of the matrix."""
+    return [_report(dataset), _counted_once(dataset), _leaderboard(dataset), _champion(dataset)]
 
 
 def _report(dataset: Dataset) -> dg.AssetsDefinition:

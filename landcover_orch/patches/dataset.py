@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from landcover_orch.ground_truth import truth as ground_truth
 from landcover_orch.histogram import Histogram
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import MANIFEST_VERSION, drift, look, splits, statistics, store, write
+from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.ground import Ground
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
-from landcover_orch.publish import Product, Recipe, Stage, current, publish
+from landcover_orch.publish import Product, Recipe, Stage, current, load, publish
 from landcover_orch.raw import imagery
 from landcover_orch.raw.catalogue import Tile, fingerprints
 
@@ -33,6 +34,13 @@ PAGE = "index.html"
 PREVIEW = "preview.png"
 PART_ROWS = 4096
 """Rows of a tile whose statistics one worker takes."""
+
+
+def of_digest(dataset: str, digest: str, home: Path) -> Iterator[Product]:
+    """The published manifests of a digest, former ones and those of folds too, by the names of their folders."""
+    for path in sorted((home / dataset / ASSET).glob(f"[!.]*/{FILE}")):
+        if manifests.load(path.parent).digest == digest:
+            yield load(path.parent.resolve())
 
 
 def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *, name: str = NAME) -> Product:

@@ -14,9 +14,9 @@ from landcover_orch.errors import CatalogueError, IncompleteError, Problem, Rast
 from landcover_orch.fingerprint import MEMORY
 from landcover_orch.patches import WATCH_VERSION, drift, manifest, statistics
 from landcover_orch.patches.dataset import ASSET as MANIFESTS
-from landcover_orch.patches.dataset import NAME, PART_ROWS
+from landcover_orch.patches.dataset import NAME, PART_ROWS, of_digest
 from landcover_orch.patches.dataset import SUMMARY as TOLD
-from landcover_orch.publish import Product, Stage, current, load, publish
+from landcover_orch.publish import Product, Stage, current, publish
 from landcover_orch.raw import imagery
 from landcover_orch.raw.catalogue import Tile, image_fingerprint
 
@@ -32,12 +32,10 @@ def trained_on(dataset: str, digest: str, home: Path) -> Product:
     Raises:
         IncompleteError: that holds no histograms of its train pixels, either.
     """
-    folder = home / dataset / MANIFESTS
-    for path in sorted(folder.glob(f"[!.]*/{drift.TRAINED}")):
-        product = load(path.parent.resolve())
-        if product.json(TOLD)["digest"] == digest:
+    for product in of_digest(dataset, digest, home):
+        if drift.TRAINED in product.files:
             return product
-    present = current(folder, NAME)
+    present = current(home / dataset / MANIFESTS, NAME)
     if drift.TRAINED not in present.files:
         fix = f"materialise the asset `{MANIFESTS}` again"
         raise IncompleteError(Problem(str(present.path), f"no {drift.TRAINED}", "what was trained on", fix))

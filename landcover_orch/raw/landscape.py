@@ -47,8 +47,6 @@ LABELS = ("complete", "incomplete", "inexact", "older")
 LAYER = "cover"
 SIOSE = ("simple", "composite", "nested", "values")
 SIOSE_LAYER, VALUES_LAYER = "T_POLIGONOS", "T_VALORES"
-DATE = "2024-01-01T00:00:00.000Z"
-"""What GeoPackages state as their time of change: the same landscape has the same bytes."""
 
 
 @dataclass(frozen=True)
@@ -208,18 +206,15 @@ def _write_polygons(path: Path, labels: Sequence[Label]) -> None:
 def _write_layer(path: Path, layer: str, columns: dict[str, Sequence[Any]], shapes: Sequence[Polygon] | None) -> None:
     """Writes a GeoPackage with a layer of polygons; or, without shapes, adds a table to it."""
     import geopandas
-    import pyogrio
+
+    from landcover_orch.raw.vectors import write_layer
 
     placed = {} if shapes is None else {"geometry": shapes, "crs": CRS}
     frame = geopandas.GeoDataFrame(columns, **placed)
     kind = {} if shapes is None else {"geometry_type": "Polygon"}
     if shapes is not None:
         path.unlink(missing_ok=True)  # of a build that was killed: a layer that is replaced has other bytes
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
-    try:
-        pyogrio.write_dataframe(frame, path, layer=layer, driver="GPKG", **kind)
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+    write_layer(path, layer, frame, **kind)
 
 
 def _summary(mosaic: Scene, versions: dict[str, list[Label]], settings: Settings) -> dict[str, Any]:

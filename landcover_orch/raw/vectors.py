@@ -24,6 +24,9 @@ NO_AREA = ("Point", "LineString")
 SQLITE, SHAPEFILE, JSON = b"SQLite format 3\0", b"\0\0\x27\x0a", b"{"
 """How the files begin that are read. Others may name further files, as GDAL's VRT, or end anywhere unnoticed."""
 
+DATE = "2024-01-01T00:00:00.000Z"
+"""What GeoPackages that are written state as their time of change."""
+
 MANY = 10_000
 """Polygons from which on a layer without a spatial index is worth a note."""
 
@@ -77,6 +80,15 @@ def readable(path: Path) -> Iterator[None]:
     except ProjError as error:
         found = f"a CRS from which no way leads to the orthophoto's ({error})"
         raise LabelError(Problem(str(path), found, "a CRS with a place on the Earth", CRS_FIX)) from error
+
+
+def write_layer(path: Path, layer: str, frame: Any, **options: Any) -> None:
+    """Writes a GeoDataFrame as a layer of a GeoPackage; the same features have the same bytes."""
+    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
+    try:
+        pyogrio.write_dataframe(frame, path, layer=layer, driver="GPKG", **options)
+    finally:
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
 
 def layer_of(path: Path, wanted: str | None, more: str = "") -> str:

@@ -15,7 +15,7 @@ from landcover_orch import config, publish, raster
 from landcover_orch.config import Share, Splits
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem
 from landcover_orch.patches import manifest as manifests
-from landcover_orch.patches.dataset import ASSET, NAME
+from landcover_orch.patches.dataset import ASSET, NAME, of_digest
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.publish import Product
 from landcover_orch.raw import catalogue
@@ -107,11 +107,8 @@ def by_champion(dataset: str, home: Path, out_of_fold: Sequence[Repetition] = ()
 
 def learnt_by(elected: Champion, dataset: str, home: Path) -> Splits | None:
     """The splits that a champion was trained with; None where the manifest it learnt from is gone."""
-    for path in sorted((home / dataset / ASSET).glob(f"[!.]*/{manifests.FILE}")):
-        known = manifests.load(path.parent)
-        if known.digest == elected.data_digest:
-            return known.dataset.splits
-    return None
+    known = next(of_digest(dataset, elected.data_digest, home), None)
+    return None if known is None else manifests.load(known.path).dataset.splits
 
 
 def _manifest(dataset: str, home: Path) -> DatasetManifest:

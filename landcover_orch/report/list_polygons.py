@@ -12,10 +12,8 @@ from landcover_orch.config import Labels
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.ground_truth.burning import carried
 from landcover_orch.ground_truth.codes import NULL
+from landcover_orch.raw.vectors import write_layer
 from landcover_orch.report.comparison import Compared, Subject
-
-DATE = "2024-01-01T00:00:00.000Z"
-"""What GeoPackages state as their time of change: the same list has the same bytes."""
 
 FID, GEOMETRY = "fid", "geom"
 """How a GeoPackage calls its own two columns."""
@@ -85,19 +83,9 @@ def write(
         parts.append(frame if crs == target else frame.to_crs(target))
     rank = next(column for column, key in named.items() if key == "rank")
     found = geopandas.GeoDataFrame(pd.concat([p for p in parts if len(p)] or parts[:1])).sort_values(rank)
-    _save(path, layer, found, {"FID": free(FID, named, layer), "GEOMETRY_NAME": free(GEOMETRY, named, layer)})
+    names = {"FID": free(FID, named, layer), "GEOMETRY_NAME": free(GEOMETRY, named, layer)}
+    write_layer(path, layer, found, layer_options=names, geometry_type="MultiPolygon", promote_to_multi=True)
 
 
 def _value(value: Any) -> Any:
     return None if value == NULL else value
-
-
-def _save(path: Path, layer: str, found: Any, names: Mapping[str, str]) -> None:
-    import pyogrio
-
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
-    kind = {"geometry_type": "MultiPolygon", "promote_to_multi": True}
-    try:
-        pyogrio.write_dataframe(found, path, layer=layer, driver="GPKG", layer_options=dict(names), **kind)
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
