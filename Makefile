@@ -60,10 +60,10 @@ ui: $(READY)       ## Dagster on http://127.0.0.1:3000, MLflow on http://127.0.0
 	@$(BIN)/python -m assets.ui
 
 doctor: $(READY)   ## what was found on this machine, and the fix for what is wrong
-	@$(BIN)/python -m landcover_orch.doctor
+	@$(BIN)/python -m landcover_orch.checks.doctor
 
 check-dataset: $(READY)  ## every problem of every file of DATASET=name
-	@$(BIN)/python -m landcover_orch.raw check $(DATASET)
+	@$(BIN)/python -m landcover_orch.checks $(DATASET)
 
 bench: $(READY)    ## figures against the machine's own limits; TILE=54000x38000 for full size
 	@$(BIN)/python -m tests.benchmarks $(TILE)

@@ -6,8 +6,10 @@ import dagster as dg
 
 from assets import partitions, prediction
 from assets.results import result, table
-from landcover_orch import config, publish, report
+from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
+from landcover_orch.store import publish
+from landcover_orch.store.canonical import digest
 
 ASSET = "changes"
 
@@ -18,7 +20,7 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 
 def _changes(dataset: Dataset) -> dg.AssetsDefinition:
-    folds = [dataset.doctor] if dataset.doctor in dataset.recipes else []
+    folds = [dataset.doctor] if dataset.doctor in config.experiments_of(dataset) else []
 
     @dg.asset(
         key=partitions.key(dataset, ASSET),
@@ -31,13 +33,15 @@ def _changes(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"geopackage", "html"},
         owners=["team:mapping"],
-        code_version=f"{report.VERSION}-{config.digest([dataset.years, folds])}",
+        code_version=f"{evaluation.VERSION}-{digest([dataset.years, folds])}",
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        from landcover_orch.report.changes import by_champion
+        from landcover_orch.evaluation.repetition import current_repetitions
+        from landcover_orch.review.changes import by_champion
 
-        out_of_fold = [one for name in folds for one in prediction.repetitions(dataset, name)]
-        product = by_champion(dataset.name, config.home(), out_of_fold)
+        home = config.home()
+        out_of_fold = [one for name in folds for one in current_repetitions(dataset.name, name, home)]
+        product = by_champion(dataset.name, home, out_of_fold)
         for line in product.json("summary.json")["tiles_left_out"]:
             context.log.warning("tile %s left out: %s", line["tile"], line["why"])
         return result(product)

@@ -23,6 +23,7 @@ from assets import (
     suspects,
 )
 from assets.resources import resources
+from landcover_orch import config
 from landcover_orch.config import Dataset
 
 ROOMS = (
@@ -56,4 +57,4 @@ def collect(datasets: Sequence[Dataset], loggers: Mapping[str, dg.LoggerDefiniti
     )
 
 
-defs = collect(jobs.datasets())
+defs = collect([config.load_dataset(name) for name in config.dataset_names()])

@@ -7,9 +7,9 @@ import time
 
 from assets import instance, patches
 from assets.materialise import materialise
-from assets.report import champion, reports
-from landcover_orch import config, page
+from landcover_orch import config
 from landcover_orch.config import Dataset
+from landcover_orch.pages import page
 
 NAME = "demo"
 
@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def _landscape(dataset: Dataset) -> None:
-    from landcover_orch.raw import landscape
+    from landcover_orch.synthetic import landscape
 
     names = landscape.write(dataset.folder)
     print(f"Landscape: {len(names)} tiles in {os.path.relpath(dataset.folder)}")
@@ -36,15 +36,17 @@ def _landscape(dataset: Dataset) -> None:
 
 def _close(dataset: Dataset, runs: int, seconds: float) -> None:
     from landcover_orch import tracking
+    from landcover_orch.evaluation import champion as election
+    from landcover_orch.evaluation.build import current_reports
 
     found = f"{runs} runs in {seconds:.0f} s" if runs else f"Everything is up to date ({seconds:.0f} s)"
     print(f"{found}. Test tiles: {', '.join(dataset.splits.test.tiles)}.\n")
-    for name, product in reports(dataset).items():
+    for name, product in current_reports(dataset, config.home()).items():
         summary = product.json("summary.json")
         scores = "  ".join(f"{key} {page.share(summary[key])}" for key in ("accuracy", "mean_iou", "mean_f1"))
         page_there = config.home() / dataset.name / "report" / name / "index.html"
         print(f"  {name:<14} {scores}\n  {'':<14} {os.path.relpath(page_there)}")
-    standing = champion(dataset)
+    standing = election.load(dataset.name, config.home())
     version = tracking.champion(dataset.name, config.home())
     print(
         f"\nChampion: {standing.experiment}, registered as {dataset.name} version {version.version if version else '?'}"

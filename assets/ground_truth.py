@@ -9,7 +9,8 @@ from assets import partitions, raw
 from assets.results import Event, table, tile_results
 from landcover_orch import config, ground_truth
 from landcover_orch.config import Dataset
-from landcover_orch.publish import current
+from landcover_orch.store.canonical import digest
+from landcover_orch.store.publish import current
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -32,12 +33,12 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"rasterio", "geotiff"},
         owners=["team:mapping"],
-        code_version=f"{ground_truth.VERSION}-{config.digest([legend, dataset.labels, dataset.imagery])}",
+        code_version=f"{ground_truth.VERSION}-{digest([legend, dataset.labels, dataset.imagery])}",
         automation_condition=dg.AutomationCondition.eager(),
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        from landcover_orch.ground_truth.truth import build
-        from landcover_orch.raw import checks
+        from landcover_orch.checks import dataset as checks
+        from landcover_orch.ground_truth.build import build
 
         tiles = raw.tiles_of(dataset, context.partition_keys)
         checks.check(dataset, legend, list(tiles.values())).raise_problems()

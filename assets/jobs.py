@@ -77,10 +77,8 @@ def _asset_job(dataset: Dataset, name: str, text: str, *assets: str) -> Any:
 def _backfill_job(dataset: Dataset, name: str, assets: Sequence[str]) -> dg.JobDefinition:
     @dg.op(name=f"request_{name}", out=dg.Out(dg.Nothing))
     def request(context: dg.OpExecutionContext) -> None:
-        from assets.definitions import defs
-
         raw.observe(context.instance, dataset)
-        graph = defs.resolve_asset_graph()
+        graph = context.repository_def.asset_graph
         backfill = request_backfill(context.instance, graph, keys(dataset, assets), f"{dataset.name}: {name}")
         found = f"Backfill {backfill} requested: follow it under Runs > Backfills." if backfill else "All up to date."
         context.log.info(found)
@@ -133,7 +131,7 @@ def _retrain(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
         elif digest == trained_on:
             yield dg.SkipReason(f"manifest unchanged ({digest}) since the champion was trained")
         else:
-            for name in dataset.recipes:
+            for name in config.experiments_of(dataset):
                 yield dg.RunRequest(run_key=f"{digest}-{name}", partition_key=name)
 
     return retrain
@@ -142,13 +140,13 @@ def _retrain(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
 def _digests(dataset: Dataset) -> tuple[str | None, str | None]:
     """Digests of the present manifest and of the one the champion was trained on; None where there is none."""
     from assets import patches
-    from assets.report import standing
+    from landcover_orch.evaluation import champion as election
 
     try:
         digest = patches.current(dataset).json("summary.json")["digest"]
     except IncompleteError:
         return None, None
-    champion = standing(dataset)
+    champion = election.find(dataset.name, config.home())
     return digest, champion.data_digest if champion else None
 
 
@@ -159,8 +157,3 @@ def _automation(dataset: Dataset) -> dg.AutomationConditionSensorDefinition:
         default_status=dg.DefaultSensorStatus.STOPPED,
         description="Prepares new and changed tiles as the watch sensor reports them.",
     )
-
-
-def datasets() -> list[Dataset]:
-    """The datasets of configs/datasets, in order of their names."""
-    return [config.load_dataset(name) for name in config.dataset_names()]

@@ -10,11 +10,12 @@ from assets.results import Event, facts, picture, table, tile_results
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
-from landcover_orch.publish import current
-from landcover_orch.raw import catalogue
+from landcover_orch.store.canonical import digest
+from landcover_orch.store.publish import current
+from landcover_orch.tiles import catalogue
 
 if TYPE_CHECKING:
-    from landcover_orch.ground_truth.quality import Cut
+    from landcover_orch.ground_truth.quality.build import Cut
 
 VERSION = 1
 Problems = Callable[[dict[str, Any]], list[Problem]]
@@ -40,11 +41,11 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"shapely", "html"},
         owners=["team:mapping"],
-        code_version=f"{VERSION}-{config.digest([dataset.imagery])}",
+        code_version=f"{VERSION}-{digest([dataset.imagery])}",
         automation_condition=dg.AutomationCondition.eager(),
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        from landcover_orch.ground_truth.quality import build
+        from landcover_orch.ground_truth.quality.build import build
 
         tiles = raw.tiles_of(dataset, context.partition_keys)
         yield from tile_results(
@@ -55,8 +56,8 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 def _cut(dataset: Dataset, tile: str) -> "Cut":
-    from landcover_orch.ground_truth.quality import Cut
-    from landcover_orch.ground_truth.truth import CLASSES
+    from landcover_orch.ground_truth.build import CLASSES
+    from landcover_orch.ground_truth.quality.build import Cut
     from landcover_orch.patches import store
     from landcover_orch.patches.conservation import covered
 
@@ -110,7 +111,7 @@ def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         partitions_def=partitions.tiles(dataset),
     )
     def check() -> dg.AssetCheckResult:
-        from landcover_orch.ground_truth import common_shift
+        from landcover_orch.ground_truth.quality import common_shift
 
         found = common_shift.common(dataset, catalogue.tiles(dataset), config.home())
         shown = {f"correlation {i}": picture(one.png) for i, one in enumerate(found) if one.png}
@@ -121,7 +122,7 @@ def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 
 def _quality() -> Any:
-    from landcover_orch.ground_truth import quality  # with the definitions it would load rasters
+    from landcover_orch.ground_truth.quality import build as quality  # with the definitions it would load rasters
 
     return quality
 
@@ -129,7 +130,7 @@ def _quality() -> Any:
 def _result(
     context: dg.AssetCheckExecutionContext, dataset: Dataset, problems_of: Problems, severity: dg.AssetCheckSeverity
 ) -> dg.AssetCheckResult:
-    from landcover_orch.ground_truth.quality import ASSET, SUMMARY
+    from landcover_orch.ground_truth.quality.build import ASSET, SUMMARY
 
     folder = config.home() / dataset.name / ASSET
     summaries = [current(folder, name).json(SUMMARY) for name in partitions.chosen_tiles(context, dataset)]

@@ -16,7 +16,7 @@ import dagster as dg
 from dagster_pipes import PipesDefaultMessageWriter
 
 from landcover_orch import config
-from landcover_orch.launcher import LOCAL, Launcher
+from landcover_orch.config.launchers import LOCAL, Launcher
 
 FOLDER = "pipes"
 """Folder below LANDCOVER_HOME through which processes of other nodes hear of Dagster and tell it."""
@@ -40,7 +40,7 @@ def run(
     command = launcher.command(sys.executable, module)
     if launcher == LOCAL:
         return pipes.run(context=context, command=command, env=environment)
-    ending = [sys.executable, "-m", "landcover_orch.training.process", *command]
+    ending = [sys.executable, "-m", "landcover_orch.training.distributed.process", *command]
     with _shared(context.run_id) as client:
         return client.run(context=context, command=ending, env=environment)
 

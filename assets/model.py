@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from assets import launcher, partitions
-from landcover_orch import config, publish, training
+from landcover_orch import config, training
 from landcover_orch.config import Dataset
 
 POOL = "training"
@@ -51,30 +51,13 @@ def _learned(dataset: Dataset) -> dg.AssetChecksDefinition:
         partitions_def=partitions.experiments(dataset),
     )
     def learned(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from landcover_orch.training.protocol import current_models
+
         names = partitions.chosen_experiments(context, dataset)
-        trained = [product for name in names for product in models(dataset, name).values()]
+        trained = [product for name in names for product in current_models(config.home(), dataset.name, name).values()]
         worst = min(s["accuracy"] - s["majority_share"] for s in (product.json("summary.json") for product in trained))
         return dg.AssetCheckResult(
             passed=worst > 0, severity=dg.AssetCheckSeverity.WARN, metadata={"margin in accuracy": float(worst)}
         )
 
     return learned
-
-
-def model(dataset: Dataset, experiment: str) -> publish.Product:
-    """What was last trained by an experiment: its model, or the summary of its repetitions' models."""
-    return publish.current(config.home() / dataset.name / "model", experiment)
-
-
-def models(dataset: Dataset, experiment: str) -> dict[str, publish.Product]:
-    """Name -> model of each repetition of an experiment; the experiment's own where it does not repeat."""
-    from landcover_orch.training import protocol
-
-    return protocol.models_of(model(dataset, experiment), config.home())
-
-
-def chosen(dataset: Dataset, experiment: str) -> tuple[str, publish.Product]:
-    """The repetition with the best validation metric and its model; the experiment itself where it does not repeat."""
-    from landcover_orch.training import protocol
-
-    return protocol.chosen_of(model(dataset, experiment), config.home())

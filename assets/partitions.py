@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from landcover_orch import config
 from landcover_orch.config import Dataset
 
 TILES_PER_RUN = 50
@@ -22,7 +23,7 @@ def tiles(dataset: Dataset) -> dg.DynamicPartitionsDefinition:
 
 def experiments(dataset: Dataset) -> dg.StaticPartitionsDefinition:
     """One partition a recipe of the dataset."""
-    return dg.StaticPartitionsDefinition(list(dataset.recipes))
+    return dg.StaticPartitionsDefinition(list(config.experiments_of(dataset)))
 
 
 def key(dataset: Dataset, asset: str) -> dg.AssetKey:
@@ -46,4 +47,4 @@ def chosen_tiles(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> Se
 def chosen_experiments(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> Sequence[str]:
     """The experiments a check is about: that of its run; all where it runs without any."""
     step = context.op_execution_context
-    return [step.partition_key] if step.has_partition_key else list(dataset.recipes)
+    return [step.partition_key] if step.has_partition_key else list(config.experiments_of(dataset))

@@ -7,10 +7,12 @@ import dagster as dg
 
 from assets import partitions, raw
 from assets.results import Event, result, table, tile_results
-from landcover_orch import config, patches, publish
+from landcover_orch import config, patches
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
-from landcover_orch.raw import catalogue
+from landcover_orch.store import publish
+from landcover_orch.store.canonical import digest
+from landcover_orch.tiles import catalogue
 
 if TYPE_CHECKING:
     from landcover_orch.patches.manifest import DatasetManifest
@@ -38,7 +40,7 @@ def _patches(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"zarr", "dask"},
         owners=["team:mapping"],
-        code_version=f"{patches.VERSION}-{config.digest([dataset.patches, dataset.imagery])}",
+        code_version=f"{patches.VERSION}-{digest([dataset.patches, dataset.imagery])}",
         automation_condition=dg.AutomationCondition.eager(),
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
@@ -87,7 +89,7 @@ def _manifest(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"xarray", "html"},
         owners=["team:mapping"],
-        code_version=f"{patches.MANIFEST_VERSION}-{config.digest([dataset.splits, dataset.limits, dataset.years])}",
+        code_version=f"{patches.MANIFEST_VERSION}-{digest([dataset.splits, dataset.limits, dataset.years])}",
         automation_condition=dg.AutomationCondition.eager(),
     )
     def asset() -> dg.MaterializeResult[Any]:

@@ -1,20 +1,17 @@
 """Maps: the evaluation tiles by each experiment, and any tile by the champion."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from assets import model, partitions, patches, raw
+from assets import partitions, patches, raw
 from assets.results import Event, picture, table, tile_results
-from landcover_orch import config, prediction, publish
+from landcover_orch import config, prediction
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError, Problem
-
-if TYPE_CHECKING:
-    from landcover_orch.experiment import Experiment
-    from landcover_orch.patches.manifest import DatasetManifest
-    from landcover_orch.report.repetition import Repetition
+from landcover_orch.store import publish
+from landcover_orch.store.canonical import digest
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -36,11 +33,12 @@ def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
         code_version=str(prediction.VERSION),
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        from landcover_orch.evaluation.evaluate import tiles_to_predict
+        from landcover_orch.evaluation.repetition import trained_repetitions
         from landcover_orch.prediction.build import build
-        from landcover_orch.report.evaluate import tiles_to_predict
 
         described, products = patches.manifest(dataset), {}
-        for recipe, own, trained in _trained(dataset, context.partition_key):
+        for recipe, own, trained in trained_repetitions(dataset.name, context.partition_key, config.home()):
             for entry in tiles_to_predict(described, own):
                 products[recipe.name, entry.name] = build(described, entry, trained, recipe, config.home())
                 context.log.info("tile %s predicted by %s", entry.name, recipe.name)
@@ -69,50 +67,17 @@ def _result(products: Mapping[tuple[str, str], publish.Product]) -> dg.Materiali
     if years:
         shown["years shown"] = table([{"tile": tile, "year": year} for tile, year in sorted(years.items())])
     first = next(iter(products.values()))
-    version = config.digest([(name, tile, product.fingerprint) for (name, tile), product in products.items()])
+    version = digest([(name, tile, product.fingerprint) for (name, tile), product in products.items()])
     return dg.MaterializeResult(
         metadata={"maps": len(products), "preview": picture(first.file("preview.png").read_bytes()), **shown},
         data_version=dg.DataVersion(version),
     )
 
 
-def _trained(dataset: Dataset, experiment: str) -> "list[tuple[Experiment, DatasetManifest, publish.Product]]":
-    """Recipe, manifest it was trained on (the dataset's, or its fold's), and model of each repetition."""
-    from landcover_orch.patches import folds
-    from landcover_orch.patches import manifest as manifests
-
-    def ground(recipe: "Experiment") -> "DatasetManifest":
-        if recipe.protocol.fold is None or recipe.protocol.folds is None:
-            return patches.manifest(dataset)
-        fold = folds.build(patches.current(dataset), recipe.protocol.folds, recipe.protocol.fold, config.home())
-        return manifests.load(fold.path)
-
-    found = model.models(dataset, experiment)
-    recipes = {name: config.load_experiment(name) for name in found}
-    return [(recipes[name], ground(recipes[name]), product) for name, product in found.items()]
-
-
 def of_experiment(dataset: Dataset, experiment: str) -> dg.AssetDep:
     """What an asset of all tiles depends on that reads the maps of one experiment."""
     mapping = dg.SpecificPartitionsPartitionMapping([experiment])
     return dg.AssetDep(partitions.key(dataset, "prediction"), partition_mapping=mapping)
-
-
-def repetitions(dataset: Dataset, experiment: str) -> "list[Repetition]":
-    """The repetitions of an experiment with the maps that were last published."""
-    from landcover_orch.report.evaluate import tiles_to_predict
-    from landcover_orch.report.repetition import Repetition
-
-    folder, described = config.home() / dataset.name / "prediction", patches.manifest(dataset)
-    return [
-        Repetition(
-            recipe,
-            own,
-            trained,
-            {e.name: publish.current(folder / recipe.name, e.name) for e in tiles_to_predict(described, own)},
-        )
-        for recipe, own, trained in _trained(dataset, experiment)
-    ]
 
 
 def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
@@ -124,13 +89,18 @@ def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
         partitions_def=partitions.experiments(dataset),
     )
     def covers_the_tile(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        from landcover_orch.evaluation.repetition import current_repetitions
         from landcover_orch.prediction.gaps import gaps
 
         described = patches.manifest(dataset)
         entries = {entry.name: entry for entry in described.tiles}
         rows = []
         for name in partitions.chosen_experiments(context, dataset):
-            maps = [(one.name, *found) for one in repetitions(dataset, name) for found in one.maps.items()]
+            maps = [
+                (one.name, *found)
+                for one in current_repetitions(dataset.name, name, config.home())
+                for found in one.maps.items()
+            ]
             for repetition, tile, product in maps:
                 missing, extra = gaps(described, entries[tile], product.file("class.tif"))
                 counted = {"data without class": missing, "class without data": extra}
@@ -155,13 +125,13 @@ def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"torch", "geotiff"},
         owners=["team:mapping"],
-        code_version=f"{prediction.VERSION}-{config.digest([dataset.years, dataset.imagery])}",
+        code_version=f"{prediction.VERSION}-{digest([dataset.years, dataset.imagery])}",
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        from assets.report import champion
+        from landcover_orch.evaluation import champion
         from landcover_orch.prediction.build import build_map
 
-        standing = champion(dataset)
+        standing = champion.load(dataset.name, config.home())
         trained, experiment = standing.product(config.home()), config.load_experiment(standing.experiment)
         tiles = raw.tiles_of(dataset, context.partition_keys)
         apart = {row["tile"]: metadata(row) for row in drifts(dataset, context.partition_keys)}
@@ -182,12 +152,12 @@ def metadata(drift: Mapping[str, Any]) -> dict[str, Any]:
 
 def drifts(dataset: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
     """How far each of some tiles lies from the train pixels of the champion, band by band."""
-    from assets.report import champion
-    from landcover_orch.patches import watch
+    from landcover_orch.evaluation import champion
+    from landcover_orch.patches import drift_watch
 
     home, tiles = config.home(), raw.tiles_of(dataset, names)
-    trained = watch.trained_on(dataset.name, champion(dataset).data_digest, home)
-    return [watch.build(dataset, tiles[name], trained, home).json(watch.SUMMARY) for name in names]
+    trained = drift_watch.trained_on(dataset.name, champion.load(dataset.name, home).data_digest, home)
+    return [drift_watch.build(dataset, tiles[name], trained, home).json(drift_watch.SUMMARY) for name in names]
 
 
 def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:

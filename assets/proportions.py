@@ -1,15 +1,15 @@
 """Class proportions of the champion's maps: a table, and what the Sentinel-2 challenge takes."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from assets import partitions, patches
 from assets.results import result
-from landcover_orch import config, publish, report
+from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
-from landcover_orch.errors import IncompleteError
+from landcover_orch.store import products
+from landcover_orch.store.canonical import digest
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -26,33 +26,19 @@ def _proportions(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"parquet", "csv"},
         owners=["team:mapping"],
-        code_version=f"{report.VERSION}-{config.digest(dataset.proportions)}",
+        code_version=f"{evaluation.VERSION}-{digest(dataset.proportions)}",
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        from landcover_orch.report.proportions import build
+        from landcover_orch.evaluation import champion
+        from landcover_orch.evaluation.proportions.build import build
 
+        home = config.home()
         tiles = partitions.tiles(dataset).get_partition_keys(dynamic_partitions_store=context.instance)
-        found = maps(dataset, tiles)
+        found = products.current_maps(home, dataset.name, tiles, champion.load(dataset.name, home).fingerprint)
         missing = sorted(set(tiles) - set(found))
         if missing:
             context.log.warning("no map by the champion of %d tiles: %s", len(missing), ", ".join(missing[:10]))
-        product = build(patches.manifest(dataset), dataset, found, config.home())
+        product = build(patches.manifest(dataset), dataset, found, home)
         return result(product, **{"tiles": len(found), "tiles without a map": len(missing)})
 
     return asset
-
-
-def maps(dataset: Dataset, tiles: Sequence[str]) -> dict[str, publish.Product]:
-    """The maps by the standing champion of those tiles that have one."""
-    from assets.report import champion
-
-    folder, model = config.home() / dataset.name / "land_cover_map", champion(dataset).fingerprint
-    found = {}
-    for tile in tiles:
-        try:
-            product = publish.current(folder, tile)
-        except IncompleteError:
-            continue
-        if product.recipe["inputs"]["model"] == model:
-            found[tile] = product
-    return found

@@ -11,8 +11,10 @@ from assets.results import VERSION_TAG, facts, picture, table
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError, ConfigError, LandcoverError, Problem
-from landcover_orch.raw import catalogue
-from landcover_orch.raw.catalogue import Tile
+from landcover_orch.labels.fingerprints import tile_fingerprints
+from landcover_orch.store.canonical import digest
+from landcover_orch.tiles import catalogue
+from landcover_orch.tiles.tile import Tile
 
 SECONDS_A_TICK = 30.0
 """How long one tick of the sensor may read new files; what it does not get to, the next tick does."""
@@ -56,11 +58,11 @@ def _specs(dataset: Dataset) -> list[dg.AssetSpec]:
 def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float("inf")) -> Iterator[Observation]:
     """Fingerprints of a dataset's files and recipes; stops after the first file that is read past `seconds`."""
     memory = config.home() / "fingerprints.sqlite"
-    for name in dataset.recipes:
-        yield partitions.key(dataset, "experiment"), name, config.digest(config.with_members(name))
+    for name in config.experiments_of(dataset):
+        yield partitions.key(dataset, "experiment"), name, digest(config.with_members(name))
     deadline = time.monotonic() + seconds
     for tile in tiles:
-        image, label = catalogue.fingerprints(tile, memory)
+        image, label = tile_fingerprints(tile, memory)
         yield partitions.key(dataset, "orthophoto"), tile.name, image
         yield partitions.key(dataset, "labels"), tile.name, label or UNLABELLED
         if time.monotonic() > deadline:
@@ -111,7 +113,7 @@ def _events(dataset: Dataset, tiles: Sequence[Tile], seen: Sequence[Observation]
 
 
 def _metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[str, Any]:
-    from landcover_orch.raw import preview
+    from landcover_orch.tiles import preview
 
     if asset == "labels":
         if tile.label is None:
@@ -167,7 +169,7 @@ def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
         partitions_def=partitions.tiles(dataset),
     )
     def files_fit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        from landcover_orch.raw import checks
+        from landcover_orch.checks import dataset as checks
 
         wanted = set(partitions.chosen_tiles(context, dataset))
         tiles = [tile for tile in catalogue.tiles(dataset) if tile.name in wanted]

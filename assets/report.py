@@ -4,11 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets import model, partitions, patches, prediction
+from assets import partitions, patches
 from assets.results import result
-from landcover_orch import config, publish, report
+from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
-from landcover_orch.errors import IncompleteError, TrackingError
+from landcover_orch.errors import TrackingError
+from landcover_orch.store import publish
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -25,20 +26,23 @@ def _report(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"matplotlib", "html"},
         owners=["team:mapping"],
-        code_version=str(report.VERSION),
+        code_version=str(evaluation.VERSION),
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from landcover_orch import tracking
-        from landcover_orch.report.build import build
+        from landcover_orch.evaluation.build import build
+        from landcover_orch.evaluation.repetition import current_repetitions
+        from landcover_orch.training.protocol import current_choice
 
-        experiment, manifest = config.load_experiment(context.partition_key), patches.manifest(dataset)
-        repetitions = prediction.repetitions(dataset, experiment.name)
-        chosen, trained = model.chosen(dataset, experiment.name)
-        product = build(manifest, experiment, repetitions, chosen, config.home())
+        home, manifest = config.home(), patches.manifest(dataset)
+        experiment = config.load_experiment(context.partition_key)
+        repetitions = current_repetitions(dataset.name, experiment.name, home)
+        chosen, trained = current_choice(home, dataset.name, experiment.name)
+        product = build(manifest, experiment, repetitions, chosen, home)
         own = next(one.manifest for one in repetitions if one.name == chosen)
         try:
-            version = tracking.register(trained, own, config.home())
-            tracking.log_report(version.run_id, product, config.home())
+            version = tracking.register(trained, own, home)
+            tracking.log_report(version.run_id, product, home)
         except TrackingError as error:
             # the report stands without MLflow; materialising it again adds it there
             context.log.warning("not in MLflow: %s", error)
@@ -46,21 +50,6 @@ def _report(dataset: Dataset) -> dg.AssetsDefinition:
         return result(product, **{"MLflow run": dg.MetadataValue.url(version.run_url)})
 
     return asset
-
-
-def reports(dataset: Dataset) -> dict[str, publish.Product]:
-    """The reports there are, by experiment: those made of the present manifest and the present models."""
-    folder, digest = config.home() / dataset.name / "report", patches.manifest(dataset).digest
-    found = {}
-    for name in dataset.recipes:
-        try:
-            product, models = publish.current(folder, name), model.models(dataset, name)
-        except IncompleteError:
-            continue
-        told, trained = product.json("report.json"), {name: one.fingerprint for name, one in models.items()}
-        if (told["data_digest"], told.get("models")) == (digest, trained):
-            found[name] = product
-    return found
 
 
 def _counted_once(dataset: Dataset) -> dg.AssetChecksDefinition:
@@ -102,16 +91,19 @@ def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"html", "mlflow"},
         owners=["team:mapping"],
-        code_version=str(report.VERSION),
+        code_version=str(evaluation.VERSION),
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from landcover_orch import tracking
-        from landcover_orch.report.leaderboard import build
+        from landcover_orch.evaluation.build import current_reports
+        from landcover_orch.evaluation.leaderboard import build
+        from landcover_orch.training.protocol import current_models
 
-        found = reports(dataset)
-        models = {name: model.models(dataset, name) for name in found}
-        floors = [name for file in dataset.floors for name in config.recipe_names(file)]
-        product = build(patches.manifest(dataset), found, models, config.home(), floors)
+        home = config.home()
+        reports = current_reports(dataset, home)
+        models = {name: current_models(home, dataset.name, name) for name in reports}
+        floors = [name for file in dataset.floors for name in config.experiment_names(file)]
+        product = build(patches.manifest(dataset), reports, models, home, floors)
         try:
             url = tracking.log_leaderboard(dataset.name, product, config.home())
         except TrackingError as error:
@@ -122,13 +114,6 @@ def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def champion(dataset: Dataset) -> Any:
-    """The standing champion of a dataset."""
-    from landcover_orch.report import champion as election
-
-    return election.load(dataset.name, config.home())
-
-
 def _champion(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, "champion"),
@@ -137,18 +122,20 @@ def _champion(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"mlflow"},
         owners=["team:mapping"],
-        code_version=str(report.VERSION),
+        code_version=str(evaluation.VERSION),
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from landcover_orch import tracking
-        from landcover_orch.report import champion as election
+        from landcover_orch.evaluation import champion as election
+        from landcover_orch.evaluation.build import current_reports
+        from landcover_orch.training.protocol import current_choice
 
         home, manifest = config.home(), patches.manifest(dataset)
         candidates = [
-            election.candidate(manifest, model.chosen(dataset, name)[1], product, home)
-            for name, product in reports(dataset).items()
+            election.candidate(manifest, current_choice(home, dataset.name, name)[1], product, home)
+            for name, product in current_reports(dataset, home).items()
         ]
-        seated = standing(dataset)
+        seated = election.find(dataset.name, home)
         present = election.on_present_tiles(seated, manifest, home) if seated else None
         chosen = election.elect(present, candidates)
         product = election.build(dataset.name, chosen, home)
@@ -156,11 +143,3 @@ def _champion(dataset: Dataset) -> dg.AssetsDefinition:
         return result(product)
 
     return asset
-
-
-def standing(dataset: Dataset) -> Any:
-    """The standing champion of a dataset; None where nobody was elected yet."""
-    try:
-        return champion(dataset)
-    except IncompleteError:
-        return None

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from landcover_orch.errors import LandcoverError
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 
 VERSION_TAG = "dagster/data_version"
 IO_RETRIES, IO_RETRY_WAIT_S = 2, 10

@@ -8,9 +8,10 @@ import dagster as dg
 
 from assets import model, partitions
 from assets.results import picture, result
-from landcover_orch import config, publish, training
+from landcover_orch import config, training
 from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError
+from landcover_orch.store import publish
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -56,7 +57,7 @@ def _recipes(dataset: Dataset) -> list[dg.AssetDep]:
             varied.setdefault(config.load_search(name).experiment, []).append(name)
         except ConfigError:
             continue  # said where the dataset is checked, and where the search runs
-    known = {recipe: names for recipe, names in varied.items() if recipe in dataset.recipes}
+    known = {recipe: names for recipe, names in varied.items() if recipe in config.experiments_of(dataset)}
     mapping = dg.StaticPartitionMapping(known)
     return [dg.AssetDep(partitions.key(dataset, "experiment"), partition_mapping=mapping)] if known else []
 
@@ -65,7 +66,7 @@ def _small(product: publish.Product, name: str) -> dg.MarkdownMetadataValue:
     import numpy as np
     from PIL import Image
 
-    from landcover_orch.picture import small_png
+    from landcover_orch.pages.picture import small_png
 
     with Image.open(product.file(f"{name}.png")) as drawn:
         return picture(small_png(np.asarray(drawn.convert("RGB"))))

@@ -6,16 +6,17 @@ import dagster as dg
 
 from assets import partitions, patches, prediction
 from assets.results import result, table
-from landcover_orch import config, publish, report
+from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
-from landcover_orch.raw import catalogue
+from landcover_orch.store import publish
+from landcover_orch.tiles import catalogue
 
 ASSET = "suspects"
 
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `suspects` and its check, of a dataset whose `doctor` names one of its recipes."""
-    return [_suspects(dataset), _labels_plausible(dataset)] if dataset.doctor in dataset.recipes else []
+    return [_suspects(dataset), _labels_plausible(dataset)] if dataset.doctor in config.experiments_of(dataset) else []
 
 
 def _suspects(dataset: Dataset) -> dg.AssetsDefinition:
@@ -30,14 +31,16 @@ def _suspects(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"geopackage", "html"},
         owners=["team:mapping"],
-        code_version=f"{report.VERSION}-{dataset.doctor}",
+        code_version=f"{evaluation.VERSION}-{dataset.doctor}",
     )
     def asset() -> dg.MaterializeResult[Any]:
-        from landcover_orch.report.suspect_lists import suspects
+        from landcover_orch.evaluation.repetition import current_repetitions
+        from landcover_orch.review.build import suspects
 
         experiment, manifest = config.load_experiment(str(dataset.doctor)), patches.manifest(dataset)
-        repetitions = prediction.repetitions(dataset, experiment.name)
-        return result(suspects(manifest, catalogue.tiles(dataset), experiment, repetitions, config.home()))
+        home = config.home()
+        repetitions = current_repetitions(dataset.name, experiment.name, home)
+        return result(suspects(manifest, catalogue.tiles(dataset), experiment, repetitions, home))
 
     return asset
 

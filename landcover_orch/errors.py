@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 
 
@@ -86,3 +87,9 @@ class ContractError(LandcoverError, ValueError):
 
 class TrackingError(LandcoverError, ConnectionError):
     """MLflow did not take or give what was asked."""
+
+
+def did_you_mean(word: str, known: list[str]) -> str | None:
+    """The question that offers the closest known word; None where none is close."""
+    close = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else None

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 from landcover_orch.errors import GridError, Problem
 
+HECTARE = 10_000.0
+"""Square metres."""
+
 if TYPE_CHECKING:  # a bare GPU machine has neither odc-geo nor PROJ
     from affine import Affine
     from odc.geo.geobox import GeoBox
@@ -158,3 +161,13 @@ def ground_blocks(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np
     x = affine.a * cols + affine.b * rows + affine.c
     y = affine.d * cols + affine.e * rows + affine.f
     return np.floor(x / size).astype(np.int64), np.floor(y / size).astype(np.int64)
+
+
+def in_metres(grid: GeoBox) -> bool:
+    """Whether lengths on a grid are metres, as those of pixels without a place are."""
+    return grid.crs is None or grid.crs.units[0] in ("metre", "meter", "m")
+
+
+def hectares(pixels: int, grid: GeoBox) -> float | None:
+    """Hectares of pixels; None where the CRS is not in metres."""
+    return round(pixels * resolution(grid) ** 2 / HECTARE, 4) if in_metres(grid) else None

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from landcover_orch.errors import LabelError, Problem
-from landcover_orch.yamlfile import did_you_mean
+from landcover_orch.errors import LabelError, Problem, did_you_mean
 
 IGNORE = 255
 """Value of a class raster where nothing is trained and nothing scored."""

@@ -1,26 +1,52 @@
-"""The arrows of the house run one way, and each door has one keeper: read from the imports."""
+"""Layered architecture: imports run one way through the packages, in no circle, and each dependency has one owner."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "landcover_orch"
-CORRIDOR = ("raw", "ground_truth", "patches", "model", "training", "prediction", "report")
-KEEPERS = {
+LAYERS = (
+    ("errors", "grid", "legend", "compute"),
+    ("pages",),
+    ("config",),
+    ("metrics",),
+    ("store",),
+    ("raster",),
+    ("synthetic",),
+    ("tiles",),
+    ("labels",),
+    ("ground_truth",),
+    ("patches",),
+    ("models",),
+    ("tracking",),
+    ("training",),
+    ("prediction",),
+    ("evaluation",),
+    ("checks",),
+    ("review",),
+)
+"""The library from the bottom up: what stands in a layer imports from it and from those before it."""
+
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+OWNERS = {
     "rasterio": ("landcover_orch/raster/",),
     "zarr": ("landcover_orch/patches/",),
     "tensorstore": ("landcover_orch/patches/",),
-    "mlflow": ("landcover_orch/tracking.py", "landcover_orch/tracking/"),
-    "optuna": ("landcover_orch/training/search_trials.py",),
+    "mlflow": ("landcover_orch/tracking/",),
+    "optuna": ("landcover_orch/training/search/trials.py",),
     "dagster": ("assets/",),
+    "yaml": ("landcover_orch/config/", "landcover_orch/training/search/"),
 }
+"""The only places that import a dependency at all."""
+
 BARE = ("dagster", "mlflow", "rasterio")
-"""What a GPU machine with torch alone does without: model and training load none of it."""
+"""What a GPU machine with torch alone does without: models and training load none of it."""
 
 
 def files(*folders: Path) -> list[Path]:
@@ -31,14 +57,22 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+CODE = files(LIBRARY, ROOT / "assets")
+MODULES = {module(path): path for path in CODE}
+
+
 def imports(tree: ast.AST) -> Iterator[str]:
     """Modules that are imported anywhere below a node, in functions too."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            full = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (path if path in MODULES else node.module for path in full)
 
 
 def at_load(tree: ast.Module) -> Iterator[str]:
@@ -49,50 +83,59 @@ def at_load(tree: ast.Module) -> Iterator[str]:
             yield from imports(node)
 
 
-def room(module: str) -> str | None:
-    """The room of a module of the library, None for the ground floor and for other packages."""
-    parts = module.split(".")
-    return parts[1] if parts[0] == "landcover_orch" and len(parts) > 1 and parts[1] in CORRIDOR else None
-
-
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", files(LIBRARY), ids=name)
-def test_a_room_imports_only_rooms_before_it(path: Path) -> None:
-    own = room(".".join(path.relative_to(ROOT).with_suffix("").parts))
-    allowed = CORRIDOR[: CORRIDOR.index(own) + 1] if own else ()
-    known = {found for module in imports(tree(path)) if (found := room(module))}
-    if own is None:  # the ground floor may know the data that passes through, as contracts and manifests
-        known -= {"patches", "model"}
-    assert known <= set(allowed)
+def package(path_of_module: str) -> str | None:
+    """The package of a module of the library, the module itself at the bottom; None elsewhere."""
+    parts = path_of_module.split(".")
+    return parts[1] if parts[0] == "landcover_orch" and len(parts) > 1 else None
 
 
-@pytest.mark.parametrize("path", files(LIBRARY, ROOT / "assets"), ids=name)
-def test_each_package_has_one_importer(path: Path) -> None:
-    for package in {module.split(".")[0] for module in imports(tree(path))} & set(KEEPERS):
-        assert name(path).startswith(KEEPERS[package]), f"{name(path)} imports {package}"
+def test_every_package_has_its_layer() -> None:
+    there = {path.stem if path.is_file() else path.name for path in LIBRARY.iterdir() if path.name[:2] != "__"}
+    assert there == set(LEVEL)
 
 
 @pytest.mark.parametrize("path", files(LIBRARY), ids=name)
-def test_the_library_knows_nothing_of_the_lineage(path: Path) -> None:
-    known = {module.split(".")[0] for module in imports(tree(path))}
+def test_imports_run_one_way(path: Path) -> None:
+    here = package(module(path))
+    if here is None:
+        return
+    above = sorted(known for known in imports(tree(path)) if (own := package(known)) and LEVEL[own] > LEVEL[here])
+    assert above == []
+
+
+def test_no_circle_of_modules() -> None:
+    graph = {module(path): set(imports(tree(path))) & MODULES.keys() - {module(path)} for path in CODE}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_each_dependency_has_one_owner(path: Path) -> None:
+    for dependency in {known.split(".")[0] for known in imports(tree(path))} & set(OWNERS):
+        assert name(path).startswith(OWNERS[dependency]), f"{name(path)} imports {dependency}"
+
+
+@pytest.mark.parametrize("path", files(LIBRARY), ids=name)
+def test_the_library_knows_nothing_of_dagster_and_its_assets(path: Path) -> None:
+    known = {known.split(".")[0] for known in imports(tree(path))}
     assert not known & {"assets", "dagster"}
 
 
-@pytest.mark.parametrize("path", files(LIBRARY / "model", LIBRARY / "training"), ids=name)
-def test_model_and_training_load_on_a_bare_machine(path: Path) -> None:
-    loaded = {module.split(".")[0] for module in at_load(tree(path))}
+@pytest.mark.parametrize("path", files(LIBRARY / "models", LIBRARY / "training"), ids=name)
+def test_models_and_training_load_on_a_bare_machine(path: Path) -> None:
+    loaded = {known.split(".")[0] for known in at_load(tree(path))}
     assert not loaded & set(BARE)
-    assert "landcover_orch.raster" not in set(at_load(tree(path)))
+    assert not any(known.startswith("landcover_orch.raster") for known in at_load(tree(path)))
 
 
 def test_no_relative_imports_hide_an_arrow() -> None:
     relative = [
-        name(path)
-        for path in files(LIBRARY, ROOT / "assets")
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ImportFrom) and node.level
+        name(path) for path in CODE for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert relative == []

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from landcover_orch import legend
 from landcover_orch.config import load_legend
+from landcover_orch.config.yamlfile import parse
 from landcover_orch.errors import ConfigError, LabelError
 from landcover_orch.legend import Legend
-from landcover_orch.yamlfile import parse
 
 CLASSES = [{"id": 0, "name": "field", "colour": "#ffee00"}, {"id": 1, "name": "wood", "colour": "#00A010"}]
 CODES = {"1": "field", "7": "wood", "9": "ignore"}

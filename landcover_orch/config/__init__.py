@@ -1,7 +1,6 @@
 """Frozen models of configs/*.yaml, and where those files and all outputs lie."""
 
-from landcover_orch.config.canonical import canonical, digest
-from landcover_orch.config.dataset import (
+from landcover_orch.config.datasets import (
     Automation,
     Dataset,
     Further,
@@ -14,14 +13,15 @@ from landcover_orch.config.dataset import (
 )
 from landcover_orch.config.files import (
     dataset_names,
+    experiment_names,
+    experiment_problems,
+    experiments_of,
     load_dataset,
     load_experiment,
+    load_experiments,
     load_launcher,
     load_legend,
-    load_recipes,
     load_search,
-    recipe_names,
-    recipe_problems,
     with_members,
 )
 from landcover_orch.config.labels import Component, Labels, Values
@@ -45,20 +45,19 @@ __all__ = [
     "TileOverride",
     "Tiles",
     "Values",
-    "canonical",
     "configs",
     "dataset_names",
-    "digest",
     "expand",
+    "experiment_names",
+    "experiment_problems",
+    "experiments_of",
     "home",
     "inside",
     "load_dataset",
     "load_experiment",
+    "load_experiments",
     "load_launcher",
     "load_legend",
-    "load_recipes",
     "load_search",
-    "recipe_names",
-    "recipe_problems",
     "with_members",
 ]

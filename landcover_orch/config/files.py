@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from landcover_orch.config.dataset import Dataset
+from landcover_orch.config.datasets import Dataset
+from landcover_orch.config.experiments import KEY, Experiment, matrix, models, repetitions
+from landcover_orch.config.experiments import search as searching
+from landcover_orch.config.experiments.search import Search
+from landcover_orch.config.launchers import LOCAL, Launcher
 from landcover_orch.config.places import configs, inside
 from landcover_orch.config.splits import SIDES, Share, Splits
-from landcover_orch.errors import ConfigError, Problem
-from landcover_orch.experiment import KEY, Experiment, matrix, models, protocol
-from landcover_orch.experiment import search as searching
-from landcover_orch.experiment.search import Search
-from landcover_orch.launcher import LOCAL, Launcher
+from landcover_orch.config.yamlfile import Model, parse, read_yaml
+from landcover_orch.errors import ConfigError, Problem, did_you_mean
 from landcover_orch.legend import Legend
-from landcover_orch.yamlfile import Model, did_you_mean, parse, read_yaml
 
 
 def dataset_names() -> list[str]:
@@ -80,14 +80,14 @@ def load_experiment(name: str) -> Experiment:
     Raises:
         ConfigError: there is no such file, it is wrong, or has no such combination or repetition.
     """
-    base = protocol.base_of(name)
+    base = repetitions.base_of(name)
     recipes, where = _recipes(base)
     if base not in recipes:
         raise ConfigError(_no_recipe(base, list(recipes), where))
     found = parse(recipes[base], Experiment, where if len(recipes) == 1 else f"{where} ({base})")
     if found.name == name:
         return found
-    repeated = protocol.repetition(found, name)
+    repeated = repetitions.repetition(found, name)
     if repeated is None:
         expected = found.protocol.words() or "no repetitions"
         where = f"{where}: protocol"
@@ -123,7 +123,7 @@ def _no_recipe(name: str, known: list[str], where: str) -> Problem:
     return Problem(where, found, shown, did_you_mean(name, known) or "name one of them")
 
 
-def recipe_names(name: str) -> tuple[str, ...]:
+def experiment_names(name: str) -> tuple[str, ...]:
     """The recipes that a name in `Dataset.experiments` stands for: a file's, or the one of that name.
 
     A file that is missing or wrong stands for itself: what is wrong with it is said where it is loaded.
@@ -135,7 +135,13 @@ def recipe_names(name: str) -> tuple[str, ...]:
     return tuple(recipes) if name == matrix.file_of(name) else (name,)
 
 
-def load_recipes(name: str) -> dict[str, Experiment]:
+def experiments_of(dataset: Dataset) -> tuple[str, ...]:
+    """All experiments of a dataset that run: those of the files listed, then the baselines'."""
+    files = (*dataset.experiments, *dataset.floors)
+    return tuple(dict.fromkeys(name for file in files for name in experiment_names(file)))
+
+
+def load_experiments(name: str) -> dict[str, Experiment]:
     """The recipes by name that a name in `Dataset.experiments` stands for.
 
     Raises:
@@ -162,7 +168,7 @@ def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
     return problem if len(names) == all_recipes else replace(problem, where=f"{problem.where} ({', '.join(names)})")
 
 
-def recipe_problems(dataset: Dataset) -> list[Problem]:
+def experiment_problems(dataset: Dataset) -> list[Problem]:
     """What is wrong with a dataset's experiments and searches: files missing, parts that do not go together."""
     found: list[Problem] = []
     for look, names in ((_recipes_of, (*dataset.experiments, *dataset.floors)), (load_search, dataset.searches)):
@@ -177,16 +183,16 @@ def recipe_problems(dataset: Dataset) -> list[Problem]:
 def _doctor_problems(dataset: Dataset) -> Iterator[Problem]:
     """What is wrong with the recipe that a dataset's `doctor` names, where its other recipes are right."""
     where, name = f"configs/datasets/{dataset.name}.yaml: doctor", dataset.doctor
-    if name is not None and name not in dataset.recipes:
-        fix = did_you_mean(name, list(dataset.recipes)) or "add it to `experiments`"
-        yield Problem(where, repr(name), f"one of {list(dataset.recipes)}", fix)
+    if name is not None and name not in experiments_of(dataset):
+        fix = did_you_mean(name, list(experiments_of(dataset))) or "add it to `experiments`"
+        yield Problem(where, repr(name), f"one of {list(experiments_of(dataset))}", fix)
     elif name is not None and load_experiment(name).protocol.folds is None:
         fix = "give the recipe `protocol: {folds: {}}`, or name one that has them"
         yield Problem(where, f"{name!r}, which has no folds", "a recipe with `protocol.folds`", fix)
 
 
 def _recipes_of(name: str) -> None:
-    for recipe in load_recipes(name):
+    for recipe in load_experiments(name):
         with_members(recipe)
 
 

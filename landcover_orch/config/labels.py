@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from landcover_orch.experiment.settings import Settings
+from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.legend import IGNORE_NAME
 
 

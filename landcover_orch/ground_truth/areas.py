@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import Problem
-from landcover_orch.grid import resolution
-from landcover_orch.ground_truth.burning import clipped, in_pixels
-from landcover_orch.ground_truth.codes import Coding
-from landcover_orch.ground_truth.polygons import Polygons
+from landcover_orch.grid import hectares, resolution
+from landcover_orch.labels.codes import Coding
+from landcover_orch.labels.polygons import Polygons
+from landcover_orch.labels.rasterise import clipped, in_pixels
 
 SIGMAS = 3.0
 SIMPLE = 0.25
@@ -23,8 +23,6 @@ SIMPLE = 0.25
 AT_ONCE = 4096
 """Polygons whose visible part is worked out at a time."""
 
-HECTARE = 10_000.0
-"""Square metres."""
 
 Row = dict[str, Any]
 
@@ -146,16 +144,6 @@ def decisions(rows: list[Row], grid: GeoBox) -> list[Row]:
         }
         for row in rows
     ]
-
-
-def in_metres(grid: GeoBox) -> bool:
-    """Whether lengths on a grid are metres, as those of pixels without a place are."""
-    return grid.crs is None or grid.crs.units[0] in ("metre", "meter", "m")
-
-
-def hectares(pixels: int, grid: GeoBox) -> float | None:
-    """Hectares of pixels; None where the CRS is not in metres."""
-    return round(pixels * resolution(grid) ** 2 / HECTARE, 4) if in_metres(grid) else None
 
 
 def area_problems(summary: dict[str, Any]) -> list[Problem]:

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import LabelError, Problem
-from landcover_orch.grid import resolution
-from landcover_orch.ground_truth import areas
+from landcover_orch.grid import hectares, in_metres, resolution
 from landcover_orch.legend import IGNORE, MAX_BORDER, Border, Legend
 
 Classes = NDArray[np.uint8]
@@ -35,7 +34,7 @@ def widths(legend: Legend, grid: GeoBox) -> Widths:
         one, other = (names.index(name) for name in pair.between)
         found[one, other] = found[other, one] = _pixels(pair.width, side)
     np.fill_diagonal(found, 0)
-    if border.unit == "metres" and not areas.in_metres(grid):
+    if border.unit == "metres" and not in_metres(grid):
         fix = "state the widths in pixels (`unit: pixels`)"
         raise LabelError(Problem(where, f"metres, on an orthophoto in {grid.crs}", "a CRS in metres", fix))
     if found.max() > MAX_BORDER:
@@ -138,7 +137,7 @@ def pair_rows(pixels: NDArray[np.int64], width: Widths, names: Sequence[str], gr
             "between": f"{names[one]} and {names[other]}",
             "width": int(width[one, other]),
             "pixels": int(both[one, other]),
-            "hectares": areas.hectares(int(both[one, other]), grid),
+            "hectares": hectares(int(both[one, other]), grid),
         }
         for one, other in sorted(pairs, key=lambda pair: -both[pair])
     ]

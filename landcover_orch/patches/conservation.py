@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from landcover_orch import raster
 from landcover_orch.grid import Window
-from landcover_orch.ground_truth.codes import tally
+from landcover_orch.labels.codes import tally
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches import store
-from landcover_orch.patches.rows import Rows
+from landcover_orch.patches.row_buffer import Rows
 from landcover_orch.patches.shards import Shards
 
 Counts = NDArray[np.int64]

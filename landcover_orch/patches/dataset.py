@@ -10,22 +10,24 @@ from typing import Any
 import numpy as np
 
 from landcover_orch import compute, raster
-from landcover_orch.class_weights import class_weights
-from landcover_orch.config import Automation, Dataset, digest
+from landcover_orch.config import Automation, Dataset
+from landcover_orch.config.experiments import ClassWeights
 from landcover_orch.errors import CatalogueError, IncompleteError, LeakError, Problem
-from landcover_orch.experiment import ClassWeights
-from landcover_orch.fingerprint import MEMORY
-from landcover_orch.ground_truth import truth as ground_truth
-from landcover_orch.histogram import Histogram
+from landcover_orch.ground_truth import build as ground_truth
+from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.legend import IGNORE, Legend
-from landcover_orch.patches import MANIFEST_VERSION, drift, look, splits, statistics, store, write
+from landcover_orch.patches import MANIFEST_VERSION, drift, manifest_page, splits, statistics, store, write
 from landcover_orch.patches import manifest as manifests
-from landcover_orch.patches.ground import Ground
+from landcover_orch.patches.class_weights import class_weights
+from landcover_orch.patches.footprints import Ground
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
-from landcover_orch.publish import Product, Recipe, Stage, current, load, publish
-from landcover_orch.raw import imagery
-from landcover_orch.raw.catalogue import Tile, fingerprints
+from landcover_orch.raster.histogram import Histogram
+from landcover_orch.store.canonical import digest
+from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.publish import Product, Recipe, Stage, current, load, publish
+from landcover_orch.tiles import imagery
+from landcover_orch.tiles.tile import Tile
 
 ASSET = "dataset_manifest"
 NAME = "dataset"
@@ -105,7 +107,7 @@ def _sources(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path
 
 def _source(dataset: Dataset, legend: Legend, tile: Tile, home: Path, problems: list[Problem]) -> _Source | None:
     """The tile's products if they are there and made of what the tile is now."""
-    image, label = fingerprints(tile, home / MEMORY)
+    image, label = tile_fingerprints(tile, home / MEMORY)
     try:
         truth = current(home / dataset.name / ground_truth.ASSET, tile.name)
         patches = current(home / dataset.name / write.ASSET, tile.name)
@@ -148,11 +150,11 @@ def _write(
     drift.save(stage.path / drift.TRAINED, [band.compact(drift.BINS) for band in trained])
     drifts = _drifts(dataset, drift.load(stage.path / drift.TRAINED), counted, sources)
     stage.write_json(SUMMARY, {**_summary(manifest, sources), "drift": drifts})
-    samples = look.samples(manifest, home)
+    samples = manifest_page.samples(manifest, home)
     cut = [source.patches.json(write.SUMMARY) for source in sources]
-    page = look.page(manifest, cut, drifts, samples, dataset.description, _matched(sources))
+    page = manifest_page.page(manifest, cut, drifts, samples, dataset.description, _matched(sources))
     (stage.path / PAGE).write_text(page, encoding="utf-8")
-    (stage.path / PREVIEW).write_bytes(look.preview(samples))
+    (stage.path / PREVIEW).write_bytes(manifest_page.preview(samples))
 
 
 def _assigned(dataset: Dataset, sources: Sequence[_Source]) -> list[Ground]:
@@ -279,7 +281,8 @@ def _summary(manifest: DatasetManifest, sources: Sequence[_Source]) -> dict[str,
         "patches_left_out": sum(tile["left_out"] for tile in patches),
         "coverage": _coverage(manifest, patches),
         "class_shares": {
-            split: dict(zip(manifest.legend.names, look.shares(manifest, split), strict=True)) for split in SPLITS
+            split: dict(zip(manifest.legend.names, manifest_page.shares(manifest, split), strict=True))
+            for split in SPLITS
         },
         "class_weights": dict(zip(manifest.legend.names, manifest.class_weights, strict=True)),
         "bands": [band.model_dump() for band in manifest.bands],

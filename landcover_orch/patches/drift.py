@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch.histogram import Histogram, distance
 from landcover_orch.raster import Raster
-from landcover_orch.raw import radiometry
+from landcover_orch.raster.histogram import Histogram, distance
+from landcover_orch.tiles import radiometry
 
 TRAINED = "train_histograms.npz"
 """File of the histograms of the train pixels, beside the manifest."""

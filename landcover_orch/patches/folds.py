@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from landcover_orch.config import BlockFold, Dataset, Share, Splits
+from landcover_orch.config.experiments import Experiment, Fold, Folds
+from landcover_orch.config.experiments import repetitions as repeated
 from landcover_orch.errors import CatalogueError, IncompleteError, Problem
-from landcover_orch.experiment import Experiment, Fold, Folds, protocol
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, load
 from landcover_orch.patches.splits import EXCLUDED, TEST, side_of
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 
 FEWEST = 3
 """Folds there must be: one is test, one validation, the others train."""
@@ -86,7 +87,7 @@ def repetitions(manifest: DatasetManifest, experiment: Experiment) -> tuple[Expe
     dealt = experiment.protocol.folds if experiment.protocol.repeats else None
     if dealt is not None:
         count_of(manifest, dealt)
-    return protocol.repetitions(experiment, len(beside(manifest)))
+    return repeated.repetitions(experiment, len(beside(manifest)))
 
 
 def described(manifest: DatasetManifest, fold: Fold) -> DatasetManifest:
@@ -128,7 +129,7 @@ def build(manifest_product: Product, folds: Folds, index: int, home: Path) -> Pr
         LeakError: train windows meet held-out ground.
     """
     from landcover_orch.patches.dataset import build as build_manifest
-    from landcover_orch.raw.catalogue import tiles
+    from landcover_orch.tiles.catalogue import tiles
 
     manifest = load(manifest_product.path)
     fold = fold_of(manifest, folds, index)

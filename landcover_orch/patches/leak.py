@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.errors import Problem
-from landcover_orch.patches.ground import Ground, met, neighbours
+from landcover_orch.patches.footprints import Ground, met, neighbours
 from landcover_orch.patches.splits import SEVERAL
 
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from landcover_orch.config import Dataset, digest
+from landcover_orch.config import Dataset
 from landcover_orch.legend import Legend
+from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import current_manifest
 
 if TYPE_CHECKING:
     from odc.geo.geobox import GeoBox
@@ -122,3 +124,12 @@ class DatasetManifest(_Frozen):
 def load(folder: Path) -> DatasetManifest:
     """The manifest in a published folder."""
     return DatasetManifest.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+
+
+def load_current(home: Path, dataset: str) -> DatasetManifest:
+    """The manifest of a dataset that was last published.
+
+    Raises:
+        IncompleteError: there is none, or it is damaged.
+    """
+    return load(current_manifest(home, dataset).path)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from landcover_orch import raster
 from landcover_orch.config import Splits
 from landcover_orch.grid import Window, blocks
-from landcover_orch.ground_truth.codes import tally
-from landcover_orch.histogram import Histogram
+from landcover_orch.labels.codes import tally
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import SPLITS, BandStatistics
 from landcover_orch.patches.splits import EXCLUDED, ROLES, TRAIN, roles
+from landcover_orch.raster.histogram import Histogram
 
 PERCENTILES = (2, 25, 50, 75, 98)
 STRIP_ROWS = 512

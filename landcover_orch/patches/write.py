@@ -14,15 +14,17 @@ from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
 from landcover_orch.config import Dataset
-from landcover_orch.fingerprint import MEMORY
 from landcover_orch.grid import Window, coverage, windows
-from landcover_orch.ground_truth import shares, truth
+from landcover_orch.ground_truth import build as truth
+from landcover_orch.labels import fractions
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import VERSION, store
-from landcover_orch.patches.rows import Rows
-from landcover_orch.publish import Product, Recipe, Stage, current, publish
-from landcover_orch.raw import imagery
-from landcover_orch.raw.catalogue import Tile, image_fingerprint
+from landcover_orch.patches.row_buffer import Rows
+from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
+from landcover_orch.tiles import imagery
+from landcover_orch.tiles.catalogue import image_fingerprint
+from landcover_orch.tiles.tile import Tile
 
 ASSET = "patches"
 SUMMARY = "summary.json"
@@ -137,7 +139,7 @@ def _shares(source: _Source, legend: Legend) -> NDArray[np.float32] | None:
     """What is declared of the polygons whose pixels have no class, by number; None where shares are not kept."""
     if source.polygons is None:
         return None
-    found = shares.read(source.polygons.with_name(truth.COMPOSITION), legend.names)
+    found = fractions.read(source.polygons.with_name(truth.COMPOSITION), legend.names)
     return np.where(found.undecided[:, None], found.told, 0).astype(np.float32)
 
 

@@ -11,23 +11,25 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch import model as models
-from landcover_orch import picture, raster
+from landcover_orch import raster
 from landcover_orch.config import Dataset
-from landcover_orch.experiment import Experiment, Smoothing
-from landcover_orch.fingerprint import MEMORY
+from landcover_orch.config.experiments import Experiment, Smoothing
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, Legend
-from landcover_orch.model.contract import load_contract
+from landcover_orch.models import networks
+from landcover_orch.models.contract import load_contract
+from landcover_orch.pages import picture
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.prediction import VERSION
 from landcover_orch.prediction.blend import STEPS
 from landcover_orch.prediction.layout import BUDGET, Layout, Run, runs
 from landcover_orch.prediction.smoothed import Mosaic, Smoother
 from landcover_orch.prediction.source import ImageSource, ahead, strips
-from landcover_orch.publish import Product, Stage, publish
-from landcover_orch.raw import imagery
-from landcover_orch.raw.catalogue import Tile, image_fingerprint
+from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.publish import Product, Stage, publish
+from landcover_orch.tiles import imagery
+from landcover_orch.tiles.catalogue import image_fingerprint
+from landcover_orch.tiles.tile import Tile
 
 CLASSES, CONFIDENCE, SUMMARY, PREVIEW = "class.tif", "confidence.tif", "summary.json", "preview.png"
 SMOOTHING = "smoothing.json"
@@ -120,7 +122,7 @@ def _predict_rest(stage: Stage, model: Path, image: ImageSource, work: list[Run]
     from landcover_orch.training.device import choose
 
     device, settings = choose(experiment), experiment.prediction
-    module, contract = models.load(model, device.kind)
+    module, contract = networks.load(model, device.kind)
     forward, classes = Forward(module, settings.window, device, settings.symmetries), len(contract.legend.classes)
     with closing(ahead(strips(image, work, CACHE))) as coming:
         rows = finished_rows(coming, forward, classes, settings.batch_size, settings.smoothing is not None)

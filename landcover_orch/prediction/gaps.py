@@ -10,7 +10,7 @@ from landcover_orch import raster
 from landcover_orch.grid import blocks
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
-from landcover_orch.raw import imagery
+from landcover_orch.tiles import imagery
 
 ROWS = 512
 

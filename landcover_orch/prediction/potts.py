@@ -17,7 +17,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.experiment import Smoothing
+from landcover_orch.config.experiments import Smoothing
 from landcover_orch.legend import IGNORE
 
 STEPS_A_NAT = 32

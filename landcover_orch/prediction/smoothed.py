@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.experiment import Smoothing
+from landcover_orch.config.experiments import Smoothing
 from landcover_orch.grid import Window, blocks
 from landcover_orch.legend import IGNORE
-from landcover_orch.model.contract import Contract
+from landcover_orch.models.contract import Contract
 from landcover_orch.prediction.blend import STEPS
 from landcover_orch.prediction.potts import STEPS_A_NAT, Field, field
 from landcover_orch.prediction.smoothing import reach, smooth
 from landcover_orch.prediction.source import ImageSource
-from landcover_orch.publish import Stage
 from landcover_orch.raster import Reader, reader
+from landcover_orch.store.publish import Stage
 
 CELL, MARGIN = 256, 32
 """Side of the cells that are cut, and what is cut around them, in pixels."""

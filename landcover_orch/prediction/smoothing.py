@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.experiment import Smoothing
-from landcover_orch.experiment.prediction import ICM, Annealing
+from landcover_orch.config.experiments import Smoothing
+from landcover_orch.config.experiments.prediction import ICM, Annealing
 from landcover_orch.legend import IGNORE
 from landcover_orch.prediction.graph_cut import expansion
 from landcover_orch.prediction.potts import STEPS_A_NAT, Classes, Field, Step, Weights

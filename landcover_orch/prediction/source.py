@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.grid import Window, resolution
-from landcover_orch.model.contract import Contract
+from landcover_orch.models.contract import Contract
 from landcover_orch.prediction.layout import Run
 from landcover_orch.raster import Nodata, Raster, Reader, reader
 

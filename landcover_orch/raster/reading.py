@@ -24,10 +24,10 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
-from landcover_orch import value_maps
 from landcover_orch.errors import Problem, RasterError
-from landcover_orch.fingerprint import file_hash
 from landcover_orch.grid import Window, blocks, crs_name
+from landcover_orch.raster import value_maps
+from landcover_orch.store.fingerprint import file_hash
 
 CACHE_BYTES = 256 * 2**20
 """GDAL's block cache; its own default is 5 % of the machine's memory for every process."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from landcover_orch.tracking.runs import experiment_of, run_url
 from landcover_orch.tracking.server import reachable
 

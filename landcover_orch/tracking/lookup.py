@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from landcover_orch import publish
 from landcover_orch.errors import Problem, TrackingError
-from landcover_orch.publish import Product
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product
 from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT
 from landcover_orch.tracking.server import reachable
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from landcover_orch.errors import Problem, TrackingError
-from landcover_orch.model.contract import CONTRACT, WEIGHTS, Contract, load_contract
+from landcover_orch.models.contract import CONTRACT, WEIGHTS, Contract, load_contract
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from landcover_orch.tracking.runs import (
     EXPERIMENT,
     FINGERPRINT,
@@ -179,7 +179,7 @@ def _parts(trained: Path, scratch: Path) -> dict[str, Any]:
     contract = load_contract(trained)
     needed = (*REQUIREMENTS, *(part for name in contract.families for part in FAMILY_REQUIREMENTS.get(name, ())))
     return {
-        "python_model": str(library / "model" / "serve.py"),
+        "python_model": str(library / "tracking" / "serve.py"),
         "artifacts": {"trained": str(folder)},
         "code_paths": [str(_code(scratch, library))],
         "signature": _signature(contract),
@@ -288,9 +288,9 @@ def serve() -> None:
         """Raw pixels (n, band, y, x) in the contract's dtype to probabilities."""
 
         def load_context(self, context: Any) -> None:
-            from landcover_orch import model
+            from landcover_orch.models import networks
 
-            self.model, self.contract = model.load(Path(context.artifacts["trained"]))
+            self.model, self.contract = networks.load(Path(context.artifacts["trained"]))
 
         def predict(
             self,

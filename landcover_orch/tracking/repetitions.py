@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from landcover_orch.tracking.registry import ModelVersion, register, told_whole
 from landcover_orch.tracking.runs import PARENT, Start, Tracker, finished_run, run_url
 from landcover_orch.tracking.server import reachable

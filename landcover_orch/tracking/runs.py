@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from landcover_orch.config import canonical, digest
-from landcover_orch.model.contract import load_contract
+from landcover_orch.models.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.publish import Product, Recipe
+from landcover_orch.store.canonical import canonical, digest
+from landcover_orch.store.publish import Product, Recipe
 from landcover_orch.tracking.server import artifacts, client, failures, interface, reachable
 
 log = logging.getLogger(__name__)

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from landcover_orch import config, publish
+from landcover_orch import config
+from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import LandcoverError, Problem, TrackingError, TrainingError
-from landcover_orch.experiment import Experiment
-from landcover_orch.publish import Product
+from landcover_orch.store.products import current_manifest
+from landcover_orch.store.publish import Product
 from landcover_orch.tracking import ModelVersion, Repeated, Start, Tracker, register, register_repetitions
-from landcover_orch.training.process import PARENT, end_when_asked, end_with_parent, keep_memory
+from landcover_orch.training.distributed.process import PARENT, end_when_asked, end_with_parent, keep_memory
 
 UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
 DAGSTER_UI = "http://127.0.0.1:3000"
@@ -114,7 +115,7 @@ def _picture(product: Product, name: str) -> str:
     import numpy as np
     from PIL import Image
 
-    from landcover_orch.picture import data_uri, small_png
+    from landcover_orch.pages.picture import data_uri, small_png
 
     drawn = Image.open(io.BytesIO(product.file(f"{name}.png").read_bytes())).convert("RGB")
     return f"![{name}]({data_uri(small_png(np.asarray(drawn)))})"
@@ -136,7 +137,7 @@ def train(dataset: str, experiment: str, home: Path, told: Console | Pipes) -> P
     """Trains, registers and reports; an MLflow that does not answer leaves models unregistered, with a line."""
     from landcover_orch.training import protocol
 
-    described = publish.current(home / dataset / "dataset_manifest", "dataset")
+    described = current_manifest(home, dataset)
     recipe = config.load_experiment(experiment)
 
     def tracker(start: Start) -> Tracker:
@@ -168,13 +169,13 @@ def _register(
 def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
     """Prints the rate that a range test suggests, and draws the test into a file."""
     from landcover_orch.training import lr_finder
+    from landcover_orch.training.distributed.process_group import joined
     from landcover_orch.training.product import find_lr
-    from landcover_orch.training.world import joined
 
     if joined().size > 1:
         fix = "start it without a launcher; a training with `lr: auto` runs the test on all of its processes"
         raise TrainingError(Problem("--find-lr", f"{joined().size} processes", "one", fix))
-    described = publish.current(home / dataset / "dataset_manifest", "dataset")
+    described = current_manifest(home, dataset)
     curve = find_lr(described, config.load_experiment(experiment), home, progress=Console().line)
     picture.parent.mkdir(parents=True, exist_ok=True)
     lr_finder.draw(picture, curve)
@@ -215,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _in_its_world(chosen: argparse.Namespace, home: Path) -> int:
     """Exit status; of several processes the first does what is asked for, and the others take their shares."""
-    from landcover_orch.training.world import joined, leave
+    from landcover_orch.training.distributed.process_group import joined, leave
 
     world, status = joined(), 0
     if world.size > 1:

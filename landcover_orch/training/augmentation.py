@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from landcover_orch.experiment import Augmentation
+from landcover_orch.config.experiments import Augmentation
 from landcover_orch.legend import IGNORE
 
 VARIATION, NOISE = 1, 2

@@ -11,11 +11,11 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from landcover_orch import publish
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.publish import Product, Stage
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product, Stage
+from landcover_orch.training.distributed.process_group import joined
 from landcover_orch.training.loader import THREADS, Arrays, PatchSource, PolygonSource, in_order
-from landcover_orch.training.world import joined
 
 ASSET = "cache"
 VERSION = 1

@@ -15,10 +15,10 @@ from threadpoolctl import threadpool_limits
 
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.legend import IGNORE
-from landcover_orch.model import texture
-from landcover_orch.model.k_means import KMeans
-from landcover_orch.model.networks import Normalised
-from landcover_orch.model.random_forest import RandomForest
+from landcover_orch.models import texture
+from landcover_orch.models.k_means import KMeans
+from landcover_orch.models.networks import Normalised
+from landcover_orch.models.random_forest import RandomForest
 from landcover_orch.training import history
 from landcover_orch.training.device import Device
 from landcover_orch.training.fit import Report, Task

@@ -8,8 +8,8 @@ from typing import Literal
 
 import torch
 
+from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 
 from landcover_orch import config
+from landcover_orch.config.experiments import Experiment
+from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.errors import ConfigError, ContractError, Problem
-from landcover_orch.experiment import Experiment
-from landcover_orch.experiment.models import Ensemble
 from landcover_orch.legend import IGNORE
-from landcover_orch.model import ensemble
-from landcover_orch.model.contract import Contract, Member, load_contract
-from landcover_orch.model.networks import Normalised, load
+from landcover_orch.models import ensemble
+from landcover_orch.models.contract import Contract, Member, load_contract
+from landcover_orch.models.networks import Normalised, load
 from landcover_orch.patches import folds
 from landcover_orch.patches.folds import repetitions
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from landcover_orch.training import history
 from landcover_orch.training.fit import Report, Task
 from landcover_orch.training.history import Kept

@@ -28,21 +28,21 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from landcover_orch.class_weights import class_weights
+from landcover_orch.config.experiments import Experiment, Loss, losses
 from landcover_orch.errors import Problem, RecipeError, TrainingError
-from landcover_orch.experiment import Experiment, Loss, losses
 from landcover_orch.legend import IGNORE
-from landcover_orch.model.networks import Normalised
+from landcover_orch.models.networks import Normalised
+from landcover_orch.patches.class_weights import class_weights
 from landcover_orch.training import augmentation, checkpoint, history, optimisers, sampling, schedules
 from landcover_orch.training.augmentation import Bands, Draw
 from landcover_orch.training.checkpoint import Checkpoint
 from landcover_orch.training.device import Device
+from landcover_orch.training.distributed.process_group import World, joined
 from landcover_orch.training.history import Kept, Row
 from landcover_orch.training.loader import Batch, Batches, PatchSource, PolygonSource, Read, in_order
 from landcover_orch.training.losses import Objective, by_shares
 from landcover_orch.training.step import Step, chance
 from landcover_orch.training.tally import Tally
-from landcover_orch.training.world import World, joined
 
 Report = Callable[[Row, float], None]
 """Hears of each epoch: its row and its seconds."""

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_orch import confusion
-from landcover_orch.chart import as_png, canvas
-from landcover_orch.confusion import Value
+from landcover_orch.metrics import confusion
+from landcover_orch.metrics.confusion import Value
+from landcover_orch.pages.chart import as_png, canvas
 from landcover_orch.training.tally import Tally
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from landcover_orch.experiment import Loss, losses
+from landcover_orch.config.experiments import Loss, losses
 from landcover_orch.legend import IGNORE
 
 LEAST = 1e-7

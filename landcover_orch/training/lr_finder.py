@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landcover_orch.chart import as_png, canvas
 from landcover_orch.errors import Problem, RecipeError
-from landcover_orch.model.networks import Normalised
+from landcover_orch.models.networks import Normalised
+from landcover_orch.pages.chart import as_png, canvas
 from landcover_orch.training import optimisers
 from landcover_orch.training.fit import Task, Tell, step, train_batches, varied
 from landcover_orch.training.step import chance

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from landcover_orch.experiment import Optimiser
+from landcover_orch.config.experiments import Optimiser
 
 KINDS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,

@@ -16,24 +16,26 @@ from typing import Any
 
 import torch
 
-from landcover_orch import config, publish
+from landcover_orch import config
+from landcover_orch.config.experiments import Classical, Experiment
+from landcover_orch.config.experiments.experiment import unused
+from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.experiment import Classical, Experiment
-from landcover_orch.experiment.models import Ensemble
-from landcover_orch.experiment.recipe import unused
-from landcover_orch.fingerprint import MEMORY, fingerprint
-from landcover_orch.model import pretrained
-from landcover_orch.model.contract import Contract
-from landcover_orch.model.networks import Normalised, parameters, save
+from landcover_orch.models import pretrained
+from landcover_orch.models.contract import Contract
+from landcover_orch.models.networks import Normalised, parameters, save
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
-from landcover_orch.publish import Product, Recipe, Stage
+from landcover_orch.store import publish
+from landcover_orch.store.canonical import canonical, digest
+from landcover_orch.store.fingerprint import MEMORY, fingerprint
+from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.training import VERSION, checkpoint, classical, ensemble, history, lr_finder, setup, throughput
+from landcover_orch.training.distributed.process_group import joined
 from landcover_orch.training.fit import Report, Task, fit
 from landcover_orch.training.history import Kept, Row
-from landcover_orch.training.world import joined
 
 ASSET = "model"
 JOURNAL = "tracking.jsonl"
@@ -131,7 +133,7 @@ def fingerprint_of(manifest: DatasetManifest, experiment: Experiment, home: Path
         name: fingerprint_of(manifest, found, home) if found else ensemble.registered(name, home).fingerprint
         for name, found in ensemble.voices(seen, experiment).items()
     }
-    return config.digest(recipe(seen, experiment, home, voices))
+    return digest(recipe(seen, experiment, home, voices))
 
 
 def ground(manifest_product: Product, experiment: Experiment, home: Path) -> Product:
@@ -207,7 +209,7 @@ def learn(
         return task, model, classical.fit(task, model, report)
     if isinstance(experiment.model, Ensemble):
         return task, model, ensemble.score(task, model, report)
-    task.world.told(config.canonical({"stage": str(stage.path), "manifest": manifest, "experiment": experiment}))
+    task.world.told(canonical({"stage": str(stage.path), "manifest": manifest, "experiment": experiment}))
     return task, model, _by_steps(task, model, stage, report, progress)
 
 

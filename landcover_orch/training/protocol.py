@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_orch import publish
-from landcover_orch.chart import as_png, canvas
-from landcover_orch.confusion import Value
-from landcover_orch.experiment import Experiment
-from landcover_orch.model.contract import CONTRACT, load_contract
+from landcover_orch.config.experiments import Experiment
+from landcover_orch.metrics.confusion import Value
+from landcover_orch.metrics.spread import spreads
+from landcover_orch.models.contract import CONTRACT, load_contract
+from landcover_orch.pages.chart import as_png, canvas
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
-from landcover_orch.publish import Product, Recipe, Stage
-from landcover_orch.spread import spreads
+from landcover_orch.store import products, publish
+from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Start, untracked
 from landcover_orch.training import history, product
 from landcover_orch.training.history import Row
@@ -93,7 +93,7 @@ def run(
 
     Raises:
         CatalogueError: the dataset has no such folds, or one of them lacks labels on a side.
-        TrainingError: as `landcover_orch.training.run`.
+        TrainingError: as `training.product.run`.
     """
     if not experiment.protocol.repeats:
         return product.run(manifest_product, experiment, home, tracker=tracker, progress=progress)
@@ -185,6 +185,24 @@ def chosen_of(trained: Product, home: Path) -> tuple[str, Product]:
     models = models_of(trained, home)
     name = next(iter(models)) if CONTRACT in trained.files else str(trained.json(SUMMARY)["chosen"])
     return name, models[name]
+
+
+def current_models(home: Path, dataset: str, experiment: str) -> dict[str, Product]:
+    """Name -> model of each repetition of an experiment, as last trained.
+
+    Raises:
+        IncompleteError: there is none, or a repetition's model is no longer there.
+    """
+    return models_of(products.current(home, dataset, products.MODEL, experiment), home)
+
+
+def current_choice(home: Path, dataset: str, experiment: str) -> tuple[str, Product]:
+    """The repetition with the best validation metric and its model, as last trained.
+
+    Raises:
+        IncompleteError: as `current_models`.
+    """
+    return chosen_of(products.current(home, dataset, products.MODEL, experiment), home)
 
 
 def draw(path: Path, found: Sequence[Trained], experiment: Experiment) -> None:

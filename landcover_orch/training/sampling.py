@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.experiment import Experiment
+from landcover_orch.config.experiments import Experiment
 from landcover_orch.training.loader import PatchSource, in_order, shuffled
 
 BY_CLASS = 3

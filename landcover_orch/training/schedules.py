@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from landcover_orch.experiment import Schedule
-from landcover_orch.experiment.optimisation import Constant, OneCycle, Plateau, Polynomial
+from landcover_orch.config.experiments import Schedule
+from landcover_orch.config.experiments.optimisation import Constant, OneCycle, Plateau, Polynomial
 
 
 class Point(NamedTuple):

@@ -9,15 +9,15 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from landcover_orch.config.experiments import Classical, Experiment
+from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.experiment import Classical, Experiment
-from landcover_orch.experiment.models import Ensemble
-from landcover_orch.model import pretrained
-from landcover_orch.model.contract import Contract
-from landcover_orch.model.networks import Normalised, build
+from landcover_orch.models import pretrained
+from landcover_orch.models.contract import Contract
+from landcover_orch.models.networks import Normalised, build
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from landcover_orch.training import classical, device, ensemble
 from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.fit import Task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.experiment import Experiment
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.training import cache
 from landcover_orch.training.loader import PatchSource

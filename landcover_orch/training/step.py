@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.model.networks import Normalised
-from landcover_orch.training.batch_norm import synchronise
+from landcover_orch.models.networks import Normalised
 from landcover_orch.training.device import Device
+from landcover_orch.training.distributed.batch_norm import synchronise
+from landcover_orch.training.distributed.process_group import ALONE, World
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective
-from landcover_orch.training.world import ALONE, World
 
 CHANCE = 100
 """Tells dropout's stream of random numbers from the others of one (seed, epoch, step)."""

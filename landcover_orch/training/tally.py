@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch import confusion, proportions
-from landcover_orch.confusion import Value
-from landcover_orch.training.world import World
+from landcover_orch.metrics import confusion, proportions
+from landcover_orch.metrics.confusion import Value
+from landcover_orch.training.distributed.process_group import World
 
 
 class Tally:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch import confusion
+from landcover_orch.metrics import confusion
 
 CLASSES = 10
 REPEATS = 5

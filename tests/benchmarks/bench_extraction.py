@@ -14,9 +14,9 @@ import numpy as np
 
 from landcover_orch import raster
 from landcover_orch.grid import Window, windows
-from landcover_orch.ground_truth import truth
+from landcover_orch.ground_truth import build as truth
 from landcover_orch.patches import write
-from landcover_orch.raw.catalogue import tiles
+from landcover_orch.tiles.catalogue import tiles
 from tests.benchmarks import mosaic_dataset
 
 SAMPLE_ROWS = 2048

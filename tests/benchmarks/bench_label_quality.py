@@ -24,14 +24,16 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import raster
 from landcover_orch.config import Dataset, load_legend
 from landcover_orch.grid import Window, blocks
-from landcover_orch.ground_truth import borders, quality, truth
-from landcover_orch.ground_truth.codes import to_classes
+from landcover_orch.ground_truth import borders
+from landcover_orch.ground_truth import build as truth
+from landcover_orch.ground_truth.quality import build as quality
+from landcover_orch.labels.codes import to_classes
 from landcover_orch.patches import store, write
 from landcover_orch.patches.conservation import covered
-from landcover_orch.publish import current
-from landcover_orch.raw import interpreters, landscape
-from landcover_orch.raw.camera import BANDS
-from landcover_orch.raw.catalogue import tiles
+from landcover_orch.store.publish import current
+from landcover_orch.synthetic import labelling, landscape
+from landcover_orch.synthetic.camera import BANDS
+from landcover_orch.tiles.catalogue import tiles
 
 SIDE = 2048
 """Side of the scene that is repeated, in pixels; every other copy is mirrored, so that parcels meet at the seams."""
@@ -94,7 +96,7 @@ def _write_labels(path: Path, shape: tuple[int, int]) -> int:
     """The parcels of all copies, moved, and how many; of each copy the first is missing and the second lies twice."""
     scene = landscape.scene(SIDE, SIDE, resolution=RESOLUTION)
     left, _, _, top = frame = tuple(scene.grid.boundingbox)
-    parcels = interpreters.clipped(interpreters.complete(scene.land.parcels), frame)
+    parcels = labelling.clipped(labelling.complete(scene.land.parcels), frame)
     parcels = [parcels[1], *parcels[1:]]
     shapes, codes = np.array([p.shape for p in parcels], object), [p.code for p in parcels]
     corner, step = np.array([left, top]), SIDE * RESOLUTION

@@ -31,9 +31,9 @@ def _measure(folder: Path) -> dict[str, float]:
 
     from assets.materialise import materialise
     from landcover_orch import config
-    from landcover_orch.ground_truth import truth
+    from landcover_orch.ground_truth import build as truth
     from landcover_orch.patches import write
-    from landcover_orch.raw import catalogue
+    from landcover_orch.tiles import catalogue
     from tests import tiny
 
     for room in ("datasets", "legends", "experiments"):

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.experiment import Augmentation
-from landcover_orch.ground_truth import truth
+from landcover_orch.config.experiments import Augmentation
+from landcover_orch.ground_truth import build as truth
 from landcover_orch.patches import dataset as manifests
 from landcover_orch.patches import manifest, write
 from landcover_orch.patches.read import open_split
-from landcover_orch.raw.catalogue import tiles
+from landcover_orch.tiles.catalogue import tiles
 from landcover_orch.training import augmentation
 from landcover_orch.training.cache import Resident
+from landcover_orch.training.distributed.process import keep_memory
 from landcover_orch.training.loader import THREADS, Arrays, Batches, PatchSource, in_order
-from landcover_orch.training.process import keep_memory
 from tests.benchmarks import mosaic_dataset
 
 BATCH, BATCHES, ROUNDS = 16, 32, 20

@@ -11,8 +11,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.experiment import Experiment, Prediction, models
-from landcover_orch.raw.mosaic import write_mosaic
+from landcover_orch.config.experiments import Experiment, Prediction, models
+from landcover_orch.models import networks
+from landcover_orch.synthetic.mosaic import write_mosaic
 
 MODEL = models.UNet(width=64, levels=3)
 CLASSES, BANDS, WINDOW, STRIDE = 10, 4, 256, 192
@@ -57,7 +58,7 @@ def _experiment() -> Experiment:
 
 def _contract() -> Any:
     from landcover_orch.legend import LandClass, Legend
-    from landcover_orch.model.contract import Contract
+    from landcover_orch.models.contract import Contract
 
     classes = tuple(LandClass(id=i, name=f"class {i}", colour=f"#{20 * i:02x}8040") for i in range(CLASSES))
     return Contract(
@@ -76,16 +77,15 @@ def _contract() -> Any:
 
 
 def _module(contract: Any) -> Any:
-    from landcover_orch import model
 
-    return model.Normalised(model.build(MODEL, BANDS, CLASSES), contract.mean, contract.std)
+    return networks.Normalised(networks.build(MODEL, BANDS, CLASSES), contract.mean, contract.std)
 
 
 def _forward(folder: Path) -> dict[str, float]:
     """The bare forward pass: the module on one group of resident windows, again and again."""
     import torch
 
-    from landcover_orch import model, raster  # noqa: F401 (the same libraries in memory as for the map)
+    from landcover_orch import raster  # noqa: F401 (the same libraries in memory as for the map)
     from landcover_orch.prediction import build  # noqa: F401
     from landcover_orch.prediction.forward import Forward
     from landcover_orch.training.device import choose
@@ -101,14 +101,15 @@ def _forward(folder: Path) -> dict[str, float]:
 
 
 def _map(folder: Path, shape: tuple[int, int]) -> dict[str, float]:
-    from landcover_orch import model, publish, raster
+    from landcover_orch import raster
     from landcover_orch.prediction.build import predict
     from landcover_orch.prediction.layout import Layout
     from landcover_orch.prediction.source import ImageSource
+    from landcover_orch.store import publish
 
     logging.basicConfig(level=logging.WARNING)
     contract = _contract()
-    trained = publish.publish(folder, "m", {}, lambda stage: model.save(stage.path, _module(contract), contract))
+    trained = publish.publish(folder, "m", {}, lambda stage: networks.save(stage.path, _module(contract), contract))
     image = ImageSource(raster.inspect(folder / "tile.tif"), contract.bands, "uint8", "file", "bench")
     layout = Layout(shape, WINDOW, STRIDE)
     start, cpu = time.perf_counter(), time.process_time()

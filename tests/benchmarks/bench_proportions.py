@@ -17,19 +17,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from landcover_orch import confusion, raster, training
+from landcover_orch import raster
 from landcover_orch.config import Dataset, load_dataset, load_experiment, load_legend
-from landcover_orch.experiment import Experiment, losses
+from landcover_orch.config.experiments import Experiment, losses
 from landcover_orch.grid import blocks
-from landcover_orch.ground_truth import truth
+from landcover_orch.ground_truth import build as truth
 from landcover_orch.legend import Legend
+from landcover_orch.metrics import confusion
 from landcover_orch.patches import dataset as manifests
 from landcover_orch.patches import write
 from landcover_orch.patches.manifest import load
 from landcover_orch.prediction.build import build as predict
-from landcover_orch.publish import Product
-from landcover_orch.raw import landscape
-from landcover_orch.raw.catalogue import tiles
+from landcover_orch.store.publish import Product
+from landcover_orch.synthetic import landscape
+from landcover_orch.tiles.catalogue import tiles
+from landcover_orch.training import product as training
 
 SEEDS = (0, 1, 2)
 WAYS = {

@@ -15,10 +15,10 @@ import pyogrio
 import shapely
 
 from landcover_orch.config import Dataset, load_legend
-from landcover_orch.ground_truth import truth
-from landcover_orch.raw.catalogue import tiles
-from landcover_orch.raw.siose_interpreters import NUMBERS
-from landcover_orch.yamlfile import parse
+from landcover_orch.config.yamlfile import parse
+from landcover_orch.ground_truth import build as truth
+from landcover_orch.synthetic.siose_labelling import NUMBERS
+from landcover_orch.tiles.catalogue import tiles
 from tests.scenes import CRS, ORIGIN, write_geotiff
 
 SIDE_M = 100.0

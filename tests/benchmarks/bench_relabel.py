@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch.ground_truth.codes import look_up
+from landcover_orch.labels.codes import look_up
 from landcover_orch.legend import UNKNOWN, lookup_table
 
 CODES = 20

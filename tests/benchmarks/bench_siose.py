@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch.ground_truth.siose import parse, shares
-from landcover_orch.ground_truth.siose_covers import SIMPLE
+from landcover_orch.labels.siose import parse, shares
+from landcover_orch.labels.siose_covers import SIMPLE
 
 SAMPLE = 100_000
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from landcover_orch.model.patch_classifier import PatchClassifier
+from landcover_orch.models.patch_classifier import PatchClassifier
 
 BANDS, CLASSES, WINDOW, WIDTH = 3, 6, 33, 32
 STEPS = (1, 2, 4, 8)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.experiment.prediction import ICM, Annealing, GraphCut
+from landcover_orch.config.experiments.prediction import ICM, Annealing, GraphCut
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.prediction.potts import cost_table
 from landcover_orch.prediction.smoothed import Mosaic, Smoother
 from landcover_orch.prediction.source import ImageSource
-from landcover_orch.publish import Stage
+from landcover_orch.store.publish import Stage
 
 CLASSES, CONTRAST = 8, 1.5
 PRIORS = (ICM(), ICM(neighbours=8), ICM(sigma=CONTRAST), Annealing(), GraphCut(), GraphCut(neighbours=8))
@@ -80,9 +80,9 @@ def _layers(logits: NDArray[np.float64]) -> NDArray[np.uint8]:
 
 def _smoother(folder: Path, side: int, prior: Any) -> Smoother:
     from landcover_orch import raster
-    from landcover_orch.experiment import models
+    from landcover_orch.config.experiments import models
     from landcover_orch.grid import Window
-    from landcover_orch.model.contract import Contract
+    from landcover_orch.models.contract import Contract
     from landcover_orch.prediction.layout import BUDGET
 
     classes = tuple(LandClass(id=i, name=f"class {i}", colour=f"#{20 * i:02x}8040") for i in range(CLASSES))

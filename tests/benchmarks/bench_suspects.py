@@ -21,18 +21,19 @@ from numpy.typing import NDArray
 
 from landcover_orch import config
 from landcover_orch.config import Dataset, Labels, Patches, Tiles
-from landcover_orch.experiment import Experiment, Folds, Protocol, models
-from landcover_orch.experiment.protocol import repetition
-from landcover_orch.ground_truth import truth
+from landcover_orch.config.experiments import Experiment, Folds, Protocol, models
+from landcover_orch.config.experiments.repetitions import repetition
+from landcover_orch.evaluation.evaluate import tiles_to_predict
+from landcover_orch.evaluation.repetition import Repetition
+from landcover_orch.ground_truth import build as truth
 from landcover_orch.legend import Legend
 from landcover_orch.patches import dataset as datasets
 from landcover_orch.patches import folds, manifest, write
 from landcover_orch.prediction.build import build as predict
-from landcover_orch.publish import Product
-from landcover_orch.raw import catalogue, landscape
-from landcover_orch.report.evaluate import tiles_to_predict
-from landcover_orch.report.repetition import Repetition
-from landcover_orch.report.suspect_lists import suspects
+from landcover_orch.review.build import suspects
+from landcover_orch.store.publish import Product
+from landcover_orch.synthetic import landscape
+from landcover_orch.tiles import catalogue
 from landcover_orch.training import protocol
 
 SEEDS = (12, 13, 14)

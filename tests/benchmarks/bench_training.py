@@ -13,13 +13,13 @@ from typing import Any
 
 import torch
 
-from landcover_orch.experiment import Experiment
-from landcover_orch.model.networks import Normalised, build
+from landcover_orch.config.experiments import Experiment
+from landcover_orch.models.networks import Normalised, build
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.training import device, optimisers, sampling
+from landcover_orch.training.distributed.process import keep_memory
 from landcover_orch.training.fit import Task, step
 from landcover_orch.training.loader import Batch, Batches
-from landcover_orch.training.process import keep_memory
 from landcover_orch.training.sources import open_source
 from landcover_orch.training.throughput import augmented, rate
 from tests.benchmarks import bench_loading

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from landcover_orch.config import Dataset
 from landcover_orch.legend import LandClass, Legend
-from landcover_orch.raw.mosaic import write_mosaic
+from landcover_orch.synthetic.mosaic import write_mosaic
 
 CLASSES = ("field", "forest", "water", "road", "building")
 LEGEND = Legend(

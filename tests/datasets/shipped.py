@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch import config
+from landcover_orch.checks import dataset as checks
 from landcover_orch.config import Dataset
-from landcover_orch.ground_truth import truth
+from landcover_orch.ground_truth import build as truth
 from landcover_orch.patches import dataset as manifests
 from landcover_orch.patches import manifest, write
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.publish import Product, current
-from landcover_orch.raw import catalogue, checks
+from landcover_orch.store.publish import Product, current
+from landcover_orch.tiles import catalogue
 
 
 def with_patches(dataset: Dataset, **changed: Any) -> Dataset:

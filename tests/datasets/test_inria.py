@@ -10,10 +10,10 @@ import pytest
 
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.experiment import Experiment, models
+from landcover_orch.config.experiments import Experiment, models
 from landcover_orch.grid import coverage, windows
 from landcover_orch.patches import manifest
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from landcover_orch.training import product
 from tests.datasets import inria_miniature as miniature
 from tests.datasets.shipped import codes, prepared, with_patches

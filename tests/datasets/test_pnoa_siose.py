@@ -11,7 +11,7 @@ from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.grid import windows
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest
-from landcover_orch.publish import current
+from landcover_orch.store.publish import current
 from tests.datasets import pnoa_miniature as miniature
 from tests.datasets.shipped import codes, described, with_patches
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from landcover_orch import config
+from landcover_orch.checks import dataset as checks
 from landcover_orch.config import Dataset
 from landcover_orch.grid import coverage, windows
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.raw import catalogue, checks
+from landcover_orch.tiles import catalogue
 from tests.datasets import potsdam_miniature as miniature
 from tests.datasets.isprs_scenes import HEIGHTS, LOOKS
 from tests.datasets.shipped import described, with_patches

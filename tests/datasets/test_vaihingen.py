@@ -11,17 +11,17 @@ import pytest
 
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.experiment import Experiment, models
-from landcover_orch.experiment.optimisation import Adam
-from landcover_orch.experiment.prediction import Prediction
+from landcover_orch.config.experiments import Experiment, models
+from landcover_orch.config.experiments.optimisation import Adam
+from landcover_orch.config.experiments.prediction import Prediction
+from landcover_orch.evaluation import build as report
+from landcover_orch.evaluation.evaluate import tiles_to_predict
+from landcover_orch.evaluation.repetition import Repetition
 from landcover_orch.grid import windows
 from landcover_orch.patches import manifest
 from landcover_orch.prediction import build as prediction
-from landcover_orch.publish import Product
-from landcover_orch.raw import catalogue
-from landcover_orch.report import build as report
-from landcover_orch.report.evaluate import tiles_to_predict
-from landcover_orch.report.repetition import Repetition
+from landcover_orch.store.publish import Product
+from landcover_orch.tiles import catalogue
 from landcover_orch.training import product
 from tests.datasets import vaihingen_miniature as miniature
 from tests.datasets.isprs_scenes import HEIGHTS

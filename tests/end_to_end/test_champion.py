@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from assets.materialise import materialise
-from landcover_orch import config, publish, tracking
+from landcover_orch import config, tracking
+from landcover_orch.evaluation import champion
 from landcover_orch.patches import manifest
-from landcover_orch.report import champion
+from landcover_orch.store import publish
 from tests import tiny
 
 pytestmark = pytest.mark.slow

@@ -13,11 +13,12 @@ import yaml
 
 from assets import raw
 from assets.materialise import materialise
-from landcover_orch import config, publish, raster
+from landcover_orch import config, raster
 from landcover_orch.grid import Window
-from landcover_orch.model.contract import load_contract
+from landcover_orch.models.contract import load_contract
 from landcover_orch.patches import manifest
-from landcover_orch.raw import catalogue
+from landcover_orch.store import publish
+from landcover_orch.tiles import catalogue
 from tests import tiny
 from tests.scenes import write_plain_tiff
 

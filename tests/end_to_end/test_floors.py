@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from assets.materialise import materialise
-from landcover_orch import config, publish
-from landcover_orch.report import champion
+from landcover_orch import config
+from landcover_orch.evaluation import champion
+from landcover_orch.store import publish
 from tests import tiny
 
 pytestmark = pytest.mark.slow

@@ -13,8 +13,9 @@ import pytest
 import rasterio
 
 from assets.materialise import materialise
-from landcover_orch import config, publish
+from landcover_orch import config
 from landcover_orch.legend import IGNORE
+from landcover_orch.store import publish
 
 pytestmark = pytest.mark.slow
 

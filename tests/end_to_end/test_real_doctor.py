@@ -10,7 +10,8 @@ import geopandas
 import pytest
 
 from assets.materialise import materialise
-from landcover_orch import config, publish
+from landcover_orch import config
+from landcover_orch.store import publish
 from tests.benchmarks import bench_suspects
 
 pytestmark = pytest.mark.slow

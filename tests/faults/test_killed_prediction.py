@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from landcover_orch.prediction.build import predict
-from landcover_orch.publish import JOURNAL
+from landcover_orch.store.publish import JOURNAL
 from tests.prediction.untrained import experiment, model, noise, source
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from landcover_orch import publish, raster
-from landcover_orch.prediction import build
+from landcover_orch import raster
+from landcover_orch.store import publish
+from landcover_orch.prediction import build  # noqa: F401
 from tests.prediction.untrained import BANDS, experiment, model
 from landcover_orch.prediction.source import ImageSource
 

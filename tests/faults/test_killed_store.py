@@ -18,8 +18,8 @@ from pathlib import Path
 from landcover_orch import compute
 from landcover_orch.config import Dataset
 from landcover_orch.patches import store, write
-from landcover_orch.publish import Stage
-from landcover_orch.raw.catalogue import tiles
+from landcover_orch.store.publish import Stage
+from landcover_orch.tiles.catalogue import tiles
 from tests.patches.fields import LEGEND
 
 place, count = sys.argv[3], int(sys.argv[4])
@@ -55,7 +55,7 @@ write.build(dataset, LEGEND, tiles(dataset)[0], Path(sys.argv[2]))
 def test_a_killed_writer_leaves_nothing_and_is_taken_up(tmp_path: Path, home: Path, place: str, count: int) -> None:
     fields = write_fields(tmp_path / "raw", home, names=("a",))
     calm = Fields(fields.dataset, tmp_path / "calm").cut()
-    from landcover_orch.ground_truth import truth
+    from landcover_orch.ground_truth import build as truth
 
     truth.build(fields.dataset, LEGEND, fields.tiles[0], home)
     config = tmp_path / "dataset.json"
@@ -73,7 +73,7 @@ def test_a_killed_writer_leaves_nothing_and_is_taken_up(tmp_path: Path, home: Pa
 
 def written(folder: Path) -> dict[str, int]:
     """Shards that the journal calls finished, with their times: they must not be written again."""
-    from landcover_orch.publish import Stage
+    from landcover_orch.store.publish import Stage
 
     partial = folder / ".a.partial"
     stage = Stage(partial)

@@ -20,8 +20,9 @@ import json, os, sys
 from pathlib import Path
 sys.path.insert(0, "tests/training")
 import classroom
-from landcover_orch import training
-from landcover_orch.training import checkpoint, process, product as products, step, throughput
+from landcover_orch.training import product as training
+from landcover_orch.training.distributed import process
+from landcover_orch.training import checkpoint, product as products, step, throughput
 
 throughput.PATIENCE_S = 0.01
 

@@ -11,9 +11,9 @@ from odc.geo.geobox import GeoBox
 from landcover_orch.grid import Window
 from landcover_orch.ground_truth import areas
 from landcover_orch.ground_truth.areas import Row, area_check, area_problems, decisions, visible
-from landcover_orch.ground_truth.burning import strips
-from landcover_orch.ground_truth.codes import coding
-from landcover_orch.ground_truth.polygons import Polygons
+from landcover_orch.labels.codes import coding
+from landcover_orch.labels.polygons import Polygons
+from landcover_orch.labels.rasterise import strips
 from landcover_orch.legend import LandClass, Legend
 
 GRID = GeoBox((100, 120), Affine(0.5, 0, 0, 0, -0.5, 50), "EPSG:25830")

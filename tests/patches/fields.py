@@ -10,11 +10,12 @@ import numpy as np
 from shapely import box
 
 from landcover_orch.config import Dataset
-from landcover_orch.ground_truth import truth
+from landcover_orch.ground_truth import build as truth
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.patches import write
-from landcover_orch.publish import Product
-from landcover_orch.raw.catalogue import Tile, tiles
+from landcover_orch.store.publish import Product
+from landcover_orch.tiles.catalogue import tiles
+from landcover_orch.tiles.tile import Tile
 from tests.scenes import ORIGIN, write_geotiff, write_polygons
 
 LEGEND = Legend(

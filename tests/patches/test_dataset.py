@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from landcover_orch import raster
+from landcover_orch.config.experiments import Folds
 from landcover_orch.errors import CatalogueError, LeakError
-from landcover_orch.experiment import Folds
 from landcover_orch.grid import Window
 from landcover_orch.patches import dataset, folds, manifest, store
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from tests.patches.fields import LEGEND, SHAPE, Fields, write_fields
 from tests.scenes import write_geotiff
 

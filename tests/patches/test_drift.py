@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import wasserstein_distance
 
-from landcover_orch.histogram import Histogram, distance
 from landcover_orch.patches import dataset
 from landcover_orch.patches.drift import rows
+from landcover_orch.raster.histogram import Histogram, distance
 from tests.patches.fields import LEGEND, write_fields
+from tests.raster.test_histogram import histogram
 from tests.scenes import ORIGIN, write_geotiff
-from tests.test_histogram import histogram
 
 VALUES = st.lists(st.integers(-50, 300), min_size=1, max_size=30)
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import Dataset, Splits
+from landcover_orch.config.experiments import Experiment, Fold, Folds
 from landcover_orch.errors import CatalogueError, IncompleteError
-from landcover_orch.experiment import Experiment, Fold, Folds
 from landcover_orch.grid import Window
-from landcover_orch.ground_truth import truth
+from landcover_orch.ground_truth import build as truth
 from landcover_orch.patches import dataset, folds, manifest, write
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.splits import EXCLUDED, TEST, TRAIN, VALIDATION, block_roles, encode, roles
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from tests.patches.fields import LEGEND, Fields, write_fields
 from tests.training import classroom
 

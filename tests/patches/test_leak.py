@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import Share, Splits
 from landcover_orch.grid import Window, windows
-from landcover_orch.patches.ground import Ground
+from landcover_orch.patches.footprints import Ground
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.splits import SEVERAL, TEST, TRAIN, held_out, window_roles
 

@@ -13,13 +13,13 @@ from shapely import box
 from landcover_orch import raster
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
-from landcover_orch.ground_truth import truth
+from landcover_orch.ground_truth import build as truth
 from landcover_orch.patches import dataset as manifests
 from landcover_orch.patches import read, store, write
 from landcover_orch.patches.manifest import load
-from landcover_orch.publish import Product, current
-from landcover_orch.raw.catalogue import tiles
-from tests.ground_truth.siose_scenes import SIDE, X, Y, legend, write_labels, write_layer
+from landcover_orch.store.publish import Product, current
+from landcover_orch.tiles.catalogue import tiles
+from tests.labels.siose_scenes import SIDE, X, Y, legend, write_labels, write_layer
 from tests.scenes import write_geotiff
 
 LEFT = ("CNF", "A(60CNF_40PST)", "A(60CNF_32PST_8ZQM)", "A(50CNF_50ZQM)")

@@ -14,7 +14,7 @@ from landcover_orch.errors import IncompleteError
 from landcover_orch.grid import Window, windows
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches import store, write
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from tests.patches.fields import LEGEND, SHAPE, Fields, write_fields
 from tests.scenes import write_geotiff
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from landcover_orch.experiment.prediction import GraphCut
+from landcover_orch.config.experiments.prediction import GraphCut
 from landcover_orch.prediction.potts import Field, field
 
 SEEDS = st.integers(0, 2**32 - 1)

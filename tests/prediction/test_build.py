@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from landcover_orch import publish, raster
+from landcover_orch import raster
 from landcover_orch.errors import ContractError, RasterError
 from landcover_orch.grid import Window, windows
 from landcover_orch.prediction.blend import STEPS, UNIT, profile
 from landcover_orch.prediction.build import predict
 from landcover_orch.prediction.source import ImageSource
-from landcover_orch.publish import Product
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product
 from tests.prediction.untrained import LEGEND, experiment, model, module, noise, source
 
 SMALL = 40_000

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_orch.experiment.prediction import GraphCut
+from landcover_orch.config.experiments.prediction import GraphCut
 from landcover_orch.legend import IGNORE
 from landcover_orch.prediction.graph_cut import expansion
 from landcover_orch.prediction.potts import field

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_orch.experiment.prediction import GraphCut
+from landcover_orch.config.experiments.prediction import GraphCut
 from landcover_orch.legend import IGNORE
 from landcover_orch.prediction.blend import UNIT, costs, decide
 from landcover_orch.prediction.potts import MOST, SHARES, STEPS_A_NAT, cost_table, field

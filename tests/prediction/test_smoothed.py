@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from landcover_orch import publish
-from landcover_orch.experiment.prediction import ICM, Annealing, GraphCut
+from landcover_orch.config.experiments.prediction import ICM, Annealing, GraphCut
 from landcover_orch.grid import Window, blocks
 from landcover_orch.prediction import smoothed
 from landcover_orch.prediction.blend import STEPS
@@ -18,7 +17,8 @@ from landcover_orch.prediction.build import predict
 from landcover_orch.prediction.potts import STEPS_A_NAT, field
 from landcover_orch.prediction.smoothed import Mosaic, Smoother
 from landcover_orch.prediction.smoothing import smooth
-from landcover_orch.publish import Stage
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Stage
 from tests.prediction.untrained import CONTRACT, LEGEND, experiment, model, noise, source
 
 SHAPE = (310, 420)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_orch.experiment.prediction import ICM, Annealing, GraphCut
+from landcover_orch.config.experiments.prediction import ICM, Annealing, GraphCut
 from landcover_orch.legend import IGNORE
 from landcover_orch.prediction.potts import STEPS_A_NAT, field
 from landcover_orch.prediction.smoothing import annealed, icm, noise, reach, smooth

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landcover_orch import model as networks
-from landcover_orch import publish, raster
-from landcover_orch.experiment import Experiment, Prediction, models
+from landcover_orch import raster
+from landcover_orch.config.experiments import Experiment, Prediction, models
 from landcover_orch.legend import LandClass, Legend
-from landcover_orch.model.contract import Contract
+from landcover_orch.models import networks
+from landcover_orch.models.contract import Contract
 from landcover_orch.prediction.source import ImageSource
-from landcover_orch.publish import Product
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product
 from tests.scenes import write_geotiff
 
 BANDS = ("red", "green", "blue", "nir")

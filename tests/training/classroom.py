@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from landcover_orch import publish
 from landcover_orch.config import Dataset
-from landcover_orch.experiment import Experiment, models
+from landcover_orch.config.experiments import Experiment, models
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.patches.manifest import FILE, BandStatistics, DatasetManifest, TileEntry
-from landcover_orch.publish import Product, Stage
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product, Stage
 
 NAME = "classroom"
 SIZE = 16

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_orch.experiment import Augmentation
+from landcover_orch.config.experiments import Augmentation
 from landcover_orch.training.augmentation import Bands, draw, on_device, on_host
 
 GEOMETRY = Augmentation(brightness=0, contrast=0)

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from landcover_orch import model, publish, training
+from landcover_orch.config.experiments import models
 from landcover_orch.errors import TrainingError
-from landcover_orch.experiment import models
+from landcover_orch.models import networks
+from landcover_orch.store import publish
 from landcover_orch.training import classical, product, setup
+from landcover_orch.training import product as training
 from tests.training import classroom
 
 FAMILIES = ("random_forest", "k_means")
@@ -46,7 +48,7 @@ def test_it_learns_and_travels_like_a_network(home: Path, family: str) -> None:
     assert summary["mean_iou"] > 0.7
     assert summary["epochs"] == summary["best_epoch"] == 1
     assert summary["lr"] is None
-    module, contract = model.load(found.path)
+    module, contract = networks.load(found.path)
     seen = classroom.patches(8, seed=2)
     with torch.inference_mode():
         predicted = module(torch.from_numpy(seen.image)).max(1).indices.numpy()
@@ -87,13 +89,13 @@ def test_threads_do_not_change_the_model(tmp_path: Path, family: str) -> None:
     assert found[0] == found[1]
 
 
-def _task(settings: models.RandomForest | models.KMeans, label: Any) -> tuple[classical.Task, model.Normalised]:
+def _task(settings: models.RandomForest | models.KMeans, label: Any) -> tuple[classical.Task, networks.Normalised]:
     image = np.repeat(label[:, None], 2, axis=1).astype(np.float32)
     source = classroom.Memory(image, label)
     experiment = classroom.Experiment(name="quick", model=settings)
     bands = setup.bands(classroom.manifest())
     task = classical.Task(experiment, source, source, classroom.CLASSES, bands, (5, 3, 2), classical.DEVICE)
-    return task, model.Normalised(model.build(settings, 2, 3), [0, 0], [1, 1])
+    return task, networks.Normalised(networks.build(settings, 2, 3), [0, 0], [1, 1])
 
 
 def _labels() -> Any:

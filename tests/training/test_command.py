@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from landcover_orch import publish
+from landcover_orch.store import publish
 from landcover_orch.training import __main__ as command
 from tests.training import classroom
 

@@ -11,15 +11,16 @@ import pytest
 import torch
 import yaml
 
-from landcover_orch import config, publish
+from landcover_orch import config
+from landcover_orch.config.experiments import Experiment, models
 from landcover_orch.errors import ConfigError, ContractError
-from landcover_orch.experiment import Experiment, models
 from landcover_orch.legend import LandClass, Legend
-from landcover_orch.model import load
-from landcover_orch.model.contract import load_contract
-from landcover_orch.publish import Product
-from landcover_orch.training import run
+from landcover_orch.models.contract import load_contract
+from landcover_orch.models.networks import load
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product
 from landcover_orch.training.ensemble import require_alike
+from landcover_orch.training.product import run
 from tests.training import classroom
 
 SMALL = {"model": {"name": "unet", "width": 8, "levels": 1}, "epochs": 2, "batch_size": 8, "device": "cpu"}

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from landcover_orch.experiment import Metric
+from landcover_orch.config.experiments import Metric
 from landcover_orch.training import history
 from landcover_orch.training.history import Row
 from landcover_orch.training.tally import Tally

@@ -13,17 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from landcover_orch.config.experiments import Augmentation
 from landcover_orch.errors import TrainingError
-from landcover_orch.experiment import Augmentation
-from landcover_orch.model.networks import Normalised
+from landcover_orch.models.networks import Normalised
 from landcover_orch.training import cache
 from landcover_orch.training.augmentation import draw, moved_on_device, moved_on_host, on_device
 from landcover_orch.training.device import Device
+from landcover_orch.training.distributed.process_group import World
 from landcover_orch.training.fit import Task, fit, train_batches
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective, proportions
 from landcover_orch.training.step import Step
-from landcover_orch.training.world import World
 from tests.training import classroom
 from tests.training.test_augmentation import BANDS
 

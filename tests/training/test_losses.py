@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from torch import Tensor
 
-from landcover_orch.experiment import Loss
+from landcover_orch.config.experiments import Loss
 from landcover_orch.training.losses import Objective, one
 
 NAMES = ("cross_entropy", "focal", "jaccard", "dice", "generalised_cross_entropy")

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from landcover_orch import training
 from landcover_orch.errors import TrainingError
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from landcover_orch.training import lr_finder, setup
+from landcover_orch.training import product as training
 from landcover_orch.training.lr_finder import Curve, suggestion
 from tests.training import classroom
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from landcover_orch.experiment import Optimiser
+from landcover_orch.config.experiments import Optimiser
 from landcover_orch.training import optimisers
 
 

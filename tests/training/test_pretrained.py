@@ -10,11 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from landcover_orch import model, training
+from landcover_orch.config.experiments import models
 from landcover_orch.errors import TrainingError
-from landcover_orch.experiment import models
-from landcover_orch.model.resnet import ResNet
-from landcover_orch.publish import Product
+from landcover_orch.models import networks
+from landcover_orch.models.resnet import ResNet
+from landcover_orch.store.publish import Product
+from landcover_orch.training import product as training
 from tests.training import classroom
 
 FILE = "resnet18.safetensors"
@@ -46,7 +47,7 @@ def test_training_starts_from_the_file_and_the_model_needs_it_no_more(home: Path
     start = load_file(path)["layer4.1.conv2.weight"]
     product = _train(home, optimiser={"name": "sgd", "lr": 1e-9, "momentum": 0.0})
     path.unlink()
-    network, contract = model.load(product.path)
+    network, contract = networks.load(product.path)
     assert contract.model.trunk.weights == FILE
     torch.testing.assert_close(network.network.trunk.layer4[1].conv2.weight, start, atol=1e-6, rtol=0)
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from landcover_orch import model, training
 from landcover_orch.errors import TrainingError
-from landcover_orch.publish import Product
+from landcover_orch.models import networks
+from landcover_orch.store.publish import Product
 from landcover_orch.training import checkpoint, device
+from landcover_orch.training import product as training
 from tests.training import classroom
 
 REPRODUCIBLE = ("model.safetensors", "contract.json", "history.json", "history.csv", "curves.png", "summary.json")
@@ -42,7 +43,7 @@ def _same(one: Product, other: Product) -> bool:
 def test_it_learns_and_the_stored_model_is_the_best_epoch(home: Path, family: str) -> None:
     product = _train(home, epochs=12, model={"name": family, "width": 8, "levels": 1}, schedule="one_cycle")
     assert product.json("summary.json")["mean_iou"] > 0.8
-    module, contract = model.load(product.path)
+    module, contract = networks.load(product.path)
     seen = classroom.patches(8, seed=2)
     with torch.inference_mode():
         predicted = module(torch.from_numpy(seen.image)).max(1).indices.numpy()

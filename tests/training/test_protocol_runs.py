@@ -15,14 +15,15 @@ import pytest
 import torch
 import yaml
 
-from landcover_orch import config, publish
+from landcover_orch import config
+from landcover_orch.config.experiments import Fold, Folds
 from landcover_orch.errors import ConfigError, ContractError
-from landcover_orch.experiment import Fold, Folds
-from landcover_orch.model import load
-from landcover_orch.model.contract import load_contract
+from landcover_orch.models.contract import load_contract
+from landcover_orch.models.networks import load
 from landcover_orch.patches import dataset, folds, manifest
 from landcover_orch.patches.read import open_split
-from landcover_orch.publish import Product
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product
 from landcover_orch.tracking import Log, Start
 from landcover_orch.training import protocol
 from landcover_orch.training.ensemble import require_alike

@@ -11,9 +11,9 @@ import yaml
 
 from landcover_orch import config, tracking
 from landcover_orch.errors import TrackingError
-from landcover_orch.publish import Product
+from landcover_orch.store.publish import Product
 from landcover_orch.tracking.lookup import product_of
-from landcover_orch.training import run
+from landcover_orch.training.product import run
 from tests.training import classroom
 
 

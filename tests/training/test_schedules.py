@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from landcover_orch.experiment import Schedule
+from landcover_orch.config.experiments import Schedule
 from landcover_orch.training.schedules import Point, apply, at
 
 EPOCH, EPOCHS = 1120, 70

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from landcover_orch import training
 from landcover_orch.errors import TrainingError
-from landcover_orch.model.networks import Normalised
+from landcover_orch.models.networks import Normalised
+from landcover_orch.training import product as training
 from landcover_orch.training import setup
 from landcover_orch.training.device import Device
 from landcover_orch.training.loader import Batch

@@ -10,13 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from landcover_orch import model, training
+from landcover_orch.config.experiments import models
 from landcover_orch.errors import TrainingError
-from landcover_orch.experiment import models
 from landcover_orch.legend import LandClass, Legend
-from landcover_orch.model.contract import Contract
-from landcover_orch.model.pretrained import load_pretrained
-from landcover_orch.model.zoo import Zoo
+from landcover_orch.models import networks
+from landcover_orch.models.contract import Contract
+from landcover_orch.models.pretrained import load_pretrained
+from landcover_orch.models.zoo import Zoo
+from landcover_orch.training import product as training
 from tests.training import classroom
 
 BANDS, CLASSES = 5, 3
@@ -27,7 +28,7 @@ every_pair = pytest.mark.parametrize(("decoder", "encoder"), PAIRS)
 
 def _built(decoder: str, encoder: str, bands: int = BANDS) -> Zoo:
     torch.manual_seed(0)
-    network = model.build(models.Zoo(decoder=decoder, encoder=encoder), bands, CLASSES)
+    network = networks.build(models.Zoo(decoder=decoder, encoder=encoder), bands, CLASSES)
     assert isinstance(network, Zoo)
     return network
 
@@ -63,10 +64,10 @@ def test_one_seed_gives_one_network_and_a_stored_one_the_same_logits(
     decoder: str, encoder: str, tmp_path: Path
 ) -> None:
     contract, image = _contract(decoder, encoder), torch.randint(0, 255, (2, BANDS, 33, 40), dtype=torch.uint8)
-    module = model.Normalised(_built(decoder, encoder), contract.mean, contract.std).eval()
-    same = model.Normalised(_built(decoder, encoder), contract.mean, contract.std).eval()
-    model.save(tmp_path, module, contract)
-    loaded, _ = model.load(tmp_path)
+    module = networks.Normalised(_built(decoder, encoder), contract.mean, contract.std).eval()
+    same = networks.Normalised(_built(decoder, encoder), contract.mean, contract.std).eval()
+    networks.save(tmp_path, module, contract)
+    loaded, _ = networks.load(tmp_path)
     with torch.inference_mode():
         assert torch.equal(module(image), same(image))
         torch.testing.assert_close(loaded(image), module(image), rtol=1e-4, atol=1e-5)
@@ -113,7 +114,7 @@ def test_a_file_that_is_missing_or_of_another_encoder_is_refused(tmp_path: Path)
 
 def test_unknown_names_are_refused_together_with_what_is_near() -> None:
     with pytest.raises(TrainingError) as refused:
-        model.build(models.Zoo(decoder="unett", encoder="tu-resnet5"), BANDS, CLASSES)
+        networks.build(models.Zoo(decoder="unett", encoder="tu-resnet5"), BANDS, CLASSES)
     unknown = refused.value.problems
     assert [problem.where for problem in unknown] == ["model zoo, decoder unett", "model zoo, encoder tu-resnet5"]
     assert "unet" in unknown[0].fix
@@ -122,7 +123,7 @@ def test_unknown_names_are_refused_together_with_what_is_near() -> None:
 
 def test_a_decoder_that_the_encoder_does_not_fit_is_refused_with_the_librarys_words() -> None:
     with pytest.raises(TrainingError, match=r"dpt over resnet18: .*encoder"):
-        model.build(models.Zoo(decoder="dpt", encoder="resnet18"), BANDS, CLASSES)
+        networks.build(models.Zoo(decoder="dpt", encoder="resnet18"), BANDS, CLASSES)
 
 
 @pytest.mark.parametrize("decoder", ["deeplabv3", "deeplabv3plus", "upernet"])
@@ -131,7 +132,7 @@ def test_decoders_that_pool_the_whole_image_train_on_one(decoder: str) -> None:
 
 
 def test_what_imports_torchvision_on_its_way_loads_in_this_environment() -> None:
-    script = "import landcover_orch.training.product, landcover_orch.model.swin_unet, torchvision"
+    script = "import landcover_orch.training.product, landcover_orch.models.swin_unet, torchvision"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 
@@ -143,4 +144,4 @@ def test_a_recipe_of_the_zoo_trains_from_a_local_file(tmp_path: Path) -> None:
         recipe = classroom.experiment(model=zoo, epochs=2)
         product = training.run(classroom.published(tmp_path), recipe, tmp_path, progress=lambda line: None)
     assert len(product.json("history.json")) == 2
-    assert isinstance(model.load(product.path)[0].network, Zoo)
+    assert isinstance(networks.load(product.path)[0].network, Zoo)

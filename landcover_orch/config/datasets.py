@@ -1,0 +1,280 @@
+"""A dataset: tiles, legend, splits, patch settings, and what runs on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from landcover_orch.config.experiments import KEY
+from landcover_orch.config.experiments.settings import Settings
+from landcover_orch.config.labels import Labels
+from landcover_orch.config.places import expand
+from landcover_orch.config.splits import Splits
+from landcover_orch.grid import Edge
+
+
+class TileOverride(Settings):
+    """What one tile has different from its dataset's patterns."""
+
+    image: str | None = Field(default=None, description="path of the orthophoto below `root`")
+    label: str | None = Field(default=None, description="path of the labels below `root`")
+    year: int | None = Field(default=None, description="year of the orthophoto")
+    label_year: int | None = Field(default=None, description="year of the labels")
+    dtype: str | None = Field(
+        default=None, description="dtype this file is stored in, where every value fits the dataset's"
+    )
+    layer: str | None = Field(default=None, description="layer of this tile's label file")
+    further: tuple[str, ...] = Field(
+        default=(), description="paths of the files of further bands below `root`, all of them in order"
+    )
+    shift: tuple[float, float] = Field(
+        default=(0.0, 0.0),
+        description="pixels (right, down) by which the labels are moved before they are burnt, as the checks "
+        "`shift_within_limit` and `common_shift` advise; whole numbers where labels arrive as rasters",
+    )
+
+
+Bands = tuple[Annotated[int, Field(ge=1)], ...]
+"""Numbers of a file's bands, from 1 as GDAL counts them."""
+
+
+class Further(Settings):
+    """Bands of a tile that lie in a file of their own, pixel by pixel on the orthophoto's grid: a surface model."""
+
+    image: str = Field(description="pattern below `root`, as that of the orthophotos")
+    bands: tuple[str, ...] = Field(min_length=1, description="their names, as they stand in the dataset's `bands`")
+    select: Bands = Field(default=(), description="numbers of the file's bands to read, in order; empty: all")
+    nodata: float | Literal["file", "none"] = Field(default="file", description="as the dataset's, for these files")
+
+
+class Tiles(Settings):
+    """Which files are the tiles: patterns with {tile} in them, corrected tile by tile.
+
+    {tile:02} is the name with every number in it filled up with zeros to two digits: 02_10 for tile 2_10.
+    """
+
+    image: str = Field(description="pattern below `root`; {tile} stands for the tile's name, as in 'images/{tile}.tif'")
+    label: str = Field(description="pattern below `root`; without {tile} all tiles share one label file")
+    names: tuple[str, ...] = Field(default=(), description="the tiles; empty: every file that matches `image`")
+    select: Bands = Field(
+        default=(),
+        description="numbers of the orthophoto's bands to read, in order, as [4, 1, 2] of red, green, blue, infrared; "
+        "empty: all",
+    )
+    further: tuple[Further, ...] = Field(default=(), description="bands that lie in further files, after the others")
+    unlabelled: str | None = Field(
+        default=None,
+        description="pattern below `root` of orthophotos without labels: mapped, but never trained on nor scored; the "
+        "labelled tiles' own orthophotos do not count",
+    )
+    year: int | None = Field(default=None, description="year of the orthophotos")
+    label_year: int | None = Field(default=None, description="year of the labels")
+    overrides: dict[str, TileOverride] = Field(default_factory=dict, description="tile -> what it has different")
+
+
+class Patches(Settings):
+    """How training arrays are cut."""
+
+    size: int = Field(default=256, ge=16, le=4096, description="side of a patch in pixels")
+    stride: int = Field(default=256, ge=1, description="step between patches in pixels")
+    edge: Edge = Field(
+        default="shift_back",
+        description="what becomes of a tile's remainder: shift_back, pad, drop, or "
+        "drop_strict (drop, and a window that ends at the very edge with it)",
+    )
+    min_labelled: float = Field(
+        default=0.0, ge=0, le=1, description="patches with a smaller labelled fraction are left out"
+    )
+    shard: int = Field(default=128, ge=1, le=1024, description="patches in one shard (one file) of the store")
+    compression: Literal["zstd", "none"] = Field(
+        default="zstd", description="of the stores; none: an eighth more disk for photographs, read five times as fast"
+    )
+
+
+class Match(Settings):
+    """How the radiometry of all tiles is made like that of one, where they were flown in other years or light."""
+
+    match: Literal["moments", "histogram"] = Field(
+        description="moments: the mean and standard deviation of each band; histogram: all of its distribution, for "
+        "tiles of much the same land cover, as it makes a tile of fields as dark as one of woods. Either makes a tile "
+        "under cloud like a clear one as far as its histogram goes: look at the pictures"
+    )
+    reference: str = Field(description="the tile that the others are made like")
+
+
+class Proportions(Settings):
+    """What class proportions are told of: patches, tiles, or polygons."""
+
+    unit: Literal["tile", "patch", "polygon"] = Field(
+        default="tile", description="a whole tile, a window of the patch grid, or a polygon of `polygons`"
+    )
+    without: tuple[str, ...] = Field(
+        default=(), description="classes that are not predicted: their pixels do not count, and their share is 0"
+    )
+    polygons: str | None = Field(default=None, description="vector file below `root`, for the unit polygon")
+    layer: str | None = Field(default=None, description="layer of that file; empty: its only")
+    id: str | None = Field(default=None, description="column that names a polygon; those of one name are one unit")
+
+    @model_validator(mode="after")
+    def _polygons_are_named(self) -> Proportions:
+        if self.unit == "polygon" and not (self.polygons and self.id):
+            raise ValueError("unit polygon needs `polygons`, the file, and `id`, the column of their names")
+        return self
+
+
+class Limits(Settings):
+    """Where a check refuses an input."""
+
+    max_pixels: int = Field(default=4_000_000_000, gt=0, description="largest tile, in pixels")
+    max_year_gap: int = Field(default=3, ge=0, description="most years between orthophoto and labels")
+    max_shift: float = Field(
+        default=3.0, gt=0, description="most pixels by which a tile's labels may lie beside what its image shows"
+    )
+    max_drift: float = Field(
+        default=1.0,
+        gt=0,
+        description="most that a band of a tile may lie off the train pixels, in their standard deviations; see "
+        "`patches.drift`",
+    )
+    weight_clip: float = Field(default=10.0, ge=1, description="largest class weight, as a multiple of the smallest")
+    max_suspect: float = Field(
+        default=0.1,
+        ge=0,
+        le=1,
+        exclude=True,  # no product depends on it
+        description="most of the labelled area that may lie in polygons which the doctor flags",
+    )
+    max_changed: float = Field(
+        default=0.2,
+        ge=0,
+        le=1,
+        exclude=True,  # no product depends on it
+        description="most of the labelled area that may lie in change candidates: where it is more, the map is wrong "
+        "rather than the ground another one",
+    )
+
+
+class Automation(Settings):
+    """What runs by itself once switched on in Dagster."""
+
+    retrain: str = Field(default="0 3 * * 0", description="cron time of the retraining schedule")
+    timezone: str = Field(default="UTC", description="time zone of the schedule")
+
+
+class Dataset(Settings):
+    """Tiles + legend + patch settings + the experiments that run on them: one file of configs/datasets."""
+
+    name: str = Field(pattern=KEY, description="the file's name without .yaml; key prefix and group in Dagster")
+    description: str = Field(default="", description="one sentence for people")
+    root: str = Field(description="folder of the raw files; ${VARIABLE} and ${VARIABLE:-default} are replaced")
+    tiles: Tiles = Field(description="which files are the tiles")
+    bands: tuple[str, ...] = Field(
+        min_length=1, description="band names in the order they are read: the orthophoto's, then those of further files"
+    )
+    dtype: Literal["uint8", "uint16", "int16", "float32"] = Field(
+        default="uint8",
+        description="dtype of the orthophotos; with further files, one that holds every value of all of them",
+    )
+    crs: str = Field(
+        default="file",
+        pattern=r"^(file|none|EPSG:\d+)$",
+        description="where the pixels lie: in the CRS that each file states (file); in this one, where a file states "
+        "none (EPSG:n); or nowhere (none): tiles then share no ground, whatever their files say",
+    )
+    resolution: float | None = Field(
+        default=None, gt=0, description="side of a pixel in metres, where `crs` is none and the files cannot say it"
+    )
+    nodata: float | Literal["file", "none"] = Field(
+        default="file", description="nodata value: what the file says, none (its tag is wrong), or a number"
+    )
+    radiometry: Match | None = Field(
+        default=None,
+        description="tiles made like one of them, band by band, while they are read; empty: as they are",
+    )
+    legend: str = Field(description="name of a file in configs/legends")
+    labels: Labels = Field(default=Labels(), description="how labels are read")
+    splits: Splits = Field(default=Splits(), description="train, validation, test")
+    patches: Patches = Field(default=Patches(), description="how training arrays are cut")
+    proportions: Proportions = Field(
+        default=Proportions(), description="what the class proportions of the champion's maps are told of"
+    )
+    experiments: tuple[str, ...] = Field(
+        min_length=1,
+        description="names of files in configs/experiments; one with a `matrix` stands for all its recipes",
+    )
+    floors: tuple[str, ...] = Field(
+        default=("k-means", "random-forest"),
+        description="experiments without deep learning that every other one should beat",
+    )
+    minor: tuple[str, ...] = Field(
+        default=(), description="classes that the report also leaves out of its means, as too rare to be learnt"
+    )
+    searches: tuple[str, ...] = Field(default=(), description="names of files in configs/searches, run when asked to")
+    doctor: str | None = Field(
+        default=None,
+        exclude=True,  # no other product depends on it
+        description="the one of its experiments, with `protocol.folds`, whose out-of-fold maps are held against the "
+        "polygons of the labels (asset `suspects`); empty: none",
+    )
+    limits: Limits = Field(default=Limits(), description="where a check refuses an input")
+    automation: Automation = Field(default=Automation(), description="what runs by itself")
+    cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dataset:
+        added = tuple(band for file in self.tiles.further for band in file.bands)
+        own = len(self.bands) - len(added)
+        torn = [
+            name
+            for name, own in self.tiles.overrides.items()
+            if self.labels.kind != "vector" and any(by % 1 for by in own.shift)
+        ]
+        wrong = {
+            f"labels that arrive as rasters move by whole pixels: `shift` of {torn}": bool(torn),
+            f"`tiles.further` holds {list(added)}, which must be the last of `bands`": own < 1
+            or self.bands[own:] != added,
+            f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {own}": bool(self.tiles.select)
+            and len(self.tiles.select) != own,
+            "`crs: none` needs `resolution`, the side of a pixel in metres": self.crs == "none"
+            and self.resolution is None,
+            "`resolution` is for `crs: none`: else the files say it": self.crs != "none"
+            and self.resolution is not None,
+            "`doctor` looks at polygons, labels of kind vector": bool(self.doctor) and self.labels.kind != "vector",
+            "polygons need a place: `crs: none` is for labels that arrive as rasters": self.crs == "none"
+            and self.labels.kind == "vector",
+        }
+        if any(wrong.values()):
+            raise ValueError("; ".join(text for text, met in wrong.items() if met))
+        return self
+
+    @property
+    def imagery(self) -> dict[str, object]:
+        """Everything but the files themselves that the pixels of a tile, and their place, depend on."""
+        files = {"select": self.tiles.select, "further": self.tiles.further}
+        place = {"crs": self.crs, "resolution": self.resolution}
+        matched = {"radiometry": self.radiometry} if self.radiometry else {}
+        return {"bands": self.bands, "dtype": self.dtype, "nodata": self.nodata, **files, **place, **matched}
+
+    @property
+    def years(self) -> dict[str, object]:
+        """What is stated of the years of images and labels: of all tiles (key ''), and of those that differ."""
+        own = {name: (override.year, override.label_year) for name, override in self.tiles.overrides.items()}
+        return {"": (self.tiles.year, self.tiles.label_year), **own}
+
+    @property
+    def outdated(self) -> bool:
+        """Whether some orthophoto is stated to be newer than the polygons that label it (asset `changes`)."""
+        image, label = self.tiles.year, self.tiles.label_year
+        own = [(one.year or image, one.label_year or label) for one in self.tiles.overrides.values()]
+        return self.labels.kind == "vector" and any(a and b and a > b for a, b in [(image, label), *own])
+
+    @property
+    def folder(self) -> Path:
+        """`root` with its variables replaced, absolute.
+
+        Raises:
+            ConfigError: a variable without a default is not set.
+        """
+        return Path(expand(self.root, f"configs/datasets/{self.name}.yaml: root")).expanduser().resolve()

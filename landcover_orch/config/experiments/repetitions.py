@@ -1,0 +1,67 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import re
+
+from landcover_orch.config.experiments.experiment import Experiment
+from landcover_orch.config.experiments.models import Ensemble, Model
+from landcover_orch.config.experiments.protocol import Protocol
+
+_REPETITION = re.compile(r"(?P<base>[A-Za-z0-9_-]+)(?:\.seed-(?P<seed>\d+))?(?:\.fold-(?P<fold>\d+))?")
+
+
+def base_of(name: str) -> str:
+    """The recipe that a name belongs to: 'demo-unet' of 'demo-unet.seed-1.fold-2'."""
+    return name.partition(".")[0]
+
+
+def repetitions(experiment: Experiment, tiles: int) -> tuple[Experiment, ...]:
+    """The recipe of each repetition, fold by fold; the recipe itself where it has none.
+
+    Args:
+        experiment: the recipe.
+        tiles: how many tiles of the dataset lie beside its test side.
+    """
+    protocol = experiment.protocol
+    if not protocol.repeats:
+        return (experiment,)
+    folds = range(1, protocol.folds.number(tiles) + 1) if protocol.folds else (None,)
+    return tuple(_repetition(experiment, seed, fold) for fold in folds for seed in protocol.seeds or (None,))
+
+
+def _repetition(experiment: Experiment, seed: int | None, fold: int | None) -> Experiment:
+    said = {"seed": seed, "fold": fold}
+    suffix = "".join(f".{key}-{value}" for key, value in said.items() if value is not None)
+    protocol = Protocol(folds=experiment.protocol.folds, fold=fold) if fold else Protocol()
+    return experiment.model_copy(
+        update={
+            "name": experiment.name + suffix,
+            "seed": experiment.seed if seed is None else seed,
+            "protocol": protocol,
+            "model": _repeated(experiment.model, suffix),
+        }
+    )
+
+
+def _repeated(model: Model, suffix: str) -> Model:
+    """An ensemble's repetition answers with the same repetition of each member."""
+    if not isinstance(model, Ensemble):
+        return model
+    return model.model_copy(update={"members": tuple(member + suffix for member in model.members)})
+
+
+def repetition(experiment: Experiment, name: str) -> Experiment | None:
+    """The repetition that `name` says, 'demo-unet.seed-1.fold-2'; None where the recipe has none of that name."""
+    said = _REPETITION.fullmatch(name)
+    if said is None or said["base"] != experiment.name:
+        return None
+    seed, fold = (int(said[key]) if said[key] else None for key in ("seed", "fold"))
+    protocol = experiment.protocol
+    seeds: tuple[int | None, ...] = protocol.seeds or (None,)
+    if seed not in seeds or (fold is None) != (protocol.folds is None):
+        return None
+    if fold is not None and protocol.folds and not 1 <= fold <= protocol.folds.number(fold):
+        return None
+    found = _repetition(experiment, seed, fold)
+    return found if found.name == name else None

@@ -1,0 +1,121 @@
+"""The champion: of the standing one and all challengers, the model with the best mean IoU on the same test tiles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from landcover_orch.config import load_experiment
+from landcover_orch.errors import IncompleteError, Problem
+from landcover_orch.evaluation import VERSION
+from landcover_orch.metrics import confusion
+from landcover_orch.metrics.confusion import Matrix
+from landcover_orch.models.contract import load_contract
+from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product, Stage
+
+FILE = "champion.json"
+NAME = "champion"
+
+
+class Champion(BaseModel):
+    """A model and its score on named test tiles."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: str
+    model: str = Field(description="folder of the model's product, relative to LANDCOVER_HOME")
+    fingerprint: str = Field(description="of the model's product")
+    data_digest: str = Field(description="digest of the manifest it was trained on")
+    test_digest: str = Field(description="of the test tiles and labels of the score")
+    mean_iou: float = Field(description="on those tiles, over the classes that occur there")
+
+    def product(self, home: Path) -> Product:
+        """The model itself."""
+        return publish.load(home / self.model)
+
+
+def candidate(manifest: DatasetManifest, trained: Product, report: Product, home: Path) -> Champion:
+    """A freshly reported model as it stands for election: of repetitions the one that validation chose.
+
+    Its score is its own on the test side; of a dataset without any, that of its seed's folds together.
+    """
+    return _scored(manifest, trained, np.array(report.json("report.json")["matrix"], np.int64), home)
+
+
+def _scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: Path) -> Champion:
+    contract = load_contract(trained.path)
+    mean_iou = confusion.summary(matrix, confusion.occurring(matrix))["mean_iou"]
+    return Champion(
+        experiment=contract.experiment,
+        model=trained.path.relative_to(home).as_posix(),
+        fingerprint=trained.fingerprint,
+        data_digest=contract.data_digest,
+        test_digest=manifest.test_digest,
+        mean_iou=mean_iou or 0.0,
+    )
+
+
+def on_present_tiles(standing: Champion, manifest: DatasetManifest, home: Path) -> Champion:
+    """The standing champion with a score on the manifest's test tiles; predicted anew where they have changed."""
+    if standing.test_digest == manifest.test_digest:
+        return standing
+    from landcover_orch.evaluation.evaluate import evaluate, tiles_to_predict
+    from landcover_orch.prediction.build import build as predict
+
+    trained = standing.product(home)
+    recipe = load_experiment(standing.experiment).model_copy(update={"name": NAME})
+    maps = {entry.name: predict(manifest, entry, trained, recipe, home) for entry in tiles_to_predict(manifest)}
+    return _scored(manifest, trained, evaluate(manifest, maps, home).pooled, home)
+
+
+def elect(standing: Champion | None, candidates: list[Champion]) -> Champion:
+    """The best by mean IoU; the standing champion stays unless it is beaten.
+
+    All must be scored on the same test tiles.
+
+    Raises:
+        IncompleteError: there is nobody to elect.
+    """
+    standing_first = [*([standing] if standing else []), *candidates]
+    if not standing_first:
+        raise IncompleteError(
+            Problem("champion", "no report", "one of the present models", "materialise `report` first")
+        )
+    return max(standing_first, key=lambda one: one.mean_iou)
+
+
+def build(dataset: str, chosen: Champion, home: Path) -> Product:
+    """Publishes the election's result as home/<dataset>/champion/champion."""
+
+    def write(stage: Stage) -> None:
+        stage.write_json(FILE, chosen.model_dump())
+        stage.write_json("summary.json", chosen.model_dump())
+
+    recipe = {
+        "room": NAME,
+        "version": VERSION,
+        "inputs": {"model": chosen.fingerprint},
+        "configuration": {"test_digest": chosen.test_digest, "mean_iou": chosen.mean_iou},
+    }
+    return publish.publish(home / dataset / NAME, NAME, recipe, write)
+
+
+def load(dataset: str, home: Path) -> Champion:
+    """The champion of a dataset.
+
+    Raises:
+        IncompleteError: there is none yet.
+    """
+    return Champion.model_validate(publish.current(home / dataset / NAME, NAME).json(FILE))
+
+
+def find(dataset: str, home: Path) -> Champion | None:
+    """The champion of a dataset; None where nobody was elected yet."""
+    try:
+        return load(dataset, home)
+    except IncompleteError:
+        return None

@@ -1,0 +1,84 @@
+"""Dot plots: what each repetition scored, with mean and standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+
+from landcover_orch.evaluation.figures import DASH, INK, QUIET, literal
+from landcover_orch.metrics.confusion import Value
+from landcover_orch.metrics.spread import spread
+from landcover_orch.pages.chart import as_png, canvas
+
+DOT, MEAN = "#58a4b0", "#1d2733"
+FLOOR = "#b08a2e"
+HEADROOM = 0.02
+
+
+def dots(rows: Mapping[str, Sequence[Value]], *, floors: Mapping[str, float] | None = None) -> bytes:
+    """A row of dots for each name, a repetition each; a bar for their mean -+ sd, a vertical line for each floor.
+
+    A dash stands where no repetition has a value. The axis ends at 1, and begins at 0 or at the least value below it.
+    """
+    figure = canvas(9.5, 0.34 * len(rows) + (1.5 if floors else 0.9))
+    axes = figure.add_subplot()
+    for place, values in enumerate(rows.values()):
+        _row(axes, place, [value for value in values if value is not None])
+    for value in (floors or {}).values():
+        axes.axvline(value, color=FLOOR, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+    axes.set_yticks(range(len(rows)), [literal(name) for name in rows])
+    known = [value for values in (*rows.values(), [*(floors or {}).values()]) for value in values if value is not None]
+    axes.set_xlim(min([0.0, *known]) - HEADROOM, 1 + HEADROOM)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    _quiet(axes)
+    if floors:
+        _name_floors(axes, floors)
+    return as_png(figure)
+
+
+def _row(axes: Axes, place: int, values: Sequence[float]) -> None:
+    if not values:
+        axes.text(0, place, DASH, ha="center", va="center", color=QUIET)
+        return
+    found = spread(values)
+    mean, sd = found["mean"], found["sd"]
+    axes.plot(values, [place] * len(values), "o", color=DOT, markersize=5.5, alpha=0.75, markeredgewidth=0)
+    axes.errorbar(
+        mean, place, xerr=sd, fmt="|", color=MEAN, markersize=11, markeredgewidth=1.8, capsize=3, linewidth=1.2
+    )
+    text = f"{mean:.3f}" + (f" \u00b1 {sd:.3f}" if sd is not None else "")
+    axes.annotate(
+        text,
+        (1.01, place),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        fontsize=8,
+        color=QUIET,
+        annotation_clip=False,
+    )
+
+
+def _name_floors(axes: Axes, floors: Mapping[str, float]) -> None:
+    """Names above their lines; where lines lie close, the next name goes a line higher."""
+    height, last = 0, -1.0
+    for name, value in sorted(floors.items(), key=lambda floor: floor[1]):
+        height = height + 1 if value - last < 0.22 else 0
+        last = value
+        axes.annotate(
+            literal(name),
+            (value, 1.0),
+            xytext=(0, 3 + 10 * height),
+            textcoords="offset points",
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            fontsize=8,
+            color=FLOOR,
+        )
+
+
+def _quiet(axes: Axes) -> None:
+    axes.tick_params(length=0, colors=INK)
+    axes.grid(axis="x", color="#e6eaf0")
+    axes.set_axisbelow(True)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,114 @@
+"""Maps against ground truth: one confusion matrix a tile, every labelled test pixel counted exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch import compute, raster
+from landcover_orch.errors import GridError, IncompleteError, Problem
+from landcover_orch.grid import Window, blocks
+from landcover_orch.legend import IGNORE
+from landcover_orch.metrics import confusion
+from landcover_orch.metrics.confusion import Matrix
+from landcover_orch.patches.manifest import DatasetManifest, TileEntry
+from landcover_orch.patches.splits import TEST, roles
+from landcover_orch.store.publish import Product
+
+BLOCK = 2048
+"""Side of the blocks that are read and counted at a time, in pixels: a multiple of the rasters' own."""
+
+LABELS, MAP = "classes.tif", "class.tif"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Confusion matrices (actual, predicted) by tile, over the test pixels that have a label."""
+
+    classes: tuple[str, ...]
+    tiles: dict[str, Matrix]
+
+    @cached_property
+    def pooled(self) -> Matrix:
+        """The matrix of all tiles together."""
+        empty = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        pooled: Matrix = np.sum([empty, *self.tiles.values()], axis=0)
+        return pooled
+
+    def __add__(self, other: Evaluation) -> Evaluation:
+        """Both together, tile by tile."""
+        tiles = {*self.tiles, *other.tiles}
+        empty = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        return Evaluation(
+            self.classes, {name: self.tiles.get(name, empty) + other.tiles.get(name, empty) for name in sorted(tiles)}
+        )
+
+
+def tiles_to_predict(*manifests: DatasetManifest) -> list[TileEntry]:
+    """The tiles that have labelled test pixels in a manifest, or in one of several of the same tiles."""
+    wanted = {entry.name for manifest in manifests for entry in manifest.tiles if any(entry.class_pixels["test"])}
+    return [entry for entry in manifests[0].tiles if entry.name in wanted]
+
+
+def labels_of(entry: TileEntry, home: Path) -> raster.Raster:
+    """A tile's ground truth as a raster."""
+    return raster.inspect(home / entry.ground_truth / LABELS)
+
+
+def tested(manifest: DatasetManifest, entry: TileEntry, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The labels (y, x) of a window with everything that is not test ignored."""
+    role = roles(manifest.dataset.splits, entry.name, entry.grid, window)
+    return np.where(role == TEST, labels, np.uint8(IGNORE))
+
+
+def evaluate(manifest: DatasetManifest, predictions: Mapping[str, Product], home: Path) -> Evaluation:
+    """The matrices of a dataset's test pixels.
+
+    Raises:
+        IncompleteError: a tile that has test pixels has no map.
+        GridError: a map does not lie on its labels' grid, or has no class where a label has one.
+    """
+    entries = tiles_to_predict(manifest)
+    missing = [entry.name for entry in entries if entry.name not in predictions]
+    if missing:
+        raise IncompleteError(
+            Problem(
+                f"report of {manifest.dataset.name}",
+                f"no map of tiles {missing}",
+                "a map of every tile with test pixels",
+                "materialise `prediction`",
+            )
+        )
+    matrices = {entry.name: _matrix(manifest, entry, predictions[entry.name], home) for entry in entries}
+    return Evaluation(manifest.legend.names, matrices)
+
+
+def _matrix(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> Matrix:
+    actual, predicted = labels_of(entry, home), raster.inspect(product.file(MAP))
+
+    def count(block: Window) -> Matrix:
+        with raster.reader(actual, nodata="none") as truth, raster.reader(predicted, nodata="none") as guess:
+            labels = tested(manifest, entry, block, truth.read(block)[0])
+            return confusion.count(labels, guess.read(block)[0], len(manifest.legend.classes))
+
+    _require_one_grid(actual, predicted)
+    found = compute.run(count, blocks(entry.shape, BLOCK, BLOCK), label=f"evaluation of {entry.name}")
+    matrix: Matrix = np.sum(found, axis=0)
+    return matrix
+
+
+def _require_one_grid(actual: raster.Raster, predicted: raster.Raster) -> None:
+    if actual.grid != predicted.grid:
+        raise GridError(
+            Problem(
+                str(predicted.path),
+                f"grid {predicted.shape} at {tuple(predicted.grid.affine)[:6]}",
+                f"its labels' grid {actual.shape} at {tuple(actual.grid.affine)[:6]}",
+                "materialise `ground_truth` and `prediction` of the tile again",
+            )
+        )

@@ -1,0 +1,1 @@
+"""Class proportions by tile, patch or polygon."""

@@ -1,0 +1,1 @@
+"""Label files: polygons, rasters and components as source codes on the grid of an orthophoto."""

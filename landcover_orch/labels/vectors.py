@@ -1,0 +1,140 @@
+"""Checks of labels that arrive as polygons: layer, column, CRS, and whether any lies on the orthophoto."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pyogrio
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj.exceptions import ProjError
+
+from landcover_orch.config import Values
+from landcover_orch.errors import LabelError, Problem
+from landcover_orch.tiles.issues import some
+
+SQLITE, SHAPEFILE, JSON = b"SQLite format 3\0", b"\0\0\x27\x0a", b"{"
+"""How the files begin that are read. Others may name further files, as GDAL's VRT, or end anywhere unnoticed."""
+
+
+CRS_FIX = "state it once with ogr2ogr -a_srs EPSG:n"
+UNREADABLE_FIX = "restore the file, or convert it with ogr2ogr -f GPKG"
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Reading within it tells what is wrong with a vector file in a LabelError that names the file.
+
+    Raises:
+        LabelError: the file is none (see `require_whole`), it or its CRS cannot be read.
+    """
+    require_whole(path)
+    try:
+        yield
+    except (DataSourceError, DataLayerError) as error:
+        found = f"not readable as a vector file ({error})"
+        raise LabelError(Problem(str(path), found, "a vector file with polygons", UNREADABLE_FIX)) from error
+    except ProjError as error:
+        found = f"a CRS from which no way leads to the orthophoto's ({error})"
+        raise LabelError(Problem(str(path), found, "a CRS with a place on the Earth", CRS_FIX)) from error
+
+
+def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
+    """The layer of a vector file that bears a name, or matches a pattern as SAR_*_T_COMBINADA, in any case of letters.
+
+    For None the only one with geometries: tables, as QGIS keeps its styles in, do not count.
+
+    Raises:
+        LabelError: none or several do; the layers there are are named.
+    """
+    kinds = {str(name): kind for name, kind in pyogrio.list_layers(path)}
+    layers, pattern = [*kinds], (wanted or "*").casefold()
+    alike = [name for name in layers if fnmatchcase(name.casefold(), pattern) and (wanted or kinds[name] is not None)]
+    met = [wanted] if wanted in layers else alike
+    if len(met) == 1:
+        return str(met[0])
+    found = f"no layer {wanted!r}" if wanted and not met else f"{len(met)} layers match {wanted!r}"
+    found = found if wanted else f"{len(met)} layers with geometries"
+    raise LabelError(
+        Problem(
+            str(path),
+            f"{found}; the file has {some(layers) or 'none'}",
+            "the one layer with the polygons",
+            f"set `labels.layer`{more}",
+        )
+    )
+
+
+def corrected_layer(path: Path) -> str:
+    """The layer of a file of corrected polygons; tables without geometry, as QGIS keeps its styles in, do not count.
+
+    Raises:
+        LabelError: there are several, or none.
+    """
+    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+    if len(layers) == 1:
+        return layers[0]
+    found, fix = f"{len(layers)} layers with geometries: {some(layers) or 'none'}", "save the one in a file of its own"
+    raise LabelError(Problem(str(path), found, "the one layer of corrected polygons", fix))
+
+
+def table_columns(path: Path, table: Values) -> tuple[str, list[str]]:
+    """The layer of a table of covers, and those of its columns that are read; that of ancestors may be missing.
+
+    Raises:
+        LabelError: the table or a column is missing.
+    """
+    layer = layer_of(path, table.layer)
+    columns = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
+    wanted = [table.polygon, table.cover, table.percent]
+    lost = [name for name in wanted if name not in columns]
+    if lost:
+        found = f"no columns {lost}; there are {some(columns) or 'none'}"
+        fix = "correct `labels.values`"
+        raise LabelError(Problem(f"{path}, layer {layer}", found, "polygon, cover and percentage", fix))
+    return layer, [*wanted, *([table.ancestors] if table.ancestors in columns else [])]
+
+
+def require_whole(path: Path) -> None:
+    """Raises LabelError where a vector file is of no format that is read, or not all there is to read.
+
+    SQLite notices a missing page only when it comes to it, and a reading within bounds may never do so: a GeoPackage
+    shorter than its own count of pages says was cut short. Changes that a program keeps beside it would be read now
+    and fingerprinted never, and reading would write them into the file.
+    """
+    with path.open("rb") as file:
+        head = file.read(100)
+    if head.startswith(SQLITE):
+        _require_alone(path)
+        _require_pages(path, head)
+    elif path.suffix.lower() == ".gpkg" or not head.lstrip().startswith((SHAPEFILE, JSON)):
+        found = f"it begins with {head[:16]!r}" if head else "an empty file"
+        raise _refused(path, found, "a GeoPackage, a shapefile or GeoJSON", UNREADABLE_FIX)
+
+
+def _require_alone(path: Path) -> None:
+    for beside in (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")):
+        if beside.is_file() and _begun(beside):
+            fix = f"close the program that edits it, as QGIS, or copy it: ogr2ogr -f GPKG copy.gpkg {path.name}"
+            raise _refused(path, f"changes beside it, in {beside.name}", "one whole file", fix)
+
+
+def _begun(journal: Path) -> bool:
+    """Whether a journal holds changes; of one that is done with, zeros may be kept."""
+    with journal.open("rb") as file:
+        return any(file.read(8))
+
+
+def _require_pages(path: Path, head: bytes) -> None:
+    if head[24:28] != head[92:96]:  # the count of pages is not kept up to date
+        return
+    page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+    expected, size = (65_536 if page == 1 else page) * pages, path.stat().st_size
+    if size < expected:
+        raise _refused(path, f"cut short: {size:,} bytes", f"{expected:,} bytes", "copy the file again from its source")
+
+
+def _refused(path: Path, found: str, expected: str, fix: str) -> LabelError:
+    return LabelError(Problem(str(path), found, expected, fix))

@@ -1,0 +1,126 @@
+"""Networks by name, the normalisation in front of them, and how a trained one is stored: weights and contract."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from landcover_orch.config.experiments import Model
+from landcover_orch.config.experiments.models import Ensemble
+from landcover_orch.errors import ContractError, Problem
+from landcover_orch.models.contract import WEIGHTS, Contract, load_contract
+from landcover_orch.models.operators import declare_operators
+
+# Here, since whoever trains or predicts comes by before lightning and transformers look for torchvision.
+declare_operators()
+
+FAMILIES = {
+    "deeplabv3": "deeplabv3",
+    "enet": "enet",
+    "fcn": "fcn",
+    "hypercolumn": "hypercolumn",
+    "k_means": "k_means",
+    "patch_classifier": "patch_classifier",
+    "pixel_classifier": "pixel_classifier",
+    "pspnet": "pspnet",
+    "random_forest": "random_forest",
+    "resnet_fcn": "resnet_fcn",
+    "resunet": "resunet",
+    "segnet": "segnet",
+    "swin_unet": "swin_unet",
+    "unet": "unet",
+    "zoo": "zoo",
+}
+"""Name -> module of `landcover_orch.models` whose `build(settings, bands, classes)` makes it."""
+
+
+def build(settings: Model, bands: int, classes: int) -> nn.Module:
+    """An untrained network: normalised float (n, band, y, x) in, logits (n, class, y, x) out; sizes need not divide."""
+    family = importlib.import_module(f"landcover_orch.models.{FAMILIES[settings.name]}")
+    network: nn.Module = family.build(settings, bands, classes)
+    return network
+
+
+def untrained(contract: Contract) -> nn.Module:
+    """The network of a contract before its weights: of an ensemble the networks of all members."""
+    bands, classes = len(contract.bands), len(contract.legend.classes)
+    if not isinstance(contract.model, Ensemble):
+        return build(contract.model, bands, classes)
+    from landcover_orch.models import ensemble
+
+    shared = contract.mean, contract.std
+    members = (build(member.model, bands, classes) for member in contract.members)
+    own = ((member.mean or contract.mean, member.std or contract.std) for member in contract.members)
+    voices = [ensemble.behind(network, each, shared) for network, each in zip(members, own, strict=True)]
+    return ensemble.Ensemble(contract.model, voices)
+
+
+def parameters(module: nn.Module) -> int:
+    """Numbers a module holds: trainable parameters and running statistics (the counters of batches left out)."""
+    return sum(value.numel() for value in module.state_dict().values() if value.is_floating_point())
+
+
+class Normalised(nn.Module):
+    """A network that takes pixels as they are stored: logits (n, class, y, x) of raw images (n, band, y, x).
+
+    Bands are brought to mean 0 and standard deviation 1 of the train pixels; a pixel without a value (NaN) becomes
+    the mean. The statistics belong to the contract and are not among the weights.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        # A constant band has no spread to divide by; 1 leaves it at 0.
+        scale = [1 / value if value > 0 else 1.0 for value in std]
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(scale).reshape(1, -1, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, class, y, x) of pixels of any dtype."""
+        logits: Tensor = self.network(self.normalise(x).contiguous(memory_format=torch.channels_last))
+        return logits
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """What the network sees of raw images (n, band, y, x): float32."""
+        values = (x.to(torch.float32) - self.mean) * self.scale
+        return values.nan_to_num(nan=0.0) if x.is_floating_point() else values
+
+
+def save(folder: Path, module: Normalised, contract: Contract) -> None:
+    """Writes model.safetensors (the network's weights) and contract.json into a folder."""
+    state = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
+    save_file(state, folder / WEIGHTS)
+    contract.save(folder)
+
+
+def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, Contract]:
+    """The trained model in a folder, in evaluation mode on a device, and what it was made for.
+
+    Raises:
+        ContractError: the weights are missing, damaged, or not those of the contract's network.
+    """
+    contract = load_contract(folder)
+    network = untrained(contract)
+    try:
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise ContractError(
+            Problem(
+                str(folder / WEIGHTS),
+                " ".join(str(error).split())[:300],
+                f"the weights of a {contract.model.name} as contract.json describes it",
+                "train the experiment again, or restore the folder whole",
+            )
+        ) from error
+    module = Normalised(network, contract.mean, contract.std)
+    module.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.to(device).eval(), contract

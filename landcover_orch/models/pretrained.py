@@ -1,0 +1,118 @@
+"""Weights that others trained, from a local file: read when a training starts, not when a trained model is loaded."""
+
+from __future__ import annotations
+
+import importlib
+import pickle
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from landcover_orch import config
+from landcover_orch.config.experiments import Model
+from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.models.networks import FAMILIES
+
+FOLDER = "weights"
+"""Name of the folder below LANDCOVER_HOME that state dicts lie in."""
+
+COUNTER = ".num_batches_tracked"
+SHOWN = 4
+
+
+def load_pretrained(network: nn.Module, settings: Model, folder: Path) -> None:
+    """Fills a network from the state dict that its settings name, by its family's `pretrained`; nothing where none is.
+
+    Args:
+        network: as `networks.build` made it of the same settings.
+        settings: of the model; a trunk or the model itself may name `weights`.
+        folder: the folder state dicts lie in.
+
+    Raises:
+        ConfigError: the path leaves the folder.
+        TrainingError: there is no such file, or it does not fit the network.
+    """
+    if named_by(settings) is not None:
+        importlib.import_module(f"landcover_orch.models.{FAMILIES[settings.name]}").pretrained(
+            network, settings, folder
+        )
+
+
+def named_by(settings: Model) -> str | None:
+    """The state dict that a model's settings name, as a path below the folder of weights; None for a random start."""
+    weights: str | None = getattr(getattr(settings, "trunk", settings), "weights", None)
+    return weights
+
+
+def find(name: str, folder: Path) -> Path:
+    """The file of a name below a folder.
+
+    Raises:
+        ConfigError: the path leaves the folder.
+        TrainingError: there is no such file.
+    """
+    path = config.inside(folder, name, "weights")
+    if not path.is_file():
+        fix = f"copy the state dict to {path}, or drop `weights` from the recipe to start at random"
+        raise TrainingError(Problem(str(path), "no such file", f"the weights {name!r} of the recipe", fix))
+    return path
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a .pth or .pt file that holds nothing but them.
+
+    Raises:
+        TrainingError: the file is damaged, holds code, or is no state dict.
+    """
+    try:
+        held = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise _no_state_dict(path, " ".join(str(error).split())[:200]) from error
+    if not isinstance(held, Mapping) or not all(isinstance(value, Tensor) for value in held.values()):
+        raise _no_state_dict(path, "something else than named tensors")
+    return dict(held)
+
+
+def _no_state_dict(path: Path, found: str) -> TrainingError:
+    fix = "save the network's state_dict() itself, as .safetensors or by torch.save"
+    return TrainingError(Problem(str(path), found, "a state dict", fix))
+
+
+def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, zero: Collection[str] = ()) -> None:
+    """Gives a module the tensors of a state dict, all of them and no others.
+
+    Args:
+        module: what is filled.
+        state: name -> tensor.
+        path: where the state comes from, for the error.
+        zero: parameters that become 0 where the state lacks them; counters of batches always may.
+
+    Raises:
+        TrainingError: tensors are missing, unknown, or of another shape.
+    """
+    own = module.state_dict()
+    spare = {name for name in own if name in zero or name.endswith(COUNTER)}
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    found = {
+        "missing": [name for name in own if name not in state and name not in spare],
+        "not of this network": [name for name in state if name not in own],
+        "of another shape": [
+            f"{name} {shapes[name]} for {tuple(value.shape)}"
+            for name, value in own.items()
+            if name in state and shapes[name] != value.shape
+        ],
+    }
+    if any(found.values()):
+        raise TrainingError(*(_misfit(path, kind, names) for kind, names in found.items() if names))
+    rest = {name: torch.zeros_like(own[name]) for name in spare if name not in state}
+    module.load_state_dict({**rest, **state})
+
+
+def _misfit(path: Path, kind: str, names: list[str]) -> Problem:
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    fix = "name the file of this depth and width in the recipe, or change the recipe's model"
+    return Problem(str(path), f"{len(names)} {kind}: {shown}", "the state dict of the recipe's network", fix)

@@ -1,1 +1,0 @@
-"""The tiles: catalogue, checks, previews, and the generated landscape."""

@@ -1,0 +1,96 @@
+"""A suspicious polygon as a picture: the photograph, the labels and the maps around it, each with its outline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+import shapely
+from PIL import Image, ImageDraw
+
+from landcover_orch import raster
+from landcover_orch.evaluation.evaluate import labels_of
+from landcover_orch.grid import Window
+from landcover_orch.labels.rasterise import in_pixels
+from landcover_orch.legend import IGNORE
+from landcover_orch.pages import picture
+from landcover_orch.pages.picture import RGB
+from landcover_orch.patches.manifest import TileEntry
+from landcover_orch.review.comparison import Outlines, Subject
+from landcover_orch.tiles import imagery
+
+SIDE = 176
+"""Side that the longer side of each picture is drawn with, in pixels."""
+
+LARGEST = 1024
+"""Pixels of the tile that a picture shows at most; of a larger polygon it shows the middle."""
+
+MARGIN, ROOM = 0.35, 12
+"""Ground around a polygon: a share of its longer side, and pixels at least."""
+
+
+def pictures(subject: Subject, entry: TileEntry, outlines: Outlines, index: int) -> list[RGB]:
+    """Photograph, labels, and maps where they count, around a polygon of a tile, each with the polygon's outline."""
+    shape = in_pixels(outlines.geometry[index : index + 1], outlines.place)[0]
+    window = around(shape, entry.shape)
+    dataset, palette = subject.manifest.dataset, subject.manifest.legend.palette
+    with raster.reader(imagery.inspect(dataset, entry.images), nodata=dataset.nodata) as pixels:
+        photo = picture.display(pixels.read(window), dataset.bands)
+    labels = _read(labels_of(entry, subject.home), window)
+    classes = (labels, _mapped(subject, entry.name, window))
+    return [outlined(drawn, shape, window) for drawn in (photo, *(picture.colourise(c, palette) for c in classes))]
+
+
+def around(shape: Any, tile: tuple[int, int]) -> Window:
+    """The window of a tile (height, width) that shows a geometry in pixels, with some ground around it."""
+    left, top, right, bottom = shapely.bounds(shape).tolist()
+    room = max(ROOM, MARGIN * max(right - left, bottom - top))
+    spans = []
+    for low, high, length in ((top, bottom, tile[0]), (left, right, tile[1])):
+        low, high = max(low, 0), min(high, length)
+        middle, half = (low + high) / 2, min((high - low) / 2 + room, LARGEST / 2)
+        first = min(max(floor(middle - half), 0), length - 1)
+        spans.append((first, max(min(ceil(middle + half), length) - first, 1)))
+    (row, height), (col, width) = spans
+    return Window(row, col, height, width)
+
+
+def _read(source: raster.Raster, window: Window) -> Any:
+    with raster.reader(source, nodata="none") as pixels:
+        return pixels.read(window)[0]
+
+
+def _mapped(subject: Subject, tile: str, window: Window) -> Any:
+    """Classes (y, x) of the maps, each where it counts; of several seeds the last."""
+    found = np.full((window.height, window.width), IGNORE, np.uint8)
+    for look in subject.looks[tile]:
+        found = np.where(look.counted(tile, window), _read(look.classes, window), found)
+    return found
+
+
+def outlined(drawn: RGB, shape: Any, window: Window) -> RGB:
+    """The picture at its final size with the outline of a geometry in pixels: white on black, seen on any ground."""
+    scale = SIDE / max(window.height, window.width)
+    size = (max(round(window.width * scale), 1), max(round(window.height * scale), 1))
+    image = Image.fromarray(drawn).resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
+    pen = ImageDraw.Draw(image)
+    for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
+        for ring in _rings(shape):
+            pen.line([((x - window.col) * scale, (y - window.row) * scale) for x, y in ring], colour, width)
+    return np.asarray(image)
+
+
+def _rings(shape: Any) -> Sequence[Any]:
+    return [shapely.get_coordinates(ring) for ring in shapely.get_rings(shapely.get_parts([shape]))]
+
+
+def sheet(found: Sequence[RGB], columns: int = 4) -> RGB:
+    """Pictures side by side on squares of white, row by row; one empty square for none."""
+    rows = max(-(-len(found) // columns), 1)
+    board = np.full((rows * SIDE, min(columns, max(len(found), 1)) * SIDE, 3), 255, np.uint8)
+    for i, one in enumerate(found):
+        top, left = i // columns * SIDE, i % columns * SIDE
+        board[top : top + one.shape[0], left : left + one.shape[1]] = one
+    return board

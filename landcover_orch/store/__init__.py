@@ -1,0 +1,1 @@
+"""The product store: atomic publishing, manifests, fingerprints, costs."""

@@ -1,0 +1,75 @@
+"""Product catalogue: the names of all assets and of the files they share, and which product of each is current.
+
+A product lies in `home/<dataset>/<asset>/<name>-<fingerprint>/`; the link `<name>` beside it is the current one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from landcover_orch.errors import IncompleteError
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product
+
+ORTHOPHOTO, LABELS, EXPERIMENT = "orthophoto", "labels", "experiment"
+"""Source assets: files of the user and of the configuration, observed and never written."""
+
+GROUND_TRUTH = "ground_truth"
+LABEL_QUALITY = "label_quality"
+PATCHES = "patches"
+DATASET_MANIFEST = "dataset_manifest"
+SEARCH = "search"
+MODEL = "model"
+PREDICTION = "prediction"
+REPORT = "report"
+LEADERBOARD = "leaderboard"
+CHAMPION = "champion"
+LAND_COVER_MAP = "land_cover_map"
+PROPORTIONS = "proportions"
+
+MANIFEST_NAME = "dataset"
+"""Name of the manifest of a whole dataset; those of folds have names of their own."""
+
+SUMMARY, PAGE, PREVIEW = "summary.json", "index.html", "preview.png"
+"""Files that most products hold: what Dagster shows of them, the page and the picture."""
+
+
+def folder(home: Path, dataset: str, asset: str) -> Path:
+    """Where the products of an asset lie."""
+    return home / dataset / asset
+
+
+def current(home: Path, dataset: str, asset: str, name: str) -> Product:
+    """The product of an asset that was last published under `name`: a tile, an experiment, the dataset.
+
+    Raises:
+        IncompleteError: there is none, or it is damaged.
+    """
+    return publish.current(folder(home, dataset, asset), name)
+
+
+def current_manifest(home: Path, dataset: str) -> Product:
+    """The dataset manifest that was last published.
+
+    Raises:
+        IncompleteError: there is none, or it is damaged.
+    """
+    return current(home, dataset, DATASET_MANIFEST, MANIFEST_NAME)
+
+
+def published_products(folder: Path, names: Iterable[str]) -> dict[str, Product]:
+    """Name -> current product of a folder, of those names that have a whole one."""
+    products = {}
+    for name in names:
+        try:
+            products[name] = publish.current(folder, name)
+        except IncompleteError:
+            continue
+    return products
+
+
+def current_maps(home: Path, dataset: str, tiles: Iterable[str], model: str) -> dict[str, Product]:
+    """Tile -> its current land-cover map, of those tiles that have one by the model of this fingerprint."""
+    maps = published_products(folder(home, dataset, LAND_COVER_MAP), tiles)
+    return {tile: product for tile, product in maps.items() if product.recipe["inputs"]["model"] == model}

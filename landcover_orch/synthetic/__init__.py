@@ -1,0 +1,1 @@
+"""Synthetic data: a generated landscape with a known ground truth, photographed and labelled."""

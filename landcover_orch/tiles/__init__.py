@@ -1,0 +1,1 @@
+"""Tiles: catalogue, imagery, radiometry and previews of the input rasters."""

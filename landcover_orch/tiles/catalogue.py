@@ -1,0 +1,287 @@
+"""Which files are the tiles of a dataset: patterns resolved, every problem listed. Light enough for a sensor."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from landcover_orch.config import SIDES, Dataset, TileOverride, home, inside
+from landcover_orch.config.experiments import KEY
+from landcover_orch.errors import CatalogueError, ConfigError, Problem
+from landcover_orch.store.fingerprint import combined_fingerprint
+from landcover_orch.tiles.issues import some
+from landcover_orch.tiles.tile import Component, Corrections, Tile
+
+PLACE = "{tile}"
+_PLACES = re.compile(r"\{tile(?::0(?P<digits>\d))?\}")
+
+
+def tiles(dataset: Dataset) -> list[Tile]:
+    """The tiles of a dataset, sorted by name, each with an orthophoto and a label file that exist.
+
+    Without `names`, a tile is every file that matches the image pattern (hidden files do not count), and every
+    override that states an image. Files that match `unlabelled` are further tiles, without labels.
+
+    Raises:
+        CatalogueError: everything that is wrong with names, files, overrides and splits, in one list.
+    """
+    search = _Search(dataset, dataset.folder, [])
+    names = sorted(set(search.names()))
+    if not names and not search.problems:
+        search.nothing("tiles.image", dataset.tiles.image)
+    found = [tile for name in names if (tile := search.tile(name))]
+    bare = search.unlabelled(names)
+    found += [tile for name in bare if (tile := search.tile(name, dataset.tiles.unlabelled))]
+    problems = [*search.problems, *_bad_names([*names, *bare]), *_duplicates(dataset, found)]
+    problems += [*_unlisted(dataset), *(_unknown(dataset, names, bare) if names else ())]
+    if problems:
+        raise CatalogueError(*problems)
+    return sorted(found, key=lambda tile: tile.name)
+
+
+def images_of(dataset: Dataset, name: str) -> tuple[Path, ...]:
+    """The files of the bands of a labelled tile.
+
+    Raises:
+        CatalogueError: one is missing.
+    """
+    search = _Search(dataset, dataset.folder, [])
+    image = search.file(name, "image", search.own(name).image or dataset.tiles.image)
+    found = (*([image] if image else []), *search.further(name))
+    if search.problems:
+        raise CatalogueError(*search.problems)
+    return found
+
+
+def image_fingerprint(tile: Tile, memory: Path) -> str:
+    """Fingerprint of all files of a tile's image, and of the reference's where its radiometry is matched to one."""
+    return combined_fingerprint((*tile.images, *tile.reference), memory)
+
+
+def _where(dataset: Dataset, key: str) -> str:
+    return f"configs/datasets/{dataset.name}.yaml: {key}"
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A look for the files of a dataset below `root`; what is wrong with them is written down on the way."""
+
+    dataset: Dataset
+    root: Path
+    problems: list[Problem]
+
+    def names(self) -> Iterable[str]:
+        """Names of the labelled tiles, some perhaps twice."""
+        tiles = self.dataset.tiles
+        added = [name for name, override in tiles.overrides.items() if override.image]
+        if tiles.names:
+            return [*tiles.names, *added]
+        if PLACE not in tiles.image:
+            fix = f"put {PLACE} where the tile's name stands in the file names"
+            self.wrong("tiles.image", f"{tiles.image!r}, a single file", f"a pattern with {PLACE}, or `names`", fix)
+            return added
+        return [*_matches(self.root, tiles.image), *added]
+
+    def unlabelled(self, labelled: Sequence[str]) -> list[str]:
+        """Names of the tiles without labels: files that match their pattern and are no labelled tile's orthophoto."""
+        pattern = self.dataset.tiles.unlabelled
+        if pattern is None:
+            return []
+        found = _matches(self.root, pattern)
+        if not found:
+            self.nothing("tiles.unlabelled", pattern)
+        own = {name: _filled(self.own(name).image or self.dataset.tiles.image, name) for name in labelled}
+        taken = set(own.values())
+        bare = sorted(name for name in set(found) if _filled(pattern, name) not in taken)
+        for name in own.keys() & {*bare}:
+            fix = "rename one of the files, or list one in `overrides` under another name with its `image`"
+            known = f"tile {name!r} is also a labelled tile, of another file"
+            self.wrong("tiles.unlabelled", known, "a name for one file", fix)
+        return [name for name in bare if name not in own]
+
+    def tile(self, name: str, bare: str | None = None) -> Tile | None:
+        """A tile whose files are all there; `bare` is the pattern of its orthophoto where it is to have no labels."""
+        before, own, tiles = len(self.problems), self.own(name), self.dataset.tiles
+        image = self.file(name, "image", bare or own.image or tiles.image)
+        label = None if bare else self.file(name, "label", own.label or tiles.label)
+        components = () if bare else self.components(name)
+        further = self.further(name)
+        corrections = self.corrections(name) if label else None
+        if image is None or len(self.problems) > before:
+            return None
+        return Tile(
+            name=name,
+            image=image,
+            label=label,
+            year=tiles.year if own.year is None else own.year,
+            label_year=tiles.label_year if own.label_year is None else own.label_year,
+            stored_dtype=own.dtype,
+            layer=own.layer or self.dataset.labels.layer,
+            components=components,
+            further=further,
+            shift=own.shift,
+            corrections=corrections,
+            reference=self.reference(name),
+        )
+
+    def reference(self, name: str) -> tuple[Path, ...]:
+        """The files of the tile that this one's radiometry is matched to; none where it is the reference itself."""
+        match = self.dataset.radiometry
+        if match is None or match.reference == name:
+            return ()
+        own, tiles = self.own(match.reference), self.dataset.tiles
+        patterns = own.image or tiles.image, *(own.further or (file.image for file in tiles.further))
+        paths = (self.path(match.reference, pattern, "radiometry.reference") for pattern in patterns)
+        return tuple(path for path in paths if path)
+
+    def corrections(self, name: str) -> Corrections | None:
+        """The file of a tile's corrected polygons, which is there once something was corrected."""
+        labels = self.dataset.labels
+        if labels.corrections is None:
+            return None
+        path = self.path(name, labels.corrections, "labels.corrections")
+        columns = tuple(column for column in dict.fromkeys((labels.attribute, labels.id)) if column)
+        return None if path is None else Corrections(path, columns, self.dataset.crs)
+
+    def further(self, name: str) -> tuple[Path, ...]:
+        """The files of further bands that are there."""
+        wanted = tuple(file.image for file in self.dataset.tiles.further)
+        patterns = self.own(name).further or wanted
+        if len(patterns) != len(wanted):
+            expected, fix = f"{len(wanted)}, as `tiles.further` has", "list them all, in the order of `tiles.further`"
+            self.wrong(f"tiles.overrides.{name}.further", f"{len(patterns)} files", expected, fix)
+        files = [self.file(name, "image", pattern, f"tiles.further.{i}") for i, pattern in enumerate(patterns)]
+        return tuple(file for file in files if file)
+
+    def components(self, name: str) -> tuple[Component, ...]:
+        """The files of each component that has its covers."""
+        found = []
+        for i, component in enumerate(self.dataset.labels.components):
+            key = f"labels.components.{i}"
+            found.append({part: pattern and self.file(name, part, pattern, key) for part, pattern in component})
+        return tuple(Component(files["code"], files["percent"], files["table"]) for files in found if files["code"])
+
+    def file(self, name: str, kind: str, pattern: str, key: str = "tiles") -> Path | None:
+        """A tile's file of a pattern; None where it is missing or lies elsewhere."""
+        path = self.path(name, pattern, f"{key}.{kind}")
+        if path is None or path.is_file():
+            return path
+        expected = f"the {kind} file of tile {name!r}"
+        fix = f"add the file, take {name!r} out of the tiles, or correct `{key}.{kind}`"
+        self.problems.append(Problem(str(path), "no such file", expected, fix))
+        return None
+
+    def path(self, name: str, pattern: str, key: str) -> Path | None:
+        """Where a tile's file of a pattern lies; None where that is not below the root."""
+        try:
+            return inside(self.root, _filled(pattern, name), _where(self.dataset, key))
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return None
+
+    def own(self, name: str) -> TileOverride:
+        """What a tile has different."""
+        return self.dataset.tiles.overrides.get(name, TileOverride())
+
+    def nothing(self, key: str, pattern: str) -> None:
+        """Writes down that no file matches a pattern."""
+        found, expected, fix = f"no file matches {pattern!r}", "at least one tile", f"correct `{key}` or `root`"
+        if not self.root.is_dir():
+            generated = self.root.is_relative_to(home())
+            fix = "`make demo` generates it" if generated else "correct `root`, or mount it"
+            found, expected = "no such folder", "the dataset's `root`"
+        self.problems.append(Problem(str(self.root), found, expected, fix))
+
+    def wrong(self, key: str, found: str, expected: str, fix: str) -> None:
+        """Writes down what is wrong with a key of the dataset."""
+        self.problems.append(Problem(_where(self.dataset, key), found, expected, fix))
+
+
+def _matches(root: Path, pattern: str) -> list[str]:
+    first, *rest = (re.escape(part) for part in pattern.split(PLACE))
+    expression = re.compile(first + r"(?P<tile>[^/]+?)" + r"(?P=tile)".join(rest))
+    wild = "*".join(glob.escape(part) for part in pattern.split(PLACE))
+    found = (expression.fullmatch(Path(path).as_posix()) for path in glob.glob(wild, root_dir=root))  # noqa: PTH207
+    return [match["tile"] for match in found if match]
+
+
+def _filled(pattern: str, name: str) -> str:
+    """The pattern with the tile's name in it, its numbers filled up with zeros where the pattern asks for that."""
+
+    def text(place: re.Match[str]) -> str:
+        return re.sub(r"\d+", lambda number: number[0].zfill(int(place["digits"] or 0)), name)
+
+    return _PLACES.sub(text, pattern)
+
+
+def _bad_names(names: Iterable[str]) -> list[Problem]:
+    return [
+        Problem(
+            f"tile {name!r}",
+            "a name that Dagster cannot take as a partition",
+            "letters, digits, '_' and '-' alone",
+            "rename the file, or list the tile in `overrides` under another name with its `image`",
+        )
+        for name in names
+        if not re.fullmatch(KEY, name)
+    ]
+
+
+def _duplicates(dataset: Dataset, found: list[Tile]) -> list[Problem]:
+    names = {tile.name for tile in found}
+    repeated = [name for name, times in Counter(dataset.tiles.names).items() if times > 1]
+    groups = [
+        *((f"tile names that differ in case alone: {same}", "rename all but one") for same in _same(names)),
+        *((f"tiles {same} are one file", "list the file under one name") for same in _one_file(found)),
+        *((f"tile {name!r} is listed twice", "delete one of the two lines") for name in repeated),
+    ]
+    return [Problem(_where(dataset, "tiles"), what, "each tile once", fix) for what, fix in groups]
+
+
+def _same(names: Iterable[str]) -> list[list[str]]:
+    return _groups({name: name.casefold() for name in names})
+
+
+def _one_file(found: list[Tile]) -> list[list[str]]:
+    return _groups({tile.name: str(tile.image) for tile in found})
+
+
+def _groups(keys: Mapping[str, str]) -> list[list[str]]:
+    grouped: dict[str, list[str]] = {}
+    for name in sorted(keys):
+        grouped.setdefault(keys[name], []).append(name)
+    return [group for group in grouped.values() if len(group) > 1]
+
+
+def _unlisted(dataset: Dataset) -> list[Problem]:
+    """Files of tile names that could not be read when the dataset was loaded."""
+    found = {side: getattr(dataset.splits, side).listed for side in SIDES}
+    fix = "add the file, or name the tiles under `tiles`"
+    return [
+        Problem(_where(dataset, f"splits.{side}.listed"), f"no file {name}", "a CSV file of tile names", fix)
+        for side, name in found.items()
+        if name is not None
+    ]
+
+
+def _unknown(dataset: Dataset, names: Sequence[str], bare: Sequence[str]) -> list[Problem]:
+    """Names that stand elsewhere and are no tile; tiles without labels are excluded from all sides of a split."""
+    named = {
+        "tiles.overrides": {*dataset.tiles.overrides} - {*bare},
+        "splits.validation.tiles": dataset.splits.validation.tiles,
+        "splits.test.tiles": dataset.splits.test.tiles,
+        "radiometry.reference": {dataset.radiometry.reference} if dataset.radiometry else (),
+        "splits.excluded.tiles": {*dataset.splits.excluded.tiles} - {*bare},
+    }
+    known = sorted(names)
+    expected = f"one of {some(known)}" + (", the tiles with labels" if bare else "")
+    return [
+        Problem(_where(dataset, key), f"unknown tile {name!r}", expected, f"correct `{key}`")
+        for key, listed in named.items()
+        for name in sorted(listed)
+        if name not in known
+    ]

@@ -1,0 +1,106 @@
+"""The image of a tile: the bands of its files one behind the other, at the place that its dataset states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from landcover_orch import raster
+from landcover_orch.config import Dataset
+from landcover_orch.errors import Problem, RasterError
+from landcover_orch.grid import offset
+from landcover_orch.raster import Raster
+from landcover_orch.tiles import catalogue, radiometry
+
+TOLERANCE = 0.01
+"""Pixels by which corners may lie apart and two grids still be one (rounded coordinates)."""
+
+
+def inspect(dataset: Dataset, paths: Sequence[Path]) -> Raster:
+    """What the image of a tile is: its orthophoto, and behind it the bands of its further files.
+
+    Where the dataset matches radiometry, its values are read through maps that make them like the reference tile's.
+
+    Raises:
+        RasterError: a file is unreadable, states another CRS than the dataset, or lies on another grid than the first.
+    """
+    image = stacked(dataset, paths)
+    if dataset.radiometry is None:
+        return image
+    reference = catalogue.images_of(dataset, dataset.radiometry.reference)
+    if reference == tuple(paths):
+        return image
+    return radiometry.matched(dataset, image, stacked(dataset, reference), dataset.radiometry)
+
+
+def stacked(dataset: Dataset, paths: Sequence[Path]) -> Raster:
+    """The image of a tile as its files are.
+
+    Raises:
+        RasterError: as `inspect`.
+    """
+    image = orthophoto(dataset, paths[0])
+    further = tuple(added(dataset, i, path, image) for i, path in enumerate(paths[1:]))
+    problems = [problem for file in further if (problem := misfit(file, image))]
+    if problems:
+        raise RasterError(*problems)
+    return replace(image, further=further)
+
+
+def orthophoto(dataset: Dataset, path: Path) -> Raster:
+    """The first file of an image: the dataset's bands of it, at their place."""
+    return placed(dataset, raster.inspect(path, select=dataset.tiles.select))
+
+
+def added(dataset: Dataset, index: int, path: Path, image: Raster | None) -> Raster:
+    """The file of an entry of `tiles.further`: the bands it adds to an orthophoto, at their place.
+
+    Besides a GeoTIFF it may be a JPEG or BMP file, by the ending of its name.
+    """
+    entry, driver = dataset.tiles.further[index], raster.PICTURES.get(path.suffix.lower(), "GTiff")
+    return placed(dataset, raster.ruled(raster.inspect(path, driver, entry.select), entry.nodata), image)
+
+
+def placed(dataset: Dataset, found: Raster, image: Raster | None = None) -> Raster:
+    """A file where its dataset says that it lies; one that says nothing of its place lies on `image`, if of its shape.
+
+    Where the dataset has no place, each tile lies by itself with its lower left corner at (0, 0).
+
+    Raises:
+        RasterError: the file states another CRS than the dataset.
+    """
+    if dataset.crs == "file":
+        return found
+    if dataset.crs == "none":
+        side = dataset.resolution or 1.0
+        return replace(found, grid=GeoBox(found.shape, Affine(side, 0, 0, 0, -side, side * found.shape[0]), None))
+    if found.grid.crs is None:
+        silent = image is not None and found.grid.affine.is_identity and found.shape == image.shape
+        place = image.grid if image and silent else GeoBox(found.shape, found.grid.affine, dataset.crs)
+        return replace(found, grid=place)
+    if found.grid.crs != dataset.crs:
+        fix = "correct the dataset's `crs` (file: each file states its own), or reproject the file"
+        raise RasterError(Problem(str(found.path), f"CRS is {found.crs}", f"{dataset.crs} (`crs`), or none", fix))
+    return found
+
+
+def misfit(file: Raster, image: Raster) -> Problem | None:
+    """What is wrong where a file does not lie pixel by pixel on its orthophoto's grid; None where it does."""
+    same = file.shape == image.shape and file.grid.crs == image.grid.crs
+    if same and offset(image.grid, file.grid) <= TOLERANCE:
+        return None
+    fix = "warp it once onto that grid (gdalwarp -te ... -ts ...); where it only lacks a row or column, gdal_translate "
+    fix += f"-srcwin 0 0 {image.shape[1]} {image.shape[0]} fills it up with nodata"
+    return Problem(
+        str(file.path), _described(file, image), f"the grid of {image.path}: {_described(image, image)}", fix
+    )
+
+
+def _described(file: Raster, image: Raster) -> str:
+    shift = offset(image.grid, file.grid)
+    moved = f", corners up to {shift:.2f} px off" if file is not image and shift > TOLERANCE else ""
+    return f"{file.shape[0]} x {file.shape[1]} px in {file.crs or 'no CRS'}{moved}"

@@ -1,0 +1,63 @@
+"""What a tile is, as plain facts and as a small picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from landcover_orch.config import Dataset
+from landcover_orch.grid import bounds_in, resolution
+from landcover_orch.pages.picture import display, small_png
+from landcover_orch.raster import Raster, thumbnail
+from landcover_orch.tiles import imagery
+from landcover_orch.tiles.tile import Tile
+
+SIDE = 512
+"""Longer side of a preview in pixels."""
+
+
+def facts(dataset: Dataset, tile: Tile) -> dict[str, Any]:
+    """Grid, bands, resolution, footprint and sizes of a tile's files, as JSON values."""
+    raster = imagery.stacked(dataset, tile.images)
+    height, width = raster.shape
+    return {
+        "image": " + ".join(path.name for path in tile.images),
+        "label": tile.label.name if tile.label else None,
+        "year": tile.year,
+        "label_year": tile.label_year,
+        "height": height,
+        "width": width,
+        "pixels": height * width,
+        "bands": list(dataset.bands),
+        "dtype": " + ".join(dict.fromkeys(file.dtype for file in raster.files)),
+        "crs": raster.crs,
+        "transform": list(raster.grid.affine[:6]),
+        "resolution": resolution(raster.grid),
+        "bounds": list(raster.grid.boundingbox),
+        "footprint": _footprint(raster),
+        "nodata": _nodata(dataset, raster),
+        "image_bytes": sum(path.stat().st_size for path in tile.images),
+        "label_bytes": tile.label.stat().st_size if tile.label else None,
+    }
+
+
+def _footprint(raster: Raster) -> list[float] | None:
+    """West, south, east, north in degrees; None without a CRS."""
+    return None if raster.grid.crs is None else list(bounds_in(raster.grid, "EPSG:4326"))
+
+
+def _nodata(dataset: Dataset, raster: Raster) -> str:
+    if dataset.nodata == "file":
+        return {"nodata": f"value {raster.nodata:g}" if raster.nodata is not None else "none"}.get(
+            raster.mask, raster.mask
+        )
+    tag = "" if raster.nodata is None else f" (the file's tag {raster.nodata:g} is overruled)"
+    return f"{'none' if dataset.nodata == 'none' else f'value {dataset.nodata:g}'}{tag}"
+
+
+def preview(dataset: Dataset, tile: Tile) -> bytes:
+    """A PNG of the orthophoto, at most 512 pixels wide and high and 75 kB; nodata is not told apart."""
+    raster = imagery.stacked(dataset, tile.images)
+    bands = dataset.bands if len(dataset.bands) == raster.count else ()
+    return small_png(display(np.nan_to_num(thumbnail(raster, SIDE)), bands))

@@ -1,0 +1,1 @@
+"""Distributed training: process group, synchronised batch normalisation, child processes."""

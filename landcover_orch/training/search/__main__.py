@@ -1,0 +1,62 @@
+"""The search command: `python -m landcover_orch.training.search --dataset NAME --search NAME [--home DIR]`.
+
+Works by itself, and as the child of a Dagster asset, which it then tells its progress through Pipes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from landcover_orch import config
+from landcover_orch.errors import LandcoverError
+from landcover_orch.store.products import current_manifest
+from landcover_orch.store.publish import Product
+from landcover_orch.tracking import Start, Tracker
+from landcover_orch.training.__main__ import Console, Pipes, audience
+from landcover_orch.training.distributed.process import end_when_asked, keep_memory
+
+
+def search(dataset: str, name: str, home: Path, told: Console | Pipes) -> Product:
+    """The product of a search of configs/searches on a dataset's present manifest."""
+    from landcover_orch.training.search.study import run
+
+    described = current_manifest(home, dataset)
+    wanted = config.load_search(name)
+
+    def tracker(start: Start) -> Tracker:
+        return Tracker(start, home, told.tags)
+
+    return run(described, wanted, config.load_experiment(wanted.experiment), home, tracker=tracker, progress=told.line)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status of the command: 0, or 1 after a sentence about what is wrong."""
+    parser = argparse.ArgumentParser("python -m landcover_orch.training.search", description=__doc__.splitlines()[0])
+    parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
+    parser.add_argument("--search", required=True, help="name of a file in configs/searches")
+    parser.add_argument("--home", type=Path, help="folder everything is written below (default: LANDCOVER_HOME)")
+    chosen = parser.parse_args(arguments)
+    home = (chosen.home or config.home()).resolve()
+    os.environ["LANDCOVER_HOME"] = str(home)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the training command
+    keep_memory()
+    end_when_asked()
+    with audience() as told:
+        try:
+            product = search(chosen.dataset, chosen.search, home, told)
+        except LandcoverError as error:
+            if isinstance(told, Pipes):
+                raise
+            print(error, file=sys.stderr)
+            return 1
+    if isinstance(told, Console):
+        print(product.path)
+        print(product.file("best.yaml").read_text(encoding="utf-8"), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

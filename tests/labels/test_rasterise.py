@@ -1,0 +1,97 @@
+"""Polygons burnt in strips are the polygons burnt at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from landcover_orch.grid import Window, blocks, moved
+from landcover_orch.labels.polygons import Polygons
+from landcover_orch.labels.rasterise import bounds_in_pixels, carried, clipped, in_pixels, meeting, strips
+
+GRID = GeoBox((37, 29), Affine(0.5, 0, 500_000.0, 0, -0.5, 4_700_000.0), "EPSG:25830")
+PLACE = st.tuples(st.floats(-4, 33), st.floats(-4, 41))
+
+
+@st.composite
+def polygons(draw: st.DrawFn) -> Polygons:
+    """Triangles to hexagons anywhere on and around the grid, some with corners on pixel corners or centres."""
+    corners = st.one_of(PLACE, PLACE.map(lambda xy: (round(xy[0] * 2) / 2, round(xy[1] * 2) / 2)))
+    rings = draw(st.lists(st.lists(corners, min_size=3, max_size=6, unique=True), min_size=1, max_size=5))
+    hulls = [shapely.MultiPoint([(500_000 + x / 2, 4_700_000 - y / 2) for x, y in ring]).convex_hull for ring in rings]
+    shapes = np.array([hull for hull in hulls if hull.geom_type == "Polygon"], object)
+    return Polygons(shapes, np.arange(len(shapes), dtype=np.uint16), ())
+
+
+@settings(max_examples=200)
+@given(polygons(), st.integers(1, 40))
+def test_strips_join_without_a_seam(found: Polygons, height: int) -> None:
+    whole, cut = burnt(found, 37, all_touched=False), burnt(found, height, all_touched=False)
+    np.testing.assert_array_equal(cut, whole)
+
+
+@settings(max_examples=200)
+@given(polygons(), st.integers(1, 40))
+def test_touched_pixels_join_but_for_mere_rims_and_corners(found: Polygons, height: int) -> None:
+    whole, cut = burnt(found, 37, all_touched=True), burnt(found, height, all_touched=True)
+    outlines = shapely.boundary(in_pixels(found.geometry, GRID))
+    for row, col in np.argwhere(whole != cut):
+        pixel = shapely.box(col, row, col + 1, row + 1)
+        inside = shapely.box(col + 1e-6, row + 1e-6, col + 1 - 1e-6, row + 1 - 1e-6)
+        grazed = (shapely.distance(outlines, pixel) < 1e-9) & ~shapely.intersects(outlines, inside)
+        corners = shapely.points(shapely.get_coordinates(pixel))
+        assert (grazed | (shapely.distance(outlines[:, None], corners) < 1e-9).any(axis=1)).any()
+
+
+def burnt(found: Polygons, height: int, *, all_touched: bool) -> NDArray[np.uint16]:
+    windows = blocks((37, 29), height, 29)
+    return np.concatenate(list(strips(found, GRID, windows, all_touched=all_touched, fill=99)))
+
+
+def test_later_polygons_cover_earlier_ones() -> None:
+    both = np.array(
+        [shapely.box(500_000, 4_699_990, 500_005, 4_700_000), shapely.box(500_002, 4_699_990, 500_003, 4_700_000)]
+    )
+    found = Polygons(both, np.array([5, 6], np.uint16), ())
+    burnt = next(strips(found, GRID, [Window(0, 0, 4, 12)], all_touched=False, fill=9))
+    assert burnt[0].tolist() == [5, 5, 5, 5, 6, 6, 5, 5, 5, 5, 9, 9]
+
+
+def test_what_lies_inside_a_frame_is_whole_and_sound() -> None:
+    bow = shapely.Polygon([(0, 0), (4, 4), (4, 0), (0, 4)])
+    shapes = np.array([shapely.box(1, 1, 3, 3), shapely.box(-5, 2, 20, 20), shapely.box(30, 0, 31, 1), bow], object)
+    inside = clipped(shapes, (0, 0, 10, 8))
+    assert shapely.is_valid(inside).all()
+    assert shapely.area(inside[:3]).tolist() == [4, 60, 0]
+    assert not shapely.is_valid(shapes[3])
+
+
+@pytest.mark.parametrize("affine", [Affine(0.5, 0, 3, 0, -0.5, 9), Affine(0.4, 0.3, 3, 0.3, -0.4, 9)])
+def test_boxes_hold_what_lies_in_them_on_any_grid(affine: Affine) -> None:
+    rng = np.random.default_rng(2)
+    shapes = shapely.buffer(shapely.points(rng.uniform(-20, 20, (50, 2))), rng.uniform(0, 5, 50))
+    grid = GeoBox((40, 40), affine, "EPSG:25830")
+    boxes = bounds_in_pixels(shapes, grid)
+    exact = shapely.bounds(in_pixels(shapes, grid))
+    there = ~shapely.is_empty(shapes)
+    assert (boxes[there, :2] <= exact[there, :2] + 1e-6).all()
+    assert (boxes[there, 2:] >= exact[there, 2:] - 1e-6).all()
+    met = shapely.intersects(in_pixels(shapes, grid), shapely.box(5, 5, 30, 20))
+    assert set(np.flatnonzero(met)) <= set(meeting(boxes, 5, 5, 30, 20))
+    assert meeting(bounds_in_pixels(np.array([shapely.Polygon()], object), grid), -99, -99, 99, 99).size == 0
+
+
+def test_what_is_carried_to_another_grid_lies_on_the_same_pixels() -> None:
+    rng = np.random.default_rng(3)
+    shapes = shapely.buffer(shapely.points(rng.uniform((500_000, 4_699_990), (500_015, 4_700_000), (9, 2))), 2.0)
+    place = moved(GRID, -6.5, 4)
+    there = carried(shapes, place, GRID)
+    np.testing.assert_allclose(shapely.get_coordinates(there) - shapely.get_coordinates(shapes), [(3.25, 2)] * 297)
+    assert shapely.equals_exact(in_pixels(there, GRID), in_pixels(shapes, place), 1e-5).all()
+    assert carried(shapes, GRID, GRID) is shapes

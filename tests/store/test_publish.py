@@ -1,0 +1,206 @@
+"""Products appear whole or not at all, are found again, and say when they are damaged."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from landcover_orch.errors import BusyError, IncompleteError
+from landcover_orch.store import publish as module
+from landcover_orch.store.publish import MANIFEST, Stage, current, load, publish
+
+RECIPE = {"room": "test", "version": 1, "inputs": {"a": "sha256:1"}, "configuration": {"size": 3}}
+OTHER = {**RECIPE, "version": 2}
+
+
+def writes(text: str, calls: list[str] | None = None) -> Callable[[Stage], None]:
+    def build(stage: Stage) -> None:
+        if calls is not None:
+            calls.append(text)
+        (stage.path / "store").mkdir(exist_ok=True)
+        (stage.path / "store/0").write_text(text)
+        stage.write_json("summary.json", {"text": text})
+
+    return build
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def test_a_product_is_whole_and_described(tmp_path: Path) -> None:
+    product = publish(tmp_path / "rooms", "t1", RECIPE, writes("x"))
+    assert product.recipe == RECIPE
+    assert list(product.files) == ["store/0", "summary.json"]
+    assert product.json("summary.json") == {"text": "x"}
+    assert product.bytes == sum(product.file(name).stat().st_size for name in product.files)
+    assert product.cost.files is not None
+    assert current(tmp_path / "rooms", "t1") == product
+    assert visible(tmp_path / "rooms") == ["t1", f"t1-{product.fingerprint}"]
+    assert visible(product.path) == [MANIFEST, "store", "summary.json"]
+
+
+def test_the_same_recipe_is_found(tmp_path: Path) -> None:
+    calls: list[str] = []
+    first = publish(tmp_path, "t1", RECIPE, writes("x", calls))
+    assert publish(tmp_path, "t1", dict(reversed(RECIPE.items())), writes("y", calls)) == first
+    assert calls == ["x"]
+
+
+def test_another_recipe_is_built_and_going_back_is_free(tmp_path: Path) -> None:
+    calls: list[str] = []
+    first = publish(tmp_path, "t1", RECIPE, writes("x", calls))
+    second = publish(tmp_path, "t1", OTHER, writes("y", calls))
+    assert current(tmp_path, "t1") == second
+    publish(tmp_path, "t1", RECIPE, writes("z", calls))
+    assert current(tmp_path, "t1") == first
+    assert calls == ["x", "y"]
+
+
+def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
+    a, b = (publish(tmp_path / name, "t1", RECIPE, writes("x")) for name in "ab")
+    assert (a.path / MANIFEST).read_bytes() == (b.path / MANIFEST).read_bytes()
+
+
+@pytest.mark.parametrize("damage", ["shorter", "missing", "bytes", "manifest"])
+def test_a_damaged_product_is_refused(tmp_path: Path, damage: str) -> None:
+    product = publish(tmp_path, "t1", RECIPE, writes("xyz"))
+    file = product.file(MANIFEST if damage == "manifest" else "store/0")
+    if damage == "shorter":
+        file.write_text("xy")
+    elif damage == "bytes":
+        file.write_text("xyZ")
+    else:
+        file.unlink()
+    with pytest.raises(IncompleteError, match="materialise again"):
+        load(product.path, deep=True)
+    if damage == "bytes":
+        load(product.path)  # only reading tells
+    else:
+        with pytest.raises(IncompleteError):
+            publish(tmp_path, "t1", RECIPE, writes("xyz"))
+
+
+def test_all_damage_is_listed(tmp_path: Path) -> None:
+    product = publish(tmp_path, "t1", RECIPE, writes("x"))
+    for name in product.files:
+        product.file(name).unlink()
+    with pytest.raises(IncompleteError, match="2 problems"):
+        load(product.path)
+
+
+def test_nothing_is_published_before_the_first_build(tmp_path: Path) -> None:
+    with pytest.raises(IncompleteError, match="nothing published"):
+        current(tmp_path, "t1")
+
+
+def test_a_failed_build_leaves_the_old_product(tmp_path: Path) -> None:
+    first = publish(tmp_path, "t1", RECIPE, writes("x"))
+
+    def fails(stage: Stage) -> None:
+        (stage.path / "half").write_text("half")
+        assert current(tmp_path, "t1") == first  # the link moves only after the rename
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        publish(tmp_path, "t1", OTHER, fails)
+    assert current(tmp_path, "t1") == first
+    assert visible(tmp_path) == ["t1", first.path.name]
+
+
+def test_the_link_switches_after_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = publish(tmp_path, "t1", RECIPE, writes("x"))
+    monkeypatch.setattr(module, "_point", lambda *arguments: (_ for _ in ()).throw(RuntimeError("killed here")))
+    with pytest.raises(RuntimeError):
+        publish(tmp_path, "t1", OTHER, writes("y"))
+    assert current(tmp_path, "t1") == first
+    monkeypatch.undo()
+    calls: list[str] = []
+    assert publish(tmp_path, "t1", OTHER, writes("z", calls)).json("summary.json") == {"text": "y"}
+    assert calls == []
+
+
+def parts(names: str, log: list[str], stop_after: str | None = None) -> Callable[[Stage], None]:
+    def build(stage: Stage) -> None:
+        for name in names:
+            if stage.done(name):
+                continue
+            log.append(name)
+            (stage.path / name).write_text(name * 10)
+            stage.mark(name, stage.path / name)
+            if name == stop_after:
+                raise KeyboardInterrupt
+
+    return build
+
+
+def test_a_killed_build_goes_on_with_its_parts(tmp_path: Path) -> None:
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path, "t1", RECIPE, parts("abcd", log, "b"))
+    product = publish(tmp_path, "t1", RECIPE, parts("abcd", log))
+    assert log == list("abcd")
+    fresh = publish(tmp_path / "fresh", "t1", RECIPE, parts("abcd", []))
+    assert product.files == fresh.files
+    assert (product.path / MANIFEST).read_bytes() == (fresh.path / MANIFEST).read_bytes()
+
+
+def test_a_part_whose_bytes_changed_is_built_again(tmp_path: Path) -> None:
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path, "t1", RECIPE, parts("abc", log, "b"))
+    (tmp_path / ".t1.partial/a").write_text("torn")
+    publish(tmp_path, "t1", RECIPE, parts("abc", log))
+    assert log == ["a", "b", "a", "c"]
+
+
+def test_a_torn_journal_line_does_not_count(tmp_path: Path) -> None:
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path, "t1", RECIPE, parts("abc", log, "b"))
+    journal = tmp_path / ".t1.partial" / module.JOURNAL
+    journal.write_text(journal.read_text()[:-5])
+    publish(tmp_path, "t1", RECIPE, parts("abc", log))
+    assert log == ["a", "b", "b", "c"]
+
+
+def test_what_another_recipe_left_is_thrown_away(tmp_path: Path) -> None:
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path, "t1", RECIPE, parts("ab", log, "a"))
+    product = publish(tmp_path, "t1", OTHER, parts("c", log))
+    assert list(product.files) == ["c"]
+
+
+def _hold(folder: str, ready: object, release: object) -> None:
+    with module._locked(Path(folder), "t1"):
+        ready.set()  # type: ignore[attr-defined]
+        release.wait(60)  # type: ignore[attr-defined]
+
+
+def test_one_builder_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOCK_PATIENCE_S", 0.0)
+    context = multiprocessing.get_context("spawn")
+    ready, release = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(str(tmp_path), ready, release))
+    holder.start()
+    try:
+        assert ready.wait(60)
+        with pytest.raises(BusyError, match=f"process {holder.pid}"):
+            publish(tmp_path, "t1", RECIPE, writes("x"))
+    finally:
+        release.set()
+        holder.join(60)
+    publish(tmp_path, "t1", RECIPE, writes("x"))
+
+
+def test_the_manifest_is_plain(tmp_path: Path) -> None:
+    product = publish(tmp_path, "t1", RECIPE, writes("x"))
+    manifest = json.loads((product.path / MANIFEST).read_text())
+    assert manifest["schema"] == module.SCHEMA
+    assert str(tmp_path) not in (product.path / MANIFEST).read_text()
+    assert product.path.name == f"t1-{manifest['fingerprint']}"

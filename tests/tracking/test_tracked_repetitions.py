@@ -1,0 +1,165 @@
+"""Recipes that repeat, in MLflow: nested runs, a version each, told again where MLflow was silent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from landcover_orch import tracking
+from landcover_orch.store import publish
+from landcover_orch.store.publish import Product, Stage
+from landcover_orch.tracking.lookup import product_of
+from landcover_orch.training import __main__ as command
+from landcover_orch.training import protocol
+from tests.training import classroom
+
+NAME = classroom.NAME
+BOTH = ["quick.seed-1", "quick.seed-2"]
+
+
+@pytest.fixture(autouse=True)
+def _prepared(home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    recipe = classroom.experiment(epochs=1, protocol={"seeds": [1, 2]}).model_dump(mode="json")
+    (configs / "experiments" / "quick.yaml").write_text(yaml.safe_dump(recipe))
+    classroom.published(home)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with classroom.in_memory():
+        yield
+
+
+def _train(home: Path, experiment: str = "quick") -> Product:
+    return command.train(NAME, experiment, home, command.Console())
+
+
+def _runs(home: Path) -> dict[str, Any]:
+    """Name of the recipe -> its run; there is one each."""
+    speaker = tracking.client(home)
+    found = speaker.search_runs([speaker.get_experiment_by_name(NAME).experiment_id])
+    by_name = {run.data.tags["landcover.experiment"]: run for run in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def _require_nested(home: Path, product: Product) -> None:
+    runs = _runs(home)
+    assert set(runs) == {"quick", *BOTH}
+    parent = runs["quick"]
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert parent.data.tags.get("mlflow.parentRunId") is None
+    assert parent.data.tags[tracking.FINGERPRINT] == product.fingerprint
+    assert {runs[name].data.tags["mlflow.parentRunId"] for name in BOTH} == {parent.info.run_id}
+    spread = product.json("summary.json")["spread"]["mean_iou"]
+    assert (parent.data.metrics["mean/mean_iou"], parent.data.metrics["sd/mean_iou"]) == pytest.approx(
+        (spread["mean"], spread["sd"])
+    )
+    files = {file.path for file in tracking.client(home).list_artifacts(parent.info.run_id)}
+    assert {"repetitions.json", "curves.png"} <= files
+
+
+def test_one_run_of_all_with_the_repetitions_below_it_however_often_it_is_asked_for(home: Path) -> None:
+    product = _train(home)
+    _require_nested(home, product)
+    versions = tracking.client(home).search_model_versions(f"name = '{NAME}'")
+    assert sorted(version.tags["landcover.experiment"] for version in versions) == BOTH
+    _train(home)
+    _require_nested(home, product)
+    assert len(tracking.client(home).search_model_versions(f"name = '{NAME}'")) == 2
+
+
+def test_the_chosen_one_is_challenger(home: Path) -> None:
+    product = _train(home)
+    name, model = protocol.chosen_of(product, home)
+    challenger = tracking.client(home).get_model_version_by_alias(NAME, "challenger")
+    assert (challenger.tags["landcover.experiment"], challenger.tags[tracking.FINGERPRINT]) == (name, model.fingerprint)
+
+
+def test_a_version_of_a_repetition_leads_to_its_product(home: Path) -> None:
+    models = protocol.models_of(_train(home), home)
+    found = {number: product_of(f"models:/{NAME}/{number}", home) for number in (1, 2)}
+    assert {one.fingerprint for one in found.values()} == {model.fingerprint for model in models.values()}
+
+
+def test_where_mlflow_was_down_the_next_command_tells_it_all(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home / "mlflow.db").mkdir()
+    product = _train(home)
+    assert "not registered: MLflow at sqlite:" in capsys.readouterr().err
+    (home / "mlflow.db").rmdir()
+    assert _train(home).path == product.path
+    _require_nested(home, product)
+
+
+def test_a_repetition_trained_by_itself_joins_the_others_later(home: Path) -> None:
+    _train(home, "quick.seed-2")
+    assert _runs(home)["quick.seed-2"].data.tags.get("mlflow.parentRunId") is None
+    _require_nested(home, _train(home))
+
+
+def test_a_report_is_with_the_chosen_one_and_with_the_run_of_all(home: Path) -> None:
+    _, model = protocol.chosen_of(_train(home), home)
+    version = tracking.register(model, classroom.manifest(), home)
+
+    def build(stage: Stage) -> None:
+        stage.write_json("summary.json", {"mean_iou": 0.5})
+
+    report = publish.publish(home / NAME / "report", "quick", {"inputs": {}, "configuration": {}}, build)
+    for _ in range(2):
+        tracking.log_report(version.run_id, report, home)
+    runs = _runs(home)
+    other = next(name for name in BOTH if runs[name].info.run_id != version.run_id)
+    found = {name: run.data.metrics.get("test/mean_iou") for name, run in runs.items()}
+    assert found == {**dict.fromkeys(runs, 0.5), other: None}
+
+
+def test_a_killed_command_goes_on_in_its_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lights(self: command.Console, line: str) -> None:
+        if line.startswith("quick.seed-2: repetition 2"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(command.Console, "line", lights)
+        with pytest.raises(KeyboardInterrupt):
+            _train(home)
+    assert {name: run.info.status for name, run in _runs(home).items()} == {"quick": "KILLED", BOTH[0]: "FINISHED"}
+    assert publish.current(home / NAME / "model", BOTH[0])
+    _require_nested(home, _train(home))
+
+
+def test_dagster_is_told_mean_spread_and_a_row_a_repetition(home: Path) -> None:
+    told: dict[str, Any] = {}
+
+    class Context:
+        """What the command says to Dagster."""
+
+        run_id, asset_key = "run-1", f"{NAME}/model"
+
+        class log:  # noqa: N801 - as Dagster names it
+            """Nobody listens."""
+
+            @staticmethod
+            def info(line: str) -> None:
+                """One line."""
+
+        @staticmethod
+        def report_asset_materialization(metadata: dict[str, Any], data_version: str) -> None:
+            """The end."""
+            told.update(metadata, data_version=data_version)
+
+    product = command.train(NAME, "quick", home, command.Pipes(Context()))
+    spread = product.json("summary.json")["spread"]
+    assert told["data_version"] == product.fingerprint
+    assert told["mean mean_iou"] == spread["mean_iou"]["mean"]
+    assert told["curves"]["raw_value"].startswith("![curves](data:image/png;base64,")
+    rows = told["repetitions"]["raw_value"]["records"]
+    assert [(row["name"], row["seed"], row["fold"], row["version"]) for row in rows] == [
+        (BOTH[0], 1, "", "1"),
+        (BOTH[1], 2, "", "2"),
+    ]
+    metrics = {row["validation metric"]: row for row in told["spread"]["raw_value"]["records"]}
+    assert list(metrics["accuracy"].items())[1:4] == [(key, spread["accuracy"][key]) for key in ("mean", "sd", "n")]
+    assert told["MLflow run"]["raw_value"].endswith(_runs(home)["quick"].info.run_id)
