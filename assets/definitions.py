@@ -9,10 +9,11 @@ import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets import (
-    changes,
     ground_truth,
     jobs,
+    label_changes,
     label_quality,
+    label_review,
     model,
     patches,
     prediction,
@@ -20,13 +21,12 @@ from assets import (
     raw,
     report,
     search,
-    suspects,
 )
 from assets.resources import resources
 from landcover_orch import config
 from landcover_orch.config import Dataset
 
-ROOMS = (
+ASSET_MODULES = (
     raw,
     ground_truth,
     patches,
@@ -35,8 +35,8 @@ ROOMS = (
     prediction,
     report,
     proportions,
-    suspects,
-    changes,
+    label_review,
+    label_changes,
     search,
     jobs,
 )
@@ -44,14 +44,16 @@ ROOMS = (
 
 def collect(datasets: Sequence[Dataset], loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
     """Assets, checks, jobs, schedules and sensors of datasets."""
-    found: list[Any] = [item for dataset in datasets for room in ROOMS for item in room.definitions(dataset)]
-    checks = [item for item in found if isinstance(item, dg.AssetChecksDefinition)]
+    items: list[Any] = [
+        item for dataset in datasets for module in ASSET_MODULES for item in module.definitions(dataset)
+    ]
+    checks = [item for item in items if isinstance(item, dg.AssetChecksDefinition)]
     return dg.Definitions(
-        assets=[item for item in found if isinstance(item, dg.AssetSpec | dg.AssetsDefinition) and item not in checks],
+        assets=[item for item in items if isinstance(item, dg.AssetSpec | dg.AssetsDefinition) and item not in checks],
         asset_checks=checks,
-        jobs=[item for item in found if isinstance(item, dg.JobDefinition | UnresolvedAssetJobDefinition)],
-        schedules=[item for item in found if isinstance(item, dg.ScheduleDefinition)],
-        sensors=[item for item in found if isinstance(item, dg.SensorDefinition)],
+        jobs=[item for item in items if isinstance(item, dg.JobDefinition | UnresolvedAssetJobDefinition)],
+        schedules=[item for item in items if isinstance(item, dg.ScheduleDefinition)],
+        sensors=[item for item in items if isinstance(item, dg.SensorDefinition)],
         resources=resources(),
         loggers=loggers,
     )

@@ -15,7 +15,7 @@ from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.utils import make_new_backfill_id
 from dagster._time import get_current_timestamp
 
-from assets import changes, partitions, raw, staleness, suspects
+from assets import label_changes, label_review, partitions, raw, staleness
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
@@ -26,10 +26,10 @@ STAGES = (
     ("model",),
     ("prediction",),
     ("report",),
-    ("suspects",),
+    ("label_review",),
     ("leaderboard", "champion"),
     ("land_cover_map",),
-    ("proportions", "changes"),
+    ("proportions", "label_changes"),
 )
 """The materialised assets in the order in which their results depend on each other."""
 
@@ -64,8 +64,8 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 
 def keys(dataset: Dataset, assets: Sequence[str]) -> list[dg.AssetKey]:
-    """Asset keys of a dataset by their last names, without those that it lacks: `suspects` without a doctor."""
-    lacking = {room.ASSET for room in (suspects, changes) if not room.definitions(dataset)}
+    """Asset keys of a dataset by their last names, without those that its configuration does not ask for."""
+    lacking = {asset.ASSET for asset in (label_review, label_changes) if not asset.definitions(dataset)}
     return [partitions.key(dataset, asset) for asset in assets if asset not in lacking]
 
 

@@ -86,7 +86,7 @@ def _counted_once(dataset: Dataset) -> dg.AssetChecksDefinition:
 def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, "leaderboard"),
-        description="Every experiment of the dataset and the floors below it in one table, on the same test tiles.",
+        description="Every experiment of the dataset and the baselines below it in one table, on the same test tiles.",
         deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "report")],
         group_name=partitions.identifier(dataset),
         kinds={"html", "mlflow"},
@@ -102,8 +102,8 @@ def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
         home = config.home()
         reports = current_reports(dataset, home)
         models = {name: current_models(home, dataset.name, name) for name in reports}
-        floors = [name for file in dataset.floors for name in config.experiment_names(file)]
-        product = build(patches.manifest(dataset), reports, models, home, floors)
+        baselines = [name for file in dataset.baselines for name in config.experiment_names(file)]
+        product = build(patches.manifest(dataset), reports, models, home, baselines)
         try:
             url = tracking.log_leaderboard(dataset.name, product, config.home())
         except TrackingError as error:

@@ -61,10 +61,10 @@ class Composites(BaseModel):
 
     rule: Rule = Field(
         default="dissolve",
-        description="dominant: the class of one cover with `min_share`; dissolve: the class whose covers have "
-        "`min_share` together; ignore: none; soft: none, but the shares are kept for training and evaluation",
+        description="dominant: the class of one cover with `min_fraction`; dissolve: the class whose covers have "
+        "`min_fraction` together; ignore: none; soft: none, but the shares are kept for training and evaluation",
     )
-    min_share: float = Field(
+    min_fraction: float = Field(
         default=0.75, gt=0.5, le=1, description="least share of the whole polygon; above one half, so that one wins"
     )
     predefined: dict[Code, str] = Field(
@@ -72,14 +72,14 @@ class Composites(BaseModel):
         description="what a composite with a name of its own means, as SIOSE's DHS: a class, 'ignore', or 'members'; "
         "not named here: its members where the label tells them, else its entry in `codes`",
     )
-    keep_shares: bool = Field(
+    keep_fractions: bool = Field(
         default=False, description="write polygons.tif and composition.parquet under any rule, not under soft alone"
     )
 
     @property
-    def shares_kept(self) -> bool:
+    def fractions_kept(self) -> bool:
         """Whether the ground truth holds polygons and their shares beside the class raster."""
-        return self.keep_shares or self.rule == "soft"
+        return self.keep_fractions or self.rule == "soft"
 
 
 MAX_BORDER = 64

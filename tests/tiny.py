@@ -45,7 +45,7 @@ def write(configs: Path, raw: Path, tiles: int = 3) -> Dataset:
         "splits": {"validation": {"tiles": names[-2:-1]}, "test": {"tiles": names[-1:]}},
         "patches": {"size": 32, "stride": 32},
         "experiments": [EXPERIMENT],
-        "floors": [],
+        "baselines": [],
     }
     for room, content in (("datasets", described), ("legends", LEGEND), ("experiments", RECIPE)):
         save(configs, room, content)

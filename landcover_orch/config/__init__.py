@@ -26,10 +26,10 @@ from landcover_orch.config.files import (
 )
 from landcover_orch.config.labels import Component, Labels, Values
 from landcover_orch.config.places import configs, expand, home, inside
-from landcover_orch.config.splits import SIDES, BlockFold, Share, Splits
+from landcover_orch.config.splits import SPLIT_NAMES, BlockFold, Splits, SplitSpec
 
 __all__ = [
-    "SIDES",
+    "SPLIT_NAMES",
     "Automation",
     "BlockFold",
     "Component",
@@ -40,7 +40,7 @@ __all__ = [
     "Match",
     "Patches",
     "Proportions",
-    "Share",
+    "SplitSpec",
     "Splits",
     "TileOverride",
     "Tiles",

@@ -110,7 +110,7 @@ class Proportions(Settings):
     unit: Literal["tile", "patch", "polygon"] = Field(
         default="tile", description="a whole tile, a window of the patch grid, or a polygon of `polygons`"
     )
-    without: tuple[str, ...] = Field(
+    exclude_classes: tuple[str, ...] = Field(
         default=(), description="classes that are not predicted: their pixels do not count, and their share is 0"
     )
     polygons: str | None = Field(default=None, description="vector file below `root`, for the unit polygon")
@@ -139,12 +139,12 @@ class Limits(Settings):
         "`patches.drift`",
     )
     weight_clip: float = Field(default=10.0, ge=1, description="largest class weight, as a multiple of the smallest")
-    max_suspect: float = Field(
+    max_flagged: float = Field(
         default=0.1,
         ge=0,
         le=1,
         exclude=True,  # no product depends on it
-        description="most of the labelled area that may lie in polygons which the doctor flags",
+        description="most of the labelled area that may lie in polygons which label review flags",
     )
     max_changed: float = Field(
         default=0.2,
@@ -204,7 +204,7 @@ class Dataset(Settings):
         min_length=1,
         description="names of files in configs/experiments; one with a `matrix` stands for all its recipes",
     )
-    floors: tuple[str, ...] = Field(
+    baselines: tuple[str, ...] = Field(
         default=("k-means", "random-forest"),
         description="experiments without deep learning that every other one should beat",
     )
@@ -212,11 +212,11 @@ class Dataset(Settings):
         default=(), description="classes that the report also leaves out of its means, as too rare to be learnt"
     )
     searches: tuple[str, ...] = Field(default=(), description="names of files in configs/searches, run when asked to")
-    doctor: str | None = Field(
+    label_review: str | None = Field(
         default=None,
         exclude=True,  # no other product depends on it
         description="the one of its experiments, with `protocol.folds`, whose out-of-fold maps are held against the "
-        "polygons of the labels (asset `suspects`); empty: none",
+        "polygons of the labels (asset `label_review`); empty: none",
     )
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
     automation: Automation = Field(default=Automation(), description="what runs by itself")
@@ -241,7 +241,8 @@ class Dataset(Settings):
             and self.resolution is None,
             "`resolution` is for `crs: none`: else the files say it": self.crs != "none"
             and self.resolution is not None,
-            "`doctor` looks at polygons, labels of kind vector": bool(self.doctor) and self.labels.kind != "vector",
+            "`label_review` looks at polygons, labels of kind vector": bool(self.label_review)
+            and self.labels.kind != "vector",
             "polygons need a place: `crs: none` is for labels that arrive as rasters": self.crs == "none"
             and self.labels.kind == "vector",
         }
@@ -265,7 +266,7 @@ class Dataset(Settings):
 
     @property
     def outdated(self) -> bool:
-        """Whether some orthophoto is stated to be newer than the polygons that label it (asset `changes`)."""
+        """Whether some orthophoto is stated to be newer than the polygons that label it (asset `label_changes`)."""
         image, label = self.tiles.year, self.tiles.label_year
         own = [(one.year or image, one.label_year or label) for one in self.tiles.overrides.values()]
         return self.labels.kind == "vector" and any(a and b and a > b for a, b in [(image, label), *own])

@@ -15,7 +15,7 @@ from landcover_orch.config.experiments import search as searching
 from landcover_orch.config.experiments.search import Search
 from landcover_orch.config.launchers import LOCAL, Launcher
 from landcover_orch.config.places import configs, inside
-from landcover_orch.config.splits import SIDES, Share, Splits
+from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
 from landcover_orch.errors import ConfigError, Problem, did_you_mean
 from landcover_orch.legend import Legend
@@ -32,7 +32,7 @@ def load_dataset(name: str) -> Dataset:
     Where such a file is not there, as on a machine without the data, its key stays, for the checks to find.
     """
     dataset = _load("datasets", name, Dataset)
-    sides = {side: _listed(dataset, side) for side in SIDES}
+    sides = {side: _listed(dataset, side) for side in SPLIT_NAMES}
     listed = {side: share for side, share in sides.items() if share is not None}
     if not listed:
         return dataset
@@ -40,17 +40,17 @@ def load_dataset(name: str) -> Dataset:
     return dataset.model_copy(update={"splits": splits})
 
 
-def _listed(dataset: Dataset, side: str) -> Share | None:
+def _listed(dataset: Dataset, side: str) -> SplitSpec | None:
     """A side of the split with the tiles of its CSV file by name; None where there is no such file."""
-    share: Share = getattr(dataset.splits, side)
-    if share.listed is None or not (root := _root(dataset)):
+    share: SplitSpec = getattr(dataset.splits, side)
+    if share.from_csv is None or not (root := _root(dataset)):
         return None
-    path = inside(root, share.listed, f"configs/datasets/{dataset.name}.yaml: splits.{side}.listed")
+    path = inside(root, share.from_csv, f"configs/datasets/{dataset.name}.yaml: splits.{side}.from_csv")
     if not path.is_file():
         return None
     with path.open(newline="", encoding="utf-8") as file:
         names = [row[0].strip() for row in csv.reader(file) if row][1:]
-    return share.model_copy(update={"tiles": tuple(dict.fromkeys((*share.tiles, *names))), "listed": None})
+    return share.model_copy(update={"tiles": tuple(dict.fromkeys((*share.tiles, *names))), "from_csv": None})
 
 
 def _root(dataset: Dataset) -> Path | None:
@@ -137,7 +137,7 @@ def experiment_names(name: str) -> tuple[str, ...]:
 
 def experiments_of(dataset: Dataset) -> tuple[str, ...]:
     """All experiments of a dataset that run: those of the files listed, then the baselines'."""
-    files = (*dataset.experiments, *dataset.floors)
+    files = (*dataset.experiments, *dataset.baselines)
     return tuple(dict.fromkeys(name for file in files for name in experiment_names(file)))
 
 
@@ -171,18 +171,18 @@ def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
 def experiment_problems(dataset: Dataset) -> list[Problem]:
     """What is wrong with a dataset's experiments and searches: files missing, parts that do not go together."""
     found: list[Problem] = []
-    for look, names in ((_recipes_of, (*dataset.experiments, *dataset.floors)), (load_search, dataset.searches)):
+    for look, names in ((_recipes_of, (*dataset.experiments, *dataset.baselines)), (load_search, dataset.searches)):
         for name in names:
             try:
                 look(name)
             except ConfigError as error:
                 found.extend(error.problems)
-    return found or [*_doctor_problems(dataset)]
+    return found or [*_label_review_problems(dataset)]
 
 
-def _doctor_problems(dataset: Dataset) -> Iterator[Problem]:
-    """What is wrong with the recipe that a dataset's `doctor` names, where its other recipes are right."""
-    where, name = f"configs/datasets/{dataset.name}.yaml: doctor", dataset.doctor
+def _label_review_problems(dataset: Dataset) -> Iterator[Problem]:
+    """What is wrong with the recipe that a dataset's `label_review` names, where its other recipes are right."""
+    where, name = f"configs/datasets/{dataset.name}.yaml: label_review", dataset.label_review
     if name is not None and name not in experiments_of(dataset):
         fix = did_you_mean(name, list(experiments_of(dataset))) or "add it to `experiments`"
         yield Problem(where, repr(name), f"one of {list(experiments_of(dataset))}", fix)

@@ -9,17 +9,17 @@ from pydantic import Field, model_validator
 
 from landcover_orch.config.experiments.settings import Settings
 
-SIDES = ("validation", "test", "excluded")
+SPLIT_NAMES = ("validation", "test", "excluded")
 
 
-class Share(Settings):
+class SplitSpec(Settings):
     """One side of a split: whole tiles, by name or drawn, or a fraction of the spatial blocks of the other tiles."""
 
     tiles: tuple[str, ...] = Field(default=(), description="tiles that belong to this side whole")
-    listed: str | None = Field(
+    from_csv: str | None = Field(
         default=None, description="CSV file below `root` whose first column, under a header, names further such tiles"
     )
-    drawn: float = Field(
+    random_fraction: float = Field(
         default=0.0, ge=0, lt=1, description="fraction of the tiles that no side names, drawn whole by their names"
     )
     blocks: float = Field(default=0.0, ge=0, lt=1, description="fraction of the spatial blocks of all other tiles")
@@ -41,16 +41,16 @@ class BlockFold(Settings):
 class Splits(Settings):
     """Who learns from what: everything that is not validation, test or excluded is train."""
 
-    validation: Share = Field(default=Share(), description="chooses the checkpoint")
-    test: Share = Field(default=Share(), description="scored in the report; never seen by training")
-    excluded: Share = Field(
-        default=Share(),
+    validation: SplitSpec = Field(default=SplitSpec(), description="chooses the checkpoint")
+    test: SplitSpec = Field(default=SplitSpec(), description="scored in the report; never seen by training")
+    excluded: SplitSpec = Field(
+        default=SplitSpec(),
         description="neither trained on nor scored; may be mapped. Its blocks are drawn first, and count in every tile",
     )
     fold: BlockFold | None = Field(
         default=None, description="deals out the blocks of all tiles that are on no side, instead of drawing shares"
     )
-    chosen_on: Literal["validation", "test"] = Field(
+    checkpoint_split: Literal["validation", "test"] = Field(
         default="validation",
         description="the side whose patches choose the checkpoint; test where a study chose and scored on the same "
         "tiles, which flatters its scores",
@@ -64,11 +64,11 @@ class Splits(Settings):
 
     @model_validator(mode="after")
     def _disjoint(self) -> Splits:
-        sides: dict[str, Share] = {side: getattr(self, side) for side in SIDES}
+        sides: dict[str, SplitSpec] = {side: getattr(self, side) for side in SPLIT_NAMES}
         for (one, left), (other, right) in combinations(sides.items(), 2):
             if both := set(left.tiles) & set(right.tiles):
                 raise ValueError(f"tiles {sorted(both)} are both {one} and {other}")
-        for part in ("blocks", "drawn"):
+        for part in ("blocks", "random_fraction"):
             if sum(getattr(share, part) for share in sides.values()) >= 1:
                 raise ValueError(f"validation.{part} + test.{part} + excluded.{part} leave nothing to train on")
         if self.fold and (self.validation.blocks or self.test.blocks):

@@ -14,6 +14,20 @@ from landcover_orch.errors import ConfigError, Problem, did_you_mean
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
 WHOLE = "(whole file)"
+RENAMED = {
+    "chosen_on": "checkpoint_split",
+    "coolest": "final_temperature",
+    "doctor": "label_review",
+    "drawn": "random_fraction",
+    "floors": "baselines",
+    "keep_shares": "keep_fractions",
+    "listed": "from_csv",
+    "max_suspect": "max_flagged",
+    "min_share": "min_fraction",
+    "symmetries": "tta",
+    "without": "exclude_classes",
+}
+"""Keys of earlier versions and what they are called now; an old one is refused as unknown, with its new name."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -77,7 +91,8 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
     path, here = _place(model, item["loc"])
     if item["type"] == "extra_forbidden":
         known = sorted(here.model_fields)
-        fix = did_you_mean(str(item["loc"][-1]), known) or "delete the key"
+        key = str(item["loc"][-1])
+        fix = _renamed(key, known) or did_you_mean(key, known) or "delete the key"
         return Problem(f"{where}: {path}", "an unknown key", f"one of {known}", fix)
     if item["type"] == "missing":
         return Problem(f"{where}: {path}", "nothing", "a value", f"add the key `{path}`")
@@ -93,6 +108,11 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
             place, item["msg"].removeprefix("Value error, "), "values that go together", "change one of them"
         )
     return Problem(f"{where}: {path}", repr(item["input"])[:80], item["msg"], f"correct `{path}`")
+
+
+def _renamed(key: str, known: list[str]) -> str | None:
+    """The remedy for a key of an earlier version; None where it is none, or its new name does not fit here."""
+    return f"it is called `{RENAMED[key]}` now" if RENAMED.get(key) in known else None
 
 
 def _place(model: type[BaseModel], location: tuple[object, ...]) -> tuple[str, type[BaseModel]]:

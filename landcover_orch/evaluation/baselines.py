@@ -1,4 +1,4 @@
-"""What a map scores that looks at no pixel: floors that follow from the manifest's counts alone."""
+"""What a map scores that looks at no pixel: baselines that follow from the manifest's counts alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from landcover_orch.patches.manifest import DatasetManifest
 
 
 def trivial(manifest: DatasetManifest) -> dict[str, tuple[str, Counts]]:
-    """Floor -> what it predicts, and its matrix (actual, predicted) over the scored pixels; none without train pixels.
+    """Baseline -> what it predicts, and its matrix (actual, predicted) over scored pixels; none without train pixels.
 
     'training proportions' draws the class of each pixel at random. Its matrix is the expected one, test counts x train
     shares, which no single draw misses by much: nothing is drawn.

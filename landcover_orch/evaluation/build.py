@@ -89,7 +89,7 @@ def _recipe(subject: Subject) -> Recipe:
         inputs |= {f"prediction {one.name} {tile}": product.fingerprint for tile, product in one.maps.items()}
     told = {"experiment": experiment, "chosen": subject.chosen.name, "legend": manifest.legend, "minor": subject.minor}
     told["years"] = manifest.years()
-    return {"room": "report", "version": VERSION, "inputs": inputs, "configuration": told}
+    return Recipe(asset="report", version=VERSION, inputs=inputs, configuration=told)
 
 
 def _write(stage: Stage, subject: Subject) -> None:

@@ -15,7 +15,7 @@ from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.models.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product, Stage
+from landcover_orch.store.publish import Product, Recipe, Stage
 
 FILE = "champion.json"
 NAME = "champion"
@@ -95,12 +95,12 @@ def build(dataset: str, chosen: Champion, home: Path) -> Product:
         stage.write_json(FILE, chosen.model_dump())
         stage.write_json("summary.json", chosen.model_dump())
 
-    recipe = {
-        "room": NAME,
-        "version": VERSION,
-        "inputs": {"model": chosen.fingerprint},
-        "configuration": {"test_digest": chosen.test_digest, "mean_iou": chosen.mean_iou},
-    }
+    recipe = Recipe(
+        asset=NAME,
+        version=VERSION,
+        inputs={"model": chosen.fingerprint},
+        configuration={"test_digest": chosen.test_digest, "mean_iou": chosen.mean_iou},
+    )
     return publish.publish(home / dataset / NAME, NAME, recipe, write)
 
 

@@ -60,7 +60,7 @@ _APART: dict[str, dict[str, Callable[[Experiment], Choice]]] = {
 
 
 def _prediction(chosen: Prediction) -> str:
-    """Windows in full, then what else differs from the defaults: 'window 256, stride 192, symmetries 8'."""
+    """Windows in full, then what else differs from the defaults: 'window 256, stride 192, tta 8'."""
     plain = {name: Prediction.model_fields[name].default for name in ("window", "stride", "batch_size")}
     rest = chosen.model_copy(update=plain).words()
     return f"window {chosen.window}, stride {chosen.stride}" + (f", {rest}" if rest else "")

@@ -16,24 +16,26 @@ FLOOR = "#b08a2e"
 HEADROOM = 0.02
 
 
-def dots(rows: Mapping[str, Sequence[Value]], *, floors: Mapping[str, float] | None = None) -> bytes:
-    """A row of dots for each name, a repetition each; a bar for their mean -+ sd, a vertical line for each floor.
+def dots(rows: Mapping[str, Sequence[Value]], *, baselines: Mapping[str, float] | None = None) -> bytes:
+    """A row of dots for each name, a repetition each; a bar for their mean -+ sd, a vertical line for each baseline.
 
     A dash stands where no repetition has a value. The axis ends at 1, and begins at 0 or at the least value below it.
     """
-    figure = canvas(9.5, 0.34 * len(rows) + (1.5 if floors else 0.9))
+    figure = canvas(9.5, 0.34 * len(rows) + (1.5 if baselines else 0.9))
     axes = figure.add_subplot()
     for place, values in enumerate(rows.values()):
         _row(axes, place, [value for value in values if value is not None])
-    for value in (floors or {}).values():
+    for value in (baselines or {}).values():
         axes.axvline(value, color=FLOOR, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
     axes.set_yticks(range(len(rows)), [literal(name) for name in rows])
-    known = [value for values in (*rows.values(), [*(floors or {}).values()]) for value in values if value is not None]
+    known = [
+        value for values in (*rows.values(), [*(baselines or {}).values()]) for value in values if value is not None
+    ]
     axes.set_xlim(min([0.0, *known]) - HEADROOM, 1 + HEADROOM)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     _quiet(axes)
-    if floors:
-        _name_floors(axes, floors)
+    if baselines:
+        _name_baselines(axes, baselines)
     return as_png(figure)
 
 
@@ -59,10 +61,10 @@ def _row(axes: Axes, place: int, values: Sequence[float]) -> None:
     )
 
 
-def _name_floors(axes: Axes, floors: Mapping[str, float]) -> None:
+def _name_baselines(axes: Axes, baselines: Mapping[str, float]) -> None:
     """Names above their lines; where lines lie close, the next name goes a line higher."""
     height, last = 0, -1.0
-    for name, value in sorted(floors.items(), key=lambda floor: floor[1]):
+    for name, value in sorted(baselines.items(), key=lambda baseline: baseline[1]):
         height = height + 1 if value - last < 0.22 else 0
         last = value
         axes.annotate(

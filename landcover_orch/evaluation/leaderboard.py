@@ -1,4 +1,4 @@
-"""Every experiment of a dataset in one table, on the same test pixels, above or below the floors."""
+"""Every experiment of a dataset in one table, on the same test pixels, above or below the baselines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from landcover_orch.metrics.spread import Spread, spread
 from landcover_orch.pages import page
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product, Stage
+from landcover_orch.store.publish import Product, Recipe, Stage
 
 NAME = "leaderboard"
 TABLE, COMPETITION, FIGURE = "leaderboard.csv", "competition.csv", "leaderboard.png"
@@ -36,20 +36,24 @@ Models = Mapping[str, Mapping[str, Product]]
 
 
 def build(
-    manifest: DatasetManifest, reports: Mapping[str, Product], models: Models, home: Path, floors: Collection[str] = ()
+    manifest: DatasetManifest,
+    reports: Mapping[str, Product],
+    models: Models,
+    home: Path,
+    baselines: Collection[str] = (),
 ) -> Product:
     """The published leaderboard: index.html, leaderboard.csv, competition.csv and summary.json, best mean IoU first.
 
-    An experiment is its repetitions' mean, with their standard deviation. Two floors that look at no pixel always stand
-    on it. All means over classes are over those that occur among the test pixels: the same for every row. Times and
-    images a second are those of the models as they were built; all else follows from the recipe.
+    An experiment is its repetitions' mean, with their standard deviation. Two baselines that look at no pixel always
+    stand on it. All means over classes are over those that occur among the test pixels: the same for every row. Times
+    and images a second are those of the models as they were built; all else follows from the recipe.
 
     Args:
         manifest: the dataset.
         reports: experiment -> its report.
         models: experiment -> repetition -> model.
         home: folder everything is written below.
-        floors: the experiments that the others should beat.
+        baselines: the experiments that the others should beat.
 
     Raises:
         GridError: reports of another manifest, of other test pixels or labels, or with a repetition that was trained
@@ -57,21 +61,21 @@ def build(
     """
     contents = {name: report.json(REPORT) for name, report in reports.items()}
     _require_one_ground(manifest, contents)
-    recipe = {
-        "room": NAME,
-        "version": VERSION,
-        "inputs": {
+    recipe = Recipe(
+        asset=NAME,
+        version=VERSION,
+        inputs={
             "manifest": manifest.digest,
             **{f"report {name}": product.fingerprint for name, product in reports.items()},
             **{f"model {name}": product.fingerprint for found in models.values() for name, product in found.items()},
         },
-        "configuration": {
+        configuration={
             "test_digest": manifest.test_digest,
-            "floors": sorted({*floors} & {*reports}),
+            "baselines": sorted({*baselines} & {*reports}),
             "minor": manifest.dataset.minor,
         },
-    }
-    rows = _ranked(manifest, contents, models, floors)
+    )
+    rows = _ranked(manifest, contents, models, baselines)
     return publish.publish(
         home / manifest.dataset.name / NAME, NAME, recipe, lambda stage: _write(stage, manifest, rows, contents)
     )
@@ -100,19 +104,19 @@ def _grounds(manifest: DatasetManifest, content: Any) -> Iterable[tuple[str, str
 
 
 def _ranked(
-    manifest: DatasetManifest, contents: Mapping[str, Any], models: Models, floors: Collection[str]
+    manifest: DatasetManifest, contents: Mapping[str, Any], models: Models, baselines: Collection[str]
 ) -> list[Row]:
     minor = manifest.dataset.minor
     measured = {name: _measured(content, manifest) for name, content in contents.items()}
     values = {name: one["mean_iou"] for found in measured.values() for name, one in found.items()}
     unread = [
-        _row(name, {name: _measures(matrix, manifest)}, minor) | {"floor": True, "model": how}
+        _row(name, {name: _measures(matrix, manifest)}, minor) | {"baseline": True, "model": how}
         for name, (how, matrix) in trivial(manifest).items()
     ]
     read = [
         {
             **_row(name, measured[name], minor),
-            "floor": name in floors,
+            "baseline": name in baselines,
             **_gain(content, values),
             **_out_of_fold(content, manifest),
             **content["choices"],
@@ -144,8 +148,8 @@ def _row(name: str, measured: Mapping[str, Mapping[str, Value]], minor: Sequence
     found = {measure: spread(one[measure] for one in measured.values()) for measure in _compared(minor)}
     return {
         "experiment": name,
-        "floor": False,
-        "above_floor": None,
+        "baseline": False,
+        "above_baseline": None,
         "repetitions": len(measured),
         **{column: value for measure, over in found.items() for column, value in _columns(measure, over).items()},
         "classes_found": min((one["classes_found"] or 0 for one in measured.values()), default=0),
@@ -210,19 +214,19 @@ def _seconds(model: Product, measured: Mapping[str, Any]) -> Value:
 
 
 def _above(rows: list[Row]) -> list[Row]:
-    """The rows, with how much mean IoU each that is no floor has more than the best floor."""
-    best = _best_floor(rows)
+    """The rows, with how much mean IoU each that is no baseline has more than the best baseline."""
+    best = _best_baseline(rows)
     if best is None:
         return rows
-    return [row if row["floor"] else {**row, "above_floor": _difference(row, best)} for row in rows]
+    return [row if row["baseline"] else {**row, "above_baseline": _difference(row, best)} for row in rows]
 
 
-def _best_floor(rows: list[Row]) -> Row | None:
-    return min((row for row in rows if row["floor"] and row["mean_iou"] is not None), key=_rank, default=None)
+def _best_baseline(rows: list[Row]) -> Row | None:
+    return min((row for row in rows if row["baseline"] and row["mean_iou"] is not None), key=_rank, default=None)
 
 
-def _difference(row: Row, floor: Row) -> float | None:
-    return None if row["mean_iou"] is None else row["mean_iou"] - floor["mean_iou"]
+def _difference(row: Row, baseline: Row) -> float | None:
+    return None if row["mean_iou"] is None else row["mean_iou"] - baseline["mean_iou"]
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[float, str]:
@@ -287,26 +291,26 @@ def _write(stage: Stage, manifest: DatasetManifest, rows: list[Row], contents: M
 
 
 def _figure(manifest: DatasetManifest, rows: list[Row], contents: Mapping[str, Any]) -> bytes | None:
-    """Mean IoU of each experiment's repetitions, floors as lines; None where no experiment was reported."""
+    """Mean IoU of each experiment's repetitions, baselines as lines; None where no experiment was reported."""
     from landcover_orch.evaluation import dots
 
-    lines = {row["experiment"]: row["mean_iou"] for row in rows if row["floor"] and row["mean_iou"] is not None}
-    names = [row["experiment"] for row in rows if row["experiment"] in contents and not row["floor"]]
+    lines = {row["experiment"]: row["mean_iou"] for row in rows if row["baseline"] and row["mean_iou"] is not None}
+    names = [row["experiment"] for row in rows if row["experiment"] in contents and not row["baseline"]]
     shown = {name: [one["mean_iou"] for one in _measured(contents[name], manifest).values()] for name in names}
-    return dots.dots(shown, floors=lines) if shown else None
+    return dots.dots(shown, baselines=lines) if shown else None
 
 
 def _summary(manifest: DatasetManifest, rows: list[Row], contents: Mapping[str, Any]) -> Row:
     nobody = {"experiment": None, "mean_iou": None}
-    best, floor = next((row for row in rows if row["experiment"] in contents), nobody), _best_floor(rows)
+    best, baseline = next((row for row in rows if row["experiment"] in contents), nobody), _best_baseline(rows)
     classes = [name for name, pixels in zip(manifest.legend.names, scored_pixels(manifest), strict=True) if pixels]
     return {
         "experiments": len(contents),
         "best": best["experiment"],
         "best_mean_iou": best["mean_iou"],
-        "best_floor": (floor or nobody)["experiment"],
-        "best_floor_mean_iou": (floor or nobody)["mean_iou"],
-        "below_the_floor": [row["experiment"] for row in rows if (row["above_floor"] or 0) < 0],
+        "best_baseline": (baseline or nobody)["experiment"],
+        "best_baseline_mean_iou": (baseline or nobody)["mean_iou"],
+        "below_the_baseline": [row["experiment"] for row in rows if (row["above_baseline"] or 0) < 0],
         "scored_on": next((content["scored_on"] for content in contents.values()), TEST_SIDE),
         "means_over": classes,
     }

@@ -181,7 +181,7 @@ def _versions(manifest: DatasetManifest, one: Repetition) -> Iterator[tuple[str,
     yield f"ground of {one.name}", one.manifest.digest, _own_ground(manifest, one), whose, "model"
     yield f"model of {one.name}", load_contract(one.model.path).data_digest, one.manifest.digest, whose, "model"
     for tile, product in one.maps.items():
-        made_by = str(product.recipe["inputs"].get("model"))
+        made_by = str(product.recipe.inputs.get("model"))
         yield f"map of tile {tile} by {one.name}", made_by, one.model.fingerprint, "the model", "prediction"
 
 

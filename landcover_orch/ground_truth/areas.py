@@ -173,6 +173,6 @@ def decision_problems(summary: dict[str, Any]) -> list[Problem]:
             f"tile {summary['tile']}",
             f"no labelled pixel: {most['share']:.0%} of it is '{most['decision']}' and becomes {most['class']}",
             "some polygons with a class",
-            "lower `composites.min_share` of the legend, choose another `composites.rule`, or map more codes",
+            "lower `composites.min_fraction` of the legend, choose another `composites.rule`, or map more codes",
         )
     ]

@@ -62,17 +62,17 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
 def recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:
     """What the ground truth of a tile is made of."""
     image, label = tile_fingerprints(tile, home / MEMORY)
-    return {
-        "room": ASSET,
-        "version": VERSION,
-        "inputs": {"image": image, "label": label},
-        "configuration": {
+    return Recipe(
+        asset=ASSET,
+        version=VERSION,
+        inputs={"image": image, "label": label},
+        configuration={
             "labels": dataset.labels,
             "layer": tile.layer,
             "legend": legend.model_dump(mode="json", exclude={"description"}),
             "imagery": dataset.imagery,
         },
-    }
+    )
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
             names=legend.names,
             nodata=IGNORE,
         )
-    if legend.composites.shares_kept and decides(dataset):
+    if legend.composites.fractions_kept and decides(dataset):
         _write_shares(stage, dataset, legend, labels, image, windows)
     rows = _rows(dataset, legend, labels, tally, codes)
     summary = _summary(tile, legend, image.grid, rows, tally, labels.notes)

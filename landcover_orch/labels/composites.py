@@ -5,8 +5,8 @@
 | simple | one cover | its entry in `codes` |
 | largest | several, of which the file tells the largest alone | its entry in `codes` |
 | predefined | one composite with a name, as DHS, that counts as a whole | that of `predefined`, else of `codes` |
-| dominant | one cover with `min_share` of the polygon (rules dominant, dissolve) | its entry in `codes` |
-| dissolved | covers of one class with `min_share` together (rule dissolve), or no other (rule soft) | that class |
+| dominant | one cover with `min_fraction` of the polygon (rules dominant, dissolve) | its entry in `codes` |
+| dissolved | covers of one class with `min_fraction` together (rule dissolve), or no other (rule soft) | that class |
 | mixed | several, none with enough (rules dominant, dissolve) | ignore |
 | ignored | several (rule ignore) | ignore |
 | soft | several, of several classes, whose shares are kept (rule soft) | ignore |
@@ -135,14 +135,14 @@ def by_class(covers: Parts, legend: Legend) -> Parts:
 
 def _dominant(covers: Parts, shares: Parts, legend: Legend) -> tuple[How, str]:
     cover, share = max(covers, key=lambda item: item[1])
-    if share >= legend.composites.min_share - ROUNDING:
+    if share >= legend.composites.min_fraction - ROUNDING:
         return "dominant", str(meaning(cover, legend))
     return "mixed", IGNORE_NAME
 
 
 def _dissolved(covers: Parts, shares: Parts, legend: Legend) -> tuple[How, str]:
     how, name = _dominant(covers, shares, legend)
-    if how == "mixed" and shares[0][1] >= legend.composites.min_share - ROUNDING:
+    if how == "mixed" and shares[0][1] >= legend.composites.min_fraction - ROUNDING:
         return "dissolved", shares[0][0]
     return how, name
 

@@ -17,11 +17,11 @@ Floats = NDArray[np.float64]
 def class_weights(
     settings: ClassWeights, pixels: Sequence[int], names: Sequence[str], where: str = "class_weights"
 ) -> tuple[float, ...]:
-    """One weight a class: by the formula of `settings.name`, at most `clip` times the smallest; 0 for those `without`.
+    """Class weights by the formula of `settings.name`, at most `clip` times the smallest; 0 for `exclude_classes`.
 
     With n the train pixels of a class, over the C classes that are not left out:
     inverse: 1 / n, then scaled to mean 1 over the classes that occur; median: median(n of those that occur) / n;
-    balanced: sum(n) / (n C), as in the Sentinel-2 challenge's study, whose two ignored classes are `without`.
+    balanced: sum(n) / (n C), as in the Sentinel-2 challenge's study, whose two ignored classes are `exclude_classes`.
     A class without a train pixel has weight 1: it counts nowhere in training, and its pixels elsewhere as any other.
 
     Args:
@@ -31,13 +31,13 @@ def class_weights(
         where: place of the settings, for the error.
 
     Raises:
-        TrainingError: `without` names no class of the legend, or leaves nothing to learn.
+        TrainingError: `exclude_classes` names no class of the legend, or leaves nothing to learn.
     """
-    problems = left_out_problems(settings.without, sorted(names), f"{where}.without", "learnt")
+    problems = left_out_problems(settings.exclude_classes, sorted(names), f"{where}.exclude_classes", "learnt")
     if problems:
         raise TrainingError(*problems)
     number = np.asarray(pixels, np.float64)
-    learnt = np.array([name not in settings.without for name in names])
+    learnt = np.array([name not in settings.exclude_classes for name in names])
     occurs = learnt & (number > 0)
     if not occurs.any():
         return tuple(learnt.astype(float).tolist())

@@ -23,7 +23,6 @@ from landcover_orch.patches.footprints import Ground
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.raster.histogram import Histogram
-from landcover_orch.store.canonical import digest
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import Product, Recipe, Stage, current, load, publish
 from landcover_orch.tiles import imagery
@@ -81,20 +80,26 @@ class _Source:
 def _essential(dataset: Dataset) -> Dataset:
     """The dataset without what no pixel depends on: another experiment or schedule leaves the manifest as it is."""
     return dataset.model_copy(
-        update={"description": "", "experiments": ("any",), "floors": (), "automation": Automation(), "cluster": None}
+        update={
+            "description": "",
+            "experiments": ("any",),
+            "baselines": (),
+            "automation": Automation(),
+            "cluster": None,
+        }
     )
 
 
 def _recipe(essential: Dataset, legend: Legend, sources: Sequence[_Source]) -> Recipe:
-    return {
-        "room": ASSET,
-        "version": MANIFEST_VERSION,
-        "inputs": {
+    return Recipe(
+        asset=ASSET,
+        version=MANIFEST_VERSION,
+        inputs={
             s.tile.name: [s.image, s.label, s.truth.fingerprint, s.patches.fingerprint, *map(str, s.tile.images)]
             for s in sources
         },
-        "configuration": {"dataset": essential, "legend": legend},
-    }
+        configuration={"dataset": essential, "legend": legend},
+    )
 
 
 def _sources(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path) -> list[_Source]:
@@ -118,7 +123,7 @@ def _source(dataset: Dataset, legend: Legend, tile: Tile, home: Path, problems: 
         ground_truth.ASSET: (truth, ground_truth.recipe(dataset, legend, tile, home)),
         write.ASSET: (patches, write.recipe(dataset, legend, tile, truth, home)),
     }
-    stale = [asset for asset, (product, recipe) in wanted.items() if product.fingerprint != digest(recipe)]
+    stale = [asset for asset, (product, recipe) in wanted.items() if product.fingerprint != recipe.fingerprint]
     problems.extend(_stale(tile, asset) for asset in stale)
     return None if stale else _Source(tile, image, label, truth, patches)
 

@@ -16,7 +16,7 @@ from landcover_orch.patches.dataset import ASSET as MANIFESTS
 from landcover_orch.patches.dataset import NAME, PART_ROWS, of_digest
 from landcover_orch.patches.dataset import SUMMARY as TOLD
 from landcover_orch.store.fingerprint import MEMORY
-from landcover_orch.store.publish import Product, Stage, current, publish
+from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.catalogue import image_fingerprint
 from landcover_orch.tiles.tile import Tile
@@ -55,12 +55,12 @@ def build(dataset: Dataset, tile: Tile, trained: Product, home: Path) -> Product
         expected = f"{', '.join(described.dataset.bands)}, which the model was trained on"
         fix = "train on the present bands: materialise `dataset_manifest` and `model` again"
         raise CatalogueError(Problem(f"dataset {dataset.name}", f"bands {', '.join(dataset.bands)}", expected, fix))
-    recipe = {
-        "room": ASSET,
-        "version": WATCH_VERSION,
-        "inputs": {"image": image, "trained": trained.files[drift.TRAINED]["sha256"]},
-        "configuration": {"imagery": dataset.imagery, "limit": dataset.limits.max_drift},
-    }
+    recipe = Recipe(
+        asset=ASSET,
+        version=WATCH_VERSION,
+        inputs={"image": image, "trained": trained.files[drift.TRAINED]["sha256"]},
+        configuration={"imagery": dataset.imagery, "limit": dataset.limits.max_drift},
+    )
 
     def write(stage: Stage) -> None:
         row = _known(described, dataset, tile.name, image, trained) or _measured(dataset, tile, trained)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_orch.config import BlockFold, Dataset, Share, Splits
+from landcover_orch.config import BlockFold, Dataset, Splits, SplitSpec
 from landcover_orch.config.experiments import Experiment, Fold, Folds
 from landcover_orch.config.experiments import repetitions as repeated
 from landcover_orch.errors import CatalogueError, IncompleteError, Problem
@@ -97,8 +97,13 @@ def described(manifest: DatasetManifest, fold: Fold) -> DatasetManifest:
 
 def _dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
     before = manifest.dataset.splits
-    excluded = Share(tiles=_held(manifest), blocks=before.excluded.blocks + before.test.blocks)
-    sides: dict[str, object] = {"excluded": excluded, "test": Share(), "validation": Share(), "chosen_on": "validation"}
+    excluded = SplitSpec(tiles=_held(manifest), blocks=before.excluded.blocks + before.test.blocks)
+    sides: dict[str, object] = {
+        "excluded": excluded,
+        "test": SplitSpec(),
+        "validation": SplitSpec(),
+        "checkpoint_split": "validation",
+    }
     if fold.by == "blocks":
         sides["fold"] = BlockFold(index=fold.index, count=fold.count)
     else:
@@ -108,10 +113,10 @@ def _dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
     return manifest.dataset.model_copy(update={"splits": splits, "description": about})
 
 
-def _tiles(manifest: DatasetManifest, fold: Fold, ahead: int) -> Share:
+def _tiles(manifest: DatasetManifest, fold: Fold, ahead: int) -> SplitSpec:
     """The tiles of the fold so many after this one; after the last comes the first."""
     wanted = (fold.index - 1 + ahead) % fold.count
-    return Share(tiles=tuple(name for j, name in enumerate(beside(manifest)) if j % fold.count == wanted))
+    return SplitSpec(tiles=tuple(name for j, name in enumerate(beside(manifest)) if j % fold.count == wanted))
 
 
 def build(manifest_product: Product, folds: Folds, index: int, home: Path) -> Product:

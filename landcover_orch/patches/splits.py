@@ -44,7 +44,7 @@ def side_of(splits: Splits, tile: str) -> int | None:
             return side
     drawn, end = float(_uniform(splits.seed, _number(tile))[0]), 0.0
     for side, share in sides.items():
-        end += share.drawn
+        end += share.random_fraction
         if drawn < end:
             return side
     return None if splits.fold or splits.test.blocks or splits.validation.blocks else TRAIN

@@ -49,12 +49,12 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
 def recipe(dataset: Dataset, legend: Legend, tile: Tile, labels: Product, home: Path) -> Recipe:
     """What the patch store of a tile is made of."""
     kept = {"polygons": True} if truth.POLYGONS in labels.files else {}
-    return {
-        "room": ASSET,
-        "version": VERSION,
-        "inputs": {"image": image_fingerprint(tile, home / MEMORY), "ground_truth": labels.fingerprint},
-        "configuration": {"patches": dataset.patches, "imagery": dataset.imagery, "classes": legend.names, **kept},
-    }
+    return Recipe(
+        asset=ASSET,
+        version=VERSION,
+        inputs={"image": image_fingerprint(tile, home / MEMORY), "ground_truth": labels.fingerprint},
+        configuration={"patches": dataset.patches, "imagery": dataset.imagery, "classes": legend.names, **kept},
+    )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from landcover_orch.prediction.layout import BUDGET, Layout, Run, runs
 from landcover_orch.prediction.smoothed import Mosaic, Smoother
 from landcover_orch.prediction.source import ImageSource, ahead, strips
 from landcover_orch.store.fingerprint import MEMORY
-from landcover_orch.store.publish import Product, Stage, publish
+from landcover_orch.store.publish import Product, Recipe, Stage, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.catalogue import image_fingerprint
 from landcover_orch.tiles.tile import Tile
@@ -74,18 +74,18 @@ def predict(
         ContractError: the model was not made for this raster; nothing is computed.
     """
     image.require(load_contract(model.path))
-    recipe = {
-        "room": "prediction",
-        "version": VERSION,
-        "inputs": {"image": image.fingerprint, "model": model.fingerprint},
-        "configuration": {
+    recipe = Recipe(
+        asset="prediction",
+        version=VERSION,
+        inputs={"image": image.fingerprint, "model": model.fingerprint},
+        configuration={
             **experiment.prediction.model_dump(mode="json", exclude={"batch_size"}),
             "precision": experiment.precision,
             "nodata": image.nodata,
             "reading": image.raster.reading,
             **({} if image.year is None else {"year": image.year}),
         },
-    }
+    )
     return publish(folder, name, recipe, lambda stage: _build(stage, model.path, image, experiment, budget))
 
 
@@ -123,7 +123,7 @@ def _predict_rest(stage: Stage, model: Path, image: ImageSource, work: list[Run]
 
     device, settings = choose(experiment), experiment.prediction
     module, contract = networks.load(model, device.kind)
-    forward, classes = Forward(module, settings.window, device, settings.symmetries), len(contract.legend.classes)
+    forward, classes = Forward(module, settings.window, device, settings.tta), len(contract.legend.classes)
     with closing(ahead(strips(image, work, CACHE))) as coming:
         rows = finished_rows(coming, forward, classes, settings.batch_size, settings.smoothing is not None)
         for part, maps in parts(rows, [part for run in work for part in run.parts]):

@@ -89,7 +89,7 @@ def _best(site: _Site) -> Classes:
 def annealed(field: Field, labels: Classes, origin: Origin, prior: Annealing) -> Classes:
     """A labelling after sweeps in which each pixel is drawn from its classes, exp(-energy / temperature) apart."""
     lattice = _Lattice(field, labels)
-    ratio = (prior.coolest / prior.temperature) ** (1 / (prior.sweeps - 1))
+    ratio = (prior.final_temperature / prior.temperature) ** (1 / (prior.sweeps - 1))
     for sweep in range(prior.sweeps):
         table = _likelihoods(prior.temperature * ratio**sweep)
         lattice.visit(origin, lambda site, table=table, sweep=sweep: _drawn(site, table, (prior.seed, sweep)))  # type: ignore[misc]

@@ -1,7 +1,7 @@
 """Lists of polygons whose label maps speak against, as products: CSV, GeoPackage, a page of pictures.
 
-`suspects` are ranked for whoever corrects labels, by out-of-fold maps. `report.changes` are for whoever brings them up
-to date, by maps of a newer orthophoto.
+`label_review` ranks polygons for whoever corrects labels, by out-of-fold maps. `label_changes` ranks them for whoever
+brings labels up to date, by maps of a newer orthophoto.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from landcover_orch.review.comparison import Compared, Subject, compare
 from landcover_orch.review.evidence import Look
 from landcover_orch.review.ranking import COLUMNS, flagged_rows, rows
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product, Stage
+from landcover_orch.store.products import LABEL_REVIEW
+from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tiles.tile import Tile
 
-SUSPECTS = "suspects"
 PAGE, SUMMARY, PREVIEW = "index.html", "summary.json", "preview.png"
 PICTURED, PREVIEWED, WORST = 40, 8, 10
 """Polygons with pictures on the page, in the preview, and in the summary."""
 
 YEARS, LEARNT = ("image_year", "label_year"), "train_ground"
-"""Columns beside those of `report.suspects`: the years of what the maps show and of the labels; and, of a list by area,
+"""Columns beside those of `review.ranking`: the years of what the maps show and of the labels; and, of a list by area,
 the share of the polygon that the maps' model learnt from (None: not known)."""
 
 M2_A_HECTARE = 10_000
@@ -48,7 +48,7 @@ M2_A_HECTARE = 10_000
 
 @dataclass(frozen=True)
 class List:
-    """How a list is called and ranked: by area for `report.changes`, and then with the share of train ground.
+    """How a list is called and ranked: by area for `label_changes`, and then with the share of train ground.
 
     `learnt` are the splits that the maps' model was trained with, None where nobody knows; `tiles_left_out` says why.
     """
@@ -65,14 +65,14 @@ class List:
         return (*COLUMNS, *YEARS, *([LEARNT] if self.by_area else []))
 
 
-def suspects(
+def label_review(
     manifest: DatasetManifest,
     tiles: Sequence[Tile],
     experiment: Experiment,
     repetitions: Sequence[Repetition],
     home: Path,
 ) -> Product:
-    """The published list of suspicious polygons by a recipe with folds: suspects/<experiment>.
+    """The published list of suspicious polygons by a recipe with folds: label_review/<experiment>.
 
     Args:
         manifest: the dataset's.
@@ -87,8 +87,8 @@ def suspects(
         LabelError: labels are no polygons, or cannot be read.
     """
     if not repetitions or any(one.fold is None for one in repetitions):
-        fix = "name a recipe with `protocol.folds` as the dataset's `doctor`"
-        raise IncompleteError(Problem(f"suspects by {experiment.name}", "no folds", "maps out of fold", fix))
+        fix = "name a recipe with `protocol.folds` as the dataset's `label_review`"
+        raise IncompleteError(Problem(f"label review by {experiment.name}", "no folds", "maps out of fold", fix))
     require_own_ground(manifest, repetitions)
     looks: dict[str, list[Look]] = {}
     for one in repetitions:
@@ -97,7 +97,7 @@ def suspects(
     named = {tile.name: tile for tile in tiles}
     subject = Subject(manifest, named, looks, home, len({one.recipe.seed for one in repetitions}))
     maps = {f"{one.name} {tile}": product for one in repetitions for tile, product in one.maps.items()}
-    what = List(SUSPECTS, f"Suspicious polygons of {manifest.dataset.name}, by {experiment.name}")
+    what = List(LABEL_REVIEW, f"Suspicious polygons of {manifest.dataset.name}, by {experiment.name}")
     return published(subject, what, maps, experiment.name)
 
 
@@ -120,18 +120,18 @@ def published(subject: Subject, what: List, maps: Mapping[str, Product], name: s
     """
     manifest = subject.manifest
     labels = {f"labels {e.name}": e.label_fingerprint for e in subject.entries}
-    recipe = {
-        "room": what.name,
-        "version": VERSION,
-        "inputs": {"manifest": manifest.digest, **labels, **{f"map {key}": p.fingerprint for key, p in maps.items()}},
-        "configuration": {
+    recipe = Recipe(
+        asset=what.name,
+        version=VERSION,
+        inputs={"manifest": manifest.digest, **labels, **{f"map {key}": p.fingerprint for key, p in maps.items()}},
+        configuration={
             "legend": manifest.legend,
             "title": what.title,
             "columns": manifest.dataset.labels,
             "years": [(entry.name, entry.year, entry.label_year) for entry in subject.entries],
             **({"learnt": what.learnt, "left out": what.tiles_left_out} if what.by_area else {}),
         },
-    }
+    )
     folder = subject.home / manifest.dataset.name / what.name
     return publish.publish(folder, name, recipe, lambda stage: _write(stage, subject, what))
 

@@ -94,7 +94,7 @@ def _require_polygons(subject: Subject) -> None:
     dataset = subject.manifest.dataset
     where = f"dataset {dataset.name}"
     if dataset.labels.kind != "vector":
-        fix = "leave out `doctor`, or vectorise the labels once"
+        fix = "leave out `label_review`, or vectorise the labels once"
         raise LabelError(Problem(where, f"labels of kind {dataset.labels.kind}", "polygons to look at", fix))
     memory = subject.home / MEMORY
     present = {entry.name: tile_fingerprints(subject.tiles[entry.name], memory)[1] for entry in subject.entries}
@@ -111,7 +111,7 @@ def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Part, dict[Hashable, s
     labels = truth.read_labels(manifest.dataset, legend, tile, image, [], codes)
     found = labels.found
     if found is None:
-        raise LabelError(Problem(str(tile.label), "no polygons", "polygons to look at", "leave out `doctor`"))
+        raise LabelError(Problem(str(tile.label), "no polygons", "polygons to look at", "leave out `label_review`"))
     evidence = gather(
         entry.name,
         found.geometry,

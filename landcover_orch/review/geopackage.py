@@ -32,7 +32,7 @@ def columns(labels: Labels, listed: Sequence[str], layer: str) -> dict[str, str]
     """Columns of a list's GeoPackage: those of the labels, then the list's own -> what the list calls them.
 
     GeoPackages do not tell columns apart by case; one of the list's that is called like one of the labels' takes the
-    layer's name before its own: `suspects_label`.
+    layer's name before its own: `label_review_label`.
 
     Raises:
         LabelError: the two columns of the labels differ in case alone.

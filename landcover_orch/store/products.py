@@ -27,6 +27,8 @@ LEADERBOARD = "leaderboard"
 CHAMPION = "champion"
 LAND_COVER_MAP = "land_cover_map"
 PROPORTIONS = "proportions"
+LABEL_REVIEW = "label_review"
+LABEL_CHANGES = "label_changes"
 
 MANIFEST_NAME = "dataset"
 """Name of the manifest of a whole dataset; those of folds have names of their own."""
@@ -72,4 +74,4 @@ def published_products(folder: Path, names: Iterable[str]) -> dict[str, Product]
 def current_maps(home: Path, dataset: str, tiles: Iterable[str], model: str) -> dict[str, Product]:
     """Tile -> its current land-cover map, of those tiles that have one by the model of this fingerprint."""
     maps = published_products(folder(home, dataset, LAND_COVER_MAP), tiles)
-    return {tile: product for tile, product in maps.items() if product.recipe["inputs"]["model"] == model}
+    return {tile: product for tile, product in maps.items() if product.recipe.inputs["model"] == model}

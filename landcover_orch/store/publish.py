@@ -13,7 +13,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,29 @@ JOURNAL = "journal.jsonl"
 LOCK_PATIENCE_S = 30.0
 LOCK_POLL_S = 0.1
 
-Recipe = dict[str, Any]
-"""What a product is made of, as JSON: `inputs` (name -> fingerprint) and `configuration`."""
+
+@dataclass(frozen=True)
+class Recipe:
+    """Build key: what a product is made of; the same recipe gives the same fingerprint and the same bytes."""
+
+    asset: str
+    version: int
+    """Of the code: raised when the same inputs and configuration would give other bytes."""
+
+    inputs: Mapping[str, Any]
+    """Name -> fingerprint of what is read."""
+
+    configuration: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of its canonical JSON."""
+        return digest(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as a manifest holds it: models and tuples have become plain JSON values."""
+        fields: dict[str, Any] = json.loads(canonical(self))
+        return fields
 
 
 @dataclass(frozen=True)
@@ -99,7 +120,7 @@ class Stage:
 
 
 def publish(folder: Path, name: str, recipe: Recipe, build: Callable[[Stage], None]) -> Product:
-    """The product of a recipe: found where it exists, else built by `build`, which writes below `stage.path`.
+    """Atomic publish: the product of a recipe, found where it exists, else built by `build` below `stage.path`.
 
     Afterwards `current(folder, name)` gives it.
 
@@ -108,8 +129,7 @@ def publish(folder: Path, name: str, recipe: Recipe, build: Callable[[Stage], No
         IncompleteError: the product exists but its files are not what its manifest says.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    recipe = json.loads(canonical(recipe))  # models and tuples become what the manifest will hold
-    final = folder / f"{name}-{digest(recipe)}"
+    final = folder / f"{name}-{recipe.fingerprint}"
     with _locked(folder, name):
         if not final.exists():
             _build(folder, name, recipe, final, build)
@@ -151,7 +171,7 @@ def load(path: Path, *, deep: bool = False) -> Product:
     ]
     if wrong:
         raise IncompleteError(*wrong)
-    return Product(path, manifest["fingerprint"], manifest["recipe"], manifest["files"])
+    return Product(path, manifest["fingerprint"], Recipe(**manifest["recipe"]), manifest["files"])
 
 
 def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable[[Stage], None]) -> None:
@@ -159,7 +179,13 @@ def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable
     with measured() as cost:
         build(Stage(partial))
     files = Stage(partial).entries()
-    manifest = {"schema": SCHEMA, "name": name, "fingerprint": digest(recipe), "recipe": recipe, "files": files}
+    manifest = {
+        "schema": SCHEMA,
+        "name": name,
+        "fingerprint": recipe.fingerprint,
+        "recipe": recipe.as_dict(),
+        "files": files,
+    }
     (partial / JOURNAL).unlink(missing_ok=True)
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (partial / RECIPE).unlink()

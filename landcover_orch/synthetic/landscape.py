@@ -25,7 +25,7 @@ from landcover_orch.errors import ConfigError, Problem
 from landcover_orch.grid import Window, crop
 from landcover_orch.legend import IGNORE
 from landcover_orch.raster import burn, write_tiled
-from landcover_orch.store.publish import Stage, publish
+from landcover_orch.store.publish import Recipe, Stage, publish
 from landcover_orch.synthetic import labelling, siose_labelling
 from landcover_orch.synthetic.camera import BANDS, photograph
 from landcover_orch.synthetic.labelling import Label
@@ -104,7 +104,7 @@ def write(
     settings = Settings(seed, rows, cols, size, resolution)
     folder = _link(folder)
     _require(folder, settings)
-    recipe = {"room": "raw", "version": VERSION, "inputs": {}, "configuration": asdict(settings)}
+    recipe = Recipe("landscape", VERSION, {}, asdict(settings))
     publish(folder.parent, folder.name, recipe, lambda stage: _build(stage, settings))
     return settings.tiles
 

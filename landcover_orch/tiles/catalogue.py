@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_orch.config import SIDES, Dataset, TileOverride, home, inside
+from landcover_orch.config import SPLIT_NAMES, Dataset, TileOverride, home, inside
 from landcover_orch.config.experiments import KEY
 from landcover_orch.errors import CatalogueError, ConfigError, Problem
 from landcover_orch.store.fingerprint import combined_fingerprint
@@ -259,10 +259,10 @@ def _groups(keys: Mapping[str, str]) -> list[list[str]]:
 
 def _unlisted(dataset: Dataset) -> list[Problem]:
     """Files of tile names that could not be read when the dataset was loaded."""
-    found = {side: getattr(dataset.splits, side).listed for side in SIDES}
+    found = {side: getattr(dataset.splits, side).from_csv for side in SPLIT_NAMES}
     fix = "add the file, or name the tiles under `tiles`"
     return [
-        Problem(_where(dataset, f"splits.{side}.listed"), f"no file {name}", "a CSV file of tile names", fix)
+        Problem(_where(dataset, f"splits.{side}.from_csv"), f"no file {name}", "a CSV file of tile names", fix)
         for side, name in found.items()
         if name is not None
     ]

@@ -18,7 +18,7 @@ from landcover_orch.grid import blocks
 from landcover_orch.raster.histogram import Histogram, distance
 from landcover_orch.raster.value_maps import Knots, Tables
 from landcover_orch.store.fingerprint import MEMORY, fingerprint
-from landcover_orch.store.publish import Stage, publish
+from landcover_orch.store.publish import Recipe, Stage, publish
 
 ASSET = "radiometry"
 VERSION = 2
@@ -43,12 +43,12 @@ def matched(dataset: Dataset, image: raster.Raster, reference: raster.Raster, ma
 def _map(dataset: Dataset, image: raster.Raster, reference: raster.Raster, nodata: raster.Nodata, match: Match) -> Path:
     """The published map of values that makes a file like the reference's."""
     memory, reading = config.home() / MEMORY, [image.reading, str(nodata)]
-    recipe = {
-        "room": ASSET,
-        "version": VERSION,
-        "inputs": {"image": fingerprint(image.path, memory), "reference": fingerprint(reference.path, memory)},
-        "configuration": {"match": match.match, "dtype": dataset.dtype, "reading": reading},
-    }
+    recipe = Recipe(
+        asset=ASSET,
+        version=VERSION,
+        inputs={"image": fingerprint(image.path, memory), "reference": fingerprint(reference.path, memory)},
+        configuration={"match": match.match, "dtype": dataset.dtype, "reading": reading},
+    )
     dtype = np.dtype(dataset.dtype)
     file, counted, made = (KNOTS, _floats, _knots) if dtype.kind == "f" else (TABLES, _integers, _tables)
 

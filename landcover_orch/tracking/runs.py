@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol
 
 from landcover_orch.models.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.store.canonical import canonical, digest
+from landcover_orch.store.canonical import canonical
 from landcover_orch.store.publish import Product, Recipe
 from landcover_orch.tracking.server import artifacts, client, failures, interface, reachable
 
@@ -80,13 +80,13 @@ class Start:
     def of(cls, manifest: DatasetManifest, experiment: str, recipe: Recipe, journal: Path) -> Start:
         """The start of the training that `recipe` describes."""
         dataset = manifest.dataset.model_dump(mode="json")
-        told = {**recipe["configuration"], "dataset": dataset, "classes": manifest.legend.names}
+        told = {**recipe.configuration, "dataset": dataset, "classes": manifest.legend.names}
         return cls(
             dataset=manifest.dataset.name,
             experiment=experiment,
-            fingerprint=digest(recipe),
+            fingerprint=recipe.fingerprint,
             parameters={"experiment": experiment, "manifest": manifest.digest, **flattened(told)},
-            configuration={**told, "legend": manifest.legend.model_dump(mode="json"), "recipe": recipe},
+            configuration={**told, "legend": manifest.legend.model_dump(mode="json"), "recipe": recipe.as_dict()},
             data_digest=manifest.digest,
             journal=journal,
         )

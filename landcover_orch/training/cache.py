@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product, Stage
+from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.training.distributed.process_group import joined
 from landcover_orch.training.loader import THREADS, Arrays, PatchSource, PolygonSource, in_order
 
@@ -113,7 +113,7 @@ def on_disk(source: PatchSource, folder: Path, split: str, digest: str, where: s
         image.flush()
         label.flush()
 
-    made_of = {"room": ASSET, "version": VERSION, "inputs": {"manifest": digest}, "configuration": {"split": split}}
+    made_of = Recipe(asset=ASSET, version=VERSION, inputs={"manifest": digest}, configuration={"split": split})
     return _mapped(publish.publish(folder, split, made_of, write), source)
 
 

@@ -80,7 +80,7 @@ class Task:
         if isinstance(source, PolygonSource) and source.keeps_shares:
             return source
         found, expected = "proportions, of a dataset that keeps no shares of polygons", "labels with shares"
-        fix = "set `composites.rule: soft` or `composites.keep_shares: true` in its legend, or leave the loss out"
+        fix = "set `composites.rule: soft` or `composites.keep_fractions: true` in its legend, or leave the loss out"
         raise TrainingError(Problem(f"configs/experiments/{self.experiment.name}.yaml: loss", found, expected, fix))
 
     @property

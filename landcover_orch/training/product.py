@@ -28,7 +28,7 @@ from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.store import publish
-from landcover_orch.store.canonical import canonical, digest
+from landcover_orch.store.canonical import canonical
 from landcover_orch.store.fingerprint import MEMORY, fingerprint
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
@@ -65,7 +65,7 @@ def recipe(
     configuration = experiment.model_dump(mode="json", exclude=without)
     voices = {f"member {name}": fingerprint for name, fingerprint in members.items()}
     inputs = {"manifest": manifest.digest, **_weights(experiment, home or config.home()), **voices}
-    return {"room": ASSET, "version": VERSION, "inputs": inputs, "configuration": configuration}
+    return Recipe(asset=ASSET, version=VERSION, inputs=inputs, configuration=configuration)
 
 
 def _weights(experiment: Experiment, home: Path) -> dict[str, str]:
@@ -133,7 +133,7 @@ def fingerprint_of(manifest: DatasetManifest, experiment: Experiment, home: Path
         name: fingerprint_of(manifest, found, home) if found else ensemble.registered(name, home).fingerprint
         for name, found in ensemble.voices(seen, experiment).items()
     }
-    return digest(recipe(seen, experiment, home, voices))
+    return recipe(seen, experiment, home, voices).fingerprint
 
 
 def ground(manifest_product: Product, experiment: Experiment, home: Path) -> Product:
@@ -297,7 +297,7 @@ def _learning(stage: Stage, kept: Kept) -> dict[str, Any]:
 
 def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: Kept) -> dict[str, Any]:
     best = history.best(kept.rows, experiment.metric)
-    pixels = setup.pixels(manifest, manifest.dataset.splits.chosen_on)
+    pixels = setup.pixels(manifest, manifest.dataset.splits.checkpoint_split)
     return {
         "loss": best.loss,
         "validation_loss": best.validation_loss,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ def recipe(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Rec
     alone = product.recipe(manifest, experiment, home)
     wanted = folds.repetitions(manifest, experiment)
     inputs = {f"repetition {one.name}": product.fingerprint_of(manifest, one, home) for one in wanted}
-    said = {**alone["configuration"], "protocol": experiment.protocol.model_dump(mode="json")}
-    return {**alone, "inputs": {"manifest": manifest.digest, **inputs}, "configuration": said}
+    said = {**alone.configuration, "protocol": experiment.protocol.model_dump(mode="json")}
+    return replace(alone, inputs={"manifest": manifest.digest, **inputs}, configuration=said)
 
 
 def run(

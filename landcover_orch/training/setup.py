@@ -47,7 +47,7 @@ def task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
 
 def _sides(manifest: DatasetManifest) -> tuple[str, str]:
     """The split that is learnt from, and the one that chooses the checkpoint."""
-    return "train", manifest.dataset.splits.chosen_on
+    return "train", manifest.dataset.splits.checkpoint_split
 
 
 def pixels(manifest: DatasetManifest, split: str) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from tests.benchmarks import (
     bench_confusion,
     bench_extraction,
     bench_label_quality,
+    bench_label_review,
     bench_lineage,
     bench_loading,
     bench_prediction,
@@ -21,7 +22,6 @@ from tests.benchmarks import (
     bench_siose,
     bench_sliding_window,
     bench_smoothing,
-    bench_suspects,
     bench_training,
 )
 
@@ -38,7 +38,7 @@ def main(tile: str | None) -> None:
     bench_training.main()
     bench_sliding_window.main()
     bench_smoothing.main()
-    bench_suspects.main()
+    bench_label_review.main()
     bench_lineage.main()
     if tile is None:
         bench_extraction.main()

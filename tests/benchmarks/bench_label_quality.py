@@ -1,4 +1,4 @@
-"""The label doctor on a tile of many polygons with a planted shift: ground truth, patches, and the examination.
+"""The label reviewer on a tile of many polygons with a planted shift: ground truth, patches, and the examination.
 
 Each is built in a process of its own; rates are in Mpx and polygons a CPU-second.
 """
@@ -47,7 +47,7 @@ LEGEND = load_legend("landscape").model_copy(update={"border": 2})
 
 
 def main(shape: tuple[int, int] = (4096, 6144)) -> dict[str, Any]:
-    """Prints and gives seconds, rates, peak memory and what the doctor found of a tile of `shape` (height, width)."""
+    """Prints and gives seconds, rates, peak memory and what the reviewer found of a tile of `shape` (height, width)."""
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_FOLDER")) as folder:
         root = Path(folder)
         polygons = _write_labels(root / "t.gpkg", shape)
@@ -63,7 +63,7 @@ def main(shape: tuple[int, int] = (4096, 6144)) -> dict[str, Any]:
             found[f"{name} peak MiB"] = cost.peak_bytes / 2**20
             found |= told
     print(
-        f"label doctor, {shape[0]} x {shape[1]} px, labels {SHIFT[0]} px right and {SHIFT[1]} px down beside the image"
+        f"label quality, {shape[0]} x {shape[1]} px, labels {SHIFT[0]} px right and {SHIFT[1]} px down beside the image"
     )
     for name, value in found.items():
         print(f"  {name}: {value:,.2f}" if isinstance(value, float) else f"  {name}: {value}")
@@ -126,7 +126,7 @@ def _grid(shape: tuple[int, int]) -> GeoBox:
 def _dataset(root: Path) -> Dataset:
     return Dataset.model_validate(
         {
-            "name": "doctor",
+            "name": "reviewer",
             "root": str(root),
             "tiles": {"image": "{tile}.tif", "label": "{tile}.gpkg"},
             "bands": ["red", "green", "blue"],
@@ -169,7 +169,7 @@ def _patches(root: Path) -> tuple[Any, dict[str, Any]]:
 def _quality(root: Path) -> tuple[Any, dict[str, Any]]:
     dataset = _dataset(root)
     tile = tiles(dataset)[0]
-    ground, patches = (current(root / "home" / "doctor" / asset, tile.name) for asset in ("ground_truth", "patches"))
+    ground, patches = (current(root / "home" / "reviewer" / asset, tile.name) for asset in ("ground_truth", "patches"))
     cut = quality.Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), ground.file(truth.CLASSES)))
     product = quality.build(dataset, LEGEND, tile, root / "home", cut)
     summary = product.json(quality.SUMMARY)

@@ -13,6 +13,7 @@ from typing import Any
 
 from landcover_orch.config.experiments import Experiment, Prediction, models
 from landcover_orch.models import networks
+from landcover_orch.store.publish import Recipe
 from landcover_orch.synthetic.mosaic import write_mosaic
 
 MODEL = models.UNet(width=64, levels=3)
@@ -109,7 +110,9 @@ def _map(folder: Path, shape: tuple[int, int]) -> dict[str, float]:
 
     logging.basicConfig(level=logging.WARNING)
     contract = _contract()
-    trained = publish.publish(folder, "m", {}, lambda stage: networks.save(stage.path, _module(contract), contract))
+    trained = publish.publish(
+        folder, "m", Recipe("model", 1, {}, {}), lambda stage: networks.save(stage.path, _module(contract), contract)
+    )
     image = ImageSource(raster.inspect(folder / "tile.tif"), contract.bands, "uint8", "file", "bench")
     layout = Layout(shape, WINDOW, STRIDE)
     start, cpu = time.perf_counter(), time.process_time()

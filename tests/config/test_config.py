@@ -60,6 +60,35 @@ def test_unknown_keys_get_a_proposal(changes: dict[str, Any], where: str, words:
     assert words in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "content", "new"),
+    [
+        (Dataset, {**DATASET, "floors": []}, "baselines"),
+        (Dataset, {**DATASET, "doctor": "unet"}, "label_review"),
+        (Dataset, {**DATASET, "proportions": {"without": ["road"]}}, "exclude_classes"),
+        (Dataset, {**DATASET, "splits": {"test": {"drawn": 0.2}}}, "random_fraction"),
+        (Dataset, {**DATASET, "splits": {"test": {"listed": "a.csv"}}}, "from_csv"),
+        (Dataset, {**DATASET, "splits": {"chosen_on": "test"}}, "checkpoint_split"),
+        (Dataset, {**DATASET, "limits": {"max_suspect": 0.2}}, "max_flagged"),
+        (Experiment, {"name": "e", "model": "unet", "prediction": {"symmetries": 8}}, "tta"),
+        (
+            Experiment,
+            {"name": "e", "model": "unet", "prediction": {"smoothing": {"name": "annealing", "coolest": 0.1}}},
+            "final_temperature",
+        ),
+        (Legend, {"name": "l", "classes": [], "codes": {}, "composites": {"min_share": 0.8}}, "min_fraction"),
+        (Legend, {"name": "l", "classes": [], "codes": {}, "composites": {"keep_shares": True}}, "keep_fractions"),
+    ],
+)
+def test_a_key_of_an_earlier_version_is_refused_with_its_new_name(
+    model: type[BaseModel], content: dict[str, Any], new: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(content, model, "test.yaml")
+    (problem,) = (problem for problem in error.value.problems if problem.found == "an unknown key")
+    assert problem.fix == f"it is called `{new}` now"
+
+
 def test_all_problems_of_a_file_come_together() -> None:
     wrong = {**DATASET, "name": "a/b", "patches": {"size": 3, "strid": 1}, "bands": []}
     del wrong["legend"]
@@ -172,10 +201,10 @@ def test_digests_of_models_are_those_of_their_fields() -> None:
         digest({"a": object()})
 
 
-def test_a_dataset_has_floors_without_deep_learning_unless_it_says_otherwise() -> None:
+def test_a_dataset_has_baselines_without_deep_learning_unless_it_says_otherwise() -> None:
     data = parse(DATASET, Dataset, "test.yaml")
-    assert {type(config.load_experiment(floor).model) for floor in data.floors} == set(get_args(Classical))
-    assert config.experiments_of(data) == ("small", *data.floors)
+    assert {type(config.load_experiment(baseline).model) for baseline in data.baselines} == set(get_args(Classical))
+    assert config.experiments_of(data) == ("small", *data.baselines)
 
 
 @pytest.mark.parametrize("name", config.dataset_names())
@@ -216,7 +245,7 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "tiles": {"image": "images/{tile}.tif", "label": "masks/{tile}.tif"},
         "bands": ["red"],
         "legend": "cover",
-        "splits": {"validation": {"tiles": ["a"], "listed": "samples.csv"}, "test": {"tiles": ["d"]}},
+        "splits": {"validation": {"tiles": ["a"], "from_csv": "samples.csv"}, "test": {"tiles": ["d"]}},
         "experiments": ["small"],
     }
     (tmp_path / "datasets" / "town.yaml").write_text(json.dumps(told))
@@ -229,7 +258,7 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_file_may_list_the_tiles_of_a_side(town: Path) -> None:
     (town / "samples.csv").write_text("sample_id,city\nb,x\n\nc,y\nb,x\n")
     validation = config.load_dataset("town").splits.validation
-    assert (validation.tiles, validation.listed) == (("a", "b", "c"), None)
+    assert (validation.tiles, validation.from_csv) == (("a", "b", "c"), None)
 
 
 def test_a_listed_tile_has_one_side(town: Path) -> None:
@@ -239,9 +268,9 @@ def test_a_listed_tile_has_one_side(town: Path) -> None:
 
 
 def test_without_its_data_a_dataset_keeps_the_name_of_the_list(town: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert config.load_dataset("town").splits.validation.listed == "samples.csv"
+    assert config.load_dataset("town").splits.validation.from_csv == "samples.csv"
     monkeypatch.delenv("TOWN")
-    assert config.load_dataset("town").splits.validation.listed == "samples.csv"
+    assert config.load_dataset("town").splits.validation.from_csv == "samples.csv"
 
 
 @pytest.mark.parametrize(

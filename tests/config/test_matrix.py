@@ -77,7 +77,7 @@ def test_a_dataset_names_the_file_or_one_of_its_recipes(configs: Path) -> None:
         "tiles": {"image": "{tile}.tif", "label": "{tile}.gpkg"},
         "bands": ["red"],
         "legend": "cover",
-        "floors": [],
+        "baselines": [],
     }
     whole = parse({**plain, "experiments": ["quick", "grid"]}, Dataset, "town.yaml")
     assert config.experiments_of(whole) == ("quick", *config.load_experiments("grid"))

@@ -35,7 +35,7 @@ LEARNT: dict[str, int] = {
 }
 """Files of configs/experiments that learn -> recipes in each."""
 
-OF_MEMBERS = ("pnoa-deeplabv3-smoothed", "potsdam-unet-symmetries", "course-ensemble")
+OF_MEMBERS = ("pnoa-deeplabv3-smoothed", "potsdam-unet-tta", "course-ensemble")
 
 PARAMETERS: dict[str, tuple[int, int, int]] = {
     "vaihingen-resnet-fcn": (3, 6, 23_556_114 + 53_120),
@@ -117,8 +117,8 @@ def _small(recipe: Experiment) -> Experiment:
     if isinstance(settings, PatchClassifier):
         settings = settings.model_copy(update={"window": 9})
     loss = tuple(
-        term.model_copy(update={"class_weights": term.class_weights.model_copy(update={"without": ("dark",)})})
-        if term.class_weights and term.class_weights.without
+        term.model_copy(update={"class_weights": term.class_weights.model_copy(update={"exclude_classes": ("dark",)})})
+        if term.class_weights and term.class_weights.exclude_classes
         else term
         for term in recipe.loss
     )
@@ -232,8 +232,8 @@ def test_the_sentinel_2_challenge_as_printed() -> None:
     recipe = _one("s2glc-unet")
     weights = recipe.loss[0].class_weights
     assert weights is not None
-    assert (weights.name, weights.without, weights.clip) == ("balanced", ("no_data", "clouds"), 10)
-    assert set(weights.without) <= set(config.load_legend("s2glc").names)
+    assert (weights.name, weights.exclude_classes, weights.clip) == ("balanced", ("no_data", "clouds"), 10)
+    assert set(weights.exclude_classes) <= set(config.load_legend("s2glc").names)
     schedule: Any = recipe.schedule
     assert (schedule.name, schedule.factor, schedule.patience) == ("plateau", 0.5, 5)
     assert (recipe.epochs, recipe.batch_size, recipe.optimiser.lr) == (90, 16, 0.0075)

@@ -37,7 +37,7 @@ def _materialised(name: str, *experiments: str) -> None:
     """Materialises a dataset twice, the second time in vain; with these experiments alone where any are named."""
     dataset = config.load_dataset(name)
     if experiments:
-        dataset = dataset.model_copy(update={"experiments": experiments, "floors": ("random-forest",)})
+        dataset = dataset.model_copy(update={"experiments": experiments, "baselines": ("random-forest",)})
     with dg.DagsterInstance.ephemeral() as dagster:
         assert materialise(dagster, dataset) > 0
         assert materialise(dagster, dataset) == 0

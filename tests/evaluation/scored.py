@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch import raster
-from landcover_orch.config import Dataset, Share, Splits, Tiles
+from landcover_orch.config import Dataset, Splits, SplitSpec, Tiles
 from landcover_orch.config.experiments import Experiment, models
 from landcover_orch.evaluation.build import build
 from landcover_orch.evaluation.repetition import Repetition
@@ -21,7 +21,7 @@ from landcover_orch.models.contract import Contract, load_contract
 from landcover_orch.patches.manifest import BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product
+from landcover_orch.store.publish import Product, Recipe
 from tests.scenes import CRS, transform, write_geotiff
 
 COLOURS = ("#e6c229", "#1b7837", "#2166ac", "#8a8a8a", "#d6604d")
@@ -78,7 +78,7 @@ def scored(
     images: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> Scored:
     """A dataset whose tiles have this truth and these maps; without splits, every tile is test."""
-    splits = splits or Splits(test=Share(tiles=tuple(truth)))
+    splits = splits or Splits(test=SplitSpec(tiles=tuple(truth)))
     dataset = Dataset(
         name="scored",
         description="Labels and maps that a test drew.",
@@ -116,7 +116,9 @@ def _entry(
     picture = np.repeat(labels[None] % 200, 3, axis=0) if image is None else image
     path = write_geotiff(home / f"{name}.tif", picture)
     truth = _published(home / "scored" / "ground_truth", name, described, {"classes.tif": labels})
-    store = publish.publish(home / "scored" / "patches", name, {"of": name}, lambda stage: stage.write_json("a", 1))
+    store = publish.publish(
+        home / "scored" / "patches", name, Recipe("test", 1, {}, {"of": name}), lambda stage: stage.write_json("a", 1)
+    )
     role = roles(dataset.splits, name, grid, Window(0, 0, *labels.shape))
     tested = np.bincount(labels[(role == TEST) & (labels != IGNORE)], minlength=len(described.classes))
     return TileEntry(
@@ -161,10 +163,8 @@ def _published(folder: Path, name: str, described: Legend, files: Mapping[str, C
                 nodata=IGNORE,
             )
 
-    recipe = {
-        "inputs": inputs,
-        "of": {file: pixels.tobytes().hex()[:64] + str(int(pixels.sum())) for file, pixels in files.items()},
-    }
+    content = {file: pixels.tobytes().hex()[:64] + str(int(pixels.sum())) for file, pixels in files.items()}
+    recipe = Recipe("test", 1, inputs, content)
     return publish.publish(folder, name, recipe, write)
 
 
@@ -187,4 +187,6 @@ def _model(home: Path, manifest: DatasetManifest, recipe: Experiment = EXPERIMEN
         contract.save(stage.path)
         stage.write_json("summary.json", {"parameters": 12345, "epochs": 7})
 
-    return publish.publish(home / "scored" / "model", recipe.name, {"of": [manifest.digest, recipe.name]}, write)
+    return publish.publish(
+        home / "scored" / "model", recipe.name, Recipe("model", 1, {}, {"of": [manifest.digest, recipe.name]}), write
+    )

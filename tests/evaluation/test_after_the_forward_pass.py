@@ -11,14 +11,14 @@ from landcover_orch.config.experiments import Experiment, models
 from landcover_orch.evaluation import leaderboard
 from landcover_orch.models.contract import Member, load_contract
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product
+from landcover_orch.store.publish import Product, Recipe
 from tests.evaluation.scored import EXPERIMENT, Scored, scored
 
 TOGETHER = Experiment.model_validate(
     {
         "name": "together",
         "model": {"name": "ensemble", "members": ["one", "other"], "combine": "vote"},
-        "prediction": {"symmetries": 8, "smoothing": {"name": "icm", "beta": 2}},
+        "prediction": {"tta": 8, "smoothing": {"name": "icm", "beta": 2}},
     }
 )
 
@@ -38,7 +38,9 @@ def _ensemble(scene: Scored) -> Product:
         contract.save(stage.path)
         stage.write_json("summary.json", {"parameters": 24690, "epochs": 1})
 
-    return publish.publish(scene.home / "scored" / "model", TOGETHER.name, {"of": "members"}, write)
+    return publish.publish(
+        scene.home / "scored" / "model", TOGETHER.name, Recipe("test", 1, {}, {"of": "members"}), write
+    )
 
 
 def test_the_page_names_the_members_and_what_followed(scene: Scored) -> None:
@@ -58,7 +60,7 @@ def test_the_leaderboard_compares_them_with_plain_maps(scene: Scored) -> None:
     found = leaderboard.build(scene.manifest, reports, trained, scene.home)
     rows = {row["experiment"]: row for row in found.json("summary.json")["leaderboard"]}
     assert rows["small"]["prediction"] == "window 256, stride 192"
-    assert rows["together"]["prediction"] == "window 256, stride 192, symmetries 8, smoothing (icm, beta 2.0)"
+    assert rows["together"]["prediction"] == "window 256, stride 192, tta 8, smoothing (icm, beta 2.0)"
     assert rows["together"]["model"] == "ensemble, members one/other, combine vote"
     assert rows["together"]["epochs"] is None
-    assert "stride 192, symmetries 8, smoothing (icm, beta 2.0)" in found.file("index.html").read_text("utf-8")
+    assert "stride 192, tta 8, smoothing (icm, beta 2.0)" in found.file("index.html").read_text("utf-8")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from landcover_orch import raster
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.evaluation import by_polygon
 from landcover_orch.evaluation.build import build
@@ -23,7 +23,7 @@ from landcover_orch.patches import write
 from landcover_orch.patches.manifest import DatasetManifest, load
 from landcover_orch.patches.splits import TEST, roles
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product
+from landcover_orch.store.publish import Product, Recipe
 from landcover_orch.tiles.catalogue import tiles
 from tests.evaluation.scored import EXPERIMENT, _model
 from tests.labels.siose_scenes import SIDE, legend
@@ -72,7 +72,7 @@ def _map(home: Path, manifest: DatasetManifest, classes: np.ndarray, model: Prod
             names = manifest.legend.names
             raster.write_cog(stage.path / name, grid, pieces, band="class", palette=palette, names=names, nodata=255)
 
-    recipe = {"inputs": {"model": model.fingerprint}}
+    recipe = Recipe("prediction", 1, {"model": model.fingerprint}, {})
     return publish.publish(home / "small" / "prediction" / EXPERIMENT.name, "u", recipe, written)
 
 
@@ -112,7 +112,7 @@ def test_simple_and_composite_polygons_apart(tmp_path: Path, home: Path) -> None
 
 def test_only_test_pixels_count(tmp_path: Path, home: Path) -> None:
     one = mapped(tmp_path, home)
-    halved = one.manifest.dataset.model_copy(update={"splits": Splits(test=Share(blocks=0.5), block=5)})
+    halved = one.manifest.dataset.model_copy(update={"splits": Splits(test=SplitSpec(blocks=0.5), block=5)})
     manifest = one.manifest.model_copy(update={"dataset": halved})
     entry = next(entry for entry in manifest.tiles if entry.name == "u")
     tested = (roles(halved.splits, "u", entry.grid, WHOLE) == TEST).reshape(SIDE, 4, 5).sum(axis=(0, 2))

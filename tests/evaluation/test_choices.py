@@ -15,7 +15,7 @@ STUDY = Experiment.model_validate(
         "schedule": "one_cycle",
         "augmentation": {"flips": False, "rotation": 10},
         "protocol": {"seeds": [1, 2], "folds": {"by": "tiles"}},
-        "prediction": {"window": 512, "stride": 256, "symmetries": 8},
+        "prediction": {"window": 512, "stride": 256, "tta": 8},
     }
 )
 
@@ -35,7 +35,7 @@ def test_choices_are_plain_words_and_numbers() -> None:
     assert (told["optimiser"], told["learning_rate"]) == ("sgd, momentum 0.95", 0.1)
     assert told["augmentation"] == "right angles, rotation 10.0, brightness 0.1, contrast 0.1"
     assert (told["seed"], told["protocol"]) == (None, "seeds 1/2, folds (by tiles)")
-    assert told["prediction"] == "window 512, stride 256, symmetries 8"
+    assert told["prediction"] == "window 512, stride 256, tta 8"
     assert (told["patch_size"], told["patch_stride"]) == (256, 153)
 
 

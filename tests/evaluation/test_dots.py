@@ -1,4 +1,4 @@
-"""Dot plots: any number of repetitions, values below zero, nothing at all, and floors that lie close."""
+"""Dot plots: any number of repetitions, values below zero, nothing at all, and baselines that lie close."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_what_is_undefined_or_negative_is_drawn_too() -> None:
     assert dots({"none": []}) != dots({"none": [0.0]})
 
 
-def test_floors_are_lines_with_names() -> None:
-    floors = {"constant": 0.21, "drawn": 0.22, "forest <b>": 0.8}
-    with_floors = _share(dots({"a": [0.5, 0.6]}, floors=floors), FLOOR)
-    assert with_floors > 3 * _share(dots({"a": [0.5, 0.6]}), FLOOR)
-    assert with_floors > _share(dots({"a": [0.5, 0.6]}, floors={"constant": 0.21}), FLOOR)
+def test_baselines_are_lines_with_names() -> None:
+    baselines = {"constant": 0.21, "drawn": 0.22, "forest <b>": 0.8}
+    with_baselines = _share(dots({"a": [0.5, 0.6]}, baselines=baselines), FLOOR)
+    assert with_baselines > 3 * _share(dots({"a": [0.5, 0.6]}), FLOOR)
+    assert with_baselines > _share(dots({"a": [0.5, 0.6]}, baselines={"constant": 0.21}), FLOOR)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.errors import GridError, IncompleteError
 from landcover_orch.evaluation import evaluate as module
 from landcover_orch.evaluation.evaluate import evaluate, tiles_to_predict
@@ -17,7 +17,7 @@ from landcover_orch.metrics import confusion
 from landcover_orch.patches.splits import TEST, roles
 from tests.evaluation.scored import Classes, scored
 
-BLOCKS = Splits(test=Share(blocks=0.4), validation=Share(blocks=0.2), block=16)
+BLOCKS = Splits(test=SplitSpec(blocks=0.4), validation=SplitSpec(blocks=0.2), block=16)
 
 
 def _classes(shape: tuple[int, int], seed: int) -> Classes:
@@ -65,7 +65,7 @@ def test_a_perfect_map_scores_one(home: Path) -> None:
 
 def test_only_tiles_with_labelled_test_pixels_are_predicted(home: Path) -> None:
     truth = {"a": _truth((40, 50), 1), "b": _truth((40, 50), 2), "c": np.full((40, 50), IGNORE, np.uint8)}
-    scene = scored(home, truth, {}, splits=Splits(test=Share(tiles=("b", "c"))))
+    scene = scored(home, truth, {}, splits=Splits(test=SplitSpec(tiles=("b", "c"))))
     assert [entry.name for entry in tiles_to_predict(scene.manifest)] == ["b"]
 
 

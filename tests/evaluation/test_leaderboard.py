@@ -1,4 +1,4 @@
-"""The leaderboard: sorted, complete, with floors, and never over different test data."""
+"""The leaderboard: sorted, complete, with baselines, and never over different test data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from landcover_orch.errors import GridError
 from landcover_orch.evaluation import leaderboard
 from landcover_orch.evaluation.choices import COLUMNS, choices
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product
+from landcover_orch.store.publish import Product, Recipe
 from tests.evaluation.scored import EXPERIMENT, Scored, scored
 
 TRIVIAL = {"most frequent class", "training proportions"}
@@ -60,13 +60,15 @@ def report(
         **changes,
     }
     folder = scene.home / "reports"
-    return publish.publish(folder, name, {"of": content}, lambda stage: stage.write_json("report.json", content))
+    return publish.publish(
+        folder, name, Recipe("test", 1, {}, {"of": content}), lambda stage: stage.write_json("report.json", content)
+    )
 
 
-def board(scene: Scored, reports: dict[str, Product], floors: tuple[str, ...] = ()) -> Product:
+def board(scene: Scored, reports: dict[str, Product], baselines: tuple[str, ...] = ()) -> Product:
     told = {name: product.json("report.json") for name, product in reports.items()}
     models = {name: {one["name"]: scene.model for one in content["repetitions"]} for name, content in told.items()}
-    return leaderboard.build(scene.manifest, reports, models, scene.home, floors)
+    return leaderboard.build(scene.manifest, reports, models, scene.home, baselines)
 
 
 def rows(found: Product) -> dict[str, dict[str, Any]]:
@@ -87,7 +89,7 @@ def test_the_best_comes_first(scene: Scored) -> None:
     assert page.index(">b<") < page.index(">a<") < page.index(">d<")
 
 
-def test_floors_that_look_at_no_pixel_have_their_known_scores(scene: Scored) -> None:
+def test_baselines_that_look_at_no_pixel_have_their_known_scores(scene: Scored) -> None:
     found = rows(board(scene, {}))
     constant, drawn = found["most frequent class"], found["training proportions"]
     assert (constant["accuracy"], constant["mean_iou"]) == (pytest.approx(0.6), pytest.approx(0.6 / 3))
@@ -106,17 +108,17 @@ def test_random_draws_come_out_as_expected(scene: Scored) -> None:
     assert rows(board(scene, {}))["training proportions"]["accuracy"] == pytest.approx(accuracy, abs=0.002)
 
 
-def test_experiments_are_measured_against_the_best_floor(scene: Scored) -> None:
+def test_experiments_are_measured_against_the_best_baseline(scene: Scored) -> None:
     reports = {name: report(scene, name, matrix(hits)) for name, hits in (("net", 0.9), ("bad", 0.3), ("forest", 0.7))}
-    found = board(scene, reports, floors=("forest", "another"))
+    found = board(scene, reports, baselines=("forest", "another"))
     summary, told = found.json("summary.json"), rows(found)
-    assert (summary["best_floor"], summary["below_the_floor"], summary["best"]) == ("forest", ["bad"], "net")
-    assert told["net"]["above_floor"] == pytest.approx(told["net"]["mean_iou"] - told["forest"]["mean_iou"])
-    assert told["bad"]["above_floor"] < 0
-    assert {name for name, row in told.items() if row["floor"]} == {"forest", *TRIVIAL}
-    assert {name for name, row in told.items() if row["above_floor"] is None} == {"forest", *TRIVIAL}
+    assert (summary["best_baseline"], summary["below_the_baseline"], summary["best"]) == ("forest", ["bad"], "net")
+    assert told["net"]["above_baseline"] == pytest.approx(told["net"]["mean_iou"] - told["forest"]["mean_iou"])
+    assert told["bad"]["above_baseline"] < 0
+    assert {name for name, row in told.items() if row["baseline"]} == {"forest", *TRIVIAL}
+    assert {name for name, row in told.items() if row["above_baseline"] is None} == {"forest", *TRIVIAL}
     page = found.file("index.html").read_text(encoding="utf-8")
-    assert page.count('<tr class="floor">') == 3
+    assert page.count('<tr class="baseline">') == 3
     assert page.count(" below</td>") == 1
 
 
@@ -262,7 +264,7 @@ def _timed(scene: Scored, name: str, wall_s: float, epochs: tuple[float, ...] = 
         stage.write_json("summary.json", {})
         stage.write_json("throughput.json", {"images_per_second": {}, "epoch_seconds": epochs})
 
-    found = publish.publish(scene.home / "timed", name, {"of": name}, write)
+    found = publish.publish(scene.home / "timed", name, Recipe("test", 1, {}, {"of": name}), write)
     cost = {"wall_s": wall_s, "cpu_s": 2 * wall_s, "peak_bytes": 1, "bytes": 1, "files": 1}
     found.path.with_name(f".{found.path.name}.cost.json").write_text(json.dumps(cost))
     return found
@@ -282,7 +284,7 @@ def test_every_choice_of_a_recipe_is_a_column_and_a_word_on_the_page(scene: Scor
     assert "batch size <b>16</b>" in page
 
 
-def test_without_a_report_the_floors_stand_alone(scene: Scored) -> None:
+def test_without_a_report_the_baselines_stand_alone(scene: Scored) -> None:
     found = board(scene, {})
     summary = found.json("summary.json")
     assert (summary["experiments"], summary["best"]) == (0, None)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.config.experiments import Experiment, Folds, Protocol
 from landcover_orch.config.experiments.repetitions import repetitions
 from landcover_orch.errors import ContractError, IncompleteError
@@ -163,7 +163,7 @@ def _map(labels: Classes, fold: int) -> Classes:
 
 @pytest.mark.parametrize("dealt", [Folds(count=4), Folds(by="tiles", count=3), Folds(by="tiles")])
 def test_out_of_fold_every_labelled_pixel_beside_the_test_side_counts_once(home: Path, dealt: Folds) -> None:
-    splits = Splits(test=Share(tiles=("d",), blocks=0.2 if dealt.by == "blocks" else 0.0), block=16)
+    splits = Splits(test=SplitSpec(tiles=("d",), blocks=0.2 if dealt.by == "blocks" else 0.0), block=16)
     scene, _, (found, truth) = _folded(home, splits, dealt)
     counted = scores(scene.manifest, found, found[0].name, home)
     (across,) = counted.across
@@ -185,7 +185,7 @@ def fold_ground(manifest: DatasetManifest, entry: TileEntry) -> Any:
 
 
 def test_seeds_of_folds_are_each_whole_out_of_fold(home: Path) -> None:
-    scene, recipe, (found, _) = _folded(home, Splits(test=Share(tiles=("d",))), Folds(by="tiles"), seeds=(4, 7))
+    scene, recipe, (found, _) = _folded(home, Splits(test=SplitSpec(tiles=("d",))), Folds(by="tiles"), seeds=(4, 7))
     content = build(scene.manifest, recipe, found, "folds.seed-7.fold-2", home).json("report.json")
     assert len(content["repetitions"]) == 6
     folded = content["out_of_fold"]
@@ -220,7 +220,7 @@ def test_without_a_test_side_other_labels_are_another_comparison(home: Path) -> 
 
 
 def test_with_neither_test_side_nor_folds_there_is_nothing_to_score(home: Path) -> None:
-    scene = scored(home, {"a": HALVES}, {}, splits=Splits(validation=Share(blocks=0.5)))
+    scene = scored(home, {"a": HALVES}, {}, splits=Splits(validation=SplitSpec(blocks=0.5)))
     with pytest.raises(IncompleteError, match="no test side and no folds"):
         scene.report()
 

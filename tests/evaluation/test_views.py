@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.evaluation import views
 from landcover_orch.legend import IGNORE
 from tests.evaluation.scored import scored
@@ -30,7 +30,7 @@ def test_the_detail_is_where_the_classes_are(home: Path) -> None:
 
 
 def test_pixels_that_are_not_test_are_not_shown_as_scored(home: Path) -> None:
-    splits = Splits(test=Share(blocks=0.5), block=100)
+    splits = Splits(test=SplitSpec(blocks=0.5), block=100)
     scene = scored(home, {"a": _corner()}, {"a": _corner()}, splits=splits)
     (entry,) = scene.manifest.tiles
     whole = views.whole(scene.manifest, entry, scene.predictions["a"], home)

@@ -206,7 +206,7 @@ def test_a_tile_without_labels_is_all_ignored_and_counted_as_such(scene: Dataset
     summary = product.json("summary.json")
     assert (summary["labelled"], summary["unlabelled_pixels"], summary["ignore"]["unlabelled"]) == (0.0, 600, 600)
     assert summary["areas_agree"]
-    assert truth.recipe(changed, LEGEND, bare, home)["inputs"]["label"] is None
+    assert truth.recipe(changed, LEGEND, bare, home).inputs["label"] is None
 
 
 @pytest.mark.parametrize("resolution", [1.0, 10.0])

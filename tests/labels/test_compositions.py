@@ -147,7 +147,7 @@ def _centres() -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
     return X + cols, Y - rows
 
 
-@pytest.mark.parametrize("rule", [{"rule": "soft"}, {"keep_shares": True}])
+@pytest.mark.parametrize("rule", [{"rule": "soft"}, {"keep_fractions": True}])
 def test_shares_are_kept_beside_the_classes(tmp_path: Path, home: Path, rule: dict[str, Any]) -> None:
     product = built(write_labels(tmp_path / "raw", LABELS), home, legend(**rule))
     numbers = pixels(product, "polygons.tif")

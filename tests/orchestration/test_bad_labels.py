@@ -43,7 +43,7 @@ class Tile:
         self.configs, self.root, self.home, self.dagster = configs, root, home, dagster
         write_image(root)
         self.label(LABELS)
-        self.save("legends", {"name": NAME, "classes": CLASSES, "codes": CODES, "composites": {"keep_shares": True}})
+        self.save("legends", {"name": NAME, "classes": CLASSES, "codes": CODES, "composites": {"keep_fractions": True}})
         self.save("experiments", {"name": "none", "model": "unet"})
 
     @property
@@ -67,7 +67,7 @@ class Tile:
                 "legend": NAME,
                 "labels": labels,
                 "experiments": ["none"],
-                "floors": [],
+                "baselines": [],
             },
         )
 

@@ -72,7 +72,7 @@ def described(root: Path) -> dict[str, Any]:
         "splits": {"validation": {"blocks": 0.2}, "test": {"blocks": 0.2}, "block": 64},
         "patches": {"size": 32, "stride": 32},
         "experiments": ["none"],
-        "floors": [],
+        "baselines": [],
     }
 
 

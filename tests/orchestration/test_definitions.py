@@ -14,7 +14,7 @@ from landcover_orch import config
 
 HEAVY = ("torch", "mlflow", "dask", "rasterio", "geopandas", "lightning", "zarr", "tensorstore", "matplotlib", "optuna")
 DATASETS = [config.load_dataset(name) for name in config.dataset_names()]
-OPTIONAL = ("suspects", "changes")
+OPTIONAL = ("label_review", "label_changes")
 ASSETS = (*(asset for asset in jobs.EVERYTHING if asset not in OPTIONAL), "orthophoto", "labels", "experiment")
 
 
@@ -31,12 +31,12 @@ def test_definitions_are_loadable() -> None:
 def test_every_dataset_has_the_whole_lineage() -> None:
     keys = {tuple(key.path) for key in defs.resolve_asset_graph().get_all_asset_keys()}
     searched = {(dataset.name, "search") for dataset in DATASETS if dataset.searches}
-    doctored = {(dataset.name, "suspects") for dataset in DATASETS if dataset.doctor}
-    outdated = {(dataset.name, "changes") for dataset in DATASETS if dataset.outdated}
+    reviewed = {(dataset.name, "label_review") for dataset in DATASETS if dataset.label_review}
+    outdated = {(dataset.name, "label_changes") for dataset in DATASETS if dataset.outdated}
     assert ("demo", "search") in searched
-    assert ("demo-doctor", "suspects") in doctored
-    assert ("demo-changes", "changes") in outdated
-    own = searched | doctored | outdated
+    assert ("demo-label-review", "label_review") in reviewed
+    assert ("demo-label-changes", "label_changes") in outdated
+    own = searched | reviewed | outdated
     assert keys == own | {(dataset, asset) for dataset in config.dataset_names() for asset in ASSETS}
 
 

@@ -53,7 +53,7 @@ def dataset(configs: Path, home: Path, tmp_path: Path) -> Dataset:
         "splits": {"validation": {"blocks": 0.2}},
         "patches": {"size": 64, "stride": 64},
         "experiments": [tiny.EXPERIMENT],
-        "floors": [],
+        "baselines": [],
     }
     tiny.save(configs, "datasets", described)
     return config.load_dataset(NAME)

@@ -14,6 +14,7 @@ from landcover_orch.config import Dataset
 from landcover_orch.evaluation.champion import Champion
 from landcover_orch.evaluation.champion import build as elect
 from landcover_orch.store import publish
+from landcover_orch.store.publish import Recipe
 from tests import tiny
 
 
@@ -23,7 +24,7 @@ def dataset(configs: Path, home: Path, tmp_path: Path) -> Dataset:
 
 
 def _map(tile: str, model: str) -> publish.Product:
-    recipe = {"inputs": {"model": model}, "configuration": {}}
+    recipe = Recipe("land_cover_map", 1, {"model": model}, {})
     folder = config.home() / tiny.NAME / "land_cover_map"
     return publish.publish(folder, tile, recipe, lambda stage: stage.write_json("summary.json", {}))
 

@@ -36,7 +36,7 @@ def _weights(pixels: list[int], **settings: Any) -> tuple[float, ...]:
 
 def test_the_published_vector_of_the_sentinel_2_challenge() -> None:
     pixels, printed = zip(*CHALLENGE.values(), strict=True)
-    settings = ClassWeights(name="balanced", clip=None, without=("no_data", "clouds"))
+    settings = ClassWeights(name="balanced", clip=None, exclude_classes=("no_data", "clouds"))
     found = class_weights(settings, pixels, list(CHALLENGE))
     exact = [0.0, 0.0, *(float(Fraction(sum(pixels[2:]), n * 8)) for n in pixels[2:])]
     np.testing.assert_allclose(found, exact, rtol=1e-12)
@@ -72,13 +72,13 @@ def test_rarer_classes_never_weigh_less_and_none_exceeds_the_clip(pixels: list[i
 
 
 def test_classes_without_that_the_legend_does_not_know_are_named_all_at_once() -> None:
-    settings = ClassWeights(name="balanced", without=("watr", "road"))
+    settings = ClassWeights(name="balanced", exclude_classes=("watr", "road"))
     with pytest.raises(TrainingError) as caught:
         class_weights(settings, [1, 2], ["water", "forest"], "quick.yaml: loss.class_weights")
     assert [problem.fix for problem in caught.value.problems] == ["did you mean 'water'?", "take it out"]
-    assert "quick.yaml: loss.class_weights.without: 'watr'" in str(caught.value)
+    assert "quick.yaml: loss.class_weights.exclude_classes: 'watr'" in str(caught.value)
 
 
 def test_leaving_every_class_out_is_refused() -> None:
     with pytest.raises(TrainingError, match="every class of the legend"):
-        _weights([1, 2], name="inverse", without=["c0", "c1"])
+        _weights([1, 2], name="inverse", exclude_classes=["c0", "c1"])

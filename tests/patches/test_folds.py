@@ -35,7 +35,7 @@ SPLITS: tuple[dict[str, Any], ...] = (
     {"test": {"blocks": 0.3}, "validation": {"blocks": 0.2}},
     {"test": {"tiles": ["a"], "blocks": 0.2}, "excluded": {"tiles": ["b"]}},
     {"test": {"blocks": 0.25}, "excluded": {"blocks": 0.1}},
-    {"test": {"drawn": 0.4}, "validation": {"drawn": 0.2}},
+    {"test": {"random_fraction": 0.4}, "validation": {"random_fraction": 0.2}},
     {},
 )
 DEALT = st.builds(Folds, by=st.sampled_from(["blocks", "tiles"]), count=st.sampled_from([3, 4, 7]))

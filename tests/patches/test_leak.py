@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.grid import Window, windows
 from landcover_orch.patches.footprints import Ground
 from landcover_orch.patches.leak import dropped, leaks
@@ -24,8 +24,8 @@ def ground(name: str, col: float, row: float, splits: Splits, *, crs: str = "EPS
     return Ground(name, grid, boxes, window_roles(splits, name, grid, boxes), held_out(splits, name, grid))
 
 
-BY_TILE = Splits(test=Share(tiles=("e",)), validation=Share(tiles=("v",)))
-BY_BLOCK = Splits(test=Share(blocks=0.3), validation=Share(blocks=0.2), block=20)
+BY_TILE = Splits(test=SplitSpec(tiles=("e",)), validation=SplitSpec(tiles=("v",)))
+BY_BLOCK = Splits(test=SplitSpec(blocks=0.3), validation=SplitSpec(blocks=0.2), block=20)
 
 
 @given(st.integers(-70, 70), st.integers(-70, 70))

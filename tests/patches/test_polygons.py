@@ -62,7 +62,7 @@ def test_numbers_lie_where_the_raster_of_polygons_has_them(tmp_path: Path, home:
 def test_without_shares_a_store_is_as_it_always_was(tmp_path: Path, home: Path) -> None:
     (product, _) = cut(ground(tmp_path), home, rule="ignore")
     assert not any(name.startswith((f"{store.STORE}/polygon", f"{store.STORE}/share")) for name in product.files)
-    assert "polygons" not in product.recipe["configuration"]
+    assert "polygons" not in product.recipe.configuration
 
 
 def reader(data: Dataset, home: Path, split: str, rule: str = "soft") -> read.PatchReader:

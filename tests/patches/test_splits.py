@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-from landcover_orch.config import BlockFold, Share, Splits
+from landcover_orch.config import BlockFold, Splits, SplitSpec
 from landcover_orch.grid import Window, windows
 from landcover_orch.patches.splits import (
     EXCLUDED,
@@ -26,9 +26,9 @@ from landcover_orch.patches.splits import (
     window_roles,
 )
 
-BLOCKS = Splits(validation=Share(blocks=0.2), test=Share(blocks=0.3), block=7.5)
-EXCLUDING = BLOCKS.model_copy(update={"excluded": Share(blocks=0.2)})
-FOLD = Splits(excluded=Share(blocks=0.2), fold=BlockFold(index=2, count=4), block=7.5)
+BLOCKS = Splits(validation=SplitSpec(blocks=0.2), test=SplitSpec(blocks=0.3), block=7.5)
+EXCLUDING = BLOCKS.model_copy(update={"excluded": SplitSpec(blocks=0.2)})
+FOLD = Splits(excluded=SplitSpec(blocks=0.2), fold=BlockFold(index=2, count=4), block=7.5)
 DRAWN = st.sampled_from([BLOCKS, EXCLUDING, FOLD])
 SHAPE = (40, 30)
 CRS = "EPSG:25830"
@@ -119,7 +119,7 @@ def test_the_draw_is_that_of_splitmix64_in_plain_integers() -> None:
 
 
 def test_whole_tiles_by_name() -> None:
-    splits = Splits(validation=Share(tiles=("v",)), test=Share(tiles=("e",)), excluded=Share(tiles=("o",)))
+    splits = Splits(validation=SplitSpec(tiles=("v",)), test=SplitSpec(tiles=("e",)), excluded=SplitSpec(tiles=("o",)))
     grid = GeoBox(SHAPE, Affine.identity(), CRS)
     for tile, role in (("v", VALIDATION), ("e", TEST), ("o", EXCLUDED), ("x", TRAIN)):
         assert np.unique(roles(splits, tile, grid, Window(0, 0, 3, 3))).tolist() == [role]
@@ -129,7 +129,11 @@ def test_whole_tiles_by_name() -> None:
 
 def test_tiles_are_drawn_whole_in_the_shares_asked_for() -> None:
     """For tiles without a place; names of a side hold all the same, and a seed draws anew."""
-    drawn = Splits(validation=Share(drawn=0.1), test=Share(drawn=0.2, tiles=("t0",)), excluded=Share(drawn=0.05))
+    drawn = Splits(
+        validation=SplitSpec(random_fraction=0.1),
+        test=SplitSpec(random_fraction=0.2, tiles=("t0",)),
+        excluded=SplitSpec(random_fraction=0.05),
+    )
     found = np.array([whole_tile_role(drawn, f"t{i}") for i in range(4000)])
     assert found[0] == TEST
     np.testing.assert_allclose(np.bincount(found) / found.size, [0.65, 0.1, 0.2, 0.05], atol=0.02)
@@ -138,7 +142,7 @@ def test_tiles_are_drawn_whole_in_the_shares_asked_for() -> None:
 
 
 def test_tiles_that_are_not_drawn_are_split_by_blocks() -> None:
-    mixed = Splits(test=Share(drawn=0.5), validation=Share(blocks=0.5))
+    mixed = Splits(test=SplitSpec(random_fraction=0.5), validation=SplitSpec(blocks=0.5))
     assert {whole_tile_role(mixed, f"t{i}") for i in range(40)} == {TEST, None}
 
 

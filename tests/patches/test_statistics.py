@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from landcover_orch import raster
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.grid import Window
 from landcover_orch.patches import statistics
 from landcover_orch.patches.splits import TRAIN, roles
 from tests.scenes import write_geotiff
 
-SPLITS = Splits(validation=Share(blocks=0.2), test=Share(blocks=0.2), block=9)
+SPLITS = Splits(validation=SplitSpec(blocks=0.2), test=SplitSpec(blocks=0.2), block=9)
 SHAPE = (70, 50)
 DRAWS = {
     "uint8": lambda rng: rng.integers(0, 256, (2, *SHAPE), dtype=np.uint8),
@@ -53,6 +53,6 @@ def test_bands_over_valid_train_pixels(tmp_path: Path, dtype: str, rows: int, mo
 def test_without_train_pixels_there_are_none(tmp_path: Path) -> None:
     image = raster.inspect(write_geotiff(tmp_path / "i.tif", np.ones((4, 4), np.uint8)))
     truth = write_geotiff(tmp_path / "c.tif", np.ones((4, 4), np.uint8))
-    sides = Splits(test=Share(tiles=("t",)))
+    sides = Splits(test=SplitSpec(tiles=("t",)))
     found = [statistics.count(part) for part in statistics.parts("t", image, truth, "uint8", "none", sides, rows=9)]
     assert statistics.band_statistics(["a"], "uint8", found) == ()

@@ -52,9 +52,9 @@ def test_the_map_is_the_blend_of_all_windows(tmp_path: Path) -> None:
     assert len(np.unique(classes)) > 2
 
 
-@pytest.mark.parametrize("more", [{"precision": "float32"}, {"precision": "bfloat16"}, {"symmetries": 8}], ids=str)
+@pytest.mark.parametrize("more", [{"precision": "float32"}, {"precision": "bfloat16"}, {"tta": 8}], ids=str)
 def test_bits_depend_on_neither_batches_nor_memory(tmp_path: Path, more: dict[str, Any]) -> None:
-    height, stride = (110, 64) if "symmetries" in more else (560, 48)
+    height, stride = (110, 64) if "tta" in more else (560, 48)
     image, trained = source(tmp_path / "a.tif", noise((height, 1100))), model(tmp_path)
     found = [
         predict(

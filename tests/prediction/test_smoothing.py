@@ -100,7 +100,7 @@ def test_draws_at_a_temperature_follow_its_probabilities() -> None:
     """At temperature 1 and without neighbours classes are drawn as often as the data call them probable."""
     shares = np.array([0.6, 0.3, 0.1])
     nats = np.rint(-np.log(shares) * STEPS_A_NAT).astype(np.uint8)
-    prior = Annealing(beta=0, temperature=1, coolest=1, sweeps=2)
+    prior = Annealing(beta=0, temperature=1, final_temperature=1, sweeps=2)
     found = field(np.broadcast_to(nats[:, None, None], (3, 200, 300)), np.ones((200, 300), bool), prior)
     drawn = np.bincount(annealed(found, found.best, (0, 0), prior).reshape(-1), minlength=3) / 60_000
     expected = np.exp(-nats / STEPS_A_NAT)

@@ -16,7 +16,7 @@ from landcover_orch.models import networks
 from landcover_orch.models.contract import Contract
 from landcover_orch.prediction.source import ImageSource
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product
+from landcover_orch.store.publish import Product, Recipe
 from tests.scenes import write_geotiff
 
 BANDS = ("red", "green", "blue", "nir")
@@ -54,7 +54,7 @@ def module(contract: Contract = CONTRACT, seed: int = 39) -> networks.Normalised
 
 def model(folder: Path, contract: Contract = CONTRACT) -> Product:
     """The network as a published product."""
-    recipe = {"of": contract.model_dump(mode="json")}
+    recipe = Recipe("model", 1, {}, {"of": contract.model_dump(mode="json")})
     return publish.publish(folder, "model", recipe, lambda stage: networks.save(stage.path, module(contract), contract))
 
 

@@ -116,7 +116,7 @@ def test_ground_that_several_tiles_show_counts_once(home: Path) -> None:
     maps = {"a": everywhere(FIELD), "b": everywhere(FIELD), "c": everywhere(FOREST)}
     ground = Ground(dict.fromkeys(maps, 0.0), [(known, "0"), (few, "0"), (partly, "1"), (ignored, "7")], maps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tests.report.scored.legend", _with_an_ignored_code)
+        patch.setattr("tests.evaluation.scored.legend", _with_an_ignored_code)
         compared = ground.compared(home)
     found = compared.found
     assert [one.name for one in found.polygons] == ["1", "3"]

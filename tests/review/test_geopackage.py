@@ -14,9 +14,9 @@ from landcover_orch.errors import LabelError
 from landcover_orch.labels import polygons
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.review import build as review
-from landcover_orch.review.build import suspects
-from landcover_orch.review.changes import build
+from landcover_orch.review.build import label_review
 from landcover_orch.review.geopackage import columns, label_columns
+from landcover_orch.review.label_changes import build
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import Product
 from landcover_orch.tiles import catalogue
@@ -38,19 +38,19 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
         (Labels(attribute="code", id="id"), ("id", "code", "rank", "tile", "label", "m2")),
         (Labels(attribute="code"), ("code", "rank", "tile", "polygon", "label", "m2")),
         (Labels(attribute="CODIIGE", id="ID_POLYGON"), ("ID_POLYGON", "CODIIGE", "rank", "tile", "label", "m2")),
-        (Labels(attribute="Label", id="CODE"), ("CODE", "Label", "rank", "tile", "suspects_label", "m2")),
-        (Labels(attribute="Polygon"), ("Polygon", "rank", "tile", "suspects_polygon", "label", "m2")),
+        (Labels(attribute="Label", id="CODE"), ("CODE", "Label", "rank", "tile", "label_review_label", "m2")),
+        (Labels(attribute="Polygon"), ("Polygon", "rank", "tile", "label_review_polygon", "label", "m2")),
         (Labels(attribute="code", id="code"), ("code", "rank", "tile", "polygon", "label", "m2")),
         (Labels(content="values", id="ID"), ("ID", "rank", "tile", "code", "label", "m2")),
     ],
 )
 def test_the_labels_columns_come_first_and_keep_their_names(labels: Labels, expected: tuple[str, ...]) -> None:
-    assert tuple(columns(labels, LISTED, "suspects")) == expected
+    assert tuple(columns(labels, LISTED, "label_review")) == expected
 
 
 def test_columns_that_differ_in_case_alone_are_refused() -> None:
     with pytest.raises(LabelError, match="rename one of the columns"):
-        columns(Labels(attribute="code", id="CODE"), LISTED, "suspects")
+        columns(Labels(attribute="code", id="CODE"), LISTED, "label_review")
 
 
 def relabelled(made: Planted, labels: Labels) -> Product:
@@ -71,7 +71,7 @@ def relabelled(made: Planted, labels: Labels) -> Product:
         for entry, tile in zip(made.manifest.tiles, tiles, strict=True)
     )
     manifest = made.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
-    return suspects(manifest, tiles, made.recipe, made.found, home)
+    return label_review(manifest, tiles, made.recipe, made.found, home)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def relabelled(made: Planted, labels: Labels) -> Product:
     [
         Labels(attribute="M2", id="Rank"),
         Labels(attribute="fid", id="geom"),
-        Labels(attribute="label", id="suspects_label"),
+        Labels(attribute="label", id="label_review_label"),
         Labels(attribute="suggestion"),
     ],
     ids=lambda labels: f"{labels.attribute} {labels.id}",
@@ -89,7 +89,7 @@ def test_rows_are_read_as_the_labels_are(home: Path, labels: Labels) -> None:
     product = relabelled(made, labels)
     listed = listed_in(product)
     grid = GeoBox((CELL * CELLS, CELL * CELLS), transform(), CRS)
-    found = polygons.read(product.file("suspects.gpkg"), None, labels.attribute, grid, name=labels.id)
+    found = polygons.read(product.file("label_review.gpkg"), None, labels.attribute, grid, name=labels.id)
     assert found.value.tolist() == [row["code"] for row in listed]
     if labels.id:
         assert found.name.tolist() == [row["polygon"] for row in listed]
@@ -106,7 +106,7 @@ def test_moved_labels_are_listed_where_their_shift_puts_them(home: Path) -> None
     )
     manifest = made.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
     product = build(manifest, found, {"a": made.found[0].maps["a"]}, home)
-    moved = geopandas.read_file(product.file("changes.gpkg")).iloc[0]
+    moved = geopandas.read_file(product.file("label_changes.gpkg")).iloc[0]
     own = geopandas.read_file(home / "a.gpkg").iloc[int(moved["polygon"]) - 1]
     by = np.array(moved.geometry.bounds) - own.geometry.bounds
     assert by.tolist() == [3, 2, 3, 2], "3 px to the right and 2 up, at 1 m a pixel"

@@ -27,10 +27,10 @@ from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.review import build as review
 from landcover_orch.review import evidence as evidences
-from landcover_orch.review.build import suspects
-from landcover_orch.review.changes import build as changes
+from landcover_orch.review.build import label_review
 from landcover_orch.review.evidence import Evidence, Look, gather
 from landcover_orch.review.figures import around
+from landcover_orch.review.label_changes import build as changes
 from landcover_orch.review.ranking import Examined, Polygon, rows
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import Product
@@ -82,8 +82,8 @@ class Planted:
     tiles: list[Tile]
     wrong: set[tuple[str, str]]
 
-    def suspects(self) -> Product:
-        return suspects(self.manifest, self.tiles, self.recipe, self.found, self.scene.home)
+    def label_review(self) -> Product:
+        return label_review(self.manifest, self.tiles, self.recipe, self.found, self.scene.home)
 
 
 def planted(home: Path, seed: int = 0, confusion: NDArray[np.float64] = CONFUSION) -> Planted:
@@ -144,7 +144,7 @@ def average_precision(wrong: NDArray[np.bool_]) -> float:
     return float((hits / np.arange(1, wrong.size + 1))[wrong].mean())
 
 
-def listed_in(product: Product, name: str = "suspects") -> list[dict[str, str]]:
+def listed_in(product: Product, name: str = "label_review") -> list[dict[str, str]]:
     with product.file(f"{name}.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
@@ -152,7 +152,7 @@ def listed_in(product: Product, name: str = "suspects") -> list[dict[str, str]]:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_planted_errors_stand_at_the_head_of_the_list(home: Path, seed: int) -> None:
     made = planted(home, seed)
-    product = made.suspects()
+    product = made.label_review()
     listed = listed_in(product)
     assert len(listed) == len(TILES) * CELLS**2
     hit = np.array([(row["tile"], row["polygon"]) in made.wrong for row in listed])
@@ -171,7 +171,7 @@ def test_every_pixel_counts_once_and_out_of_fold(home: Path) -> None:
     made = planted(home, confusion=RIGHT)
     right = made.found[0]
     blind = [replace(one, maps=_swapped(made, one)) for one in made.found[1:]]
-    listed = listed_in(suspects(made.manifest, made.tiles, made.recipe, [right, *blind], home))
+    listed = listed_in(label_review(made.manifest, made.tiles, made.recipe, [right, *blind], home))
     assert {row["pixels"] for row in listed} == {str(CELL**2)}
     by_place = {(row["tile"], int(row["polygon"]) - 1): float(row["disagreement"]) for row in listed}
     for entry in right.manifest.tiles:
@@ -199,19 +199,19 @@ def _swapped(made: Planted, one: Repetition) -> Mapping[str, Product]:
 
 def test_the_list_does_not_depend_on_blocks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = planted(home)
-    listed = made.suspects().file("suspects.csv").read_bytes()
+    listed = made.label_review().file("label_review.csv").read_bytes()
     monkeypatch.setattr(evidences, "BLOCK", 37)
-    elsewhere = made.scene.home / "scored" / "suspects"
+    elsewhere = made.scene.home / "scored" / "label_review"
     for path in elsewhere.iterdir():
         path.rename(path.with_name(f"old{path.name}"))
-    assert made.suspects().file("suspects.csv").read_bytes() == listed
+    assert made.label_review().file("label_review.csv").read_bytes() == listed
 
 
 def test_the_product_is_for_people_and_for_a_gis(home: Path) -> None:
     made = planted(home)
-    product = made.suspects()
-    assert {"suspects.csv", "suspects.gpkg", "index.html", "summary.json", "preview.png"} <= set(product.files)
-    frame = geopandas.read_file(product.file("suspects.gpkg"), layer="suspects")
+    product = made.label_review()
+    assert {"label_review.csv", "label_review.gpkg", "index.html", "summary.json", "preview.png"} <= set(product.files)
+    frame = geopandas.read_file(product.file("label_review.gpkg"), layer="label_review")
     listed = listed_in(product)
     assert frame["rank"].tolist() == list(range(1, len(listed) + 1))
     assert frame.crs == CRS
@@ -226,7 +226,7 @@ def test_the_same_list_has_the_same_bytes(tmp_path: Path, home: Path) -> None:
     for name in ("one", "other"):
         folder = tmp_path / name
         folder.mkdir()
-        product = planted(folder).suspects()
+        product = planted(folder).label_review()
         files.append({name: product.files[name]["sha256"] for name in product.files if name != "manifest.json"})
     assert files[0] == files[1]
 
@@ -235,7 +235,7 @@ def test_a_recipe_without_folds_is_refused(home: Path) -> None:
     made = planted(home)
     alone = made.scene.repetition(EXPERIMENT, {})
     with pytest.raises(IncompleteError, match="no folds"):
-        suspects(made.manifest, made.tiles, EXPERIMENT, [alone], home)
+        label_review(made.manifest, made.tiles, EXPERIMENT, [alone], home)
 
 
 def test_labels_that_have_changed_since_are_refused(home: Path) -> None:
@@ -243,7 +243,7 @@ def test_labels_that_have_changed_since_are_refused(home: Path) -> None:
     (home / "a.gpkg").unlink()
     write_labels(home / "a.gpkg", np.zeros((CELLS, CELLS), int))
     with pytest.raises(IncompleteError, match=r"labels of \['a'\]"):
-        made.suspects()
+        made.label_review()
 
 
 def test_labels_that_are_no_polygons_are_refused(home: Path) -> None:
@@ -269,7 +269,9 @@ def test_polygons_with_several_covers_are_left_out_and_counted(home: Path) -> No
     entries = tuple(entry.model_copy(update=stated) for entry in scene.manifest.tiles)
     manifest = scene.manifest.model_copy(update={"dataset": dataset, "legend": legend, "tiles": entries})
     product = changes(manifest, tiles, scene.predictions, home)
-    assert [row["code"] for row in listed_in(product, "changes")] == ["PST"], "the label, not what was decided on it"
+    assert [row["code"] for row in listed_in(product, "label_changes")] == ["PST"], (
+        "the label, not what was decided on it"
+    )
     summary = product.json("summary.json")
     assert summary["polygons"] == 2
     assert summary["left_out"] == {
@@ -293,8 +295,8 @@ def test_polygons_of_one_name_keep_their_own_outlines(home: Path) -> None:
         for entry, tile in zip(made.manifest.tiles, tiles, strict=True)
     )
     manifest = made.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
-    product = suspects(manifest, tiles, made.recipe, made.found, home)
-    frame = geopandas.read_file(product.file("suspects.gpkg"), layer="suspects")
+    product = label_review(manifest, tiles, made.recipe, made.found, home)
+    frame = geopandas.read_file(product.file("label_review.gpkg"), layer="label_review")
     assert set(frame["name"]) == {"same"}
     assert len(set(zip(frame["tile"], frame.geometry.to_wkt(), strict=True))) == len(frame)
 

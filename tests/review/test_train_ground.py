@@ -8,7 +8,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.grid import Window, moved
 from landcover_orch.patches.splits import TRAIN, roles
 from landcover_orch.review.train_ground import shares
@@ -19,7 +19,7 @@ X, Y = ORIGIN
 
 
 def test_shares_are_those_of_the_pixels() -> None:
-    splits = Splits(test=Share(blocks=0.5), block=15)
+    splits = Splits(test=SplitSpec(blocks=0.5), block=15)
     boxes = [(0, 0, 80, 60), (10, 20, 30, 45), (70, 50, 80, 60), (3, 3, 5, 4)]
     shapes = np.array([box(X + a, Y - d, X + c, Y - b) for a, b, c, d in boxes], object)
     train = roles(splits, "a", GRID, Window(0, 0, 60, 80)) == TRAIN
@@ -31,11 +31,11 @@ def test_shares_are_those_of_the_pixels() -> None:
 @pytest.mark.parametrize(("tile", "share"), [("a", 1.0), ("b", 0.0)])
 def test_a_tile_may_belong_to_one_side(tile: str, share: float) -> None:
     reaching_out = np.array([box(X - 50, Y - 10, X + 10, Y)], object)
-    assert shares(Splits(test=Share(tiles=("b",))), tile, GRID, reaching_out, GRID).tolist() == [share]
+    assert shares(Splits(test=SplitSpec(tiles=("b",))), tile, GRID, reaching_out, GRID).tolist() == [share]
 
 
 def test_moved_labels_count_where_they_are_burnt() -> None:
-    splits = Splits(test=Share(blocks=0.5), block=15)
+    splits = Splits(test=SplitSpec(blocks=0.5), block=15)
     shape = shapely.box(X + 10, Y - 30, X + 25, Y - 15)
     there = shares(splits, "a", GRID, np.array([shape], object), GRID)
     beside = np.array([shapely.affinity.translate(shape, 7, 0)], object)

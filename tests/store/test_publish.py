@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from landcover_orch.errors import BusyError, IncompleteError
 from landcover_orch.store import publish as module
-from landcover_orch.store.publish import MANIFEST, Stage, current, load, publish
+from landcover_orch.store.publish import MANIFEST, Recipe, Stage, current, load, publish
 
-RECIPE = {"room": "test", "version": 1, "inputs": {"a": "sha256:1"}, "configuration": {"size": 3}}
-OTHER = {**RECIPE, "version": 2}
+RECIPE = Recipe("test", 1, {"a": "sha256:1"}, {"size": 3, "side": 4})
+OTHER = replace(RECIPE, version=2)
 
 
 def writes(text: str, calls: list[str] | None = None) -> Callable[[Stage], None]:
@@ -33,21 +34,21 @@ def visible(folder: Path) -> list[str]:
 
 
 def test_a_product_is_whole_and_described(tmp_path: Path) -> None:
-    product = publish(tmp_path / "rooms", "t1", RECIPE, writes("x"))
+    product = publish(tmp_path / "products", "t1", RECIPE, writes("x"))
     assert product.recipe == RECIPE
     assert list(product.files) == ["store/0", "summary.json"]
     assert product.json("summary.json") == {"text": "x"}
     assert product.bytes == sum(product.file(name).stat().st_size for name in product.files)
     assert product.cost.files is not None
-    assert current(tmp_path / "rooms", "t1") == product
-    assert visible(tmp_path / "rooms") == ["t1", f"t1-{product.fingerprint}"]
+    assert current(tmp_path / "products", "t1") == product
+    assert visible(tmp_path / "products") == ["t1", f"t1-{product.fingerprint}"]
     assert visible(product.path) == [MANIFEST, "store", "summary.json"]
 
 
 def test_the_same_recipe_is_found(tmp_path: Path) -> None:
     calls: list[str] = []
     first = publish(tmp_path, "t1", RECIPE, writes("x", calls))
-    assert publish(tmp_path, "t1", dict(reversed(RECIPE.items())), writes("y", calls)) == first
+    assert publish(tmp_path, "t1", replace(RECIPE, configuration={"side": 4, "size": 3}), writes("y", calls)) == first
     assert calls == ["x"]
 
 

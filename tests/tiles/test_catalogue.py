@@ -227,8 +227,8 @@ class TestUnlabelled:
 
 def test_a_list_of_tiles_that_is_not_there_is_named(tmp_path: Path) -> None:
     put(tmp_path, "images/a.tif", "labels/a.gpkg")
-    found = problems(dataset(tmp_path, splits={"validation": {"listed": "samples.csv"}}))
-    assert "splits.validation.listed: no file samples.csv" in found
+    found = problems(dataset(tmp_path, splits={"validation": {"from_csv": "samples.csv"}}))
+    assert "splits.validation.from_csv: no file samples.csv" in found
 
 
 def test_a_landscape_that_is_not_there_yet_is_generated_by_the_demo(home: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from landcover_orch import tracking
 from landcover_orch.errors import TrackingError
-from landcover_orch.store.publish import Product, publish
+from landcover_orch.store.publish import Product, Recipe, publish
 
 ROW = {"experiment": "a", "mean_iou": 0.5, "mean_iou_sd": None, "optimiser": "adam"}
 
@@ -27,7 +27,7 @@ def _board(home: Path, *rows: dict[str, Any]) -> Product:
         stage.write_json("summary.json", {"leaderboard": rows, "competition": rows})
         (stage.path / "index.html").write_text(f"{len(rows)} rows")
 
-    return publish(home / "tiny" / "leaderboard", "leaderboard", {"of": rows}, write)
+    return publish(home / "tiny" / "leaderboard", "leaderboard", Recipe("leaderboard", 1, {}, {"of": rows}), write)
 
 
 def _runs(home: Path) -> list[Any]:

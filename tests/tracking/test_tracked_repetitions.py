@@ -12,7 +12,7 @@ import yaml
 
 from landcover_orch import tracking
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product, Stage
+from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking.lookup import product_of
 from landcover_orch.training import __main__ as command
 from landcover_orch.training import protocol
@@ -107,7 +107,7 @@ def test_a_report_is_with_the_chosen_one_and_with_the_run_of_all(home: Path) -> 
     def build(stage: Stage) -> None:
         stage.write_json("summary.json", {"mean_iou": 0.5})
 
-    report = publish.publish(home / NAME / "report", "quick", {"inputs": {}, "configuration": {}}, build)
+    report = publish.publish(home / NAME / "report", "quick", Recipe("report", 1, {}, {}), build)
     for _ in range(2):
         tracking.log_report(version.run_id, report, home)
     runs = _runs(home)

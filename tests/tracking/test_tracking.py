@@ -17,7 +17,7 @@ import pytest
 
 from landcover_orch import tracking
 from landcover_orch.errors import TrackingError
-from landcover_orch.store.publish import Product, Stage, publish
+from landcover_orch.store.publish import Product, Recipe, Stage, publish
 from landcover_orch.tracking import Start, Tracker, runs
 from landcover_orch.training import product as training
 from tests.training import classroom
@@ -285,7 +285,7 @@ def test_a_report_is_logged_once(home: Path) -> None:
         stage.write_json("summary.json", {"mean_iou": 0.5, "iou": {"dark": 0.25, "none": None}, "name": "x"})
         (stage.path / "report.html").write_text("<p>report")
 
-    report = publish(home / NAME / "report", "quick", {"inputs": {}, "configuration": {}}, build)
+    report = publish(home / NAME / "report", "quick", Recipe("report", 1, {}, {}), build)
     for _ in range(2):
         tracking.log_report(version.run_id, report, home)
     metrics = tracking.client(home).get_run(version.run_id).data.metrics

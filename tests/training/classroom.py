@@ -16,7 +16,7 @@ from landcover_orch.config.experiments import Experiment, models
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.patches.manifest import FILE, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product, Stage
+from landcover_orch.store.publish import Product, Recipe, Stage
 
 NAME = "classroom"
 SIZE = 16
@@ -100,7 +100,7 @@ def published(home: Path, described: DatasetManifest | None = None) -> Product:
     def build(stage: Stage) -> None:
         (stage.path / FILE).write_text(described.model_dump_json())
 
-    recipe = {"inputs": {}, "configuration": {"digest": described.digest}}
+    recipe = Recipe("dataset_manifest", 1, {}, {"digest": described.digest})
     return publish.publish(home / NAME / "dataset_manifest", "dataset", recipe, build)
 
 

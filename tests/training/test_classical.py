@@ -57,7 +57,7 @@ def test_it_learns_and_travels_like_a_network(home: Path, family: str) -> None:
     assert set(found.json("throughput.json")["images_per_second"].values()) == {None}
     assert lines[0] == f"training on the CPU, {torch.get_num_threads()} threads, in float32"
     assert lines[1].startswith("fitted: loss ")
-    assert "optimiser" not in found.recipe["configuration"]
+    assert "optimiser" not in found.recipe.configuration
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -81,15 +81,15 @@ def test_another_member_is_another_ensemble_and_the_same_is_found(home: Path) ->
     _write(home, "other", **SMALL, seed=2)
     second = _run(home, "both")
     assert second.fingerprint != first.fingerprint
-    assert second.recipe["inputs"]["member one"] == first.recipe["inputs"]["member one"]
-    assert second.recipe["inputs"]["member other"] != first.recipe["inputs"]["member other"]
+    assert second.recipe.inputs["member one"] == first.recipe.inputs["member one"]
+    assert second.recipe.inputs["member other"] != first.recipe.inputs["member other"]
 
 
 def test_a_member_trained_before_is_taken_as_it_is(home: Path) -> None:
     member = _run(home, "one")
     changed = member.file("model.safetensors").stat().st_mtime_ns
     product = _run(home, "both")
-    assert product.recipe["inputs"]["member one"] == member.fingerprint
+    assert product.recipe.inputs["member one"] == member.fingerprint
     assert member.file("model.safetensors").stat().st_mtime_ns == changed
 
 

@@ -60,7 +60,7 @@ def test_other_bytes_of_the_same_name_are_another_recipe(home: Path) -> None:
         made_of.append(training.recipe(described, recipe, home))
     assert made_of[0] == made_of[1] != made_of[2]
     assert made_of[0]["inputs"]["weights"].startswith("sha256:")
-    assert "weights" not in training.recipe(described, classroom.experiment(), home)["inputs"]
+    assert "weights" not in training.recipe(described, classroom.experiment(), home).inputs
 
 
 def test_a_file_that_is_not_there_stops_before_anything_is_trained(home: Path) -> None:

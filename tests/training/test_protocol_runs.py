@@ -138,7 +138,7 @@ def test_a_model_that_somebody_removed_is_trained_again(home: Path) -> None:
 @pytest.mark.usefixtures("in_memory")
 def test_what_the_summary_is_made_of_follows_from_the_repetitions(home: Path, recipes: Path) -> None:
     product = run(home, "seeds")
-    found = {name: value for name, value in product.recipe["inputs"].items() if name.startswith("repetition ")}
+    found = {name: value for name, value in product.recipe.inputs.items() if name.startswith("repetition ")}
     assert found == {f"repetition {n}": one.fingerprint for n, one in protocol.models_of(product, home).items()}
     write(recipes, "seeds", **{**SMALL, "epochs": 3}, protocol=SEEDS)
     assert run(home, "seeds").fingerprint != product.fingerprint

@@ -38,7 +38,7 @@ def test_a_version_leads_to_its_product_and_becomes_a_member(
     recipe = {"name": "alone", "model": {"name": "ensemble", "members": [version]}, "device": "cpu"}
     (home / "configs" / "experiments" / "alone.yaml").write_text(yaml.safe_dump(recipe))
     product = run(classroom.published(home), config.load_experiment("alone"), home)
-    assert product.recipe["inputs"][f"member {version}"] == trained.fingerprint
+    assert product.recipe.inputs[f"member {version}"] == trained.fingerprint
     registered = tracking.register(product, classroom.manifest(), home)
     assert product_of(f"models:/{classroom.NAME}/{registered.version}", home).fingerprint == product.fingerprint
 

@@ -21,7 +21,9 @@ class ClassWeights(Settings):
     clip: float | None = Field(
         default=10.0, ge=1, description="largest weight as a multiple of the smallest; null: no limit"
     )
-    without: tuple[str, ...] = Field(default=(), description="classes whose weight is 0: labelled, but not learnt")
+    exclude_classes: tuple[str, ...] = Field(
+        default=(), description="classes whose weight is 0: labelled, but not learnt"
+    )
 
 
 class Term(Settings):

@@ -35,13 +35,15 @@ class Annealing(Potts):
     name: Literal["annealing"] = "annealing"
     sweeps: int = Field(default=40, ge=2, le=100, description="times each pixel is drawn")
     temperature: float = Field(default=1.0, gt=0, le=100, description="first temperature; 1 draws from the posterior")
-    coolest: float = Field(default=0.05, gt=0, le=100, description="last temperature, reached in equal ratios")
+    final_temperature: float = Field(
+        default=0.05, gt=0, le=100, description="last temperature, reached in equal ratios"
+    )
     seed: int = Field(default=0, ge=0, lt=2**32, description="of the draws")
 
     @model_validator(mode="after")
     def _cools(self) -> Self:
-        if self.coolest > self.temperature:
-            raise ValueError(f"temperature rises from {self.temperature} to {self.coolest}: swap them")
+        if self.final_temperature > self.temperature:
+            raise ValueError(f"temperature rises from {self.temperature} to {self.final_temperature}: swap them")
         return self
 
 
@@ -61,7 +63,7 @@ class Prediction(Settings):
     window: int = Field(default=256, ge=16, le=4096, description="side of a window in pixels")
     stride: int = Field(default=192, ge=1, description="step between windows in pixels")
     batch_size: int = Field(default=8, ge=1, description="windows in one forward pass")
-    symmetries: Literal[1, 8] = Field(
+    tta: Literal[1, 8] = Field(
         default=1, description="8: each window is seen turned and mirrored too, and the probabilities are averaged"
     )
     smoothing: Smoothing | None = Field(default=None, description="solver of the random field; empty: no smoothing")

@@ -74,22 +74,22 @@ def build(
 
 
 def _recipe(manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Product]) -> Recipe:
-    return {
-        "room": NAME,
-        "version": VERSION,
-        "inputs": {"manifest": manifest.digest, **{f"map {tile}": found.fingerprint for tile, found in maps.items()}},
-        "configuration": {
+    return Recipe(
+        asset=NAME,
+        version=VERSION,
+        inputs={"manifest": manifest.digest, **{f"map {tile}": found.fingerprint for tile, found in maps.items()}},
+        configuration={
             "proportions": dataset.proportions,
             "patches": dataset.patches,
             "splits": dataset.splits,
             "legend": manifest.legend,
         },
-    }
+    )
 
 
 def _require_known(dataset: Dataset, legend: Legend) -> None:
-    where = f"configs/datasets/{dataset.name}.yaml: proportions.without"
-    wrong = left_out_problems(dataset.proportions.without, list(legend.names), where, "predicted")
+    where = f"configs/datasets/{dataset.name}.yaml: proportions.exclude_classes"
+    wrong = left_out_problems(dataset.proportions.exclude_classes, list(legend.names), where, "predicted")
     if wrong:
         raise ConfigError(*wrong)
 
@@ -97,12 +97,12 @@ def _require_known(dataset: Dataset, legend: Legend) -> None:
 def _write(stage: Stage, legend: Legend, settings: Proportions, found: Sequence[Unit]) -> None:
     from landcover_orch.evaluation.proportions import figures
 
-    rows = table(found, legend.names, settings.without)
+    rows = table(found, legend.names, settings.exclude_classes)
     columns = list(rows[0])
     (stage.path / CSV).write_text(csv_text(columns, (row.values() for row in rows)), encoding="utf-8")
     _write_parquet(stage.path / PARQUET, rows)
     (stage.path / SUBMISSION).write_text(submission(rows, legend.names), encoding="utf-8")
-    drawn = figures.proportions(rows, legend, settings.without)
+    drawn = figures.proportions(rows, legend, settings.exclude_classes)
     (stage.path / FIGURE).write_bytes(drawn)
     (stage.path / "preview.png").write_bytes(figures.reduced(drawn))
     stage.write_json("summary.json", summary(rows, settings))
@@ -179,7 +179,7 @@ def summary(rows: Sequence[Mapping[str, Any]], settings: Proportions) -> dict[st
         "units": len(rows),
         "units_with_labels": sum(row["kl"] is not None for row in rows),
         "units_labelled_in_part": sum(0 < row["labelled"] < row["pixels"] for row in rows),
-        "left_out": list(settings.without),
+        "left_out": list(settings.exclude_classes),
         "least_pixels": min(row["pixels"] for row in rows),
         "ignored_pixels": sum(row["ignored"] for row in rows),
         **score,

@@ -78,12 +78,12 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path, cut: Cut) ->
 def recipe(dataset: Dataset, tile: Tile, ground: Product, cut: Cut, home: Path) -> Recipe:
     """What the examination of a tile is made of; the ground truth's version says how its labels are read."""
     image, label = tile_fingerprints(tile, home / MEMORY)
-    return {
-        "room": ASSET,
-        "version": VERSION,
-        "inputs": {"image": image, "label": label, "ground_truth": ground.fingerprint, "patches": cut.fingerprint},
-        "configuration": {"imagery": dataset.imagery},
-    }
+    return Recipe(
+        asset=ASSET,
+        version=VERSION,
+        inputs={"image": image, "label": label, "ground_truth": ground.fingerprint, "patches": cut.fingerprint},
+        configuration={"imagery": dataset.imagery},
+    )
 
 
 def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, ground: Product, cut: Cut) -> None:

@@ -57,9 +57,9 @@ def recipe(manifest: DatasetManifest, search: Search, base: Experiment, home: Pa
     Raises:
         ConfigError, TrainingError: as for the recipe of a training.
     """
-    inputs = product.recipe(manifest, base, home)["inputs"]
+    inputs = product.recipe(manifest, base, home).inputs
     configuration = {"search": search.model_dump(mode="json"), "recipe": base.model_dump(mode="json")}
-    return {"room": ASSET, "version": VERSION, "inputs": inputs, "configuration": configuration}
+    return Recipe(asset=ASSET, version=VERSION, inputs=inputs, configuration=configuration)
 
 
 def run(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from shapely.geometry import box
 
-from landcover_orch.config import Dataset, Proportions, Share, Splits
+from landcover_orch.config import Dataset, Proportions, Splits, SplitSpec
 from landcover_orch.errors import ConfigError, IncompleteError, LabelError
 from landcover_orch.evaluation.proportions.build import build, table
 from landcover_orch.evaluation.proportions.figures import proportions as picture
@@ -76,7 +76,7 @@ def test_the_score_is_the_mean_over_units_as_published(home: Path) -> None:
 
 def test_a_class_left_out_counts_on_neither_side_and_both_are_renormalised(home: Path) -> None:
     names = ("clouds", "forest", "water")
-    product = _build(scored(home, {"a": TRUTH}, {"a": MAP}, names=names), unit="tile", without=("clouds",))
+    product = _build(scored(home, {"a": TRUTH}, {"a": MAP}, names=names), unit="tile", exclude_classes=("clouds",))
     (row,) = _rows(product)
     forest, water = 5 * 64, 4 * 64
     assert (int(row["pixels"]), int(row["ignored"])) == (forest + water, 1024 - forest - water)
@@ -89,7 +89,7 @@ def test_a_class_left_out_counts_on_neither_side_and_both_are_renormalised(home:
 def test_a_unit_of_left_out_classes_alone_has_no_shares_and_is_not_submitted(home: Path) -> None:
     names = ("clouds", "forest", "water")
     scene = scored(home, {"a": TRUTH}, {"a": np.zeros_like(MAP)}, names=names)
-    product = _build(scene, without=("clouds",))
+    product = _build(scene, exclude_classes=("clouds",))
     rows = _rows(product)
     assert {row["forest"] for row in rows} == {""}
     assert float(rows[1]["kl"]) == pytest.approx(_kl([1, 0], [0, 0]))
@@ -99,7 +99,7 @@ def test_a_unit_of_left_out_classes_alone_has_no_shares_and_is_not_submitted(hom
 
 def test_the_submission_is_an_id_and_a_share_of_every_class_in_order(home: Path) -> None:
     scene = scored(home, {"b": TRUTH, "a": TRUTH}, {"b": MAP, "a": TRUTH})
-    product = _build(scene, unit="tile", without=("water",))
+    product = _build(scene, unit="tile", exclude_classes=("water",))
     text = product.file("submission.csv").read_text().splitlines()
     assert text[0] == "id,field,forest,water"
     rows = _rows(product, "submission.csv")
@@ -130,7 +130,7 @@ def test_tiles_without_labels_have_a_row_and_no_score(home: Path) -> None:
 
 
 def test_train_ground_does_not_count_in_the_score_of_the_test_side(home: Path) -> None:
-    splits = Splits(test=Share(tiles=("b",)))
+    splits = Splits(test=SplitSpec(tiles=("b",)))
     summary = _build(scored(home, {"a": TRUTH, "b": TRUTH}, {"a": MAP, "b": TRUTH}, splits=splits)).json("summary.json")
     assert summary["kl test"] == pytest.approx(0, abs=1e-6)
     assert summary["kl train"] > 0.05
@@ -173,9 +173,9 @@ def test_the_file_of_polygons_must_fit(home: Path) -> None:
 def test_what_is_left_out_is_a_class(home: Path) -> None:
     scene = scored(home, {"a": TRUTH}, {"a": MAP})
     with pytest.raises(ConfigError, match="did you mean 'water'"):
-        _build(scene, without=("watr",))
+        _build(scene, exclude_classes=("watr",))
     with pytest.raises(ConfigError, match="every class of the legend"):
-        _build(scene, without=("field", "forest", "water"))
+        _build(scene, exclude_classes=("field", "forest", "water"))
 
 
 def test_without_a_map_there_are_no_proportions(home: Path) -> None:
@@ -219,5 +219,5 @@ def test_the_picture_is_drawn_with_and_without_labels(labelled: bool) -> None:
 
 
 def test_the_summary_is_plain_json(home: Path) -> None:
-    product = _build(scored(home, {"a": TRUTH}, {"a": MAP}), without=("water",))
+    product = _build(scored(home, {"a": TRUTH}, {"a": MAP}), exclude_classes=("water",))
     assert json.loads(product.file("summary.json").read_text())["left_out"] == ["water"]

@@ -11,7 +11,7 @@ import yaml
 
 from landcover_orch.config import Dataset
 from landcover_orch.ground_truth.quality.common_shift import common, problems
-from landcover_orch.store.publish import Stage, publish
+from landcover_orch.store.publish import Recipe, Stage, publish
 from landcover_orch.tiles.tile import Tile
 
 
@@ -41,7 +41,7 @@ def told_apart(folder: Path, tile: Tile, peak: tuple[int, int], known: bool = Fa
         stage.write_json("summary.json", told)
         np.save(stage.path / "surface.npy", surface)
 
-    publish(folder, tile.name, {"tile": tile.name}, write)
+    publish(folder, tile.name, Recipe("test", 1, {}, {"tile": tile.name}), write)
 
 
 def test_tiles_that_tell_nothing_alone_are_told_together(home: Path) -> None:

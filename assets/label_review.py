@@ -1,4 +1,4 @@
-"""The label doctor's list: polygons whose label speaks against what out-of-fold maps show; where a doctor is named."""
+"""Label review: polygons whose label speaks against what out-of-fold maps show, where an experiment is named for it."""
 
 from typing import Any
 
@@ -11,36 +11,40 @@ from landcover_orch.config import Dataset
 from landcover_orch.store import publish
 from landcover_orch.tiles import catalogue
 
-ASSET = "suspects"
+ASSET = "label_review"
 
 
 def definitions(dataset: Dataset) -> list[Any]:
-    """The asset `suspects` and its check, of a dataset whose `doctor` names one of its recipes."""
-    return [_suspects(dataset), _labels_plausible(dataset)] if dataset.doctor in config.experiments_of(dataset) else []
+    """The asset `label_review` and its check, of a dataset whose `label_review` names one of its recipes."""
+    return (
+        [_label_review(dataset), _labels_plausible(dataset)]
+        if dataset.label_review in config.experiments_of(dataset)
+        else []
+    )
 
 
-def _suspects(dataset: Dataset) -> dg.AssetsDefinition:
+def _label_review(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, ASSET),
-        description=f"Polygons of the labels that the folds of {dataset.doctor} disagree with, ranked: CSV, GeoPackage "
-        "and a page of pictures.",
+        description=f"Polygons of the labels that the folds of {dataset.label_review} disagree with, ranked: CSV, "
+        "GeoPackage and a page of pictures.",
         deps=[
             partitions.key(dataset, "dataset_manifest"),
-            prediction.of_experiment(dataset, str(dataset.doctor)),
+            prediction.of_experiment(dataset, str(dataset.label_review)),
         ],
         group_name=partitions.identifier(dataset),
         kinds={"geopackage", "html"},
         owners=["team:mapping"],
-        code_version=f"{evaluation.VERSION}-{dataset.doctor}",
+        code_version=f"{evaluation.VERSION}-{dataset.label_review}",
     )
     def asset() -> dg.MaterializeResult[Any]:
         from landcover_orch.evaluation.repetition import current_repetitions
-        from landcover_orch.review.build import suspects
+        from landcover_orch.review.build import label_review
 
-        experiment, manifest = config.load_experiment(str(dataset.doctor)), patches.manifest(dataset)
+        experiment, manifest = config.load_experiment(str(dataset.label_review)), patches.manifest(dataset)
         home = config.home()
         repetitions = current_repetitions(dataset.name, experiment.name, home)
-        return result(suspects(manifest, catalogue.tiles(dataset), experiment, repetitions, home))
+        return result(label_review(manifest, catalogue.tiles(dataset), experiment, repetitions, home))
 
     return asset
 
@@ -49,14 +53,14 @@ def _labels_plausible(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=partitions.key(dataset, ASSET),
         name="labels_plausible",
-        description=f"At most {dataset.limits.max_suspect:.0%} of the labelled area lies in polygons that confident "
+        description=f"At most {dataset.limits.max_flagged:.0%} of the labelled area lies in polygons that confident "
         "learning flags.",
     )
     def labels_plausible() -> dg.AssetCheckResult:
-        found = publish.current(config.home() / dataset.name / ASSET, str(dataset.doctor)).json("summary.json")
+        found = publish.current(config.home() / dataset.name / ASSET, str(dataset.label_review)).json("summary.json")
         share = float(found["flagged_share_of_area"])
         return dg.AssetCheckResult(
-            passed=share <= dataset.limits.max_suspect,
+            passed=share <= dataset.limits.max_flagged,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
                 "flagged share of area": share,

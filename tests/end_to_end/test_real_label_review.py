@@ -1,4 +1,4 @@
-"""The label doctor on real polygons: through Dagster as they are, and with wrong ones planted among them."""
+"""The label reviewer on real polygons: through Dagster as they are, and with wrong ones planted among them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.store import publish
-from tests.benchmarks import bench_suspects
+from tests.benchmarks import bench_label_review
 
 pytestmark = pytest.mark.slow
 
@@ -29,15 +29,15 @@ def home(tmp_path: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def test_slovenia(home: Path, real_data: Path) -> None:
-    dataset = config.load_dataset("slovenia-doctor")
+    dataset = config.load_dataset("slovenia-label-review")
     with dg.DagsterInstance.ephemeral() as dagster:
         assert materialise(dagster, dataset) > 0
         assert materialise(dagster, dataset) == 0
-        key = dg.AssetCheckKey(dg.AssetKey([dataset.name, "suspects"]), "labels_plausible")
+        key = dg.AssetCheckKey(dg.AssetKey([dataset.name, "label_review"]), "labels_plausible")
         (check,) = dagster.event_log_storage.get_latest_asset_check_execution_by_key([key]).values()
         assert check.status.value in ("SUCCEEDED", "FAILED"), "whichever, it was run"
-    product = publish.current(home / dataset.name / "suspects", "doctor-small-forest")
-    with product.file("suspects.csv").open(newline="", encoding="utf-8") as file:
+    product = publish.current(home / dataset.name / "label_review", "label-review-small-forest")
+    with product.file("label_review.csv").open(newline="", encoding="utf-8") as file:
         listed = list(csv.DictReader(file))
     polygons = geopandas.read_file(real_data / "eolearn-slovenia" / "LULC.gpkg", fid_as_index=True, engine="pyogrio")
     names = [int(row["polygon"]) for row in listed]
@@ -51,7 +51,7 @@ def test_slovenia(home: Path, real_data: Path) -> None:
 
 
 def test_planted_errors_in_baker_lake(home: Path) -> None:
-    (found,) = bench_suspects.real("bakerlake-doctor", (1,), home)
+    (found,) = bench_label_review.real("bakerlake-label-review", (1,), home)
     assert found["planted among them"] == 3
-    assert found[bench_suspects.LIST] >= found[bench_suspects.RANDOM] + GAIN
-    assert found[bench_suspects.LIST] >= found[bench_suspects.LOSS]
+    assert found[bench_label_review.LIST] >= found[bench_label_review.RANDOM] + GAIN
+    assert found[bench_label_review.LIST] >= found[bench_label_review.LOSS]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from landcover_orch import raster
-from landcover_orch.config import Dataset, Labels, Share, Splits, Tiles, load_legend
+from landcover_orch.config import Dataset, Labels, Splits, SplitSpec, Tiles, load_legend
 from landcover_orch.errors import IncompleteError
 from landcover_orch.grid import Window
 from landcover_orch.ground_truth import build as truth
@@ -20,9 +20,9 @@ from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches import write
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.review import build as review
-from landcover_orch.review.changes import build
+from landcover_orch.review.label_changes import build
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product
+from landcover_orch.store.publish import Product, Recipe
 from landcover_orch.synthetic import landscape
 from landcover_orch.synthetic.camera import BANDS
 from landcover_orch.tiles import catalogue
@@ -66,7 +66,7 @@ def changes(made: Planted, home: Path, learnt: Splits | None = None, years: Year
 
 def test_changes_are_ranked_by_area_and_lead(home: Path) -> None:
     made = planted(home, confusion=RIGHT)
-    listed = listed_in(changes(made, home), "changes")
+    listed = listed_in(changes(made, home), "label_changes")
     assert {(row["tile"], row["polygon"]) for row in listed} == made.wrong
     assert [row["rank"] for row in listed] == [str(i + 1) for i in range(len(listed))]
 
@@ -75,8 +75,8 @@ def test_where_nothing_has_changed_the_list_is_empty(home: Path) -> None:
     labels = {"a": pixels_of(np.arange(CELLS**2).reshape(CELLS, CELLS) % 3)}
     write_labels(home / "a.gpkg", labels["a"][::CELL, ::CELL])
     product = changes(folded(home, labels, labels, set()), home)
-    assert listed_in(product, "changes") == []
-    assert len(geopandas.read_file(product.file("changes.gpkg"))) == 0
+    assert listed_in(product, "label_changes") == []
+    assert len(geopandas.read_file(product.file("label_changes.gpkg"))) == 0
     assert "No polygon is listed." in product.file("index.html").read_text(encoding="utf-8")
     summary = product.json("summary.json")
     assert (summary["listed"], summary["listed_hectares"], summary["flagged_share_of_area"]) == (0, 0, 0)
@@ -85,14 +85,14 @@ def test_where_nothing_has_changed_the_list_is_empty(home: Path) -> None:
 def test_only_tiles_with_newer_images_are_compared_and_rows_say_the_years(home: Path) -> None:
     years = {"a": (2024, 2021), "b": (2021, 2021), "c": (2020, 2021)}
     product = changes(planted(home, confusion=RIGHT), home, years=years)
-    listed = listed_in(product, "changes")
+    listed = listed_in(product, "label_changes")
     assert {(row["tile"], row["image_year"], row["label_year"]) for row in listed} == {("a", "2024", "2021")}
     summary = product.json("summary.json")
     assert [row["tile"] for row in summary["tiles_left_out"]] == ["b", "c"]
     (tile,) = summary["tiles"]
     assert (tile["tile"], tile["polygons"], tile["listed"]) == ("a", CELLS**2, len(listed))
     assert tile["listed_hectares"] == summary["listed_hectares"] == len(listed) * CELL**2 / 10_000
-    frame = geopandas.read_file(product.file("changes.gpkg"))
+    frame = geopandas.read_file(product.file("label_changes.gpkg"))
     assert frame["image_year"].tolist() == [2024] * len(listed)
 
 
@@ -106,14 +106,14 @@ def test_without_a_newer_map_there_is_no_list(home: Path) -> None:
 
 def test_rows_and_tiles_say_what_the_model_learnt_from(home: Path) -> None:
     made = planted(home, confusion=RIGHT)
-    learnt = Splits(test=Share(tiles=("b",)))
+    learnt = Splits(test=SplitSpec(tiles=("b",)))
     product = changes(made, home, learnt)
-    by_tile = {row["tile"]: float(row["train_ground"]) for row in listed_in(product, "changes")}
+    by_tile = {row["tile"]: float(row["train_ground"]) for row in listed_in(product, "label_changes")}
     assert by_tile == {"a": 1, "b": 0, "c": 1}
     assert [row["train_ground"] for row in product.json("summary.json")["tiles"]] == [1, 0, 1]
     assert "100 % train ground" in product.file("index.html").read_text(encoding="utf-8")
     unknown = changes(made, home)
-    assert {row["train_ground"] for row in listed_in(unknown, "changes")} == {""}
+    assert {row["train_ground"] for row in listed_in(unknown, "label_changes")} == {""}
     assert "not known" in unknown.file("index.html").read_text(encoding="utf-8")
 
 
@@ -122,9 +122,9 @@ def test_maps_out_of_fold_show_what_a_map_of_taught_labels_hides(home: Path) -> 
     taught = {tile: pixels_of(_codes(home / f"{tile}.gpkg")) for tile in TILES}
     maps = made.scene.repetition(made.recipe, taught).maps
     alone = build(made.manifest, made.tiles, maps, home, made.manifest.dataset.splits)
-    assert listed_in(alone, "changes") == []
+    assert listed_in(alone, "label_changes") == []
     product = build(made.manifest, made.tiles, maps, home, made.manifest.dataset.splits, made.found)
-    listed = listed_in(product, "changes")
+    listed = listed_in(product, "label_changes")
     assert {(row["tile"], row["polygon"]) for row in listed} == made.wrong
     assert {(row["train_ground"], row["pixels"]) for row in listed} == {("0.0", str(CELL**2))}
     assert "not trained on its pixels" in product.file("index.html").read_text(encoding="utf-8")
@@ -140,7 +140,7 @@ def test_planted_changes_of_the_landscape_come_first(home: Path) -> None:
     manifest, found = _described(home)
     random = np.random.default_rng(0)
     maps = {entry.name: _mapped(home, entry, random) for entry in manifest.tiles}
-    listed = listed_in(build(manifest, found, maps, home), "changes")
+    listed = listed_in(build(manifest, found, maps, home), "label_changes")
     changed = {(tile, name) for tile in tiles for name in _changed(home / "landscape", tile)}
     hit = np.array([(row["tile"], row["polygon"]) in changed for row in listed])
     assert len(changed) >= 5
@@ -188,7 +188,7 @@ def _mapped(home: Path, entry: TileEntry, random: np.random.Generator) -> Produc
             shown = [(whole, values)]
             raster.write_cog(stage.path / name, known.grid, shown, band="class", palette=None, names=(), nodata=IGNORE)
 
-    return publish.publish(home / "maps", entry.name, {"inputs": {}}, written)
+    return publish.publish(home / "maps", entry.name, Recipe("land_cover_map", 1, {}, {}), written)
 
 
 def _changed(folder: Path, tile: str) -> list[str]:

@@ -11,20 +11,21 @@ import pandas as pd  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from assets import changes, jobs, raw, staleness
+from assets import jobs, label_changes, raw, staleness
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config, raster
 from landcover_orch.config import Dataset
 from landcover_orch.grid import Window
-from landcover_orch.review import changes as library
+from landcover_orch.review import label_changes as library
 from landcover_orch.store import publish
+from landcover_orch.store.publish import Recipe
 from tests import tiny
 
 FOREST = {"model": {"name": "random_forest", "trees": 4, "texture": [3], "pixels": 1000}}
 RECIPES: dict[str, dict[str, object]] = {
     "forest": {"name": "forest", **FOREST},
-    "doctor": {"name": "doctor", **FOREST, "protocol": {"folds": {"by": "tiles", "count": 3}}},
+    "label_review": {"name": "label_review", **FOREST, "protocol": {"folds": {"by": "tiles", "count": 3}}},
 }
 
 
@@ -87,9 +88,9 @@ def classes(tile: str) -> np.ndarray:
 def test_only_a_dataset_with_newer_images_has_the_asset(configs: Path, home: Path, tmp_path: Path) -> None:
     dataset = write(configs, tmp_path / "raw", "forest")
     newer = {"tiles": dataset.tiles.model_copy(update={"year": 2024, "label_year": 2021})}
-    described = [dataset.model_copy(update=update) for update in ({}, newer, {**newer, "doctor": "forest"})]
+    described = [dataset.model_copy(update=update) for update in ({}, newer, {**newer, "label_review": "forest"})]
     graphs = [collect([one]).resolve_asset_graph() for one in described]
-    key = dg.AssetKey([tiny.NAME, "changes"])
+    key = dg.AssetKey([tiny.NAME, "label_changes"])
     assert [key in graph.get_all_asset_keys() for graph in graphs] == [False, True, True]
     parents = [{parent.path[-1] for parent in graph.get(key).parent_keys} for graph in graphs[1:]]
     assert parents == [own := {"dataset_manifest", "champion", "land_cover_map"}, own | {"prediction"}]
@@ -102,9 +103,14 @@ def test_more_change_than_can_be_is_a_warning(
 ) -> None:
     dataset = write(configs, tmp_path / "raw", "forest", tiles={"image": "a", "label": "b", "year": 2, "label_year": 1})
     told = {"listed_share_of_area": share, "listed": 1, "worst": [], "tiles": [{"tile": "t0"}]}
-    folder = config.home() / tiny.NAME / "changes"
-    publish.publish(folder, "changes", {"inputs": told}, lambda stage: stage.write_json("summary.json", told))
-    _, check = changes.definitions(dataset)
+    folder = config.home() / tiny.NAME / "label_changes"
+    publish.publish(
+        folder,
+        "label_changes",
+        Recipe("label_changes", 1, told, {}),
+        lambda stage: stage.write_json("summary.json", told),
+    )
+    _, check = label_changes.definitions(dataset)
     found = check()
     assert (found.passed, found.severity) == (passed, dg.AssetCheckSeverity.WARN)
 
@@ -112,30 +118,35 @@ def test_more_change_than_can_be_is_a_warning(
 def test_changes_are_listed_and_come_back_as_corrections(dagster: dg.DagsterInstance, outdated: Dataset) -> None:
     materialise(dagster, outdated)
     assert materialise(dagster, outdated) == 0, "nothing of it is stale"
-    product = publish.current(config.home() / tiny.NAME / "changes", "changes")
+    product = publish.current(config.home() / tiny.NAME / "label_changes", "label_changes")
     summary = product.json("summary.json")
     assert summary["tiles_left_out"] == [{"tile": "t0", "why": "its map is not newer than its labels"}]
     (row,) = summary["worst"]
     told = {key: row[key] for key in ("polygon", "label", "suggestion", "image_year", "label_year", "train_ground")}
     assert list(told.values()) == ["t2-lake", "field", "water", 2024, 2021, 0]
-    key = dg.AssetCheckKey(dg.AssetKey([tiny.NAME, "changes"]), "map_plausible")
+    key = dg.AssetCheckKey(dg.AssetKey([tiny.NAME, "label_changes"]), "map_plausible")
     (found,) = dagster.event_log_storage.get_latest_asset_check_execution_by_key([key]).values()
     assert found.status.value == "SUCCEEDED"
     assert library.main(["--dataset", tiny.NAME]) == 0
     assert library.main(["--dataset", tiny.NAME, "--maps", str(config.home() / tiny.NAME / "land_cover_map")]) == 0
     assert library.main(["--dataset", "nowhere"]) == 1
-    correct(outdated, product.file("changes.gpkg"), "t2-lake", "20")
+    correct(outdated, product.file("label_changes.gpkg"), "t2-lake", "20")
     assert stale(dagster, outdated) == {"ground_truth": ["t2"]}
 
 
-def test_suspects_come_back_as_corrections(
+def test_flagged_polygons_come_back_as_corrections(
     dagster: dg.DagsterInstance, configs: Path, home: Path, tmp_path: Path
 ) -> None:
-    dataset = write(configs, tmp_path / "raw", "doctor", doctor="doctor", splits={})
-    materialise(dagster, dataset, [*jobs.PREPARE, "model", "prediction", "suspects"])
+    dataset = write(configs, tmp_path / "raw", "label_review", label_review="label_review", splits={})
+    materialise(dagster, dataset, [*jobs.PREPARE, "model", "prediction", "label_review"])
     before = classes("t1")
     assert set(np.unique(before)) == {0, 1}
-    correct(dataset, publish.current(home / tiny.NAME / "suspects", "doctor").file("suspects.gpkg"), "t1-lake", "10")
+    correct(
+        dataset,
+        publish.current(home / tiny.NAME / "label_review", "label_review").file("label_review.gpkg"),
+        "t1-lake",
+        "10",
+    )
     assert stale(dagster, dataset) == {"ground_truth": ["t1"]}
     materialise(dagster, dataset, ["ground_truth"])
     assert (classes("t1") == 0).all()

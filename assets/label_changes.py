@@ -11,16 +11,16 @@ from landcover_orch.config import Dataset
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
 
-ASSET = "changes"
+ASSET = "label_changes"
 
 
 def definitions(dataset: Dataset) -> list[Any]:
-    """The asset `changes` and its check, of a dataset some of whose orthophotos are newer than their labels."""
-    return [_changes(dataset), _map_plausible(dataset)] if dataset.outdated else []
+    """The asset `label_changes` and its check, of a dataset some of whose orthophotos are newer than their labels."""
+    return [_label_changes(dataset), _map_plausible(dataset)] if dataset.outdated else []
 
 
-def _changes(dataset: Dataset) -> dg.AssetsDefinition:
-    folds = [dataset.doctor] if dataset.doctor in config.experiments_of(dataset) else []
+def _label_changes(dataset: Dataset) -> dg.AssetsDefinition:
+    folds = [dataset.label_review] if dataset.label_review in config.experiments_of(dataset) else []
 
     @dg.asset(
         key=partitions.key(dataset, ASSET),
@@ -37,7 +37,7 @@ def _changes(dataset: Dataset) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from landcover_orch.evaluation.repetition import current_repetitions
-        from landcover_orch.review.changes import by_champion
+        from landcover_orch.review.label_changes import by_champion
 
         home = config.home()
         out_of_fold = [one for name in folds for one in current_repetitions(dataset.name, name, home)]

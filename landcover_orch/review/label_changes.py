@@ -1,7 +1,7 @@
 """Change candidates: polygons that a map of a newer orthophoto shows as another class than their older labels.
 
-`python -m landcover_orch.review.changes --dataset D [--maps FOLDER]` makes the list without Dagster; the maps are by
-default the champion's, without those out of fold.
+`python -m landcover_orch.review.label_changes --dataset D [--maps FOLDER]` makes the list without Dagster; the maps are
+by default the champion's, without those out of fold.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from landcover_orch import config, raster
-from landcover_orch.config import Share, Splits
+from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem
 from landcover_orch.evaluation import champion
 from landcover_orch.evaluation.champion import Champion
@@ -24,12 +24,11 @@ from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.review.build import List, look, published
 from landcover_orch.review.comparison import Subject
 from landcover_orch.review.evidence import Look
-from landcover_orch.store.products import current_maps, published_products
+from landcover_orch.store.products import LABEL_CHANGES, current_maps, published_products
 from landcover_orch.store.publish import Product
 from landcover_orch.tiles import catalogue
 from landcover_orch.tiles.tile import Tile
 
-CHANGES = "changes"
 NO_MAP, NOT_NEWER = "no map", "its map is not newer than its labels"
 
 
@@ -41,7 +40,7 @@ def build(
     learnt: Splits | None = None,
     out_of_fold: Sequence[Repetition] = (),
 ) -> Product:
-    """The published list of polygons that a map shows as another class: changes/changes, the largest and surest first.
+    """The published list of polygons that a map shows as another class, label_changes/label_changes, largest first.
 
     A tile whose map is known not to be newer than its labels is left out. Where a recipe has folds, each of these tells
     of its own ground, and the maps of the test side alone: then no model was taught the label that it is held against.
@@ -71,11 +70,11 @@ def build(
     if folds:
         require_own_ground(manifest, folds)
         looks = {tile: _unseen(manifest, tile, product, folds) for tile, product in compared.items()}
-        learnt = Splits(test=Share(tiles=tuple(compared)))  # no ground of theirs is train ground
+        learnt = Splits(test=SplitSpec(tiles=tuple(compared)))  # no ground of theirs is train ground
     used = {f"{one.name} {tile}": product for one in folds for tile, product in one.maps.items() if tile in compared}
-    what = List(CHANGES, f"Change candidates of {manifest.dataset.name}", True, learnt, left_out)
+    what = List(LABEL_CHANGES, f"Change candidates of {manifest.dataset.name}", True, learnt, left_out)
     subject = Subject(manifest, {tile.name: tile for tile in tiles}, looks, home)
-    return published(subject, what, {**compared, **used}, CHANGES)
+    return published(subject, what, {**compared, **used}, LABEL_CHANGES)
 
 
 def _unseen(manifest: DatasetManifest, tile: str, product: Product, folds: Sequence[Repetition]) -> list[Look]:
@@ -136,7 +135,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m landcover_orch.review.changes", description="Change candidates")
+    parser = argparse.ArgumentParser(
+        prog="python -m landcover_orch.review.label_changes", description="Change candidates"
+    )
     parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
     parser.add_argument("--maps", type=Path, help="folder of published maps by tile; the champion's where left out")
     return parser

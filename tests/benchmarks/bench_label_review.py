@@ -1,7 +1,7 @@
-"""The label doctor on planted errors: average precision of its list, beside ranking by loss and random order.
+"""The label reviewer on planted errors: average precision of its list, beside ranking by loss and random order.
 
 One polygon in twenty of the generated landscape's complete labels gets a code of another class; borders stay exact. A
-random forest in six folds, a tile each, is the doctor's model. Of the real datasets that name a doctor, where their
+random forest in six folds, a tile each, is the reviewer's model. Of the real datasets that name a reviewer, where their
 files are there, one of ten listed polygons gets the code of another; folds are blocks of ground.
 """
 
@@ -30,7 +30,7 @@ from landcover_orch.legend import Legend
 from landcover_orch.patches import dataset as datasets
 from landcover_orch.patches import folds, manifest, write
 from landcover_orch.prediction.build import build as predict
-from landcover_orch.review.build import suspects
+from landcover_orch.review.build import label_review
 from landcover_orch.store.publish import Product
 from landcover_orch.synthetic import landscape
 from landcover_orch.tiles import catalogue
@@ -39,12 +39,12 @@ from landcover_orch.training import protocol
 SEEDS = (12, 13, 14)
 """How errors are planted; with 1 to 11 and 20 to 22 the ranking was chosen."""
 
-REAL = ("slovenia-doctor", "bakerlake-doctor")
+REAL = ("slovenia-label-review", "bakerlake-label-review")
 REAL_SEEDS = (1, 2, 3)
 
 WRONG, REAL_WRONG = 0.05, 0.1
 SHUFFLES = 200
-DOCTOR = Experiment(name="doctor", model=models.RandomForest(), protocol=Protocol(folds=Folds(by="tiles")))
+REVIEWER = Experiment(name="reviewer", model=models.RandomForest(), protocol=Protocol(folds=Folds(by="tiles")))
 
 LIST, LOSS, RANDOM = (f"average precision, {how}" for how in ("the list", "by loss", "random"))
 
@@ -66,7 +66,7 @@ def main(seeds: tuple[int, ...] = SEEDS, folder: Path | None = None) -> list[dic
 
 def _print(where: str, share: float, found: list[dict[str, float]]) -> None:
     gains = {f"{LIST}, less {how}": [one[LIST] - one[how] for one in found] for how in (LOSS, RANDOM)}
-    print(f"Label doctor on {where}, {share:.0%} planted errors, {len(found)} plantings")
+    print(f"Label reviewer on {where}, {share:.0%} planted errors, {len(found)} plantings")
     for key, values in {**{key: [one[key] for one in found] for key in found[0]}, **gains}.items():
         spread = f", standard deviation {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
         print(f"  {key}: {' '.join(f'{one:.3f}' for one in values)}, mean {np.mean(values):.3f}{spread}")
@@ -78,18 +78,18 @@ def real(name: str, seeds: tuple[int, ...], home: Path) -> Iterator[dict[str, fl
     raw = home / name / "raw"
     shutil.copytree(shipped.folder, raw)
     dataset, legend = shipped.model_copy(update={"root": str(raw)}), config.load_legend(shipped.legend)
-    doctor = config.load_experiment(str(dataset.doctor))
-    listed = _rows(doctored(dataset, legend, home / name, doctor))
+    reviewer = config.load_experiment(str(dataset.label_review))
+    listed = _rows(reviewed(dataset, legend, home / name, reviewer))
     for seed in seeds:
         labels = f"planted-{seed}.gpkg"
         wrong = replant(raw / dataset.tiles.label, raw / labels, str(dataset.labels.attribute), listed, seed)
         tiles = dataset.tiles.model_copy(update={"label": labels})
         described = dataset.model_copy(update={"name": f"{name}-{seed}", "tiles": tiles})
-        yield _scores(doctored(described, legend, home / name, doctor), wrong)
+        yield _scores(reviewed(described, legend, home / name, reviewer), wrong)
 
 
 def replant(source: Path, target: Path, column: str, listed: list[dict[str, str]], seed: int) -> Wrong:
-    """Copies a label file with a tenth of the polygons that the doctor lists coded as another; gives (tile, id)."""
+    """Copies a label file with a tenth of the polygons that the reviewer lists coded as another; gives (tile, id)."""
     import pyogrio
 
     random, frame = np.random.default_rng(seed), pyogrio.read_dataframe(source, fid_as_index=True)
@@ -111,11 +111,11 @@ def _measured(home: Path, seed: int) -> dict[str, float]:
         legend="landscape",
         labels=Labels(layer=landscape.LAYER, attribute="code", id="id"),
         patches=Patches(size=128, stride=128),
-        experiments=(DOCTOR.name,),
-        floors=(),
+        experiments=(REVIEWER.name,),
+        baselines=(),
     )
     wrong = plant(home / "landscape" / "labels" / "complete", home / f"planted-{seed}-labels", seed)
-    return _scores(doctored(described, config.load_legend("landscape"), home), wrong)
+    return _scores(reviewed(described, config.load_legend("landscape"), home), wrong)
 
 
 def plant(source: Path, target: Path, seed: int) -> Wrong:
@@ -139,7 +139,7 @@ def plant(source: Path, target: Path, seed: int) -> Wrong:
     return wrong
 
 
-def doctored(described: Dataset, legend: Legend, home: Path, doctor: Experiment = DOCTOR) -> Product:
+def reviewed(described: Dataset, legend: Legend, home: Path, reviewer: Experiment = REVIEWER) -> Product:
     """The list of suspicious polygons of a dataset, from its raw files on."""
     tiles = catalogue.tiles(described)
     for tile in tiles:
@@ -147,15 +147,15 @@ def doctored(described: Dataset, legend: Legend, home: Path, doctor: Experiment 
         write.build(described, legend, tile, home)
     whole = datasets.build(described, legend, tiles, home)
     known = manifest.load(whole.path)
-    trained = protocol.models_of(protocol.run(whole, doctor, home), home)
-    found = [_repetition(whole, name, model, doctor, home) for name, model in trained.items()]
-    return suspects(known, tiles, doctor, found, home)
+    trained = protocol.models_of(protocol.run(whole, reviewer, home), home)
+    found = [_repetition(whole, name, model, reviewer, home) for name, model in trained.items()]
+    return label_review(known, tiles, reviewer, found, home)
 
 
-def _repetition(whole: Product, name: str, model: Product, doctor: Experiment, home: Path) -> Repetition:
-    recipe, dealt = repetition(doctor, name), doctor.protocol.folds
+def _repetition(whole: Product, name: str, model: Product, reviewer: Experiment, home: Path) -> Repetition:
+    recipe, dealt = repetition(reviewer, name), reviewer.protocol.folds
     if recipe is None or recipe.protocol.fold is None or dealt is None:
-        raise ValueError(f"{name} is no fold of {doctor.name}")
+        raise ValueError(f"{name} is no fold of {reviewer.name}")
     own = manifest.load(folds.build(whole, dealt, recipe.protocol.fold, home).path)
     known = manifest.load(whole.path)
     maps = {entry.name: predict(known, entry, model, recipe, home) for entry in tiles_to_predict(own)}
@@ -163,7 +163,7 @@ def _repetition(whole: Product, name: str, model: Product, doctor: Experiment, h
 
 
 def _rows(product: Product) -> list[dict[str, str]]:
-    with product.file("suspects.csv").open(newline="", encoding="utf-8") as file:
+    with product.file("label_review.csv").open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

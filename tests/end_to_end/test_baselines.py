@@ -22,7 +22,7 @@ def test_a_forest_may_become_champion(configs: Path, home: Path, tmp_path: Path)
     tiny.write(configs, tmp_path / "raw")
     tiny.save(configs, "experiments", FOREST)
     path = configs / "datasets" / "tiny.yaml"
-    described = yaml.safe_load(path.read_text()) | {"experiments": ["forest"], "floors": ["forest"]}
+    described = yaml.safe_load(path.read_text()) | {"experiments": ["forest"], "baselines": ["forest"]}
     path.write_text(yaml.safe_dump(described))
     dataset = config.load_dataset(tiny.NAME)
     with dg.DagsterInstance.ephemeral() as dagster:
@@ -35,6 +35,6 @@ def test_a_forest_may_become_champion(configs: Path, home: Path, tmp_path: Path)
     standing = champion.load(tiny.NAME, home)
     assert (standing.experiment, standing.mean_iou > 0.8) == ("forest", True)
     board = publish.current(home / tiny.NAME / "leaderboard", "leaderboard").json("summary.json")
-    assert (board["best"], board["best_floor"], len(board["leaderboard"])) == ("forest", "forest", 3)
+    assert (board["best"], board["best_baseline"], len(board["leaderboard"])) == ("forest", "forest", 3)
     maps = home / tiny.NAME / "land_cover_map"
     assert all(publish.current(maps, tile).file("class.tif").is_file() for tile in ("t0", "t1", "t2"))
