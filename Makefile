@@ -27,7 +27,7 @@ demo: $(READY)     ## the whole lineage on a generated landscape, through Dagste
 	@$(BIN)/python -m assets.demo
 
 materialise: $(READY)  ## all that is missing or stale of DATASET=name
-	@$(BIN)/python -m assets.materialise $(DATASET)
+	@$(BIN)/landcover materialise $(DATASET)
 
 # one thread a worker: two workers on two cores would otherwise wait for each other
 test: export OMP_NUM_THREADS := 1
@@ -57,13 +57,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 ui: $(READY)       ## Dagster on http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000
-	@$(BIN)/python -m assets.ui
+	@$(BIN)/landcover ui
 
 doctor: $(READY)   ## what was found on this machine, and the fix for what is wrong
-	@$(BIN)/python -m landcover_orch.doctor
+	@$(BIN)/landcover doctor
 
 check-dataset: $(READY)  ## every problem of every file of DATASET=name
-	@$(BIN)/python -m landcover_orch.raw check $(DATASET)
+	@$(BIN)/landcover check $(DATASET)
 
 bench: $(READY)    ## figures against the machine's own limits; TILE=54000x38000 for full size
 	@$(BIN)/python -m tests.benchmarks $(TILE)

@@ -1,4 +1,4 @@
-"""`python -m landcover_orch.doctor`: what was found on this machine, in a screenful, with the fix for what is wrong."""
+"""`landcover doctor`: what was found on this machine, in a screenful, with the fix for what is wrong."""
 
 from __future__ import annotations
 
@@ -138,7 +138,3 @@ def main() -> int:
     wrong = sum(finding.fix is not None for finding in found)
     print(f"{wrong} to fix." if wrong else "All well.")
     return int(wrong > 0)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from assets.cli import main
 from assets.materialise import materialise
 from landcover_orch import config, raster
 from landcover_orch.config import Dataset
 from landcover_orch.grid import blocks
 from landcover_orch.legend import IGNORE
 from landcover_orch.publish import Product, current
-from landcover_orch.raw.__main__ import main
 from landcover_orch.raw.components import open_raster, table
 
 NAME, TILE = "inventory", "t"
