@@ -12,7 +12,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo materialise test zoo test-zoo check lint format ui doctor check-dataset bench clean
+.PHONY: help install demo materialise test test-long cases zoo test-zoo check lint format ui doctor check-dataset bench clean
 
 help:            ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,8 +31,15 @@ materialise: $(READY)  ## all that is missing or stale of DATASET=name
 
 # one thread a worker: two workers on two cores would otherwise wait for each other
 test: export OMP_NUM_THREADS := 1
-test: $(READY)     ## the tests
+test: $(READY)     ## the tests, but for those marked long
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
+
+test-long: export OMP_NUM_THREADS := 1
+test-long: $(READY)  ## all tests, the long ones too: workflows with models and maps, measured memory
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+cases: $(READY)    ## inputs and workflows that went wrong, as a table; CASES=folder for your own
+	@$(BIN)/python -W ignore -m tests.cases $(CASES)
 
 # in an environment of its own: torchvision does not import beside a CPU build of torch without help
 zoo: $(ZOO_READY)  ## the environment of the extra zoo (segmentation-models-pytorch, timm) in .venv-zoo
