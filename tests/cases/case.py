@@ -57,12 +57,15 @@ def written_cases() -> Path | None:
     return Path(named).resolve() if named else None
 
 
-def case_names() -> list[str]:
-    """Names of all cases, without writing one: folders of LANDCOVER_CASES, or what the generator lists in `CASES`."""
+def case_names(*, workflows: bool = False) -> list[str]:
+    """Names of all cases, or of workflows alone, and none is written for it.
+
+    They are the folders of LANDCOVER_CASES, or what the generator's modules list in `CASES`.
+    """
     folder = written_cases()
     if folder is not None:
-        return [case.name for case in load_cases(folder)]
-    modules = sorted(MAKE.parent.glob("*.py")) if MAKE.is_file() else []
+        return [case.name for case in load_cases(folder) if case.workflow or not workflows]
+    modules = sorted(MAKE.parent.glob("workflows.py" if workflows else "*.py")) if MAKE.is_file() else []
     return [name for path in modules for name in _listed(ast.parse(path.read_text(encoding="utf-8")))]
 
 

@@ -19,7 +19,8 @@ from tests.cases.renamed import rename_keys, set_key
 from tests.cases.runner import PROJECT, Runner, Verdict
 from tests.cases.table import lines
 
-NAMES = case_names()
+NAMES, WORKFLOWS = case_names(), case_names(workflows=True)
+needs_cases = pytest.mark.skipif(not NAMES, reason=f"no cases: {MAKE} is not there (set LANDCOVER_CASES to a folder)")
 
 
 def _parameter(name: str, *, long: bool) -> object:
@@ -44,8 +45,6 @@ def cases(scratch: Path) -> dict[str, Case]:
     """The cases by name."""
     folder = written_cases()
     if folder is None:
-        if not MAKE.is_file():
-            pytest.skip(f"no cases: {MAKE} is not there (set LANDCOVER_CASES to a folder of cases)")
         folder = scratch / "cases"
         with (scratch / "cases.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -73,18 +72,15 @@ def _run(cases: dict[str, Case], name: str, scratch: Path, depth: str) -> None:
     assert verdict.right, "\n".join(verdict.differences)
 
 
-@pytest.mark.skipif(not NAMES, reason=f"no cases: {MAKE} is not there (set LANDCOVER_CASES to a folder of cases)")
+@needs_cases
 @pytest.mark.parametrize("name", [_parameter(name, long=name in LONG) for name in NAMES])
 def test_a_case_comes_out_right(cases: dict[str, Case], scratch: Path, name: str) -> None:
     _run(cases, name, scratch, PREPARED)
 
 
-@pytest.mark.long
-@pytest.mark.skipif(not NAMES, reason=f"no cases: {MAKE} is not there (set LANDCOVER_CASES to a folder of cases)")
-@pytest.mark.parametrize("name", [_parameter(name, long=True) for name in NAMES])
+@needs_cases
+@pytest.mark.parametrize("name", [_parameter(name, long=True) for name in WORKFLOWS])
 def test_a_workflow_comes_out_right_with_models_and_maps(cases: dict[str, Case], scratch: Path, name: str) -> None:
-    if not cases[name].workflow:
-        pytest.skip("an input, not a workflow")
     _run(cases, name, scratch, LAST)
 
 
