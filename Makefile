@@ -12,7 +12,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo materialise test zoo test-zoo check lint format ui doctor check-dataset bench clean
+.PHONY: help install demo materialise test test-long cases zoo test-zoo check lint format ui doctor check-dataset bench clean
 
 help:            ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -27,12 +27,19 @@ demo: $(READY)     ## the whole lineage on a generated landscape, through Dagste
 	@$(BIN)/python -m assets.demo
 
 materialise: $(READY)  ## all that is missing or stale of DATASET=name
-	@$(BIN)/python -m assets.materialise $(DATASET)
+	@$(BIN)/landcover materialise $(DATASET)
 
 # one thread a worker: two workers on two cores would otherwise wait for each other
 test: export OMP_NUM_THREADS := 1
-test: $(READY)     ## the tests
+test: $(READY)     ## the tests, but for those marked long
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
+
+test-long: export OMP_NUM_THREADS := 1
+test-long: $(READY)  ## all tests, the long ones too: workflows with models and maps, measured memory
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+cases: $(READY)    ## inputs and workflows that went wrong, as a table; CASES=folder for your own
+	@$(BIN)/python -W ignore -m tests.cases $(CASES)
 
 # in an environment of its own: torchvision does not import beside a CPU build of torch without help
 zoo: $(ZOO_READY)  ## the environment of the extra zoo (segmentation-models-pytorch, timm) in .venv-zoo
@@ -57,13 +64,13 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 ui: $(READY)       ## Dagster on http://127.0.0.1:3000, MLflow on http://127.0.0.1:5000
-	@$(BIN)/python -m assets.ui
+	@$(BIN)/landcover ui
 
 doctor: $(READY)   ## what was found on this machine, and the fix for what is wrong
-	@$(BIN)/python -m landcover_orch.checks.doctor
+	@$(BIN)/landcover doctor
 
 check-dataset: $(READY)  ## every problem of every file of DATASET=name
-	@$(BIN)/python -m landcover_orch.checks $(DATASET)
+	@$(BIN)/landcover check $(DATASET)
 
 bench: $(READY)    ## figures against the machine's own limits; TILE=54000x38000 for full size
 	@$(BIN)/python -m tests.benchmarks $(TILE)

@@ -1,18 +1,14 @@
-"""`python -m assets.materialise DATASET`: all that is missing or stale, stage by stage, in this process."""
+"""Materialisation of all that is missing or stale of a dataset, stage by stage, in this process."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 
 import dagster as dg
 
-from assets import instance, jobs, raw, staleness
+from assets import jobs, raw, staleness
 from assets.console import lines
-from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LandcoverError
 
 JOB = "materialise"
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -75,22 +71,3 @@ def _with_checks(keys: list[dg.AssetKey]) -> dg.AssetSelection:
 
 def _shown(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 6 else f"{names[0]} ... {names[-1]}, {len(names)} in all"
-
-
-def main() -> int:
-    """Runs the command line; 1 where something is wrong with the input, with the sentence that says what."""
-    parser = argparse.ArgumentParser(prog="python -m assets.materialise", description=__doc__)
-    parser.add_argument("dataset", help=f"one of {', '.join(config.dataset_names())}")
-    name = parser.parse_args().dataset
-    try:
-        with instance.opened() as dagster:
-            runs = materialise(dagster, config.load_dataset(name))
-    except LandcoverError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"{runs} runs" if runs else "Everything is up to date.")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

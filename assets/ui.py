@@ -1,4 +1,4 @@
-"""`python -m assets.ui`: Dagster's webserver and daemon and MLflow's server, on loopback, until Ctrl-C."""
+"""`landcover ui`: Dagster's webserver and daemon and MLflow's server, on loopback, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -74,7 +74,3 @@ def _end(running: dict[str, subprocess.Popen[bytes]]) -> None:
             process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from landcover_orch import compute
-from landcover_orch.config import Dataset
+from landcover_orch.config import Dataset, experiment_problems, load_dataset, load_legend
+from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.legend import IGNORE_NAME, Legend
+from landcover_orch.tiles import catalogue
 from landcover_orch.tiles.issues import Findings, Sheet, merge, some
 from landcover_orch.tiles.tile import Tile
-
-__all__ = ["Findings", "check", "check_tile"]
 
 
 def check(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], *, deep: bool = False) -> Findings:
@@ -102,3 +104,53 @@ def _years(sheet: Sheet, dataset: Dataset, tile: Tile) -> None:
             f"at most {most} (`limits.max_year_gap`)",
             "use labels of a nearer year, correct the years, or raise the limit",
         )
+
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class DatasetCheck:
+    """Result of the validation of a dataset: its number of tiles, what stops it, what people should know."""
+
+    dataset: str
+    tiles: int = 0
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """The result as text: a line a note, a line a problem, and the counts."""
+        yield from (f"note: {note}" for note in self.notes)
+        yield from (f"problem: {problem}" for problem in self.problems)
+        yield f"{self.dataset}: {self.tiles} tiles, {len(self.problems)} problems, {len(self.notes)} notes"
+
+
+def check_dataset(name: str, *, deep: bool = False) -> DatasetCheck:
+    """Validates a dataset by name; a file that cannot be loaded is a problem like the others, and the rest is read.
+
+    Args:
+        name: of a file in configs/datasets.
+        deep: reads every block of every raster; else large rasters are held against their list of blocks alone.
+    """
+    problems: dict[Problem, None] = {}
+    dataset = _load(problems, partial(load_dataset, name))
+    if dataset is None:
+        return DatasetCheck(name, problems=tuple(problems))
+    legend = _load(problems, partial(load_legend, dataset.legend))
+    tiles = _load(problems, partial(catalogue.tiles, dataset))
+    findings = None
+    if legend is not None and tiles is not None:
+        findings = _load(problems, partial(check, dataset, legend, tiles, deep=deep))
+    if findings is not None:
+        problems |= dict.fromkeys(findings.problems)
+    problems |= dict.fromkeys(experiment_problems(dataset))
+    return DatasetCheck(name, len(tiles or ()), tuple(problems), findings.notes if findings else ())
+
+
+def _load(problems: dict[Problem, None], load: Callable[[], Loaded]) -> Loaded | None:
+    """What `load` returns; None where it fails, with what is wrong added to `problems`."""
+    try:
+        return load()
+    except LandcoverError as error:
+        problems |= dict.fromkeys(error.problems)
+        return None

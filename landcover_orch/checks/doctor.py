@@ -138,7 +138,3 @@ def main() -> int:
     wrong = sum(finding.fix is not None for finding in found)
     print(f"{wrong} to fix." if wrong else "All well.")
     return int(wrong > 0)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -183,9 +183,11 @@ def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
     print(picture)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status of the command: 0, or 1 after a sentence about what is wrong."""
-    parser = argparse.ArgumentParser("python -m landcover_orch.training", description=__doc__.splitlines()[0])
+def main(arguments: list[str] | None = None, program: str = "python -m landcover_orch.training") -> int:
+    """Exit status of the command: 0, or 1 after a sentence about what is wrong; its help calls it `program`."""
+    description = "Train one experiment on the patches of a dataset, without Dagster."
+    example = f"Example: {program} --dataset demo --experiment demo-unet"
+    parser = argparse.ArgumentParser(program, description=description, epilog=example)
     parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
     parser.add_argument(
         "--experiment",
@@ -234,17 +236,17 @@ def _in_its_world(chosen: argparse.Namespace, home: Path) -> int:
 
 
 def _do(chosen: argparse.Namespace, home: Path) -> int:
-    with audience() as told:
-        try:
+    """Exit status; an error of the library goes through `audience`, so that Dagster has it, and ends here."""
+    try:
+        with audience() as told:
             if chosen.find_lr is not None:
                 find(chosen.dataset, chosen.experiment, home, chosen.find_lr)
             else:
                 train(chosen.dataset, chosen.experiment, home, told)
-        except LandcoverError as error:
-            if isinstance(told, Pipes):
-                raise
+    except LandcoverError as error:
+        if UNDER_DAGSTER not in os.environ:
             print(error, file=sys.stderr)
-            return 1
+        return 1
     return 0
 
 

@@ -37,7 +37,7 @@ def prepared(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def _killed_while_training() -> list[psutil.Process]:
     """Starts the lineage, kills its process once training goes on, and gives the children it had."""
     worker = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "assets.materialise", tiny.NAME],
+        [sys.executable, "-W", "ignore", "-m", "assets.cli", "materialise", tiny.NAME],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -21,13 +21,13 @@ import yaml
 from shapely import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
+from assets.cli import main
 from assets.materialise import materialise
 from landcover_orch import config, raster
 from landcover_orch.errors import LandcoverError
 from landcover_orch.grid import blocks
 from landcover_orch.legend import IGNORE
 from landcover_orch.store.publish import current
-from landcover_orch.synthetic.__main__ import main
 from tests.labels.siose_scenes import CLASSES, CODES, LAYER, SIDE, X, Y, columns, write_image, write_layer
 from tests.scenes import CRS
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from assets.cli import main
 from assets.materialise import materialise
 from landcover_orch import config, raster
 from landcover_orch.config import Dataset
@@ -20,7 +21,6 @@ from landcover_orch.grid import blocks
 from landcover_orch.labels.components import open_raster, table
 from landcover_orch.legend import IGNORE
 from landcover_orch.store.publish import Product, current
-from landcover_orch.synthetic.__main__ import main
 
 NAME, TILE = "inventory", "t"
 PLACE = "bcgw_WATER"

@@ -75,7 +75,7 @@ def _launcher(configs: Path, prefix: list[str]) -> None:
 def _training() -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """The lineage in a process of its own, once training goes on, and the processes it has started."""
     worker = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "assets.materialise", tiny.NAME],
+        [sys.executable, "-W", "ignore", "-m", "assets.cli", "materialise", tiny.NAME],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,118 @@
+"""Command line: `landcover check | materialise | train | ui | doctor`; each command loads only what it needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from landcover_orch.errors import LandcoverError, did_you_mean
+
+DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of a file in configs/datasets.")]
+HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Settings of a command whose options are parsed by the module that does the work, `--help` among them."""
+
+
+class Commands(TyperGroup):
+    """Command group: an unknown command names those there are, the library's errors end as their sentences."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the first argument names."""
+        known = self.list_commands(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            ending = f"; {hint}" if (hint := did_you_mean(args[0], known)) else ""
+            ctx.fail(f"No such command {args[0]!r}; expected one of {', '.join(known)}{ending}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; exit code 1 and no traceback where something is wrong with what a person gave."""
+        try:
+            return super().invoke(ctx)
+        except LandcoverError as error:
+            typer.echo(error, err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    name="landcover",
+    cls=Commands,
+    help="Land-cover maps from orthophotos: check the data, run the lineage, train, serve the user interfaces.",
+    epilog="Example: landcover check demo, then landcover materialise demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command(epilog="Example: landcover check demo --deep")
+def check(
+    dataset: DatasetName,
+    deep: Annotated[bool, typer.Option("--deep", help="Read every block of every raster.")] = False,
+) -> None:
+    """Print every problem of every file and experiment of a dataset; exit code 1 where there are any."""
+    from landcover_orch.checks.dataset import check_dataset
+
+    result = check_dataset(dataset, deep=deep)
+    for line in result.lines():
+        typer.echo(line)
+    raise typer.Exit(1 if result.problems else 0)
+
+
+@app.command(epilog="Example: landcover materialise demo")
+def materialise(dataset: DatasetName) -> None:
+    """Materialise all that is missing or stale of a dataset, stage by stage, through Dagster."""
+    from landcover_orch import config
+
+    described = config.load_dataset(dataset)  # a misspelt name is told before Dagster is loaded
+    from assets import failures, instance
+    from assets.materialise import materialise as materialise_dataset
+
+    with instance.opened() as dagster:
+        try:
+            runs = materialise_dataset(dagster, described)
+        except failures.RUN_ERRORS as error:
+            if not (messages := failures.messages(dagster, error)):
+                raise
+            typer.echo("\n".join(messages), err=True)
+            raise typer.Exit(1) from None
+    typer.echo(f"{runs} runs" if runs else "Everything is up to date.")
+
+
+@app.command(context_settings=HANDED_ON, options_metavar="--dataset D --experiment E [OPTIONS]")
+def train(context: typer.Context) -> None:
+    """Train one experiment without Dagster, or print the learning rate of a range test."""
+    from landcover_orch.training.__main__ import main as train_experiment
+
+    raise typer.Exit(train_experiment(context.args, program="landcover train"))
+
+
+@app.command(epilog="Example: landcover ui")
+def ui() -> None:
+    """Serve Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000 until Ctrl-C."""
+    from assets import ui as servers
+
+    raise typer.Exit(servers.main())
+
+
+@app.command(epilog="Example: landcover doctor")
+def doctor() -> None:
+    """Print what this machine has, and the fix for what is wrong."""
+    from landcover_orch.checks import doctor as machine
+
+    raise typer.Exit(machine.main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code: 1 after a sentence about the input, 2 for a wrong command."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="landcover")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Cases on disk: FOLDER/NAME/{configs,raw,after,expected,expected.json}, as `make.py --all FOLDER` writes them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cases.renamed import RENAMED, rename_keys
+
+Outcome = dict[str, Any]
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MAKE = REPOSITORY.parent / "shared" / "cases" / "make.py"
+"""What writes the cases where LANDCOVER_CASES names no folder of them; beside the clone, as the real rasters."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input or workflow with its right outcomes, any of which will do."""
+
+    name: str
+    folder: Path
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def kinds(self) -> str:
+        """The right outcomes in short: accepted, noted, refused."""
+        return " or ".join(dict.fromkeys(str(outcome["is"]) for outcome in self.outcomes))
+
+    @property
+    def workflow(self) -> bool:
+        """Whether something happens to the files of a project that was materialised once."""
+        return (self.folder / "after").is_dir() or any("stale" in outcome for outcome in self.outcomes)
+
+
+def load_case(folder: Path) -> Case:
+    """The case of a folder."""
+    content = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    return Case(folder.name, folder, tuple(content["outcomes"]))
+
+
+def load_cases(folder: Path) -> list[Case]:
+    """The cases of a folder, by name."""
+    return [load_case(path.parent) for path in sorted(folder.glob("*/expected.json"))]
+
+
+def written_cases() -> Path | None:
+    """The folder of cases that LANDCOVER_CASES names."""
+    named = os.environ.get("LANDCOVER_CASES")
+    return Path(named).resolve() if named else None
+
+
+def case_names(*, workflows: bool = False) -> list[str]:
+    """Names of all cases, or of workflows alone, and none is written for it.
+
+    They are the folders of LANDCOVER_CASES, or what the generator's modules list in `CASES`.
+    """
+    folder = written_cases()
+    if folder is not None:
+        return [case.name for case in load_cases(folder) if case.workflow or not workflows]
+    modules = sorted(MAKE.parent.glob("workflows.py" if workflows else "*.py")) if MAKE.is_file() else []
+    return [name for path in modules for name in _listed(ast.parse(path.read_text(encoding="utf-8")))]
+
+
+def _listed(module: ast.Module) -> list[str]:
+    return [
+        element.id
+        for node in module.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "CASES" and isinstance(node.value, ast.Tuple)
+        for element in node.value.elts
+        if isinstance(element, ast.Name)
+    ]
+
+
+def write_cases(folder: Path) -> None:
+    """Writes all cases below `folder`."""
+    subprocess.run([sys.executable, "-W", "ignore", str(MAKE), "--all", str(folder)], check=True)
+
+
+def copy_case(case: Case, folder: Path) -> None:
+    """The case's `configs/` and `raw/` into `folder`, times kept, keys renamed, with Dagster's own configuration."""
+    for part in ("configs", "raw"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+        shutil.copytree(case.folder / part, folder / part)
+    shutil.copytree(REPOSITORY / "configs" / "dagster", folder / "configs" / "dagster", dirs_exist_ok=True)
+    for kind, table in RENAMED.items():
+        for path in (folder / "configs" / kind).glob("*.yaml"):
+            path.write_text(rename_keys(path.read_text(encoding="utf-8"), table), encoding="utf-8")
+
+
+def copy_after(case: Case, folder: Path) -> None:
+    """What the workflow brings: the files of `after/` over those of `raw/`, times kept."""
+    if (case.folder / "after").is_dir():
+        shutil.copytree(case.folder / "after", folder / "raw", dirs_exist_ok=True)
+
+
+def mirror(source: Path, target: Path) -> None:
+    """Makes `target` equal to `source`; files that differ are written in place: an open database stays valid."""
+    for path in sorted(target.rglob("*"), reverse=True):
+        twin = source / path.relative_to(target)
+        if path.is_symlink() or not twin.exists() or twin.is_symlink() or twin.is_dir() != path.is_dir():
+            path.unlink() if path.is_symlink() or path.is_file() else path.rmdir()
+    for path in sorted(source.rglob("*")):
+        twin = target / path.relative_to(source)
+        if path.is_symlink():
+            twin.symlink_to(path.readlink())
+        elif path.is_dir():
+            twin.mkdir(parents=True, exist_ok=True)
+        elif not twin.exists() or _stamp(twin) != _stamp(path):
+            twin.write_bytes(path.read_bytes())
+            shutil.copystat(path, twin)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns

@@ -1,0 +1,108 @@
+"""Inputs and workflows at which land-cover projects trip: each comes out right, or is a known failure of an issue.
+
+The cases are those of `../shared/cases`, or of the folder that LANDCOVER_CASES names. `python -m tests.cases` prints
+the same as a table.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cases.case import MAKE, Case, case_names, load_cases, write_cases, written_cases
+from tests.cases.known_failures import KNOWN_FAILURES, LONG
+from tests.cases.lineage import LAST, PREPARED
+from tests.cases.renamed import rename_keys, set_key
+from tests.cases.runner import PROJECT, Runner, Verdict
+from tests.cases.table import lines
+
+NAMES, WORKFLOWS = case_names(), case_names(workflows=True)
+needs_cases = pytest.mark.skipif(not NAMES, reason=f"no cases: {MAKE} is not there (set LANDCOVER_CASES to a folder)")
+
+
+def _parameter(name: str, *, long: bool) -> object:
+    issue = KNOWN_FAILURES.get(name)
+    marks = [pytest.mark.long] if long else []
+    if issue:
+        marks.append(pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"issue '{issue}'"))
+    return pytest.param(name, marks=marks)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all workers of a test run share: the cases are written, and a project is materialised, once."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if base.name.startswith("popen-") else base) / "shared-cases"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cases(scratch: Path) -> dict[str, Case]:
+    """The cases by name."""
+    folder = written_cases()
+    if folder is None:
+        folder = scratch / "cases"
+        with (scratch / "cases.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                write_cases(folder)
+    return {case.name: case for case in load_cases(folder)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quiet() -> Iterator[None]:
+    """What MLflow and Alembic log at their first start is no warning of a case."""
+    import logging
+
+    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+def _run(cases: dict[str, Case], name: str, scratch: Path, depth: str) -> None:
+    verdict = Runner(scratch / depth, cases.get(PROJECT), depth).run(cases[name])
+    assert verdict.right, "\n".join(verdict.differences)
+
+
+@needs_cases
+@pytest.mark.parametrize("name", [_parameter(name, long=name in LONG) for name in NAMES])
+def test_a_case_comes_out_right(cases: dict[str, Case], scratch: Path, name: str) -> None:
+    _run(cases, name, scratch, PREPARED)
+
+
+@needs_cases
+@pytest.mark.parametrize("name", [_parameter(name, long=True) for name in WORKFLOWS])
+def test_a_workflow_comes_out_right_with_models_and_maps(cases: dict[str, Case], scratch: Path, name: str) -> None:
+    _run(cases, name, scratch, LAST)
+
+
+def test_the_list_of_known_failures_names_cases_alone() -> None:
+    if MAKE.is_file() and written_cases() is None:
+        assert not {*KNOWN_FAILURES, *LONG} - set(NAMES)
+
+
+def test_keys_are_renamed_and_moved_and_values_stay_as_written() -> None:
+    text = "name: ds\nfloors: [k-means]\nautomation: {retrain: 0 25 * * *}\ncodes: {010: a, '020': b}\n"
+    table = {"floors": "baselines", "automation.retrain": "retraining.when.cron", "absent": "new"}
+    expected = "name: ds\ncodes: {010: a, '020': b}\nbaselines: [k-means]\nretraining:\n  when:\n    cron: 0 25 * * *\n"
+    assert rename_keys(text, table) == expected
+    assert rename_keys(text, {"absent": "new"}) == text
+    assert set_key("labels: {attribute: code}\n", "labels.unlabelled", "rest") == (
+        "labels: {attribute: code, unlabelled: rest}\n"
+    )
+
+
+def test_the_table_has_a_row_a_case_and_names_what_is_not_run(tmp_path: Path) -> None:
+    case = Case("new", tmp_path, ({"is": "accepted"}, {"is": "refused"}))
+    printed = list(lines([Verdict(case, ("no problem",)), Verdict(Case("sound", tmp_path, ()), ())]))
+    assert printed[1].split() == ["new", "accepted", "or", "refused", "WRONG", "0.0", "no", "problem"]
+    assert printed[-2] == "2 cases: 1 right, 0 known failures, 1 wrong"
+    assert "alias moved, half a message ('Scheduled retraining')" in printed[-1]

@@ -1,0 +1,241 @@
+"""The program `landcover`: help, exit codes, sentences instead of tracebacks, and what each command loads."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+from shapely.geometry import box
+
+from assets.cli import main
+from landcover_orch.checks import doctor
+from tests import scenes, tiny
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+COMMANDS = ("check", "materialise", "train", "ui", "doctor")
+HEAVY = ("dagster", "torch", "mlflow", "rasterio", "dask", "zarr", "lightning", "matplotlib")
+DATASET = """
+name: town
+root: {root}
+tiles: {{image: "{{tile}}.tif", label: "{{tile}}.gpkg"}}
+bands: [grey]
+legend: cover
+labels: {{attribute: code}}
+experiments: [small]
+floors: []
+"""
+LEGEND = """
+name: cover
+classes: [{id: 0, name: field, colour: "#00ff00"}]
+codes: {1: field}
+"""
+
+
+@pytest.fixture
+def root(configs: Path, tmp_path: Path) -> Path:
+    """The raw files of the dataset `town`, which is sound."""
+    (configs / "datasets/town.yaml").write_text(DATASET.format(root=tmp_path / "raw"))
+    (configs / "legends/cover.yaml").write_text(LEGEND)
+    (configs / "experiments/small.yaml").write_text("{name: small, model: unet}")
+    x, y = scenes.ORIGIN
+    scenes.write_geotiff(tmp_path / "raw/a.tif", np.ones((1, 32, 32), np.uint8))
+    scenes.write_polygons(tmp_path / "raw/a.gpkg", [(box(x, y - 9, x + 9, y), "1")])
+    return tmp_path / "raw"
+
+
+def _program(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """The program in a process of its own, or `code` in its place."""
+    command = ["-c", code] if code else ["-m", "assets.cli"]
+    return subprocess.run(
+        [sys.executable, *command, *arguments],
+        cwd=REPOSITORY,
+        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _loaded_after(*arguments: str) -> tuple[str, set[str]]:
+    """What the program prints, and which heavy packages its process has loaded at its end."""
+    code = (
+        "import sys; from assets.cli import main; status = main(sys.argv[1:]); "
+        f"print('loaded:', *[name for name in {HEAVY!r} if name in sys.modules]); sys.exit(status)"
+    )
+    done = _program(*arguments, code=code)
+    assert done.returncode == 0, done.stderr
+    printed, _, loaded = done.stdout.rpartition("loaded:")
+    return printed, set(loaded.split())
+
+
+def test_the_program_is_installed_under_its_name() -> None:
+    script = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["scripts"]["landcover"]
+    module, _, function = script.partition(":")
+    assert getattr(importlib.import_module(module), function) is main
+
+
+def test_help_names_every_command_and_loads_nothing_heavy() -> None:
+    printed, loaded = _loaded_after("--help")
+    assert all(f" {command} " in printed for command in COMMANDS)
+    assert "Example: landcover check demo" in printed
+    assert not loaded
+
+
+def test_the_check_loads_neither_dagster_nor_torch(root: Path) -> None:
+    printed, loaded = _loaded_after("check", "town")
+    assert printed.endswith("town: 1 tiles, 0 problems, 1 notes\n")
+    assert "rasterio" in loaded
+    assert not loaded & {"dagster", "torch", "mlflow", "lightning", "matplotlib"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_has_a_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        status = main([command, "--help"])
+    except SystemExit as end:  # argparse's own
+        status = int(end.code or 0)
+    assert status == 0
+    printed = capsys.readouterr().out
+    assert f"Example: landcover {command}" in printed
+    assert f"landcover {command}" in printed.partition("Example")[0]
+
+
+def test_a_misspelt_command_names_those_there_are() -> None:
+    done = _program("chekc", "demo")
+    assert done.returncode == 2
+    text = " ".join(done.stderr.replace("│", " ").split())
+    assert "No such command 'chekc'; expected one of check, materialise, train, ui, doctor" in text
+    assert "did you mean 'check'?" in text
+    assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_dataset_names_those_there_are(root: Path) -> None:
+    done = _program("materialise", "twon")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no file twon.yaml; expected one of ['town']. Fix: did you mean 'town'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_command_is_answered_with_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert "materialise" in capsys.readouterr().out
+
+
+def test_check_of_a_sound_dataset(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "town", "--deep"]) == 0
+    printed = capsys.readouterr().out
+    assert "note: configs/datasets/town.yaml: the years of a are not stated" in printed
+    assert printed.endswith("town: 1 tiles, 0 problems, 1 notes\n")
+
+
+def test_problems_set_the_exit_code_of_check(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scenes.write_geotiff(root / "b.tif", np.ones((2, 32, 32), np.uint16))
+    (root / "a.gpkg").rename(root / "b.gpkg")
+    assert main(["check", "town"]) == 1
+    assert "a.gpkg: no such file" in capsys.readouterr().out
+    (root / "a.tif").unlink()
+    assert main(["check", "town"]) == 1
+    assert capsys.readouterr().out.count("problem: ") == 2
+
+
+def test_check_of_an_unknown_dataset(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "twon"]) == 1
+    assert "did you mean 'town'" in capsys.readouterr().out
+
+
+def test_check_finds_recipes_whose_parts_do_not_go_together(
+    root: Path, configs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (configs / "experiments/small.yaml").write_text(
+        "{name: small, model: unet, optimiser: adagrad, schedule: one_cycle}"
+    )
+    assert main(["check", "town"]) == 1
+    assert "one_cycle turns momentum, and adagrad has none" in capsys.readouterr().out
+
+
+def test_check_lists_the_problems_of_legend_files_and_recipes_together(
+    root: Path, configs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (configs / "legends/cover.yaml").unlink()
+    (configs / "experiments/small.yaml").unlink()
+    (root / "a.gpkg").unlink()
+    assert main(["check", "town"]) == 1
+    printed = capsys.readouterr().out
+    assert all(text in printed for text in ("no file cover.yaml", "a.gpkg: no such file", "no file small.yaml"))
+    assert printed.endswith("town: 0 tiles, 3 problems, 0 notes\n")
+
+
+def test_train_hands_its_options_over(
+    configs: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("landcover_orch.training.__main__.end_when_asked", lambda: None)
+    tiny.save(configs, "experiments", tiny.RECIPE)
+    assert main(["train", "--dataset", tiny.NAME, "--experiment", tiny.EXPERIMENT, "--home", str(home)]) == 1
+    assert "dataset_manifest" in capsys.readouterr().err
+
+
+def test_doctor_ends_with_its_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "findings", lambda: iter([doctor.Finding("Disk", "full", "free some")]))
+    assert main(["doctor"]) == 1
+    assert capsys.readouterr().out.endswith("Fix: free some\n1 to fix.\n")
+
+
+@pytest.fixture
+def instance(configs: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configuration and folder of a Dagster instance of this test."""
+    (configs / "dagster").mkdir()
+    (configs / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+
+
+def test_materialise_ends_with_the_number_of_runs(
+    root: Path, instance: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = iter([8, 0])
+    monkeypatch.setattr("assets.materialise.materialise", lambda *_: next(runs))
+    assert main(["materialise", "town"]) == 0
+    assert capsys.readouterr().out == "8 runs\n"
+    assert main(["materialise", "town"]) == 0
+    assert capsys.readouterr().out == "Everything is up to date.\n"
+
+
+def test_materialise_ends_with_the_sentence_of_a_file_that_is_wrong(
+    root: Path, instance: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes.write_geotiff(root / "a.tif", np.ones((1, 32, 32), np.uint16))
+    assert main(["materialise", "town"]) == 1
+    printed = capsys.readouterr()
+    assert "a.tif" in printed.err
+    assert "expected" in printed.err
+    assert "Fix: " in printed.err
+    assert "Traceback" not in printed.err + printed.out
+    assert "runs" not in printed.out
+
+
+def test_materialise_ends_with_the_sentence_of_a_process_that_failed(
+    root: Path, instance: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(dagster: dg.DagsterInstance, _: object) -> int:
+        code = (
+            "from dagster_pipes import open_dagster_pipes\n"
+            "with open_dagster_pipes():\n"
+            "    raise ValueError('recipe wild: diverged')"
+        )
+
+        @dg.asset
+        def trained(context) -> None:  # type: ignore[no-untyped-def]  # Dagster reads annotations
+            dg.PipesSubprocessClient().run(context=context, command=[sys.executable, "-c", code])
+
+        dg.materialize([trained], instance=dagster)
+        return 1
+
+    monkeypatch.setattr("assets.materialise.materialise", fail)
+    assert main(["materialise", "town"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "recipe wild: diverged"
