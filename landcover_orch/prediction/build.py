@@ -24,7 +24,7 @@ from landcover_orch.prediction import VERSION
 from landcover_orch.prediction.blend import STEPS
 from landcover_orch.prediction.layout import BUDGET, Layout, Run, runs
 from landcover_orch.prediction.smoothed import Mosaic, Smoother
-from landcover_orch.prediction.source import ImageSource, ahead, strips
+from landcover_orch.prediction.source import ImageSource, prefetch, strips
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import Product, Stage, publish
 from landcover_orch.tiles import imagery
@@ -124,7 +124,7 @@ def _predict_rest(stage: Stage, model: Path, image: ImageSource, work: list[Run]
     device, settings = choose(experiment), experiment.prediction
     module, contract = networks.load(model, device.kind)
     forward, classes = Forward(module, settings.window, device, settings.symmetries), len(contract.legend.classes)
-    with closing(ahead(strips(image, work, CACHE))) as coming:
+    with closing(prefetch(strips(image, work, CACHE))) as coming:
         rows = finished_rows(coming, forward, classes, settings.batch_size, settings.smoothing is not None)
         for part, maps in parts(rows, [part for run in work for part in run.parts]):
             file = stage.path / _name(part)

@@ -85,7 +85,7 @@ def _read(source: Reader, window: Window) -> tuple[NDArray[Any], NDArray[np.bool
     return data, valid
 
 
-def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
+def prefetch(items: Generator[T, None, None]) -> Generator[T, None, None]:
     """The same items, the next one always under way in a thread of its own (the only one that touches `items`)."""
     end = object()
     with ThreadPoolExecutor(1) as pool:

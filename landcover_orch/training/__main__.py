@@ -169,12 +169,12 @@ def _register(
 def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
     """Prints the rate that a range test suggests, and draws the test into a file."""
     from landcover_orch.training import lr_finder
-    from landcover_orch.training.distributed.process_group import joined
+    from landcover_orch.training.distributed.process_group import init_process_group
     from landcover_orch.training.product import find_lr
 
-    if joined().size > 1:
+    if init_process_group().size > 1:
         fix = "start it without a launcher; a training with `lr: auto` runs the test on all of its processes"
-        raise TrainingError(Problem("--find-lr", f"{joined().size} processes", "one", fix))
+        raise TrainingError(Problem("--find-lr", f"{init_process_group().size} processes", "one", fix))
     described = current_manifest(home, dataset)
     curve = find_lr(described, config.load_experiment(experiment), home, progress=Console().line)
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -216,20 +216,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _in_its_world(chosen: argparse.Namespace, home: Path) -> int:
     """Exit status; of several processes the first does what is asked for, and the others take their shares."""
-    from landcover_orch.training.distributed.process_group import joined, leave
+    from landcover_orch.training.distributed.process_group import destroy, init_process_group
 
-    world, status = joined(), 0
-    if world.size > 1:
+    group, status = init_process_group(), 0
+    if group.size > 1:
         end_with_parent()
-    if world.first:
+    if group.is_main:
         status = _do(chosen, home)
     else:
         from landcover_orch.training.product import follow
 
         follow(home)
-    if world.first and status == 0:
-        world.told()
-    leave()
+    if group.is_main and status == 0:
+        group.broadcast_text()
+    destroy()
     return status
 
 

@@ -21,10 +21,9 @@ from landcover_orch.models.networks import Normalised
 from landcover_orch.models.random_forest import RandomForest
 from landcover_orch.training import history
 from landcover_orch.training.device import Device
-from landcover_orch.training.fit import Report, Task
-from landcover_orch.training.history import Kept, Row
+from landcover_orch.training.fit import EpochCallback, Task
+from landcover_orch.training.history import Row, Tally, TrainingHistory
 from landcover_orch.training.loader import in_order
-from landcover_orch.training.tally import Tally
 from landcover_orch.training.throughput import Table
 
 PIXELS = 4
@@ -74,7 +73,7 @@ class Urn:
             self.limit = float(self.keys[-1])
 
 
-def fit(task: Task, model: Normalised, report: Report) -> Kept:
+def fit(task: Task, model: Normalised, report: EpochCallback) -> TrainingHistory:
     """The one row of a fitting and its seconds; `model` holds the fitted trees or clusters afterwards.
 
     Raises:
@@ -89,7 +88,7 @@ def fit(task: Task, model: Normalised, report: Report) -> Kept:
         row = _row(task, model, (rows, classes, weights))
     seconds = time.perf_counter() - began
     report(row, seconds)
-    return Kept([row], [seconds])
+    return TrainingHistory([row], [seconds])
 
 
 def _network(model: Normalised) -> RandomForest | KMeans:

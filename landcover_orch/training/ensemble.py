@@ -23,10 +23,9 @@ from landcover_orch.patches.folds import repetitions
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.publish import Product
 from landcover_orch.training import history
-from landcover_orch.training.fit import Report, Task
-from landcover_orch.training.history import Kept
+from landcover_orch.training.fit import EpochCallback, Task
+from landcover_orch.training.history import Tally, TrainingHistory
 from landcover_orch.training.loader import in_order
-from landcover_orch.training.tally import Tally
 
 BATCH = 8
 """Patches that are scored at a time."""
@@ -165,7 +164,7 @@ def assemble(products: Products, settings: Ensemble, mean: Sequence[float], std:
     return Normalised(ensemble.Ensemble(settings, found), mean, std).eval()
 
 
-def score(task: Task, model: Normalised, report: Report) -> Kept:
+def score(task: Task, model: Normalised, report: EpochCallback) -> TrainingHistory:
     """The one row of an ensemble, of the validation split, and its seconds; `model` is back on the CPU afterwards."""
     began, tally, surprise = time.perf_counter(), Tally(len(task.classes)), 0.0
     model.to(task.device.kind)
@@ -180,4 +179,4 @@ def score(task: Task, model: Normalised, report: Report) -> Kept:
     row = history.row(1, None, surprise / max(int(tally.matrix.sum()), 1), tally, task.classes, None)
     seconds = time.perf_counter() - began
     report(row, seconds)
-    return Kept([row], [seconds])
+    return TrainingHistory([row], [seconds])

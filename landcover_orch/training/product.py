@@ -33,9 +33,9 @@ from landcover_orch.store.fingerprint import MEMORY, fingerprint
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.training import VERSION, checkpoint, classical, ensemble, history, lr_finder, setup, throughput
-from landcover_orch.training.distributed.process_group import joined
-from landcover_orch.training.fit import Report, Task, fit
-from landcover_orch.training.history import Kept, Row
+from landcover_orch.training.distributed.process_group import init_process_group
+from landcover_orch.training.fit import EpochCallback, Task, fit
+from landcover_orch.training.history import Row, TrainingHistory
 
 ASSET = "model"
 JOURNAL = "tracking.jsonl"
@@ -165,7 +165,7 @@ def _train(
         progress(line)
     _write(stage, setup.contract(manifest, experiment, members), manifest, experiment, model, kept, measured)
     rates = {f"throughput/{name}": value for name, value in measured.items() if value is not None}
-    log.finish(stage.path, {**rates, "accumulate": kept.parts})
+    log.finish(stage.path, {**rates, "accumulate": kept.micro_batches})
     for name in (checkpoint.FILE, JOURNAL):
         (stage.path / name).unlink(missing_ok=True)
 
@@ -177,8 +177,8 @@ def learn(
     home: Path,
     heard: Heard,
     progress: Progress = lambda line: None,
-    members: Mapping[str, Product] = setup.NOBODY,
-) -> tuple[Task, Normalised, Kept]:
+    members: Mapping[str, Product] = setup.NO_MEMBERS,
+) -> tuple[Task, Normalised, TrainingHistory]:
     """What was learnt, the model with its best weights, and all epochs; nothing is written but the checkpoint.
 
     Args:
@@ -198,7 +198,7 @@ def learn(
         heard(row, seconds, False)
 
     task = setup.task(manifest, experiment, home)
-    progress(f"{task.device}{'' if isinstance(experiment.model, Classical | Ensemble) else task.world.words()}")
+    progress(f"{task.device}{'' if isinstance(experiment.model, Classical | Ensemble) else task.group.description()}")
     model = setup.model(manifest, experiment, home, members)
     before = checkpoint.load(stage.path)
     for row, seconds in zip(before.history, before.seconds, strict=True) if before else ():
@@ -209,13 +209,15 @@ def learn(
         return task, model, classical.fit(task, model, report)
     if isinstance(experiment.model, Ensemble):
         return task, model, ensemble.score(task, model, report)
-    task.world.told(canonical({"stage": str(stage.path), "manifest": manifest, "experiment": experiment}))
+    task.group.broadcast_text(canonical({"stage": str(stage.path), "manifest": manifest, "experiment": experiment}))
     return task, model, _by_steps(task, model, stage, report, progress)
 
 
-def _by_steps(task: Task, model: Normalised, stage: Stage, report: Report, progress: Progress) -> Kept:
+def _by_steps(
+    task: Task, model: Normalised, stage: Stage, report: EpochCallback, progress: Progress
+) -> TrainingHistory:
     lr = _lr(task, model, stage, progress)
-    return fit(task, model, stage.path, report, lr=lr, tell=progress)
+    return fit(task, model, stage.path, report, lr=lr, log_line=progress)
 
 
 def follow(home: Path) -> None:
@@ -233,7 +235,7 @@ def follow(home: Path) -> None:
 
 def _heard() -> str:
     try:
-        return joined().told()
+        return init_process_group().broadcast_text()
     except RuntimeError as error:
         raise SystemExit(1) from error  # the first process has ended, and said why
 
@@ -245,7 +247,7 @@ def _lr(task: Task, model: Normalised, stage: Stage, progress: Progress) -> floa
     if stage.done(FINDER):
         return lr_finder.load(stage.path).suggestion
     curve = lr_finder.find(task, model, progress)
-    if task.world.first:
+    if task.group.is_main:
         stage.mark(FINDER, *lr_finder.write(stage.path, curve))
     return curve.suggestion
 
@@ -274,7 +276,7 @@ def _write(
     manifest: DatasetManifest,
     experiment: Experiment,
     model: Normalised,
-    kept: Kept,
+    kept: TrainingHistory,
     measured: throughput.Table,
 ) -> None:
     best = history.best(kept.rows, experiment.metric)
@@ -289,13 +291,15 @@ def _write(
     stage.write_json("summary.json", {**_summary(manifest, experiment, model, kept), **learnt, **informed})
 
 
-def _learning(stage: Stage, kept: Kept) -> dict[str, Any]:
+def _learning(stage: Stage, kept: TrainingHistory) -> dict[str, Any]:
     """What turned out on the way: the parts a batch passed in, the rate that was found."""
     found = {"lr_found": lr_finder.load(stage.path).suggestion} if stage.done(FINDER) else {}
-    return {"accumulate": kept.parts, **found}
+    return {"accumulate": kept.micro_batches, **found}
 
 
-def _summary(manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: Kept) -> dict[str, Any]:
+def _summary(
+    manifest: DatasetManifest, experiment: Experiment, model: Normalised, kept: TrainingHistory
+) -> dict[str, Any]:
     best = history.best(kept.rows, experiment.metric)
     pixels = setup.pixels(manifest, manifest.dataset.splits.chosen_on)
     return {

@@ -202,5 +202,5 @@ def test_draws_follow_from_their_numbers_alone() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(same).values(), strict=True))
     for other in ((9, 2, 3), (1, 9, 3), (1, 2, 9)):
         another = draw((32, 2), EVERYTHING, *other)
-        for name in ("turns", "gain", "angle", "zoom", "place", "dropped", "noise_seed"):
+        for name in ("turns", "gain", "angle", "zoom", "centre", "dropped", "noise_seed"):
             assert not np.array_equal(getattr(one, name), getattr(another, name))

@@ -12,8 +12,8 @@ import pytest
 
 from landcover_orch.errors import TrainingError
 from landcover_orch.training import cache
+from landcover_orch.training.cache import open_source
 from landcover_orch.training.product import recipe
-from landcover_orch.training.sources import open_source
 from tests.training.classroom import NAME, experiment, in_memory, manifest, patches
 
 

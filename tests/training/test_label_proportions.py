@@ -17,9 +17,9 @@ from landcover_orch.config.experiments import Augmentation
 from landcover_orch.errors import TrainingError
 from landcover_orch.models.networks import Normalised
 from landcover_orch.training import cache
-from landcover_orch.training.augmentation import draw, moved_on_device, moved_on_host, on_device
+from landcover_orch.training.augmentation import draw, on_device, transform_ids_on_device, transform_ids_on_host
 from landcover_orch.training.device import Device
-from landcover_orch.training.distributed.process_group import World
+from landcover_orch.training.distributed.process_group import ProcessGroup
 from landcover_orch.training.fit import Task, fit, train_batches
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective, proportions
@@ -127,7 +127,7 @@ MIXED = ["cross_entropy", {"name": "proportions", "weight": 0.5}]
 
 
 def objective(shares: NDArray[np.float32]) -> Objective:
-    return Objective(classroom.experiment(loss=MIXED).loss, shares=shares)
+    return Objective(classroom.experiment(loss=MIXED).loss, fractions=shares)
 
 
 def test_parts_add_up_to_the_whole() -> None:
@@ -170,8 +170,8 @@ def test_polygons_move_as_labels_do_however_large_their_number(settings: Augment
     _, moved = on_device(torch.from_numpy(image), torch.from_numpy(label), drawn, BANDS)
     expected = np.where(moved == 255, 0, moved.numpy().astype(np.int32) + 2**30)
     numbers = label.astype(np.int32) + 2**30
-    np.testing.assert_array_equal(moved_on_host(numbers, drawn), expected)
-    np.testing.assert_array_equal(moved_on_device(torch.from_numpy(numbers), drawn).numpy(), expected)
+    np.testing.assert_array_equal(transform_ids_on_host(numbers, drawn), expected)
+    np.testing.assert_array_equal(transform_ids_on_device(torch.from_numpy(numbers), drawn).numpy(), expected)
     assert (expected == 0).any() == (settings is WARPED)
 
 
@@ -263,7 +263,7 @@ def test_a_batch_without_polygons_stays_as_it_was() -> None:
 def test_processes_share_what_one_would_take() -> None:
     found = task(loss=MIXED, batch_size=8)
     (whole,) = train_batches(found, 0)
-    both = [next(iter(train_batches(replace(found, world=World(rank, 2, 2)), 0))) for rank in range(2)]
+    both = [next(iter(train_batches(replace(found, group=ProcessGroup(rank, 2, 2)), 0))) for rank in range(2)]
     for name in ("image", "label", "polygon"):
         assert torch.equal(torch.cat([getattr(batch, name) for batch in both]), getattr(whole, name))
     aim = objective(found.train.shares())  # type: ignore[attr-defined]

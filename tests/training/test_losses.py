@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from landcover_orch.config.experiments import Loss
-from landcover_orch.training.losses import Objective, one
+from landcover_orch.training.losses import Objective, term_value
 
 NAMES = ("cross_entropy", "focal", "jaccard", "dice", "generalised_cross_entropy")
 PIXELWISE = ("cross_entropy", "focal", "generalised_cross_entropy")
@@ -42,12 +42,12 @@ def _scene(seed: int, classes: int = 4, ignored: float = 0.3) -> tuple[Tensor, T
 
 
 def _value(name: str, logits: Tensor, label: Tensor, weights: list[float] | None = None, **fields: Any) -> float:
-    return float(one(_term(name, **fields), logits, label, None if weights is None else torch.tensor(weights)).detach())
+    return float(term_value(_term(name, **fields), logits, label, None if weights is None else torch.tensor(weights)).detach())
 
 
 def _gradient(name: str, logits: Tensor, label: Tensor, weights: list[float] | None = None, **fields: Any) -> Tensor:
     leaf = logits.detach().clone().requires_grad_()
-    torch.autograd.backward(one(_term(name, **fields), leaf, label, None if weights is None else torch.tensor(weights)))
+    torch.autograd.backward(term_value(_term(name, **fields), leaf, label, None if weights is None else torch.tensor(weights)))
     assert leaf.grad is not None
     return leaf.grad
 
@@ -155,7 +155,7 @@ def test_perfect_is_zero_worst_is_large_and_all_are_finite(seed: int, name: str)
 def test_half_precision_logits_are_reckoned_in_single(name: str) -> None:
     logits, label = _scene(3)
     coarse = logits.to(torch.bfloat16)
-    found = one(_term(name), coarse, label)
+    found = term_value(_term(name), coarse, label)
     assert found.dtype == torch.float32
     assert float(found) == _value(name, coarse.float(), label)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from landcover_orch.config.experiments import Schedule
-from landcover_orch.training.schedules import Point, apply, at
+from landcover_orch.training.optimisation import Point, apply, at
 
 EPOCH, EPOCHS = 1120, 70
 

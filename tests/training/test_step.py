@@ -18,7 +18,7 @@ from landcover_orch.training import setup
 from landcover_orch.training.device import Device
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective
-from landcover_orch.training.step import Step, chance
+from landcover_orch.training.step import Step, dropout_seed
 from tests.training import classroom
 
 CPU = Device("cpu", bfloat16=False, name="the CPU")
@@ -57,7 +57,7 @@ def _updated(parts: int, **changed: Any) -> tuple[float, list[Tensor]]:
     torch.manual_seed(0)
     network = Small()
     network.layers[2].p = 0.0
-    taken = _step(network, parts=parts, **changed)
+    taken = _step(network, micro_batches=parts, **changed)
     loss = taken.update(_batch(), torch.optim.SGD(network.parameters(), 0.5), seed=1)
     return float(loss), [value.detach().clone() for value in network.parameters()]
 
@@ -86,14 +86,14 @@ def test_gradients_are_clipped_by_their_norm() -> None:
 def test_out_of_memory_is_answered_by_smaller_parts_from_then_on(says: type[Exception], text: str) -> None:
     lines: list[str] = []
     network = Small(2, says, text)
-    taken = _step(network, tell=lines.append)
+    taken = _step(network, log_line=lines.append)
     optimiser = torch.optim.SGD(network.parameters(), 0.1)
     taken.update(_batch(), optimiser, seed=0)
     assert network.seen == [6, 3, 2, 2, 2]
-    assert (taken.parts, len(lines)) == (4, 2)
-    assert lines[-1] == "out of memory: from now on a batch of 6 passes in 4 parts"
+    assert (taken.micro_batches, len(lines)) == (4, 2)
+    assert lines[-1] == "out of memory: from now on a batch of 6 passes in 4 micro-batches"
     network.seen.clear()
-    _, predicted = taken.judge(_batch(5))
+    _, predicted = taken.evaluate(_batch(5))
     assert network.seen == [2, 2, 1]
     assert predicted.shape == (5, 16, 16)
 
@@ -103,7 +103,7 @@ def test_a_retried_batch_has_the_update_of_one_that_fitted() -> None:
     for room, parts in ((3, 1), (99, 2)):
         torch.manual_seed(0)
         network = Small(room)
-        _step(network, parts=parts).update(_batch(), torch.optim.SGD(network.parameters(), 0.5), seed=5)
+        _step(network, micro_batches=parts).update(_batch(), torch.optim.SGD(network.parameters(), 0.5), seed=5)
         states.append([value.detach().clone() for value in network.parameters()])
     assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
 
@@ -118,13 +118,13 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     taken = _step(Small(1, RuntimeError, "shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         taken.update(_batch(), None, seed=0)
-    assert taken.parts == 1
+    assert taken.micro_batches == 1
 
 
 def test_dropout_follows_from_seed_epoch_and_step() -> None:
-    assert len({chance(seed, epoch, step) for seed in (0, 1) for epoch in range(3) for step in range(3)}) == 18
+    assert len({dropout_seed(seed, epoch, step) for seed in (0, 1) for epoch in range(3) for step in range(3)}) == 18
     losses = []
-    for seed in (chance(0, 1, 2), chance(0, 1, 2), chance(0, 1, 3)):
+    for seed in (dropout_seed(0, 1, 2), dropout_seed(0, 1, 2), dropout_seed(0, 1, 3)):
         torch.manual_seed(0)
         network = Small()
         torch.rand(int(seed % 7))  # whatever was drawn before
@@ -145,8 +145,8 @@ def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monk
     product = training.run(classroom.published(home), classroom.experiment(epochs=2), home, progress=lines.append)
     assert product.json("summary.json")["accumulate"] == 4
     assert [line for line in lines if line.startswith("out of memory")] == [
-        "out of memory: from now on a batch of 8 passes in 2 parts",
-        "out of memory: from now on a batch of 8 passes in 4 parts",
+        "out of memory: from now on a batch of 8 passes in 2 micro-batches",
+        "out of memory: from now on a batch of 8 passes in 4 micro-batches",
     ]
     assert np.isfinite([row["loss"] for row in product.json("history.json")]).all()
 
@@ -154,5 +154,5 @@ def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monk
 def test_processes_that_share_statistics_do_not_split_on_the_way() -> None:
     network = Small(2)
     network.layers.append(nn.SyncBatchNorm(3))
-    with pytest.raises(TrainingError, match=r"a batch of 6 in 1 parts does not fit.*set `accumulate: 2`"):
+    with pytest.raises(TrainingError, match=r"a batch of 6 in 1 micro-batches does not fit.*set `accumulate: 2`"):
         _step(network).update(_batch(), None, seed=0)

@@ -24,7 +24,7 @@ from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.tracking.runs import Status
 from landcover_orch.training import VERSION, checkpoint, product
-from landcover_orch.training.fit import Report
+from landcover_orch.training.fit import EpochCallback
 from landcover_orch.training.history import Row
 from landcover_orch.training.product import Progress, Tracker
 from landcover_orch.training.search import page as search_page
@@ -182,7 +182,7 @@ class Study:
                 found.append(Repetition(one.name))
                 self._learn(one, self._folder(asked.number), found[-1], first if len(found) == 1 else _nobody)
 
-    def _learn(self, one: Experiment, folder: Path, found: Repetition, told: Report) -> None:
+    def _learn(self, one: Experiment, folder: Path, found: Repetition, told: EpochCallback) -> None:
         """Trains a repetition into `found`; one that is over is read."""
         (folder / one.name).mkdir(parents=True, exist_ok=True)
         stage = Stage(folder / one.name)
