@@ -1,6 +1,6 @@
 """Per-pixel classification: a multi-layer perceptron on the bands of each pixel alone, as 1x1 convolutions.
 
-The first approach of courses on segmentation for remote sensing, and the floor for what context adds: with no hidden
+The first approach of courses on segmentation for remote sensing, and the baseline for what context adds: with no hidden
 layer it is multinomial logistic regression. There is no batch-norm, so that in training, too, no pixel sees another.
 """
 

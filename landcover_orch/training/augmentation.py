@@ -197,7 +197,7 @@ def _rotate_tensor(values: Tensor, drawn: Draw) -> Tensor:
 
 
 def warp(image: Tensor, label: Tensor, drawn: Draw, bands: Bands) -> tuple[Tensor, Tensor]:
-    """Affine warp, rotation and scaling: bilinear, with the bands' means outside; the mask nearest, with 255 outside."""
+    """Affine warp (rotation, scaling): bilinear, with the bands' means outside; the mask nearest, with 255 outside."""
     grid = _grid(image, drawn)
     mean = _per_band(bands.mean, image)
     away = label[:, None].to(torch.float32) - IGNORE

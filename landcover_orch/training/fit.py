@@ -1,8 +1,8 @@
 """Training loop: Lightning's, with a checkpoint of our own after each epoch, so that no pickle is written or read.
 
-Optimisation is manual: one batch is one update, which `Step` takes in micro-batches where memory is short. The validation
-metrics of an epoch are functions of counts over all validation patches. Where patches overlap, a pixel counts once for
-each patch it lies in: enough to choose a checkpoint by; the report counts each once.
+Optimisation is manual: one batch is one update, which `Step` takes in micro-batches where memory is short. The
+validation metrics of an epoch are functions of counts over all validation patches. Where patches overlap, a pixel
+counts once for each patch it lies in: enough to choose a checkpoint by; the report counts each once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data loader: batches in the order that (seed, epoch) gives, prefetched by threads, in the dtype they are stored in."""
+"""Data loader: batches in the order of (seed, epoch), prefetched by threads, in the dtype they are stored in."""
 
 from __future__ import annotations
 

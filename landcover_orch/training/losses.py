@@ -69,7 +69,7 @@ class Objective(nn.Module):
         return total
 
     def masses(self, label: Tensor, polygon: Tensor | None = None) -> Tensor:
-        """(term,) Divisors of the losses: the weights of the pixels that count, summed; of micro-batches they add up."""
+        """(term,) Divisors of the losses: the summed weights of the pixels that count; of micro-batches they add up."""
         masses = []
         for i, term in enumerate(self.terms):
             if isinstance(term, losses.Proportions):
@@ -104,10 +104,10 @@ def proportions(logits: Tensor, label: Tensor, polygon: Tensor, fractions: Tenso
     """Learning from label proportions: KL divergence of the mean prediction over each polygon from its class fractions.
 
     L = sum_k n_k KL(s_k || m_k) / sum_k n_k, with KL(s || m) = sum_c s_c ln(s_c / m_c) and m_k = sum_i p_i / n_k: p the
-    softmax, i the n_k pixels that polygon k has in one patch, s_k its fractions. The divergence of a bag's mean prediction
-    from its label proportions is that of Ardehaly and Culotta 2017 (arXiv:1709.04108); bags weigh by their pixels,
-    which is ours, as polygons are of any size and patches cut them. What is declared of the whole polygon is taken to
-    hold for the part that a patch shows.
+    softmax, i the n_k pixels that polygon k has in one patch, s_k its fractions. The divergence of a bag's mean
+    prediction from its label proportions is that of Ardehaly and Culotta 2017 (arXiv:1709.04108); bags weigh by their
+    pixels, which is ours, as polygons are of any size and patches cut them. What is declared of the whole polygon is
+    taken to hold for the part that a patch shows.
 
     Args:
         logits: (n, class, y, x).

@@ -103,5 +103,5 @@ def contract(manifest: DatasetManifest, experiment: Experiment, members: Mapping
         data_digest=manifest.digest,
         fold=folds.seen_by(manifest, experiment),
         experiment=experiment.name,
-        members=ensemble.described(members),
+        members=ensemble.contract_members(members),
     )

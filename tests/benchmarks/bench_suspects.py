@@ -147,7 +147,7 @@ def doctored(described: Dataset, legend: Legend, home: Path, doctor: Experiment 
         write.build(described, legend, tile, home)
     whole = datasets.build(described, legend, tiles, home)
     known = manifest.load(whole.path)
-    trained = protocol.models_of(protocol.run(whole, doctor, home), home)
+    trained = protocol.models_of(protocol.train(whole, doctor, home), home)
     found = [_repetition(whole, name, model, doctor, home) for name, model in trained.items()]
     return suspects(known, tiles, doctor, found, home)
 

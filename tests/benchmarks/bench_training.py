@@ -17,10 +17,10 @@ from landcover_orch.config.experiments import Experiment
 from landcover_orch.models.networks import Normalised, build
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.training import device, optimisation, sampling
+from landcover_orch.training.cache import open_source
 from landcover_orch.training.distributed.process import keep_memory
 from landcover_orch.training.fit import Task, step
 from landcover_orch.training.loader import Batch, Batches
-from landcover_orch.training.cache import open_source
 from landcover_orch.training.throughput import augmented, rate
 from tests.benchmarks import bench_loading
 

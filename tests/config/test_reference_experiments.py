@@ -155,7 +155,7 @@ def test_the_first_recipe_of_each_file_becomes_a_model(home: Path, monkeypatch: 
     monkeypatch.setattr(throughput, "PATIENCE_S", 0.01)
     recipe = _small(next(iter(_recipes(file).values()))).model_copy(update={"protocol": Protocol()})
     with classroom.in_memory(train=8, validation=4):
-        product = training.run(classroom.published(home), recipe, home)
+        product = training.train(classroom.published(home), recipe, home)
     assert product.path.name.startswith(recipe.name)
     assert len(product.json("history.json")) == 1
 

@@ -25,7 +25,7 @@ def random_field(seed: int, classes: int, shape: tuple[int, int], prior: Any, *,
 
 def least_energy(found: Field) -> int:
     """The global optimum."""
-    every = product(range(len(found.costs)), repeat=found.valid.size)
+    every = product(range(len(found.unary_costs)), repeat=found.valid.size)
     return min(found.energy(np.array(labels, np.uint8).reshape(found.shape)) for labels in every)
 
 

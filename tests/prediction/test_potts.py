@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from landcover_orch.config.experiments.prediction import GraphCut
 from landcover_orch.legend import IGNORE
 from landcover_orch.prediction.blend import UNIT, costs, decide
-from landcover_orch.prediction.potts import MOST, SHARES, STEPS_A_NAT, cost_table, field
+from landcover_orch.prediction.potts import MOST, PROBABILITY_ONE, STEPS_A_NAT, cost_table, field
 from tests.prediction.fields import SEEDS
 
 
@@ -46,9 +46,9 @@ def test_the_energy_is_its_formula(seed: int, neighbours: int, sigma: float | No
 
 def test_costs_are_negative_logarithms() -> None:
     table = cost_table().astype(int)
-    assert table[SHARES] == 0
-    assert table[SHARES // 2] == round(STEPS_A_NAT * log(2))
-    assert table[SHARES // 100] == pytest.approx(STEPS_A_NAT * log(100), abs=0.51)
+    assert table[PROBABILITY_ONE] == 0
+    assert table[PROBABILITY_ONE // 2] == round(STEPS_A_NAT * log(2))
+    assert table[PROBABILITY_ONE // 100] == pytest.approx(STEPS_A_NAT * log(100), abs=0.51)
     assert table[0] == MOST
     assert (np.diff(table) <= 0).all()
 

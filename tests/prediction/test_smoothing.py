@@ -133,6 +133,6 @@ def test_nothing_beyond_the_reach_changes_a_pixel(solver: Any, neighbours: int) 
     expected = smooth(whole, prior, (0, 0))
     top, left, side = 31, 40, 12
     rows, cols = slice(top - margin, top + side + margin), slice(left - margin, left + side + margin)
-    cut = field(whole.costs[:, rows, cols], whole.valid[rows, cols], prior)
+    cut = field(whole.unary_costs[:, rows, cols], whole.valid[rows, cols], prior)
     found = smooth(cut, prior, (rows.start, cols.start))
     assert np.array_equal(found[margin:-margin, margin:-margin], expected[top : top + side, left : left + side])

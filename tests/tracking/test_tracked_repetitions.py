@@ -13,7 +13,7 @@ import yaml
 from landcover_orch import tracking
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product, Stage
-from landcover_orch.tracking.lookup import product_of
+from landcover_orch.tracking.registry import product_of
 from landcover_orch.training import __main__ as command
 from landcover_orch.training import protocol
 from tests.training import classroom

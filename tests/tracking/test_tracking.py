@@ -46,7 +46,7 @@ def _train(home: Path, **changed: Any) -> Product:
     def tracker(start: Start) -> Tracker:
         return Tracker(start, home, {"dagster.run_id": "run-1", "dagster.asset_key": "classroom/model"})
 
-    product: Product = training.run(classroom.published(home), classroom.experiment(**changed), home, tracker=tracker)
+    product: Product = training.train(classroom.published(home), classroom.experiment(**changed), home, tracker=tracker)
     return product
 
 
@@ -89,7 +89,7 @@ def test_an_interrupted_training_goes_on_in_its_run(home: Path) -> None:
         return Tracker(start, home)
 
     with pytest.raises(KeyboardInterrupt):
-        training.run(classroom.published(home), classroom.experiment(), home, tracker=tracker, progress=lights)
+        training.train(classroom.published(home), classroom.experiment(), home, tracker=tracker, progress=lights)
     assert [run.info.status for run in _runs(home)] == ["KILLED"]
     _train(home)
     (run,) = _runs(home)
@@ -136,7 +136,9 @@ def _interruptible(
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     recipe, described = classroom.experiment(), classroom.published(home)
-    product: Product = training.run(described, recipe, home, tracker=lambda start: Tracker(start, home), progress=line)
+    product: Product = training.train(
+        described, recipe, home, tracker=lambda start: Tracker(start, home), progress=line
+    )
     return product
 
 

@@ -46,7 +46,7 @@ def test_the_first_step(settings: dict[str, Any], expected: float) -> None:
 def test_every_setting_reaches_torch(name: str) -> None:
     chosen = TypeAdapter(Optimiser).validate_python({"name": name})
     made = optimisation.build_optimiser(chosen, torch.nn.Linear(2, 2), 0.25)
-    told = chosen.model_dump(exclude={"name", "lr"})
-    assert {key: made.defaults[key] for key in told} == told
+    chosen_settings = chosen.model_dump(exclude={"name", "lr"})
+    assert {key: made.defaults[key] for key in chosen_settings} == chosen_settings
     assert made.param_groups[0]["lr"] == 0.25
     assert len(made.param_groups[0]["params"]) == 2

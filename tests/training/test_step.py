@@ -27,15 +27,17 @@ CPU = Device("cpu", bfloat16=False, name="the CPU")
 class Small(nn.Module):
     """Convolutions that fail above so many images, in the way a device or the CPU's allocator does."""
 
-    def __init__(self, room: int = 99, says: type[Exception] = torch.OutOfMemoryError, text: str = "no memory") -> None:
+    def __init__(
+        self, images: int = 99, says: type[Exception] = torch.OutOfMemoryError, text: str = "no memory"
+    ) -> None:
         super().__init__()
-        self.room, self.error = room, says(text)
+        self.most_images, self.error = images, says(text)
         self.layers = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(8, 3, 1))
         self.seen: list[int] = []
 
     def forward(self, x: Tensor) -> Tensor:
         self.seen.append(len(x))
-        if len(x) > self.room:
+        if len(x) > self.most_images:
             raise self.error
         logits: Tensor = self.layers(x)
         return logits
@@ -65,9 +67,9 @@ def _updated(parts: int, **changed: Any) -> tuple[float, list[Tensor]]:
 @pytest.mark.parametrize("parts", [2, 3, 4, 6])
 @pytest.mark.parametrize("clip", [None, 0.01])
 def test_parts_add_up_to_the_whole(parts: int, clip: float | None) -> None:
-    (loss, whole), (again, accumulated) = _updated(1, clip=clip), _updated(parts, clip=clip)
+    (loss, gradient), (again, accumulated) = _updated(1, clip=clip), _updated(parts, clip=clip)
     assert again == pytest.approx(loss, rel=1e-5)
-    torch.testing.assert_close(accumulated, whole)
+    torch.testing.assert_close(accumulated, gradient)
 
 
 def test_gradients_are_clipped_by_their_norm() -> None:
@@ -100,12 +102,12 @@ def test_out_of_memory_is_answered_by_smaller_parts_from_then_on(says: type[Exce
 
 def test_a_retried_batch_has_the_update_of_one_that_fitted() -> None:
     states = []
-    for room, parts in ((3, 1), (99, 2)):
+    for images, parts in ((3, 1), (99, 2)):
         torch.manual_seed(0)
-        network = Small(room)
+        network = Small(images)
         _step(network, micro_batches=parts).update(_batch(), torch.optim.SGD(network.parameters(), 0.5), seed=5)
         states.append([value.detach().clone() for value in network.parameters()])
-    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
+    assert all(torch.equal(first, other) for first, other in zip(*states, strict=True))
 
 
 def test_when_not_even_one_image_fits_it_says_what_to_do() -> None:
@@ -142,7 +144,7 @@ def _patches() -> Iterator[None]:
 def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "build", lambda *_: Small(3))
     lines: list[str] = []
-    product = training.run(classroom.published(home), classroom.experiment(epochs=2), home, progress=lines.append)
+    product = training.train(classroom.published(home), classroom.experiment(epochs=2), home, progress=lines.append)
     assert product.json("summary.json")["accumulate"] == 4
     assert [line for line in lines if line.startswith("out of memory")] == [
         "out of memory: from now on a batch of 8 passes in 2 micro-batches",

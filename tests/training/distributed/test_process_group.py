@@ -48,12 +48,12 @@ def _detected(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> Pro
 
 @pytest.mark.parametrize("variables", [TORCHRUN, SLURM, {**SLURM, **TORCHRUN}], ids=["torchrun", "srun", "both"])
 def test_launchers_tell_rank_size_and_node(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    found = _detected(monkeypatch, variables)
-    assert found == ProcessGroup(rank=5, size=8, local=4)
-    assert not found.is_main
-    assert found.description() == ", by 8 processes, 4 a node, that share each batch"
-    assert found.environment is not None
-    assert (found.environment.local_rank(), found.environment.node_rank()) == (1, 1)
+    group = _detected(monkeypatch, variables)
+    assert group == ProcessGroup(rank=5, size=8, local=4)
+    assert not group.is_main
+    assert group.description() == ", by 8 processes, 4 a node, that share each batch"
+    assert group.environment is not None
+    assert (group.environment.local_rank(), group.environment.node_rank()) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -79,9 +79,9 @@ def test_tasks_on_who_knows_how_many_nodes_are_refused(monkeypatch: pytest.Monke
 @given(st.integers(1, 9), st.integers(1, 40), st.data())
 def test_rows_of_all_processes_are_the_batch_in_order(size: int, batch_size: int, data: st.DataObject) -> None:
     batch = np.arange(data.draw(st.integers(1, batch_size)))
-    shares = [batch[ProcessGroup(rank, size).rows(batch_size)] for rank in range(size)]
-    assert np.concatenate(shares).tolist() == batch.tolist()
-    assert max(map(len, shares)) == min(len(batch), ProcessGroup(0, size).local_batch(batch_size))
+    local_batches = [batch[ProcessGroup(rank, size).rows(batch_size)] for rank in range(size)]
+    assert np.concatenate(local_batches).tolist() == batch.tolist()
+    assert max(map(len, local_batches)) == min(len(batch), ProcessGroup(0, size).local_batch(batch_size))
 
 
 def test_alone_everything_is_said_and_summed_already() -> None:
@@ -95,22 +95,22 @@ def test_alone_everything_is_said_and_summed_already() -> None:
 @pytest.fixture
 def task() -> fit.Task:
     """What a process learns."""
-    one = np.ones(2, np.float32)
+    ones = np.ones(2, np.float32)
     return fit.Task(
         experiment=classroom.experiment(batch_size=7, augmentation={"rotation": 20, "noise": 0.5}),
         train=classroom.patches(24),
         validation=classroom.patches(8),
         classes=classroom.CLASSES,
-        bands=Bands(mean=100 * one, std=66 * one, low=0 * one, high=200 * one),
+        bands=Bands(mean=100 * ones, std=66 * ones, low=0 * ones, high=200 * ones),
         class_pixels=(5, 3, 2),
         device=Device("cpu", bfloat16=False, name="the CPU"),
     )
 
 
 def test_batches_of_all_processes_are_those_of_one(task: fit.Task) -> None:
-    whole = list(fit.train_batches(task, epoch=1))
-    shares = [list(fit.train_batches(replace(task, group=ProcessGroup(rank, 3)), epoch=1)) for rank in range(3)]
-    for batch, *parts in zip(whole, *shares, strict=True):
+    batches = list(fit.train_batches(task, epoch=1))
+    local_batches = [list(fit.train_batches(replace(task, group=ProcessGroup(rank, 3)), epoch=1)) for rank in range(3)]
+    for batch, *parts in zip(batches, *local_batches, strict=True):
         assert torch.equal(torch.cat([part.image for part in parts]), batch.image)
         assert torch.equal(torch.cat([part.label for part in parts]), batch.label)
         assert {part.batch_size for part in parts} == {len(batch.image)}
