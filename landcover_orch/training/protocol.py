@@ -130,10 +130,7 @@ def train(
         return product.train(manifest_product, experiment, home, tracker=tracker, progress=progress)
     manifest = load_manifest(manifest_product.path)
     build_recipe, repetitions = recipe(manifest, experiment, home), folds.repetitions(manifest, experiment)
-    fold_settings = experiment.protocol.folds
-    if fold_settings is not None:  # all of them, so that one without labels is an error before hours of training
-        for fold in sorted({r.protocol.fold for r in repetitions if r.protocol.fold}):
-            folds.build(manifest_product, fold_settings, fold, home)
+    build_folds(manifest_product, repetitions, home)
     done: list[TrainedRepetition] = []
 
     def train_all(parent: str | None) -> None:
@@ -152,6 +149,14 @@ def train(
     if not done:
         train_all(None)  # those that were removed since
     return summary
+
+
+def build_folds(manifest_product: Product, repetitions: Sequence[Experiment], home: Path) -> None:
+    """Builds all cross-validation folds, so that one without labels is an error before hours of training."""
+    settings = repetitions[0].protocol.folds
+    if settings is not None:
+        for fold in sorted({repetition.protocol.fold for repetition in repetitions if repetition.protocol.fold}):
+            folds.build(manifest_product, settings, fold, home)
 
 
 def write_summary(

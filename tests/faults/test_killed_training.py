@@ -136,9 +136,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 def test_killed_at_random_steps_it_ends_with_the_same_bytes(tmp_path: Path, name: str) -> None:
     recipe, uninterrupted, cut = {**SIX_STEPS, **RECIPES[name]}, tmp_path / "whole", tmp_path / "cut"
     draw = random.Random(name)
-    steps = (
-        [draw.randint(1, 40), draw.randint(1, 5)] if "found" in name else [draw.randint(7, 11)]
-    )
+    steps = [draw.randint(1, 40), draw.randint(1, 5)] if "found" in name else [draw.randint(7, 11)]
     points = [*steps, draw.randint(1, 5)]
     signals = [signal.SIGTERM if i % 2 else signal.SIGKILL for i in range(len(points))]
     runs = [

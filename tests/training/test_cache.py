@@ -35,9 +35,7 @@ def test_every_cache_gives_the_same_batches(tmp_path: Path, dtype: str) -> None:
 @pytest.mark.parametrize("asked", ["none", "disk", "memory"])
 def test_the_experiment_says_which(tmp_path: Path, asked: str) -> None:
     with in_memory():
-        plain, source = (
-            open_source(manifest(), tmp_path, "train", experiment(cache=mode)) for mode in ("none", asked)
-        )
+        plain, source = (open_source(manifest(), tmp_path, "train", experiment(cache=mode)) for mode in ("none", asked))
     assert isinstance(source, cache.Resident) == (asked != "none")
     assert (tmp_path / NAME / "cache" / "train").exists() == (asked == "disk")
     for part, expected in zip(source.take(np.arange(9)), plain.take(np.arange(9)), strict=True):
