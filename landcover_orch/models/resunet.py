@@ -14,6 +14,7 @@ Where it differs from the study: inputs of any size are padded to a multiple of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
@@ -114,7 +115,7 @@ def _normed(before: int, after: int, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(kernel, nn.BatchNorm2d(after))
 
 
-CENTRES = {
+CENTRES: dict[str, Callable[[int, int], nn.Module]] = {
     "plain": plain_block,
     "residual": Residual,
     "serial": partial(Dilated, serial=True),

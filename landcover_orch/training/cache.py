@@ -139,8 +139,8 @@ def on_disk(source: PatchSource, folder: Path, split: str, digest: str, where: s
 
     recipe = {"room": ASSET, "version": VERSION, "inputs": {"manifest": digest}, "configuration": {"split": split}}
     product = publish.publish(folder, split, recipe, write)
-    arrays = (np.asarray(np.load(product.file(name), mmap_mode="r")) for name in (IMAGE, LABEL))
-    return Resident(*arrays, source)
+    image, label = (np.asarray(np.load(product.file(name), mmap_mode="r")) for name in (IMAGE, LABEL))
+    return Resident(image, label, source)
 
 
 def _shapes(source: PatchSource) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:

@@ -18,8 +18,8 @@ def test_a_profile_is_positive_symmetric_and_highest_in_the_middle(size: int) ->
     weights = profile(size)
     assert weights.min() >= 1
     assert np.array_equal(weights, weights[::-1])
-    assert found[size // 2] == found.max() <= PEAK
-    assert (np.diff(found[: (size + 1) // 2]) >= 0).all()
+    assert weights[size // 2] == weights.max() <= PEAK
+    assert (np.diff(weights[: (size + 1) // 2]) >= 0).all()
 
 
 @given(st.integers(1, 400), st.integers(1, 60), st.data())
