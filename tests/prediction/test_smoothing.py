@@ -121,7 +121,7 @@ def test_noise_belongs_to_the_place_and_the_key() -> None:
         noise(rows, cols, (1, 3))[:-1, :-1],
         noise(rows, cols, (2, 2))[:-1, :-1],
     ):
-        assert abs(np.corrcoef(mrf[:-1, :-1].reshape(-1), other.reshape(-1))[0, 1]) < 0.015
+        assert abs(np.corrcoef(numbers[:-1, :-1].reshape(-1), other.reshape(-1))[0, 1]) < 0.015
 
 
 @pytest.mark.parametrize("neighbours", [4, 8])
