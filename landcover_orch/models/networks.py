@@ -120,7 +120,7 @@ def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, 
                 str(folder / WEIGHTS),
                 " ".join(str(error).split())[:300],
                 f"the weights of a {contract.model.name} as contract.json describes it",
-                "train the experiment again, or restore the folder whole",
+                "train the experiment again, or restore the whole folder",
             )
         ) from error
     module = Normalised(network, contract.mean, contract.std)

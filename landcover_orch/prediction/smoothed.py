@@ -139,10 +139,10 @@ class Smoother:
 
     def _field(self, window: Window, pixels: Reader | None) -> Field:
         layers = self.first.read(window)
-        image = None if pixels is None else self._standardised(pixels.read(window))
+        image = None if pixels is None else self.standardised(pixels.read(window))
         return field(layers[UNARY_COSTS], layers[0] != IGNORE, self.prior, image)
 
-    def _standardised(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+    def standardised(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Pixels (band, y, x) in band standard deviations of the training data, 0 where there is no value."""
         standardised = np.empty(image.shape, np.float32)
         for band, mean, std, values in zip(standardised, self.contract.mean, self.contract.std, image, strict=True):

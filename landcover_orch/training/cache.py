@@ -95,7 +95,7 @@ def in_memory(source: PatchSource, where: str) -> Resident:
 
     Args:
         source: at least one patch.
-        where: what says so, for the error.
+        where: the setting, for the error.
 
     Raises:
         TrainingError: they do not fit what memory there is.
@@ -118,7 +118,7 @@ def on_disk(source: PatchSource, folder: Path, split: str, digest: str, where: s
         folder: where caches of the dataset lie.
         split: name of the cache.
         digest: the manifest's.
-        where: what says so, for the error.
+        where: the setting, for the error.
 
     Raises:
         TrainingError: they do not fit the disk.

@@ -77,7 +77,7 @@ def members(
         ContractError: members of other classes, bands or data; all of them are named.
         TrackingError: a registered version is not to be found.
     """
-    products = {name: train(recipe) if recipe else registered(name, home) for name, recipe in experiments.items()}
+    products = {name: train(member) if member else registered(name, home) for name, member in experiments.items()}
     require_compatible({name: load_contract(product.path) for name, product in products.items()}, manifest, experiment)
     return products
 
@@ -94,7 +94,7 @@ def registered(version: str, home: Path) -> Product:
 
 
 def require_compatible(contracts: Mapping[str, Contract], manifest: DatasetManifest, experiment: Experiment) -> None:
-    """Raises ContractError with every way in which members differ from the dataset they are to answer for.
+    """Compatibility check: raises ContractError with every way in which members differ from the dataset.
 
     The data count too: what was trained on another manifest may have seen the test tiles of this one. A fold of the
     dataset will do, since it excludes them.

@@ -19,7 +19,7 @@ from landcover_orch.config.experiments import Loss, losses
 from landcover_orch.legend import IGNORE
 
 LEAST = 1e-7
-"""Smallest 1 - p that focal loss tells from 0: below it a power has no finite slope."""
+"""Smallest 1 - p of focal loss: below it a power has no finite slope."""
 
 
 class Objective(nn.Module):
@@ -177,7 +177,7 @@ def overlap_loss(logits: Tensor, target: Tensor, weights: Tensor | None, *, twic
     """Jaccard or Dice loss: 1 - soft IoU, or if `twice` 1 - soft Dice, weighted mean over the classes in the labels.
 
     With p the softmax and t the label as 0 or 1, over all pixels that count: I = sum p t, and I / (sum p + sum t - I)
-    or 2 I / (sum p + sum t). A class that no label holds has I = 0 whatever the network says, and so no gradient; it
+    or 2 I / (sum p + sum t). A class that no label holds has I = 0 whatever the prediction, and so no gradient; it
     is left out of the mean. What is wrongly given to it lowers p of the classes that were right.
     """
     counts = (target != IGNORE)[:, None]

@@ -140,7 +140,7 @@ class Step:
         return any(isinstance(layer, nn.SyncBatchNorm) for layer in self.model.modules())
 
     def halve(self, message: str) -> None:
-        """Halves the micro-batches after an error that says that memory is out.
+        """Halves the micro-batches after an out-of-memory error.
 
         Raises:
             TrainingError: they cannot be smaller.

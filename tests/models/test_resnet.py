@@ -27,11 +27,11 @@ def _count(network: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    ("depth", "whole", "features"),
+    ("depth", "total", "features"),
     [(18, 11_689_512, 512), (34, 21_797_672, 512), (50, 25_557_032, 2048), (101, 44_549_160, 2048)],
 )
-def test_it_has_torchvisions_number_of_parameters_without_the_classifier(depth: Any, large: int, features: int) -> None:
-    assert _count(ResNet(3, models.Trunk(depth=depth))) == large - 1000 * (features + 1)
+def test_it_has_torchvisions_number_of_parameters_without_the_classifier(depth: Any, total: int, features: int) -> None:
+    assert _count(ResNet(3, models.Trunk(depth=depth))) == total - 1000 * (features + 1)
 
 
 def test_parameters_bear_torchvisions_names() -> None:

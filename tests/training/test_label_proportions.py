@@ -248,7 +248,7 @@ def test_shares_alone_teach_what_no_label_tells(tmp_path: Path) -> None:
 
 
 def test_a_dataset_that_keeps_no_shares_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"keeps no shares.*composites\.rule: soft"):
+    with pytest.raises(TrainingError, match=r"keeps no class fractions.*composites\.rule: soft"):
         train_batches(task(classroom.patches(8), loss=MIXED), 0)
 
 

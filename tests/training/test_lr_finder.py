@@ -84,8 +84,8 @@ def test_it_is_the_same_each_time_and_depends_on_the_seed() -> None:
 
 def test_it_stops_where_the_loss_diverges() -> None:
     losses = iter([*np.linspace(1, 0.5, 20), *[9.0] * 50])
-    assert len(list(lr_finder._until_divergence(losses))) == 22
-    assert list(lr_finder._until_divergence(iter([1.0, float("nan"), 1.0]))) == [1.0]
+    assert len(list(lr_finder.until_divergence(losses))) == 22
+    assert list(lr_finder.until_divergence(iter([1.0, float("nan"), 1.0]))) == [1.0]
 
 
 def test_the_picture_has_a_mark_and_the_same_bytes_each_time(tmp_path: Path) -> None:

@@ -281,7 +281,7 @@ def test_folds_of_other_data_are_refused_as_members(fields: Fields, recipes: Pat
 
 def test_a_repetition_beside_its_recipe_would_have_two_voices(recipes: Path, home: Path) -> None:
     write(recipes, "twice", model={"name": "ensemble", "members": ["seeds", "seeds.seed-1"]}, device="cpu")
-    with pytest.raises(ConfigError, match=r"seeds.seed-1 twice; expected one voice a model"):
+    with pytest.raises(ConfigError, match=r"seeds.seed-1 twice; expected each model once"):
         run(home, "twice")
 
 

@@ -108,12 +108,12 @@ def _table_row(trial: Trial, search: Search, metric: Metric, *, measured: bool =
 
 
 def words(choices: Choices) -> str:
-    """Choices for people: 'optimiser.name adam, optimiser.lr 0.01'."""
+    """Choices in words: 'optimiser.name adam, optimiser.lr 0.01'."""
     return ", ".join(f"{path} {label(value)}" for path, value in choices.items())
 
 
 def label(value: Any) -> str:
-    """A choice for people: 0.00312, jaccard, 'jaccard (weight 0.5)', 'cross_entropy + jaccard'."""
+    """A choice in words: 0.00312, jaccard, 'jaccard (weight 0.5)', 'cross_entropy + jaccard'."""
     if isinstance(value, dict):
         rest = ", ".join(f"{key} {label(part)}" for key, part in value.items() if key != "name")
         return " ".join(part for part in (str(value.get("name", "")), f"({rest})" if rest else "") if part)

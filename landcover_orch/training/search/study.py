@@ -1,4 +1,4 @@
-"""Hyperparameter search: trials are trained one after another in this process, and no model is kept.
+"""Hyperparameter search: trials are trained one after another in this process, and no model is stored.
 
 Killed anywhere, the next run draws the same trials and resumes at the epoch it was at.
 """
