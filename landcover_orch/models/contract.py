@@ -1,4 +1,4 @@
-"""What a trained model was made for: prediction compares it with a raster and refuses what does not fit."""
+"""Model contract: the inputs, classes and data of a trained model; prediction refuses rasters that do not fit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RESOLUTION_TOLERANCE = 0.1
 
 
 class Member(BaseModel):
-    """A trained model that an ensemble is made of."""
+    """Ensemble member: a trained model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    experiment: str = Field(description="name of its recipe")
+    experiment: str = Field(description="name of its experiment")
     fingerprint: str = Field(description="of its product")
     model: Model
     mean: tuple[float, ...] = Field(default=(), description="a band, of its own train pixels; empty: the ensemble's")
@@ -29,7 +29,7 @@ class Member(BaseModel):
 
 
 class Contract(BaseModel):
-    """The inputs a model takes, the classes it gives, and the data it has seen."""
+    """Model contract: the inputs a model takes, the classes it gives, and the data it was trained on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,44 +44,41 @@ class Contract(BaseModel):
     dataset: str = Field(description="name of the dataset it was trained on")
     data_digest: str = Field(description="digest of that dataset's manifest, or of the fold's")
     fold: Fold | None = Field(default=None, description="which fold of the dataset it was trained on, where it was one")
-    experiment: str = Field(description="name of the recipe")
+    experiment: str = Field(description="name of the experiment")
     members: tuple[Member, ...] = Field(default=(), description="of an ensemble: the models in it, in order")
 
     @property
     def families(self) -> tuple[str, ...]:
         """Names of the networks in it."""
-        return tuple(dict.fromkeys(one.model.name for one in self.members)) or (self.model.name,)
+        return tuple(dict.fromkeys(member.model.name for member in self.members)) or (self.model.name,)
 
     @property
     def informed(self) -> tuple[str, ...]:
-        """Members trained on other ground than the ensemble chooses by: its validation score flatters them.
+        """Members that may know the ensemble's validation split: its validation score flatters them.
 
-        They are of folds, which may learn from the dataset's validation side, though never from its test side.
+        They are of folds, which may train on the dataset's validation split, though never on its test split.
         """
-        return tuple(one.experiment for one in self.members if one.fold != self.fold)
+        return tuple(member.experiment for member in self.members if member.fold != self.fold)
 
     def require(self, bands: tuple[str, ...], dtype: str, resolution: float, where: str) -> None:
         """Raises ContractError with every way in which a raster does not fit."""
-        wrong = [
-            Problem(where, f"{what} {found}", f"{expected}, as in training", fix)
-            for what, found, expected, fits, fix in (
+        problems = [
+            Problem(where, f"{what} {actual}", f"{expected}, as in training", fix)
+            for what, actual, expected, fits, fix in (
                 ("bands", bands, self.bands, bands == self.bands, "name and order the bands as in training"),
                 ("dtype", dtype, self.dtype, dtype == self.dtype, "store the raster in the training dtype"),
                 (
                     "resolution",
                     round(resolution, 4),
                     round(self.resolution, 4),
-                    self._fits(resolution),
+                    abs(resolution - self.resolution) <= RESOLUTION_TOLERANCE * self.resolution,
                     "resample the raster",
                 ),
             )
             if not fits
         ]
-        if wrong:
-            raise ContractError(*wrong)
-
-    def _fits(self, resolution: float) -> bool:
-        return abs(resolution - self.resolution) <= RESOLUTION_TOLERANCE * self.resolution
+        if problems:
+            raise ContractError(*problems)
 
     def save(self, folder: Path) -> None:
         """Writes contract.json into a folder."""

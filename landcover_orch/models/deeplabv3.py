@@ -53,8 +53,8 @@ class DeepLabV3(nn.Module):
         height, width = x.shape[-2:]
         x = pad_to_multiple(x, self.stride)
         features = self.trunk(x)[-1]
-        whole = self.whole(features).expand(-1, -1, *features.shape[-2:])
-        stacked = torch.cat([*(branch(features) for branch in self.pyramid), whole], dim=1)
+        pooled = self.whole(features).expand(-1, -1, *features.shape[-2:])
+        stacked = torch.cat([*(branch(features) for branch in self.pyramid), pooled], dim=1)
         logits = F.interpolate(self.head(stacked), x.shape[-2:], mode="bilinear")
         return logits[..., :height, :width]
 

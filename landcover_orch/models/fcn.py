@@ -68,16 +68,16 @@ class FCN(nn.Module):
 
     def __init__(self, bands: int, classes: int, width: int = 64, stride: int = 8) -> None:
         super().__init__()
-        own = vgg.channels(width, LEVELS)
+        channels = vgg.channels(width, LEVELS)
         connected = CONNECTED * width
         self.encoder = vgg.encoder(bands, width, LEVELS)
         self.connected = nn.Sequential(
-            *(nn.Conv2d(own[-1], connected, 7, padding=3), nn.ReLU(), nn.Dropout()),
+            *(nn.Conv2d(channels[-1], connected, 7, padding=3), nn.ReLU(), nn.Dropout()),
             *(nn.Conv2d(connected, connected, 1), nn.ReLU(), nn.Dropout()),
         )
         self.score = nn.Conv2d(connected, classes, 1)
-        skips = {32: [], 16: [own[3]], 8: [own[3], own[2]]}[stride]
-        self.skips = nn.ModuleList(_zero(nn.Conv2d(pooled, classes, 1)) for pooled in skips)
+        skips = {32: [], 16: [channels[3]], 8: [channels[3], channels[2]]}[stride]
+        self.skips = nn.ModuleList(zero_initialised(nn.Conv2d(pooled, classes, 1)) for pooled in skips)
         self.doubles = nn.ModuleList(Enlarge(classes, 2) for _ in skips)
         self.last = Enlarge(classes, stride)
 
@@ -96,7 +96,8 @@ class FCN(nn.Module):
         return logits[..., :height, :width]
 
 
-def _zero(convolution: nn.Conv2d) -> nn.Conv2d:
+def zero_initialised(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Zero initialisation of a convolution."""
     for parameter in convolution.parameters():
         nn.init.zeros_(parameter)
     return convolution

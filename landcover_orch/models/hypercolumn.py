@@ -33,7 +33,8 @@ class Hypercolumn(nn.Module):
         self.encoder = vgg.encoder(bands, width, levels)
         # One bias is enough for a sum.
         self.heads = nn.ModuleList(
-            nn.Conv2d(own, classes, 1, bias=level == 0) for level, own in enumerate(vgg.channels(width, levels))
+            nn.Conv2d(channels, classes, 1, bias=level == 0)
+            for level, channels in enumerate(vgg.channels(width, levels))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -47,10 +48,10 @@ class Hypercolumn(nn.Module):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Features (n, channels, y / 2^level, x / 2^level) of each level; sides of x divide by the deepest."""
-        found = [self.encoder[0](x)]
+        features = [self.encoder[0](x)]
         for level in self.encoder[1:]:
-            found.append(level(F.max_pool2d(found[-1], 2)))
-        return found
+            features.append(level(F.max_pool2d(features[-1], 2)))
+        return features
 
 
 def enlarge(x: Tensor, like: Tensor) -> Tensor:

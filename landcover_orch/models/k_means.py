@@ -15,12 +15,14 @@ PIECE = 4096
 
 
 def build(settings: models.KMeans, bands: int, classes: int) -> KMeans:
-    """The clusters that settings describe, before they are found: every class has the same share."""
+    """The clusters that settings describe, before they are fitted: every class has the same fraction."""
     return KMeans(settings, bands, classes)
 
 
 class KMeans(nn.Module):
-    """Logits (n, class, y, x) of normalised images (n, band, y, x): log of the class shares of the nearest cluster.
+    """K-means classifier: logits (n, class, y, x) of normalised images (n, band, y, x).
+
+    They are the log of the class fractions of the nearest cluster.
 
     The class of a cluster is thus the majority of its train pixels (the lowest id of equals). Features are divided by
     their spread among the train pixels first, so that none counts more for its unit.
@@ -43,7 +45,7 @@ class KMeans(nn.Module):
         return texture.logits(x, self.settings.texture, self.predict)
 
     def predict(self, rows: Tensor) -> Tensor:
-        """Class shares (pixel, class) of the cluster nearest to features (pixel, feature)."""
+        """Class fractions (pixel, class) of the cluster nearest to features (pixel, feature)."""
         return self.shares.index_select(0, self.nearest(rows))
 
     def nearest(self, rows: Tensor) -> Tensor:
@@ -56,7 +58,7 @@ class KMeans(nn.Module):
     def learn(
         self, rows: NDArray[np.float32], classes: NDArray[np.uint8], weights: NDArray[np.float64], seed: int
     ) -> None:
-        """Finds the clusters, and the shares of classes in each; the same for the same seed.
+        """Fits the clusters, and the fractions of classes in each; the same for the same seed.
 
         Args:
             rows: features (pixel, feature).
@@ -68,16 +70,19 @@ class KMeans(nn.Module):
 
         spread = rows.std(axis=0, dtype=np.float64)
         self.scale.copy_(torch.from_numpy(1 / np.where(spread > 0, spread, 1.0)))
-        found = MiniBatchKMeans(min(len(self.centre), len(rows)), random_state=seed, batch_size=PIECE, n_init=3)
-        centres = found.fit(rows * self.scale.numpy(), sample_weight=weights).cluster_centers_
+        estimator = MiniBatchKMeans(min(len(self.centre), len(rows)), random_state=seed, batch_size=PIECE, n_init=3)
+        centres = estimator.fit(rows * self.scale.numpy(), sample_weight=weights).cluster_centers_
         # Fewer pixels than clusters: the rest repeat the first, which comes before them.
         rest = np.repeat(centres[:1], len(self.centre) - len(centres), axis=0)
         self.centre.copy_(torch.from_numpy(np.concatenate([centres, rest])))
-        self._name(rows, classes, weights)
+        self.assign_classes(rows, classes, weights)
 
-    def _name(self, rows: NDArray[np.float32], classes: NDArray[np.uint8], weights: NDArray[np.float64]) -> None:
+    def assign_classes(
+        self, rows: NDArray[np.float32], classes: NDArray[np.uint8], weights: NDArray[np.float64]
+    ) -> None:
+        """Class fractions of each cluster from its train pixels; arguments as for `learn`."""
         clusters, size = self.nearest(torch.from_numpy(rows)).numpy(), self.shares.shape[1]
         joint = np.bincount(clusters * size + classes, weights, minlength=self.shares.numel()).reshape(-1, size)
-        # A cluster that nothing came nearest to knows what all pixels together say.
+        # A cluster without a pixel has the fractions of all pixels together.
         counts = np.where(joint.sum(1, keepdims=True) > 0, joint, joint.sum(0))
         self.shares.copy_(torch.from_numpy(counts / counts.sum(1, keepdims=True)))

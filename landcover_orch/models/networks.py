@@ -1,4 +1,4 @@
-"""Networks by name, the normalisation in front of them, and how a trained one is stored: weights and contract."""
+"""Model factory: networks by name, their input normalisation, and a trained one's files (weights and contract)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from landcover_orch.errors import ContractError, Problem
 from landcover_orch.models.contract import WEIGHTS, Contract, load_contract
 from landcover_orch.models.operators import declare_operators
 
-# Here, since whoever trains or predicts comes by before lightning and transformers look for torchvision.
+# Here, since training and prediction import this module before lightning and transformers look for torchvision.
 declare_operators()
 
 FAMILIES = {
@@ -56,9 +56,11 @@ def untrained(contract: Contract) -> nn.Module:
 
     shared = contract.mean, contract.std
     members = (build(member.model, bands, classes) for member in contract.members)
-    own = ((member.mean or contract.mean, member.std or contract.std) for member in contract.members)
-    voices = [ensemble.behind(network, each, shared) for network, each in zip(members, own, strict=True)]
-    return ensemble.Ensemble(contract.model, voices)
+    statistics = ((member.mean or contract.mean, member.std or contract.std) for member in contract.members)
+    networks = [
+        ensemble.with_input_statistics(network, each, shared) for network, each in zip(members, statistics, strict=True)
+    ]
+    return ensemble.Ensemble(contract.model, networks)
 
 
 def parameters(module: nn.Module) -> int:
@@ -67,7 +69,7 @@ def parameters(module: nn.Module) -> int:
 
 
 class Normalised(nn.Module):
-    """A network that takes pixels as they are stored: logits (n, class, y, x) of raw images (n, band, y, x).
+    """Input normalisation in front of a network: logits (n, class, y, x) of raw images (n, band, y, x).
 
     Bands are brought to mean 0 and standard deviation 1 of the train pixels; a pixel without a value (NaN) becomes
     the mean. The statistics belong to the contract and are not among the weights.
@@ -103,7 +105,7 @@ def save(folder: Path, module: Normalised, contract: Contract) -> None:
 
 
 def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, Contract]:
-    """The trained model in a folder, in evaluation mode on a device, and what it was made for.
+    """Loads the trained model of a folder, in evaluation mode on a device, and its contract.
 
     Raises:
         ContractError: the weights are missing, damaged, or not those of the contract's network.
@@ -118,7 +120,7 @@ def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, 
                 str(folder / WEIGHTS),
                 " ".join(str(error).split())[:300],
                 f"the weights of a {contract.model.name} as contract.json describes it",
-                "train the experiment again, or restore the folder whole",
+                "train the experiment again, or restore the whole folder",
             )
         ) from error
     module = Normalised(network, contract.mean, contract.std)

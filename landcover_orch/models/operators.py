@@ -1,4 +1,4 @@
-"""torchvision beside a build of torch that it was not compiled for, such as a CPU build beside PyPI's torchvision.
+"""Missing torchvision operators: torchvision with a build of torch that it was not compiled for, such as a CPU build.
 
 Its compiled half then does not load, and importing it fails, as two of that half's operators are missing; with it fail
 lightning and transformers, which import it where it is installed. Nothing here calls these operators: it is enough
@@ -19,15 +19,16 @@ SIGNATURE = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 def declare_operators() -> None:
     """Makes torchvision importable; call it before anything that may import torchvision."""
-    found = find_spec("torchvision")
-    if found is None or found.origin is None or "torchvision" in sys.modules:
+    spec = find_spec("torchvision")
+    if spec is None or spec.origin is None or "torchvision" in sys.modules:
         return
-    if not _compiled_half_loads(Path(found.origin).parent):
+    if not compiled_part_loads(Path(spec.origin).parent):
         for name in MISSING:
             torch.library.define(f"torchvision::{name}", SIGNATURE)
 
 
-def _compiled_half_loads(folder: Path) -> bool:
+def compiled_part_loads(folder: Path) -> bool:
+    """Whether torchvision's compiled library loads and has its operators."""
     try:
         for library in folder.glob("_C.*"):
             torch.ops.load_library(library)  # type: ignore[no-untyped-call]

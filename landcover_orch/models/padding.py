@@ -1,4 +1,4 @@
-"""Inputs of any size through networks that halve theirs several times."""
+"""Padding of inputs to a multiple, for networks that halve theirs several times."""
 
 from __future__ import annotations
 

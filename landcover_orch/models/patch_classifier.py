@@ -1,4 +1,4 @@
-"""Sliding-window patch classification: a small network sees a window and says the class of its central pixel.
+"""Sliding-window patch classification: a small network classifies the central pixel of a window.
 
 The window slides over the image by `step` pixels, as in Ciresan et al. 2012 (NIPS, neuronal membranes); between
 windows the logits are enlarged. The network: 3x3 convolution, ReLU and 2x2 max-pool until less than 4 pixels are left,
@@ -61,24 +61,24 @@ class PatchClassifier(nn.Module):
         """Logits (n, class, y / step, x / step), one window at a time: the central pixels of cells of `step` pixels."""
         windows = self._padded(x, step).unfold(2, self.window, step).unfold(3, self.window, step)
         rows = max(1, CHUNK // (windows.shape[3] * self.window**2))
-        return torch.cat([self._in_parts(image, rows) for image in torch.split(windows, 1)])
+        return torch.cat([self.in_chunks(image, rows) for image in torch.split(windows, 1)])
 
     def dense(self, x: Tensor) -> Tensor:
         """Logits (n, class, y, x) as of a window around each pixel, in one fully convolutional pass."""
         height, width = x.shape[-2:]
-        x, spread = self._padded(x, 1), 1
+        x, dilation = self._padded(x, 1), 1
         for layer in self.convolutions:
-            x = F.max_pool2d(_spread(layer, x, spread).relu(), 2, stride=1, dilation=spread)
-            spread *= 2
-        x = _spread(self.whole, x, spread).relu()
+            x = F.max_pool2d(_dilated_convolution(layer, x, dilation).relu(), 2, stride=1, dilation=dilation)
+            dilation *= 2
+        x = _dilated_convolution(self.whole, x, dilation).relu()
         logits: Tensor = self.head(x[..., :height, :width])
         return logits
 
-    def _in_parts(self, windows: Tensor, rows: int) -> Tensor:
-        """Logits of windows, so many rows of them at a time."""
+    def in_chunks(self, windows: Tensor, rows: int) -> Tensor:
+        """Logits of windows, so many rows of them at a time (gradient checkpointing in training)."""
         parts = torch.split(windows, rows, dim=2)
         if torch.is_grad_enabled():
-            # Activations of all windows do not fit memory: those of a part are computed again for its gradient.
+            # Activations of all windows do not fit memory: those of a chunk are computed again for its gradient.
             return torch.cat([checkpoint(self._classes, part, use_reentrant=False) for part in parts], dim=2)
         return torch.cat([self._classes(part) for part in parts], dim=2)
 
@@ -98,6 +98,6 @@ class PatchClassifier(nn.Module):
         return F.pad(x, (before, after, before, after), mode="replicate")
 
 
-def _spread(layer: nn.Module, x: Tensor, dilation: int) -> Tensor:
+def _dilated_convolution(layer: nn.Module, x: Tensor, dilation: int) -> Tensor:
     """A convolution whose weights stand `dilation` pixels apart."""
     return F.conv2d(x, layer.get_parameter("weight"), layer.get_parameter("bias"), dilation=dilation)

@@ -1,4 +1,4 @@
-"""Weights that others trained, from a local file: read when a training starts, not when a trained model is loaded."""
+"""Pretrained weights from a local file: read when a training starts, not when a trained model is loaded."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def find(name: str, folder: Path) -> Path:
     """
     path = config.inside(folder, name, "weights")
     if not path.is_file():
-        fix = f"copy the state dict to {path}, or drop `weights` from the recipe to start at random"
-        raise TrainingError(Problem(str(path), "no such file", f"the weights {name!r} of the recipe", fix))
+        fix = f"copy the state dict to {path}, or drop `weights` from the experiment to start at random"
+        raise TrainingError(Problem(str(path), "no such file", f"the weights {name!r} of the experiment", fix))
     return path
 
 
@@ -94,25 +94,31 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, zero: Colle
     Raises:
         TrainingError: tensors are missing, unknown, or of another shape.
     """
-    own = module.state_dict()
-    spare = {name for name in own if name in zero or name.endswith(COUNTER)}
+    expected = module.state_dict()
+    spare = {name for name in expected if name in zero or name.endswith(COUNTER)}
     shapes = {name: tuple(value.shape) for name, value in state.items()}
-    found = {
-        "missing": [name for name in own if name not in state and name not in spare],
-        "not of this network": [name for name in state if name not in own],
+    misfits = {
+        "missing": [name for name in expected if name not in state and name not in spare],
+        "not of this network": [name for name in state if name not in expected],
         "of another shape": [
             f"{name} {shapes[name]} for {tuple(value.shape)}"
-            for name, value in own.items()
+            for name, value in expected.items()
             if name in state and shapes[name] != value.shape
         ],
     }
-    if any(found.values()):
-        raise TrainingError(*(_misfit(path, kind, names) for kind, names in found.items() if names))
-    rest = {name: torch.zeros_like(own[name]) for name in spare if name not in state}
+    fix = "name the file of this depth and width in the experiment, or change the experiment's model"
+    problems = [
+        Problem(
+            str(path),
+            f"{len(names)} {kind}: {', '.join(names[:SHOWN])}"
+            + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""),
+            "the state dict of the experiment's network",
+            fix,
+        )
+        for kind, names in misfits.items()
+        if names
+    ]
+    if problems:
+        raise TrainingError(*problems)
+    rest = {name: torch.zeros_like(expected[name]) for name in spare if name not in state}
     module.load_state_dict({**rest, **state})
-
-
-def _misfit(path: Path, kind: str, names: list[str]) -> Problem:
-    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-    fix = "name the file of this depth and width in the recipe, or change the recipe's model"
-    return Problem(str(path), f"{len(names)} {kind}: {shown}", "the state dict of the recipe's network", fix)

@@ -42,7 +42,9 @@ class PSPNet(nn.Module):
         self.trunk = resnet.ResNet(bands, trunk, OUTPUT_STRIDE)
         channels, hidden = self.trunk.channels[-1], 8 * trunk.width
         level = max(channels // len(bins), 1)
-        self.pyramid = nn.ModuleList(_level(size, channels, level) for size in bins)
+        self.pyramid = nn.ModuleList(
+            nn.Sequential(nn.AdaptiveAvgPool2d(size), nn.Conv2d(channels, level, 1), nn.ReLU()) for size in bins
+        )
         self.head = nn.Sequential(
             nn.Conv2d(channels + len(bins) * level, hidden, 3, padding=1, bias=False),
             nn.BatchNorm2d(hidden),
@@ -59,7 +61,3 @@ class PSPNet(nn.Module):
         levels = [F.interpolate(level(features), features.shape[-2:], mode="bilinear") for level in self.pyramid]
         logits = F.interpolate(self.head(torch.cat([features, *levels], dim=1)), x.shape[-2:], mode="bilinear")
         return logits[..., :height, :width]
-
-
-def _level(size: int, before: int, after: int) -> nn.Sequential:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(size), nn.Conv2d(before, after, 1), nn.ReLU())

@@ -1,4 +1,4 @@
-"""A random forest (Breiman 2001) on the features of single pixels, grown by scikit-learn, applied by torch.
+"""Random forest (Breiman 2001) on the features of single pixels, grown by scikit-learn, applied by torch.
 
 Its trees lie in buffers of a fixed shape, so that it is stored, checked and served like every network: no pickle.
 """
@@ -18,12 +18,12 @@ from landcover_orch.models import texture
 
 
 def build(settings: models.RandomForest, bands: int, classes: int) -> RandomForest:
-    """The forest that settings describe, before it is grown: it knows nothing and gives every class the same share."""
+    """The forest that settings describe, before it is grown: every class has the same probability."""
     return RandomForest(settings, bands, classes)
 
 
 class RandomForest(nn.Module):
-    """Logits (n, class, y, x) of normalised images (n, band, y, x): log of the mean of the leaves' class shares.
+    """Random forest: logits (n, class, y, x) of normalised images (n, band, y, x), log of the mean over the leaves.
 
     A node sends a pixel to `child` if its `feature` is at most the `threshold`, else to `child` + 1. A leaf is its own
     child under an infinite threshold, so that all pixels may descend equally many steps.
@@ -50,15 +50,16 @@ class RandomForest(nn.Module):
         return texture.logits(x, self.settings.texture, self.predict)
 
     def predict(self, rows: Tensor) -> Tensor:
-        """Class shares (pixel, class) of features (pixel, feature), the mean over all trees."""
+        """Class fractions (pixel, class) of features (pixel, feature), the mean over all trees."""
         values = rows.reshape(-1)
         begin = torch.arange(len(rows), dtype=torch.int32, device=rows.device) * rows.shape[1]
         total = rows.new_zeros(len(rows), self.shares.shape[2])
         for tree, depth in enumerate(self.depth.tolist()):
-            total += self.shares[tree].index_select(0, self._leaf(tree, depth, values, begin))
+            total += self.shares[tree].index_select(0, self.leaf(tree, depth, values, begin))
         return total / len(self.depth)
 
-    def _leaf(self, tree: int, depth: int, values: Tensor, begin: Tensor) -> Tensor:
+    def leaf(self, tree: int, depth: int, values: Tensor, begin: Tensor) -> Tensor:
+        """The leaf (pixel,) of a tree for features that begin at `begin` (pixel,) in the flat `values`."""
         feature, threshold, child = self.feature[tree], self.threshold[tree], self.child[tree]
         node = torch.zeros_like(begin)
         for _ in range(depth):
@@ -86,25 +87,26 @@ class RandomForest(nn.Module):
             n_jobs=torch.get_num_threads(),  # trees draw their seeds beforehand: threads change no bit
         ).fit(rows, classes, weights)
         self.shares.zero_()
-        for tree, one in enumerate(grown.estimators_):
-            self._plant(tree, one.tree_, grown.classes_.astype(int))
+        for tree, estimator in enumerate(grown.estimators_):
+            self.copy_tree(tree, estimator.tree_, grown.classes_.astype(int))
 
-    def _plant(self, tree: int, grown: Any, classes: NDArray[np.int64]) -> None:
-        """Copies one of scikit-learn's trees, its nodes reordered so that siblings follow one another."""
-        order = list(_by_level(grown))
-        place = np.empty(grown.node_count, np.int64)
-        place[order] = np.arange(len(order))
+    def copy_tree(self, tree: int, grown: Any, classes: NDArray[np.int64]) -> None:
+        """Copies one of scikit-learn's trees into the buffers, its nodes reordered so that siblings are adjacent."""
+        order = list(breadth_first(grown))
+        position = np.empty(grown.node_count, np.int64)
+        position[order] = np.arange(len(order))
         nodes = slice(len(order))
         leaf = grown.children_left[order] < 0
-        child = np.where(leaf, np.arange(len(order)), place[grown.children_left[order]])
+        child = np.where(leaf, np.arange(len(order)), position[grown.children_left[order]])
         self.feature[tree, nodes] = torch.from_numpy(np.where(leaf, 0, grown.feature[order]).astype(np.int32))
-        self.threshold[tree, nodes] = torch.from_numpy(np.where(leaf, np.inf, _not_above(grown.threshold[order])))
+        self.threshold[tree, nodes] = torch.from_numpy(np.where(leaf, np.inf, round_down(grown.threshold[order])))
         self.child[tree, nodes] = torch.from_numpy(child.astype(np.int32))
         self.shares[tree, nodes, classes] = torch.from_numpy(grown.value[order, 0].astype(np.float32))
         self.depth[tree] = int(grown.max_depth)
 
 
-def _by_level(grown: Any) -> Iterator[int]:
+def breadth_first(grown: Any) -> Iterator[int]:
+    """Breadth-first order of a tree's nodes."""
     level = [0]
     while level:
         yield from level
@@ -112,7 +114,7 @@ def _by_level(grown: Any) -> Iterator[int]:
         level = [child for node in inner for child in (grown.children_left[node], grown.children_right[node])]
 
 
-def _not_above(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
-    """The largest float32 not above each: float32 features fall on the same side as with the float64 threshold."""
+def round_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Rounds down to float32: float32 features compare with it as with the float64 threshold."""
     near = thresholds.astype(np.float32)
     return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)

@@ -39,14 +39,14 @@ class ResNet(nn.Module):
         counts, befores = BLOCKS[settings.depth], [width, *self.channels]
 
         def layer(stage: int) -> nn.Sequential:
-            stride, first, dilation = _spacing(stage, output_stride)
+            stride, first, dilation = stage_geometry(stage, output_stride)
             inner = width * 2**stage
-            own = (dilation, dilation)
-            rest = (make(befores[stage + 1], inner, 1, own, biases) for _ in range(counts[stage] - 1))
+            dilations = (dilation, dilation)
+            rest = (make(befores[stage + 1], inner, 1, dilations, biases) for _ in range(counts[stage] - 1))
             return nn.Sequential(make(befores[stage], inner, stride, (first, dilation), biases), *rest)
 
         self.layer1, self.layer2, self.layer3, self.layer4 = (layer(stage) for stage in range(4))
-        self.apply(_start)
+        self.apply(initialise)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Features (n, channels[i], y, x) of each stage."""
@@ -58,11 +58,11 @@ class ResNet(nn.Module):
         return features
 
 
-def _spacing(stage: int, output_stride: int) -> tuple[int, int, int]:
+def stage_geometry(stage: int, output_stride: int) -> tuple[int, int, int]:
     """Stride of a stage, dilation of the convolution that would halve, and dilation of all after it."""
-    before, own = 4 * 2 ** max(stage - 1, 0), 4 * 2**stage
-    dilations = [max(nominal // output_stride, 1) for nominal in (before, own)]
-    return 2 if before < own <= output_stride else 1, *dilations
+    stride_before, stride = 4 * 2 ** max(stage - 1, 0), 4 * 2**stage
+    dilations = [max(nominal // output_stride, 1) for nominal in (stride_before, stride)]
+    return 2 if stride_before < stride <= output_stride else 1, *dilations
 
 
 class _Basic(nn.Module):
@@ -72,9 +72,9 @@ class _Basic(nn.Module):
 
     def __init__(self, before: int, inner: int, stride: int, dilations: tuple[int, int], bias: bool) -> None:
         super().__init__()
-        self.conv1 = _three(before, inner, stride, dilations[0], bias)
+        self.conv1 = _convolution_3x3(before, inner, stride, dilations[0], bias)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = _three(inner, inner, 1, dilations[1], bias)
+        self.conv2 = _convolution_3x3(inner, inner, 1, dilations[1], bias)
         self.bn2 = nn.BatchNorm2d(inner)
         self.downsample = _shortcut(before, inner, stride, bias)
 
@@ -93,7 +93,7 @@ class _Bottleneck(nn.Module):
         after = inner * self.EXPANSION
         self.conv1 = nn.Conv2d(before, inner, 1, bias=bias)
         self.bn1 = nn.BatchNorm2d(inner)
-        self.conv2 = _three(inner, inner, stride, dilations[0], bias)
+        self.conv2 = _convolution_3x3(inner, inner, stride, dilations[0], bias)
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = nn.Conv2d(inner, after, 1, bias=bias)
         self.bn3 = nn.BatchNorm2d(after)
@@ -105,7 +105,7 @@ class _Bottleneck(nn.Module):
         return F.relu(self.bn3(self.conv3(inner)) + self.downsample(x))
 
 
-def _three(before: int, after: int, stride: int, dilation: int, bias: bool) -> nn.Conv2d:
+def _convolution_3x3(before: int, after: int, stride: int, dilation: int, bias: bool) -> nn.Conv2d:
     return nn.Conv2d(before, after, 3, stride=stride, padding=dilation, dilation=dilation, bias=bias)
 
 
@@ -115,8 +115,8 @@ def _shortcut(before: int, after: int, stride: int, bias: bool) -> nn.Module:
     return nn.Sequential(nn.Conv2d(before, after, 1, stride=stride, bias=bias), nn.BatchNorm2d(after))
 
 
-def _start(module: nn.Module) -> None:
-    """Convolutions begin as He et al. 2015 (arXiv:1502.01852) propose, biases at 0."""
+def initialise(module: nn.Module) -> None:
+    """Kaiming initialisation (He et al. 2015, arXiv:1502.01852) of convolutions, biases at 0."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         if module.bias is not None:

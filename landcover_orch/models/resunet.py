@@ -14,6 +14,8 @@ Where it differs from the study: inputs of any size are padded to a multiple of 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -38,7 +40,7 @@ class ResUNet(nn.Module):
         super().__init__()
         self.multiple = 2**settings.skips
         channels = [settings.width * 2**level for level in range(settings.skips + 1)]
-        block = _residual_block if settings.residual else _plain_block
+        block = residual_block if settings.residual else plain_block
         self.down = nn.ModuleList(block(before, after) for before, after in pairwise([bands, *channels[:-1]]))
         self.centre = CENTRES[settings.centre](channels[-2], channels[-1])
         steps = list(pairwise(reversed(channels)))
@@ -86,8 +88,8 @@ class Dilated(nn.Module):
         self.serial = serial
         inputs = [before] + [after if serial else before] * (len(DILATIONS) - 1)
         self.layers = nn.ModuleList(
-            nn.Sequential(_normed(own, after, dilation), nn.ReLU())
-            for own, dilation in zip(inputs, DILATIONS, strict=True)
+            nn.Sequential(_normed(channels, after, dilation), nn.ReLU())
+            for channels, dilation in zip(inputs, DILATIONS, strict=True)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,20 +100,14 @@ class Dilated(nn.Module):
         return torch.stack(outputs).sum(dim=0)
 
 
-def _plain_block(before: int, after: int) -> nn.Sequential:
+def plain_block(before: int, after: int) -> nn.Sequential:
+    """Plain block: two 3x3 convolutions with batch-norm and ReLU."""
     return nn.Sequential(_normed(before, after), nn.ReLU(), _normed(after, after), nn.ReLU())
 
 
-def _residual_block(before: int, after: int) -> nn.Sequential:
+def residual_block(before: int, after: int) -> nn.Sequential:
+    """Residual block: a 3x3 convolution to the level's channels, then a residual pair."""
     return nn.Sequential(nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), Residual(after, after))
-
-
-def _serial(before: int, after: int) -> Dilated:
-    return Dilated(before, after, serial=True)
-
-
-def _parallel(before: int, after: int) -> Dilated:
-    return Dilated(before, after, serial=False)
 
 
 def _normed(before: int, after: int, dilation: int = 1) -> nn.Sequential:
@@ -119,4 +115,9 @@ def _normed(before: int, after: int, dilation: int = 1) -> nn.Sequential:
     return nn.Sequential(kernel, nn.BatchNorm2d(after))
 
 
-CENTRES = {"plain": _plain_block, "residual": Residual, "serial": _serial, "parallel": _parallel}
+CENTRES: dict[str, Callable[[int, int], nn.Module]] = {
+    "plain": plain_block,
+    "residual": Residual,
+    "serial": partial(Dilated, serial=True),
+    "parallel": partial(Dilated, serial=False),
+}

@@ -39,7 +39,7 @@ class SegNet(nn.Module):
         channels = vgg.channels(width, levels)
         self.encoder = vgg.encoder(bands, width, levels)
         decoders = zip(channels, [channels[0], *channels], vgg.CONVOLUTIONS, strict=False)
-        self.decoder = nn.ModuleList(vgg.block([own] * count + [after]) for own, after, count in decoders)
+        self.decoder = nn.ModuleList(vgg.block([inner] * count + [after]) for inner, after, count in decoders)
         self.head = nn.Conv2d(channels[0], classes, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -45,10 +45,10 @@ class SwinUNet(nn.Module):
     def __init__(self, settings: models.SwinUNet, bands: int, classes: int) -> None:
         super().__init__()
         self.multiple = settings.patch * 2 ** (len(settings.depths) - 1)
-        self.encoder = _encoder(settings, bands)
+        self.encoder = build_encoder(settings, bands)
         swin = settings.decoder == "swin"
-        self.decoder = _swin_decoder(settings, self.encoder.config) if swin else _convolutional_decoder(settings)
-        self.pixels = _Expand(settings.width, settings.patch) if swin else _enlarging(settings.width, settings.patch)
+        self.decoder = swin_decoder(settings, self.encoder.config) if swin else convolutional_decoder(settings)
+        self.pixels = _Expand(settings.width, settings.patch) if swin else upsampling(settings.width, settings.patch)
         self.head = nn.Conv2d(settings.width, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -61,7 +61,8 @@ class SwinUNet(nn.Module):
         return logits[..., :height, :width]
 
 
-def _encoder(settings: models.SwinUNet, bands: int) -> SwinBackbone:
+def build_encoder(settings: models.SwinUNet, bands: int) -> SwinBackbone:
+    """Swin backbone with the features of all stages."""
     config = SwinConfig(
         image_size=NOMINAL,
         patch_size=settings.patch,
@@ -74,7 +75,7 @@ def _encoder(settings: models.SwinUNet, bands: int) -> SwinBackbone:
         out_features=[f"stage{stage + 1}" for stage in range(len(settings.depths))],
     )
     backbone = SwinBackbone(config)
-    # The backbone has norms of its own for each stage; this one would be weights that nothing reads.
+    # The backbone has a norm for each stage; this one would be weights that nothing reads.
     backbone.swin.layernorm = nn.Identity()
     return backbone
 
@@ -84,21 +85,22 @@ def _channels(settings: models.SwinUNet) -> list[int]:
     return [settings.width * 2**stage for stage in reversed(range(len(settings.depths)))]
 
 
-def _swin_decoder(settings: models.SwinUNet, config: SwinConfig) -> nn.ModuleList:
-    stages = list(zip(_channels(settings)[::-1], settings.heads, _drop_paths(settings), strict=True))
+def swin_decoder(settings: models.SwinUNet, config: SwinConfig) -> nn.ModuleList:
+    """Decoder of Swin blocks, initialised as the encoder."""
+    stages = list(zip(_channels(settings)[::-1], settings.heads, drop_path_rates(settings), strict=True))
     decoder = nn.ModuleList(_SwinUp(config, *stage) for stage in stages[-2::-1])
-    return decoder.apply(_as_in_the_encoder)
+    return decoder.apply(initialise)
 
 
-def _drop_paths(settings: models.SwinUNet) -> list[list[float]]:
-    """The encoder's chance of each block of each stage to be skipped in training: rising linearly with depth."""
+def drop_path_rates(settings: models.SwinUNet) -> list[list[float]]:
+    """Stochastic depth: probability of each block of each stage to be skipped in training, rising linearly."""
     blocks = sum(settings.depths)
     rising = (settings.drop_path * block / (blocks - 1) for block in range(blocks))
     return [list(islice(rising, depth)) for depth in settings.depths]
 
 
-def _as_in_the_encoder(module: nn.Module) -> None:
-    """The encoder's initialisation, in layers that the library does not initialise itself."""
+def initialise(module: nn.Module) -> None:
+    """The encoder's initialisation, for layers that the library does not initialise itself."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -139,12 +141,13 @@ class _Expand(nn.Module):
         return normed.movedim(-1, 1)
 
 
-def _convolutional_decoder(settings: models.SwinUNet) -> nn.ModuleList:
-    return nn.ModuleList(_ConvolutionalUp(before + own, own) for before, own in pairwise(_channels(settings)))
+def convolutional_decoder(settings: models.SwinUNet) -> nn.ModuleList:
+    """Decoder of bilinear enlarging and convolutions."""
+    return nn.ModuleList(_ConvolutionalUp(before + after, after) for before, after in pairwise(_channels(settings)))
 
 
 class _ConvolutionalUp(nn.Module):
-    """Maps (n, c, y, x), enlarged by 2 and beside their skip, through two convolutions."""
+    """Maps (n, c, y, x), enlarged by 2 and concatenated with their skip, through two convolutions."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -164,7 +167,7 @@ def _twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def _enlarging(width: int, patch: int) -> nn.Sequential:
-    """From tokens to pixels: enlarged by 2 and convolved as often as it takes."""
+def upsampling(width: int, patch: int) -> nn.Sequential:
+    """Upsampling from tokens to pixels: enlarged by 2 and convolved as often as it takes."""
     times = patch.bit_length() - 1
     return nn.Sequential(*(layer for _ in range(times) for layer in (_Twice(), vgg.block([width, width]))))

@@ -1,4 +1,4 @@
-"""Features of single pixels, and the frame of models that classify each pixel by its own features."""
+"""Texture features: local mean and standard deviation of each band, and logits of models of single pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SMALLEST = 1e-9
-"""Share of a class that was never seen: its logarithm stays finite."""
+"""Fraction of a class that was never seen: its logarithm stays finite."""
 
 
 def count(bands: int, windows: Sequence[int]) -> int:
@@ -27,11 +27,11 @@ def features(x: Tensor, windows: Sequence[int]) -> Tensor:
         x: normalised image (n, band, y, x).
         windows: sides of the squares around each pixel.
     """
-    found = [x]
+    maps = [x]
     for side in windows:
         mean, square = _local_mean(x, side), _local_mean(x.square(), side)
-        found += [mean, (square - mean.square()).clamp_min(0).sqrt()]
-    return torch.cat(found, 1)
+        maps += [mean, (square - mean.square()).clamp_min(0).sqrt()]
+    return torch.cat(maps, 1)
 
 
 def _local_mean(x: Tensor, side: int) -> Tensor:
@@ -45,21 +45,21 @@ def table(x: Tensor, windows: Sequence[int]) -> Tensor:
     return features(x[None].contiguous(), windows)[0].flatten(1).T.contiguous()
 
 
-def logits(x: Tensor, windows: Sequence[int], shares: Callable[[Tensor], Tensor]) -> Tensor:
-    """Logits (n, class, y, x) whose softmax are the class shares of each pixel.
+def logits(x: Tensor, windows: Sequence[int], fractions: Callable[[Tensor], Tensor]) -> Tensor:
+    """Logits (n, class, y, x) whose softmax are the class fractions of each pixel.
 
     Image by image and in float32 even under autocast: in bfloat16 a value could pass a threshold it lies below.
 
     Args:
         x: normalised images (n, band, y, x).
         windows: sides of the texture's squares.
-        shares: features (pixel, feature) -> shares (pixel, class).
+        fractions: features (pixel, feature) -> fractions (pixel, class).
     """
     with torch.autocast(x.device.type, enabled=False):
-        each = [logarithms(shares(table(image.float(), windows))) for image in x]
+        each = [logarithms(fractions(table(image.float(), windows))) for image in x]
     return torch.stack(each).transpose(1, 2).reshape(len(x), -1, *x.shape[-2:])
 
 
-def logarithms(shares: Tensor) -> Tensor:
-    """Logits of class shares; a share of 0 counts as `SMALLEST`."""
-    return shares.clamp_min(SMALLEST).log()
+def logarithms(fractions: Tensor) -> Tensor:
+    """Logits of class fractions; 0 counts as `SMALLEST`."""
+    return fractions.clamp_min(SMALLEST).log()

@@ -26,7 +26,7 @@ from landcover_orch.models.resnet import adapted
 
 LIBRARY = "segmentation_models_pytorch"
 TIMM = "tu-"
-"""What the library sets before the names of timm's encoders."""
+"""Prefix of timm's encoders in the library."""
 
 MULTIPLE = 64
 """Encoders halve five times; one more, so that the deepest map is never a single pixel, which batch-norm refuses."""
@@ -39,16 +39,14 @@ def build(settings: models.Zoo, bands: int, classes: int) -> Zoo:
         TrainingError: the extra `zoo` is not installed, a name is unknown, or decoder and encoder do not fit.
     """
     library = _library(LIBRARY)
-    _require_names(settings, library)
+    require_names(settings, library)
     try:
         network = library.create_model(
             settings.decoder, settings.encoder, encoder_weights=None, in_channels=bands, classes=classes
         )
     except Exception as error:
-        text = " ".join(str(error).split())[:300]
-        raise TrainingError(
-            Problem(_where(settings), text, "an encoder that fits the decoder", "change one")
-        ) from error
+        where, text = f"model zoo, {settings.decoder} over {settings.encoder}", " ".join(str(error).split())[:300]
+        raise TrainingError(Problem(where, text, "an encoder that fits the decoder", "change one")) from error
     return Zoo(network)
 
 
@@ -64,7 +62,7 @@ def pretrained(network: Zoo, settings: models.Zoo, folder: Path) -> None:
     if settings.weights is None:
         return
     path = find(settings.weights, folder)
-    fill(network.encoder, _renamed(read(path), network.encoder.state_dict()), path)
+    fill(network.encoder, rename_tensors(read(path), network.encoder.state_dict()), path)
 
 
 class Zoo(nn.Module):
@@ -72,7 +70,7 @@ class Zoo(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        _drop_pooled_norms(network.get_submodule("decoder"))
+        drop_pooled_norms(network.get_submodule("decoder"))
         self.network = network
 
     @property
@@ -95,7 +93,8 @@ def _library(name: str) -> Any:
         raise TrainingError(Problem("model zoo", f"no module {error.name}", "the extra `zoo`", fix)) from error
 
 
-def _require_names(settings: models.Zoo, library: Any) -> None:
+def require_names(settings: models.Zoo, library: Any) -> None:
+    """Raises TrainingError with every name of decoder and encoder that the library and timm do not have."""
     timm = _library("timm")
     decoders = list(library.MODEL_ARCHITECTURES_MAPPING)
     encoders = [*library.encoders.get_encoder_names(), *(TIMM + name for name in timm.list_models())]
@@ -115,35 +114,29 @@ def _unknown(part: str, name: str, names: Iterable[str]) -> Problem:
     return Problem(f"model zoo, {part} {name}", "no such name", f"one that {LIBRARY} has", fix)
 
 
-def _where(settings: models.Zoo) -> str:
-    return f"model zoo, {settings.decoder} over {settings.encoder}"
-
-
-def _drop_pooled_norms(decoder: nn.Module) -> None:
+def drop_pooled_norms(decoder: nn.Module) -> None:
     """Removes each batch-norm that would see one pixel an image."""
     for part in list(decoder.modules()):
-        if isinstance(part, nn.Sequential) and len(part) and _pools_all(part[0]):
-            for name, inner in list(part.named_modules()):
-                if isinstance(inner, nn.BatchNorm2d):
-                    part.set_submodule(name, nn.Identity())
+        first = part[0] if isinstance(part, nn.Sequential) and len(part) else None
+        if not isinstance(first, nn.AdaptiveAvgPool2d) or first.output_size not in (1, (1, 1)):
+            continue
+        for name, inner in list(part.named_modules()):
+            if isinstance(inner, nn.BatchNorm2d):
+                part.set_submodule(name, nn.Identity())
 
 
-def _pools_all(module: nn.Module) -> bool:
-    return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
+def rename_tensors(file: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The file's tensors by the encoder's names: timm's are wrapped in `model.`, their stages joined by underscores.
 
-
-def _renamed(file: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The file's tensors by the encoder's names: timm's are wrapped in `model.`, their stages joined by underscores."""
-    names = {_canonical(name): name for name in own}
+    The first convolution follows `resnet.adapted` where the encoder has other bands than three.
+    """
+    names = {_canonical(name): name for name in expected}
     state = {names[key]: value for name, value in file.items() if (key := _canonical(name)) in names}
-    return {name: _with_bands_of(own[name], value) for name, value in state.items()}
+    for name, value in state.items():
+        if expected[name].ndim == value.ndim == 4 and expected[name].shape[1] != value.shape[1] == 3:
+            state[name] = adapted(value, expected[name].shape[1])
+    return state
 
 
 def _canonical(name: str) -> str:
     return name.removeprefix("model.").replace(".", "_")
-
-
-def _with_bands_of(own: Tensor, kernels: Tensor) -> Tensor:
-    """A file's first convolution for other bands; everything else as it is."""
-    first = own.ndim == kernels.ndim == 4 and own.shape[1] != kernels.shape[1] == 3
-    return adapted(kernels, own.shape[1]) if first else kernels

@@ -1,4 +1,4 @@
-"""How overlapping windows become one map: by fixed-point sums, so that no order of adding matters.
+"""Blending of overlapping windows by fixed-point sums, so that no order of adding matters.
 
 A window's probabilities are multiplied by a weight that is high in its centre and positive everywhere, and cut to
 whole numbers. Sums of whole numbers are exact: the map is the same whatever the batches, blocks and interruptions.
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.legend import IGNORE
-from landcover_orch.prediction.potts import SHARES
+from landcover_orch.prediction.potts import PROBABILITY_ONE
 
 if TYPE_CHECKING:
     import torch
@@ -36,20 +36,20 @@ def profile(size: int) -> NDArray[np.int64]:
 
 def total_profile(length: int, size: int, starts: Sequence[int]) -> NDArray[np.int64]:
     """Sum, at each of the `length` pixels of an axis, of the profiles of all windows at `starts`."""
-    total, one = np.zeros(max(length, starts[-1] + size), np.int64), profile(size)
+    total, window = np.zeros(max(length, starts[-1] + size), np.int64), profile(size)
     for start in starts:
-        total[start : start + size] += one
+        total[start : start + size] += window
     return total[:length]
 
 
 def window_weight(size: int) -> NDArray[np.float32]:
-    """What a window's probabilities are multiplied by, (y, x): the weight in fixed point."""
-    one = profile(size)
-    return (UNIT * one[:, None] * one).astype(np.float32)
+    """Blending weights (y, x) of a window's probabilities, in fixed point."""
+    weights = profile(size)
+    return (UNIT * weights[:, None] * weights).astype(np.float32)
 
 
 def decide(sums: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Class of the largest sum (the lowest id of equals) and its confidence in steps of 1/254, both (y, x).
+    """Argmax of the blended sums: the class (the lowest id of equals) and its confidence in steps of 1/254, (y, x).
 
     Args:
         sums: fixed-point sums (class, y, x).
@@ -63,32 +63,37 @@ def decide(sums: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor) -> tuple[
     for k in range(1, len(sums)):
         classes.masked_fill_(sums[k] > best, k)
         torch.maximum(best, sums[k], out=best)
-    whole = UNIT * rows[:, None] * cols
-    confidence = (2 * STEPS * best.to(torch.int64) + whole) // (2 * whole)
+    total_weight = UNIT * rows[:, None] * cols
+    confidence = (2 * STEPS * best.to(torch.int64) + total_weight) // (2 * total_weight)
     return classes.cpu().numpy(), confidence.to(torch.uint8).cpu().numpy()
 
 
-def costs(
+def unary_costs(
     sums: torch.Tensor, classes: NDArray[np.uint8], rows: torch.Tensor, cols: torch.Tensor, table: torch.Tensor
 ) -> NDArray[np.uint8]:
-    """What each class costs a random field, (class, y, x): looked up by probability, so that bits follow from the sums.
+    """Unary energies of a random field (class, y, x): looked up by probability, so that bits follow from the sums.
 
     The decided class costs less than any other, by a step at least: without neighbours the field decides the same.
 
     Args:
         sums: fixed-point sums (class, y, x).
-        classes: what was decided (y, x).
+        classes: the decided classes (y, x).
         rows: total profile of the rows, int64.
         cols: total profile of the columns, int64.
         table: cost of each probability; see `potts.cost_table`.
     """
     import torch
 
-    whole = UNIT * rows[:, None] * cols
-    found = torch.stack([table[((SHARES * one.long() + whole // 2) // whole).clamp_(0, SHARES)] for one in sums])
+    total_weight = UNIT * rows[:, None] * cols
+    unary = torch.stack(
+        [
+            table[((PROBABILITY_ONE * total.long() + total_weight // 2) // total_weight).clamp_(0, PROBABILITY_ONE)]
+            for total in sums
+        ]
+    )
     chosen = torch.from_numpy(classes).to(sums.device).long()[None]
-    least = found.gather(0, chosen).clamp_(max=254)
-    return torch.maximum(found, least + 1).scatter_(0, chosen, least).cpu().numpy()
+    least = unary.gather(0, chosen).clamp_(max=254)
+    return torch.maximum(unary, least + 1).scatter_(0, chosen, least).cpu().numpy()
 
 
 def blank(values: NDArray[np.uint8], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Predictions as products: class and confidence rasters of a tile, made part by part and resumed after a kill."""
+"""Prediction of tiles: class and confidence rasters as products, computed part by part and resumed after a kill."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from landcover_orch import raster
 from landcover_orch.config import Dataset
-from landcover_orch.config.experiments import Experiment, Smoothing
+from landcover_orch.config.experiments import Experiment
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.models import networks
@@ -24,7 +24,7 @@ from landcover_orch.prediction import VERSION
 from landcover_orch.prediction.blend import STEPS
 from landcover_orch.prediction.layout import BUDGET, Layout, Run, runs
 from landcover_orch.prediction.smoothed import Mosaic, Smoother
-from landcover_orch.prediction.source import ImageSource, ahead, strips
+from landcover_orch.prediction.source import ImageSource, prefetch, strips
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import Product, Recipe, Stage, publish
 from landcover_orch.tiles import imagery
@@ -86,10 +86,11 @@ def predict(
             **({} if image.year is None else {"year": image.year}),
         },
     )
-    return publish(folder, name, recipe, lambda stage: _build(stage, model.path, image, experiment, budget))
+    return publish(folder, name, recipe, lambda stage: predict_into(stage, model.path, image, experiment, budget))
 
 
-def _build(stage: Stage, model: Path, image: ImageSource, experiment: Experiment, budget: int) -> None:
+def predict_into(stage: Stage, model: Path, image: ImageSource, experiment: Experiment, budget: int) -> None:
+    """Predicts into a stage: parts, smoothing, rasters, summary and preview; steps that are done are skipped."""
     legend, settings = load_contract(model).legend, experiment.prediction
     if not stage.done("maps"):
         layout = Layout(image.raster.shape, settings.window, settings.stride)
@@ -97,26 +98,36 @@ def _build(stage: Stage, model: Path, image: ImageSource, experiment: Experiment
         classes = len(legend.classes)
         width = layout.width(classes, pixel_bytes, 2 + classes * (settings.smoothing is not None), budget)
         (stage.path / PARTS).mkdir(exist_ok=True)
-        maps = _predict_parts(stage, model, image, layout, width, experiment)
+        maps = predict_parts(stage, model, image, layout, width, experiment)
         if settings.smoothing:
-            maps = _smooth(stage, Smoother(maps, image, load_contract(model), settings.smoothing, budget // 2))
-        _assemble(stage, image, legend, maps)
+            smoother = Smoother(maps, image, load_contract(model), settings.smoothing, budget // 2)
+            maps = smoother.run(stage, stage.path / PARTS)
+            before, after, changed = smoother.energies(maps)
+            energies = {"energy_before": before, "energy_after": after, "changed_pixels": changed}
+            stage.write_json(SMOOTHING, energies)
+        write_rasters(stage, image, legend, maps)
     shutil.rmtree(stage.path / PARTS, ignore_errors=True)
-    stage.write_json(SUMMARY, {**_summary(stage.path, image, legend), **_smoothing(stage.path, settings.smoothing)})
-    (stage.path / PREVIEW).write_bytes(_preview(stage.path, image, legend))
+    facts = summary(stage.path, image, legend)
+    if settings.smoothing:  # energies are in nats
+        energies = json.loads((stage.path / SMOOTHING).read_text(encoding="utf-8"))
+        facts |= {"smoothing": settings.smoothing.words(), **energies}
+    stage.write_json(SUMMARY, facts)
+    (stage.path / PREVIEW).write_bytes(preview(stage.path, image, legend))
 
 
-def _predict_parts(
+def predict_parts(
     stage: Stage, model: Path, image: ImageSource, layout: Layout, width: int, experiment: Experiment
 ) -> Mosaic:
+    """All parts of a tile's map, a file each below the stage; those that are done are not predicted again."""
     everything = [part for run in runs(layout, width) for part in run.parts]
     done = frozenset(part for part in everything if stage.done(_name(part)))
     if len(done) < len(everything):
-        _predict_rest(stage, model, image, runs(layout, width, done), experiment)
+        predict_runs(stage, model, image, runs(layout, width, done), experiment)
     return Mosaic({part: stage.path / _name(part) for part in everything})
 
 
-def _predict_rest(stage: Stage, model: Path, image: ImageSource, work: list[Run], experiment: Experiment) -> None:
+def predict_runs(stage: Stage, model: Path, image: ImageSource, work: list[Run], experiment: Experiment) -> None:
+    """Predicts runs of windows, each part written and marked as it is complete."""
     from landcover_orch.prediction.forward import Forward
     from landcover_orch.prediction.stream import finished_rows, parts
     from landcover_orch.training.device import choose
@@ -124,7 +135,7 @@ def _predict_rest(stage: Stage, model: Path, image: ImageSource, work: list[Run]
     device, settings = choose(experiment), experiment.prediction
     module, contract = networks.load(model, device.kind)
     forward, classes = Forward(module, settings.window, device, settings.tta), len(contract.legend.classes)
-    with closing(ahead(strips(image, work, CACHE))) as coming:
+    with closing(prefetch(strips(image, work, CACHE))) as coming:
         rows = finished_rows(coming, forward, classes, settings.batch_size, settings.smoothing is not None)
         for part, maps in parts(rows, [part for run in work for part in run.parts]):
             file = stage.path / _name(part)
@@ -136,14 +147,8 @@ def _name(part: Window) -> str:
     return f"{PARTS}/r{part.row:06d}-c{part.col:06d}-w{part.width:06d}.npy"
 
 
-def _smooth(stage: Stage, smoother: Smoother) -> Mosaic:
-    maps = smoother.run(stage, stage.path / PARTS)
-    before, after, changed = smoother.energies(maps)
-    stage.write_json(SMOOTHING, {"energy_before": before, "energy_after": after, "changed_pixels": changed})
-    return maps
-
-
-def _assemble(stage: Stage, image: ImageSource, legend: Legend, maps: Mosaic) -> None:
+def write_rasters(stage: Stage, image: ImageSource, legend: Legend, maps: Mosaic) -> None:
+    """Writes class.tif and confidence.tif as cloud-optimised GeoTIFFs from a tile's parts."""
     grid = image.raster.grid
     files = stage.path / CLASSES, stage.path / CONFIDENCE
     raster.write_cog(
@@ -162,8 +167,9 @@ def _assemble(stage: Stage, image: ImageSource, legend: Legend, maps: Mosaic) ->
     stage.mark("maps", *files, *stage.path.glob(SMOOTHING))
 
 
-def _summary(folder: Path, image: ImageSource, legend: Legend) -> dict[str, Any]:
-    counts, confidences = (_histogram(folder / name) for name in (CLASSES, CONFIDENCE))
+def summary(folder: Path, image: ImageSource, legend: Legend) -> dict[str, Any]:
+    """Summary of a map: pixels and fraction of each class, and mean confidence."""
+    counts, confidences = (histogram(folder / name) for name in (CLASSES, CONFIDENCE))
     mapped = int(counts[:IGNORE].sum())
     steps = int(confidences[:IGNORE] @ np.arange(IGNORE))
     return {
@@ -179,22 +185,19 @@ def _summary(folder: Path, image: ImageSource, legend: Legend) -> dict[str, Any]
     }
 
 
-def _smoothing(folder: Path, prior: Smoothing | None) -> dict[str, Any]:
-    """What the random field did, for people: energies are in nats."""
-    return {"smoothing": prior.words(), **json.loads((folder / SMOOTHING).read_text(encoding="utf-8"))} if prior else {}
-
-
-def _histogram(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
-    found = raster.inspect(path)
+def histogram(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Histogram (256,) of a raster of bytes."""
+    band = raster.inspect(path)
     total = np.zeros(256, np.int64)
-    with raster.reader(found, cache=CACHE) as reader:
-        for row in range(0, found.shape[0], 512):
-            window = Window(row, 0, min(512, found.shape[0] - row), found.shape[1])
+    with raster.reader(band, cache=CACHE) as reader:
+        for row in range(0, band.shape[0], 512):
+            window = Window(row, 0, min(512, band.shape[0] - row), band.shape[1])
             total += np.bincount(reader.read(window).reshape(-1), minlength=256)
     return total
 
 
-def _preview(folder: Path, image: ImageSource, legend: Legend) -> bytes:
+def preview(folder: Path, image: ImageSource, legend: Legend) -> bytes:
+    """Preview PNG: the orthophoto and its map."""
     classes = raster.thumbnail(raster.inspect(folder / CLASSES), 400, cache=CACHE)[0]
     photo = raster.thumbnail(image.raster, 400, cache=CACHE)
     panels = [picture.display(photo, image.bands), picture.colourise(classes, legend.palette)]

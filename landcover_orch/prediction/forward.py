@@ -1,9 +1,11 @@
-"""The forward pass: raw windows in, weighted fixed-point probabilities out, with bits that no batch size changes."""
+"""Forward pass with test-time augmentation: raw windows in, weighted fixed-point probabilities out.
+
+Their bits do not depend on the batch size.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -24,9 +26,10 @@ batch nor its neighbours changed a bit, so the shape is fixed and the last group
 
 
 class Forward:
-    """A model on its device, in one arithmetic and one batch shape.
+    """Forward pass of a model on its device, in one precision and one batch shape.
 
-    With 8 symmetries it answers by the mean of what it says of a window turned and mirrored in all ways of the square.
+    Test-time augmentation: with 8 symmetries its probabilities are the mean over all rotations and mirrorings of a
+    window.
     """
 
     def __init__(self, module: nn.Module, size: int, device: Device, symmetries: int = 1) -> None:
@@ -37,42 +40,38 @@ class Forward:
         self._weight = torch.from_numpy(window_weight(size)).to(self.device)
 
     def logits(self, windows: Tensor) -> Tensor:
-        """What the module says of raw windows (n, band, y, x): (n, class, y, x)."""
-        with torch.inference_mode(), self._arithmetic():
-            found: Tensor = self._module(windows.to(self.device))
-        return found
+        """Logits (n, class, y, x) of raw windows (n, band, y, x)."""
+        device, bfloat16 = self.device.type, self._bfloat16
+        with torch.inference_mode(), torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
+            logits: Tensor = self._module(windows.to(self.device))
+        return logits
 
     def weighted(self, windows: Sequence[NDArray[Any]]) -> Iterator[Tensor]:
         """For each raw window (band, y, x) its probabilities times weight, in fixed point: int32 (class, y, x)."""
         for start in range(0, len(windows), self.group):
             part = list(windows[start : start + self.group])
             filled = np.stack(part + part[-1:] * (self.group - len(part)))
-            shares = self._shares(torch.from_numpy(filled).to(self.device), len(part))
-            yield from (self._fixed_point(one) for one in shares)
+            for window in self.probabilities(torch.from_numpy(filled).to(self.device), len(part)):
+                with torch.inference_mode():
+                    fixed_point = window.mul_(self._weight).to(torch.int32)
+                yield fixed_point
 
-    def _shares(self, windows: Tensor, count: int) -> list[Tensor]:
+    def probabilities(self, windows: Tensor, count: int) -> list[Tensor]:
         """Probabilities (class, y, x) of the first `count` windows, averaged over the symmetries."""
         with torch.inference_mode():
             total = self._turned(windows, count, self.symmetries[0])
             for symmetry in self.symmetries[1:]:
                 total = [a.add_(b) for a, b in zip(total, self._turned(windows, count, symmetry), strict=True)]
-            return [one.div_(len(self.symmetries)) for one in total]
+            return [window.div_(len(self.symmetries)) for window in total]
 
     def _turned(self, windows: Tensor, count: int, symmetry: tuple[int, bool]) -> list[Tensor]:
-        """Probabilities under one symmetry, turned back.
+        """Probabilities under one symmetry, rotated back.
 
         Window by window: softmax over one fixed shape gives the same bits wherever the window stood.
         """
         logits = self.logits(turn(windows, *symmetry).contiguous())
-        shares = (torch.softmax(one.to(torch.float32).contiguous(), 0) for one in logits[:count])
-        return [turn_back(one, *symmetry).contiguous() for one in shares]
-
-    def _fixed_point(self, shares: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return shares.mul_(self._weight).to(torch.int32)
-
-    def _arithmetic(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self._bfloat16)
+        probabilities = (torch.softmax(window.to(torch.float32).contiguous(), 0) for window in logits[:count])
+        return [turn_back(window, *symmetry).contiguous() for window in probabilities]
 
 
 def turn(images: Tensor, turns: int, mirrored: bool) -> Tensor:
@@ -81,6 +80,6 @@ def turn(images: Tensor, turns: int, mirrored: bool) -> Tensor:
 
 
 def turn_back(images: Tensor, turns: int, mirrored: bool) -> Tensor:
-    """What `turn` was given."""
-    found = torch.rot90(images, -turns, (-2, -1))
-    return found.flip(-1) if mirrored else found
+    """The inverse of `turn`."""
+    turned = torch.rot90(images, -turns, (-2, -1))
+    return turned.flip(-1) if mirrored else turned

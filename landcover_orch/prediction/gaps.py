@@ -1,4 +1,4 @@
-"""Whether a map covers its orthophoto: counted from both files, not from what prediction says of itself."""
+"""Coverage check of a map: gaps against its orthophoto, counted from both files, not from the prediction's summary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which windows a tile is predicted in, and in which pieces its map is finished and kept. No IO."""
+"""Sliding-window layout of a tile, and the parts in which its map is finished and stored. No IO."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STRIPS = 4
 
 @dataclass(frozen=True)
 class Layout:
-    """Windows of `size` pixels, `stride` apart, anchored at a tile's origin, the last pulled back to its edge.
+    """Sliding windows of `size` pixels, `stride` apart, anchored at a tile's origin, the last pulled back to its edge.
 
     A tile smaller than a window has one window, which reaches over its lower and right edge.
     """
@@ -63,7 +63,7 @@ class Layout:
         Args:
             classes: number of sums a pixel.
             pixel_bytes: of all bands of one pixel.
-            layers: bytes of a pixel that are kept in a part, and were in the rows it is gathered from.
+            layers: bytes of a pixel that are stored in a part, and in the rows it is assembled from.
             budget: bytes.
         """
         return budget // (
@@ -117,17 +117,17 @@ class Run:
 
 
 def runs(layout: Layout, width: int, done: frozenset[Window] = frozenset()) -> list[Run]:
-    """What is left to predict: every band cut where parts are already done."""
-    found = []
+    """The runs that remain to predict: every band cut where parts are already done."""
+    remaining = []
     for left, right in layout.bands(width):
         top: int | None = None
         for part in Run(layout, 0, layout.shape[0], left, right).parts:
             if part in done:
                 if top is not None:
-                    found.append(Run(layout, top, part.row, left, right))
+                    remaining.append(Run(layout, top, part.row, left, right))
                 top = None
             elif top is None:
                 top = part.row
         if top is not None:
-            found.append(Run(layout, top, layout.shape[0], left, right))
-    return found
+            remaining.append(Run(layout, top, layout.shape[0], left, right))
+    return remaining

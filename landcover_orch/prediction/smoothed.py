@@ -1,7 +1,7 @@
-"""The second pass over a tile, where a random field smooths it: block by block, each with a margin that is thrown away.
+"""Smoothing of a tile by a Markov random field: block by block, each with a margin that is discarded.
 
-Iterated conditional modes and annealing see nothing beyond their reach: with a margin that wide, blocks of any size
-give the labelling of the whole tile, bit for bit, and memory decides their size. A cut may depend on what is far away:
+Iterated conditional modes and annealing depend on nothing beyond their reach: with a margin that wide, blocks of any
+size give the labelling of the whole tile, bit for bit, and memory decides their size. A cut may depend on far pixels:
 there the blocks are defined, cells of `CELL` pixels from the tile's origin, each cut with `MARGIN` pixels around it.
 """
 
@@ -28,13 +28,13 @@ from landcover_orch.raster import Reader, reader
 from landcover_orch.store.publish import Stage
 
 CELL, MARGIN = 256, 32
-"""Side of the cells that are cut, and what is cut around them, in pixels."""
+"""Side of the cells of a graph cut, and the margin around them, in pixels."""
 
 LEAST = 128
 """Smallest side of a block: below, margins would be most of the work."""
 
-COSTS = slice(2, None)
-"""Layers of the first pass behind class and confidence."""
+UNARY_COSTS = slice(2, None)
+"""Layers of the first pass behind class and confidence: unary costs."""
 
 Layers = NDArray[np.uint8]
 
@@ -47,24 +47,25 @@ class Mosaic:
 
     def read(self, window: Window) -> Layers:
         """The layers of a window, which may lie in several pieces."""
-        found: Layers | None = None
+        layers: Layers | None = None
         for piece, path in self.pieces.items():
-            common = _common(piece, window)
-            if common.height > 0 and common.width > 0:
+            overlap = intersection(piece, window)
+            if overlap.height > 0 and overlap.width > 0:
                 stored = np.load(path, mmap_mode="r")
-                if found is None:
-                    found = np.empty((len(stored), window.height, window.width), np.uint8)
-                found[:, *_inside(common, window)] = stored[:, *_inside(common, piece)]
-        if found is None:
+                if layers is None:
+                    layers = np.empty((len(stored), window.height, window.width), np.uint8)
+                layers[:, *_inside(overlap, window)] = stored[:, *_inside(overlap, piece)]
+        if layers is None:
             raise ValueError(f"no piece holds any of {window}")
-        return found
+        return layers
 
     def layer(self, index: int) -> Iterator[tuple[Window, Layers]]:
         """Each piece's window and one of its layers (y, x)."""
         return ((piece, np.array(np.load(path, mmap_mode="r")[index])) for piece, path in self.pieces.items())
 
 
-def _common(a: Window, b: Window) -> Window:
+def intersection(a: Window, b: Window) -> Window:
+    """The overlap of two windows; its height or width is not positive where there is none."""
     row, col = max(a.row, b.row), max(a.col, b.col)
     bottom, right = min(a.row + a.height, b.row + b.height), min(a.col + a.width, b.col + b.width)
     return Window(row, col, bottom - row, right - col)
@@ -81,7 +82,7 @@ def _around(window: Window, margin: int, shape: tuple[int, int]) -> Window:
 
 @dataclass(frozen=True)
 class Smoother:
-    """A tile's first pass, its image, and the field that is put over them."""
+    """Smoother of a tile: its first pass, its image, and the prior of the random field."""
 
     first: Mosaic
     image: ImageSource
@@ -98,7 +99,7 @@ class Smoother:
             for window, file in pieces.items():
                 name = file.relative_to(stage.path).as_posix()
                 if not stage.done(name):
-                    np.save(file, self._block(window, margin, pixels))
+                    np.save(file, self.smooth_block(window, margin, pixels))
                     stage.mark(name, file)
         return Mosaic(pieces)
 
@@ -126,32 +127,35 @@ class Smoother:
         pixel_bytes = 2 * len(self.contract.legend.classes) + 4 * self.prior.neighbours + 16 + 12 * bands
         return max((isqrt(self.budget // pixel_bytes) - 2 * margin) // LEAST * LEAST, LEAST), margin
 
-    def _block(self, window: Window, margin: int, pixels: Reader | None) -> Layers:
+    def smooth_block(self, window: Window, margin: int, pixels: Reader | None) -> Layers:
+        """Smoothed classes and confidence (2, y, x) of a block, computed with a margin around it."""
         around = _around(window, margin, self.image.raster.shape)
         part, inside = self._field(around, pixels), _inside(window, around)
         classes = smooth(part, self.prior, (around.row, around.col))[inside]
-        was, confidence = self.first.read(window)[:2]
-        return np.stack([classes, np.where(classes == was, confidence, _confidence(part.costs[:, *inside], classes))])
+        before, confidence = self.first.read(window)[:2]
+        return np.stack(
+            [classes, np.where(classes == before, confidence, confidence_of(part.unary_costs[:, *inside], classes))]
+        )
 
     def _field(self, window: Window, pixels: Reader | None) -> Field:
         layers = self.first.read(window)
-        image = None if pixels is None else self._standardised(pixels.read(window))
-        return field(layers[COSTS], layers[0] != IGNORE, self.prior, image)
+        image = None if pixels is None else self.standardised(pixels.read(window))
+        return field(layers[UNARY_COSTS], layers[0] != IGNORE, self.prior, image)
 
-    def _standardised(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+    def standardised(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
         """Pixels (band, y, x) in band standard deviations of the training data, 0 where there is no value."""
-        found = np.empty(image.shape, np.float32)
-        for band, mean, std, values in zip(found, self.contract.mean, self.contract.std, image, strict=True):
+        standardised = np.empty(image.shape, np.float32)
+        for band, mean, std, values in zip(standardised, self.contract.mean, self.contract.std, image, strict=True):
             np.multiply(values.astype(np.float32) - np.float32(mean), np.float32(1 / std if std > 0 else 1), out=band)
-        return np.nan_to_num(found, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return np.nan_to_num(standardised, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
     def _pixels(self) -> AbstractContextManager[Reader | None]:
         image = self.image
         return nullcontext() if self.prior.sigma is None else reader(image.raster, image.dtype, image.nodata)
 
 
-def _confidence(costs: Layers, classes: Layers) -> Layers:
-    """The probability of the classes (y, x) in steps of 1/254, as far as their costs tell it; 255 without data."""
+def confidence_of(costs: Layers, classes: Layers) -> Layers:
+    """Confidence: the probability of the classes (y, x) in steps of 1/254, from their unary costs; 255 without data."""
     table = np.rint(STEPS * np.exp(-np.arange(256) / STEPS_A_NAT)).astype(np.uint8)
     known = classes != IGNORE
     chosen = np.take_along_axis(costs, np.where(known, classes, 0)[None].astype(np.int64), 0)[0]

@@ -1,9 +1,10 @@
-"""Three ways to a labelling of low Potts energy: iterated conditional modes, simulated annealing, alpha-expansion.
+"""Markov random field solvers for the Potts energy: iterated conditional modes, simulated annealing, alpha-expansion.
 
 The first two visit pixels in four phases, the parities of row and column in the tile: pixels of one phase are no
-neighbours, so all of them change at once. A sweep lets a pixel feel others at a distance of one pixel a phase at most
-(4 neighbours: of two, as two phases each go together): `reach` says how far a window must go beyond what is kept of it
-for its result to be that of the whole tile, bit for bit. Draws follow from the pixel's place in the tile.
+neighbours, so all of them change at once. In a sweep a pixel depends on others at a distance of one pixel a phase at
+most (4 neighbours: of two, as two phases each go together): `reach` says how far a window must go beyond the part that
+is used of it for its result to be that of the whole tile, bit for bit. Draws follow from the pixel's position in the
+tile.
 """
 
 from __future__ import annotations
@@ -58,9 +59,9 @@ def icm(field: Field, labels: Classes, origin: Origin, sweeps: int) -> Classes:
 
     Energy never rises. A pixel keeps its class among equals, else the lowest id wins.
     """
-    lattice = _Lattice(field, labels)
+    lattice = Lattice(field, labels)
     for _ in range(sweeps):
-        if not lattice.visit(origin, _best):
+        if not lattice.visit(origin, best_labels):
             break
     return lattice.labels
 
@@ -74,36 +75,40 @@ class _Site(NamedTuple):
     labels: Classes
     rows: NDArray[np.int64]
     cols: NDArray[np.int64]
-    """Places in the tile."""
+    """Positions in the tile."""
 
 
 Choose = Callable[[_Site], Classes]
 
 
-def _best(site: _Site) -> Classes:
-    kept = np.take_along_axis(site.energies, np.minimum(site.labels, len(site.energies) - 1)[None].astype(np.int64), 0)
+def best_labels(site: _Site) -> Classes:
+    """Iterated conditional modes: each pixel's class of least energy; its present class among equals."""
+    current = np.take_along_axis(
+        site.energies, np.minimum(site.labels, len(site.energies) - 1)[None].astype(np.int64), 0
+    )
     least = site.energies.min(axis=0)
-    return np.where(kept[0] == least, site.labels, site.energies.argmin(axis=0)).astype(np.uint8)
+    return np.where(current[0] == least, site.labels, site.energies.argmin(axis=0)).astype(np.uint8)
 
 
-def annealed(field: Field, labels: Classes, origin: Origin, prior: Annealing) -> Classes:
-    """A labelling after sweeps in which each pixel is drawn from its classes, exp(-energy / temperature) apart."""
-    lattice = _Lattice(field, labels)
-    ratio = (prior.final_temperature / prior.temperature) ** (1 / (prior.sweeps - 1))
-    for sweep in range(prior.sweeps):
-        table = _likelihoods(prior.temperature * ratio**sweep)
-        lattice.visit(origin, lambda site, table=table, sweep=sweep: _drawn(site, table, (prior.seed, sweep)))  # type: ignore[misc]
+def annealed(field: Field, labels: Classes, origin: Origin, settings: Annealing) -> Classes:
+    """Simulated annealing: sweeps of a Gibbs sampler, classes drawn in proportion to exp(-energy / temperature)."""
+    lattice = Lattice(field, labels)
+    ratio = (settings.final_temperature / settings.temperature) ** (1 / (settings.sweeps - 1))
+    for sweep in range(settings.sweeps):
+        table = likelihoods(settings.temperature * ratio**sweep)
+        lattice.visit(origin, lambda site, table=table, sweep=sweep: gibbs_labels(site, table, (settings.seed, sweep)))  # type: ignore[misc]
     return lattice.labels
 
 
-def _likelihoods(temperature: float) -> NDArray[np.int32]:
-    """By energy above the best class in 1/32 nat: how often a class is drawn, in whole numbers."""
+def likelihoods(temperature: float) -> NDArray[np.int32]:
+    """Boltzmann factors in fixed point, by energy above the best class in 1/32 nat."""
     beyond = int(np.log(2 * FINE) * temperature * STEPS_A_NAT) + 2
-    found: NDArray[np.int32] = np.rint(FINE * np.exp(-np.arange(beyond) / (temperature * STEPS_A_NAT))).astype(np.int32)
-    return found
+    table: NDArray[np.int32] = np.rint(FINE * np.exp(-np.arange(beyond) / (temperature * STEPS_A_NAT))).astype(np.int32)
+    return table
 
 
-def _drawn(site: _Site, table: NDArray[np.int32], key: tuple[int, int]) -> Classes:
+def gibbs_labels(site: _Site, table: NDArray[np.int32], key: tuple[int, int]) -> Classes:
+    """Gibbs sampling: a class of each pixel, drawn by the likelihoods of a `table`."""
     above = site.energies - site.energies.min(axis=0)
     heights = np.cumsum(table[np.minimum(above, len(table) - 1)], axis=0, dtype=np.int32)
     mark = (noise(site.rows, site.cols, key) * heights[-1].astype(np.uint64)) >> np.uint64(32)
@@ -112,24 +117,21 @@ def _drawn(site: _Site, table: NDArray[np.int32], key: tuple[int, int]) -> Class
 
 
 def noise(rows: NDArray[np.int64], cols: NDArray[np.int64], key: tuple[int, ...]) -> NDArray[np.uint64]:
-    """A number below 2^32 for each place and key, as good as random: the finaliser of SplitMix64 (Steele et al. 2014).
+    """SplitMix64 (Steele et al. 2014): a pseudo-random number below 2^32 for each position and key, by its finaliser.
 
-    A function of the place alone, so that no order of visiting and no cutting into windows changes it.
+    A function of the position alone, so that no order of visiting and no cutting into windows changes it.
     """
     state = rows.astype(np.uint64) << np.uint64(32) | cols.astype(np.uint64)
     for part in (0, *key):
-        state = _mixed(state + np.uint64((0x9E3779B97F4A7C15 * (part + 1)) % 2**64))
+        state = state + np.uint64((0x9E3779B97F4A7C15 * (part + 1)) % 2**64)
+        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        state = state ^ (state >> np.uint64(31))
     return state >> np.uint64(32)
 
 
-def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-class _Lattice:
-    """The labels of a field as they change, with a margin of one pixel that spares every question about edges."""
+class Lattice:
+    """Lattice of labels as they change, padded by one pixel, so that edges need no special case."""
 
     def __init__(self, field: Field, labels: Classes) -> None:
         self._field = field
@@ -147,36 +149,37 @@ class _Lattice:
         for parity in PHASES:
             top, left = ((p - o) % 2 for p, o in zip(parity, origin, strict=True))
             for first in range(top, height, 2 * LINES):
-                changed += self._some((first, min(first + 2 * LINES, height)), left, origin, choose)
+                changed += self.update((first, min(first + 2 * LINES, height)), left, origin, choose)
         return changed
 
-    def _some(self, rows: tuple[int, int], left: int, origin: Origin, choose: Choose) -> int:
-        """Every other row of a range, from its first, and every other column from `left`."""
-        own = slice(*rows, 2), slice(left, self._field.shape[1], 2)
-        before = self._labels[_moved(own)]
-        places = (np.arange(s.start, s.stop, 2) + o for s, o in zip(own, origin, strict=True))
-        site = _Site(self._energies(own), before, *np.meshgrid(*places, indexing="ij"))
-        after = np.where(self._field.valid[own], choose(site), np.uint8(IGNORE))
+    def update(self, rows: tuple[int, int], left: int, origin: Origin, choose: Choose) -> int:
+        """Updates every other row of a range, and every other column from `left`; how many pixels changed."""
+        sites = slice(*rows, 2), slice(left, self._field.shape[1], 2)
+        before = self._labels[_padded_slices(sites)]
+        positions = (np.arange(s.start, s.stop, 2) + o for s, o in zip(sites, origin, strict=True))
+        site = _Site(self.energies(sites), before, *np.meshgrid(*positions, indexing="ij"))
+        after = np.where(self._field.valid[sites], choose(site), np.uint8(IGNORE))
         changed = int(np.count_nonzero(before != after))
-        self._labels[_moved(own)] = after
+        self._labels[_padded_slices(sites)] = after
         return changed
 
-    def _energies(self, own: tuple[slice, slice]) -> NDArray[np.int16]:
-        """A pair of one class is credited its weight, instead of charging all other classes."""
-        energies = self._field.costs[:, *own].astype(np.int16)
-        for weight, labels in self._neighbours(own):
+    def energies(self, sites: tuple[slice, slice]) -> NDArray[np.int16]:
+        """Conditional energies (class, y, x): a pair of one class is credited its weight, all others cost nothing."""
+        energies = self._field.unary_costs[:, *sites].astype(np.int16)
+        for weight, labels in self.neighbours(sites):
             for k, energy in enumerate(energies):
                 energy -= weight * (labels == k)
         return energies
 
-    def _neighbours(self, own: tuple[slice, slice]) -> Iterator[tuple[Weights, Classes]]:
+    def neighbours(self, sites: tuple[slice, slice]) -> Iterator[tuple[Weights, Classes]]:
+        """Weights and labels of the neighbours at each step, in both directions."""
         for (down, right), weight in self._pairs:
-            there, behind = _moved(own, (down, right)), _moved(own, (-down, -right))
-            yield weight[_moved(own)].copy(), self._labels[there].copy()
-            yield weight[behind].copy(), self._labels[behind].copy()
+            forward, backward = _padded_slices(sites, (down, right)), _padded_slices(sites, (-down, -right))
+            yield weight[_padded_slices(sites)].copy(), self._labels[forward].copy()
+            yield weight[backward].copy(), self._labels[backward].copy()
 
 
-def _moved(own: tuple[slice, slice], step: Step = (0, 0)) -> tuple[slice, slice]:
+def _padded_slices(sites: tuple[slice, slice], step: Step = (0, 0)) -> tuple[slice, slice]:
     """The same slices at a step, in arrays with a margin of one pixel."""
-    rows, cols = (slice(1 + s.start + d, 1 + s.stop + d, s.step) for s, d in zip(own, step, strict=True))
+    rows, cols = (slice(1 + s.start + d, 1 + s.stop + d, s.step) for s, d in zip(sites, step, strict=True))
     return rows, cols

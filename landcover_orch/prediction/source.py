@@ -1,4 +1,4 @@
-"""The orthophoto as strips of pixels, read ahead in a thread of its own."""
+"""Strips of an orthophoto's pixels, prefetched in a thread of their own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ImageSource:
-    """An orthophoto as its dataset describes it: band names in order, dtype of the pixels, what nodata is, its year."""
+    """Orthophoto as its dataset describes it: band names in order, dtype of the pixels, nodata, its year."""
 
     raster: Raster
     bands: tuple[str, ...]
@@ -55,25 +55,26 @@ def strips(image: ImageSource, work: list[Run], cache: int) -> Generator[Strip, 
     """The strips of all runs in order, every row of a run read once; for one thread. `cache` is GDAL's, in bytes."""
     with reader(image.raster, image.dtype, image.nodata, cache=cache) as source:
         for run in work:
-            yield from _strips(source, run)
+            yield from run_strips(source, run)
 
 
-def _strips(source: Reader, run: Run) -> Iterator[Strip]:
+def run_strips(source: Reader, run: Run) -> Iterator[Strip]:
+    """The strips of one run; rows that two of them share are read once."""
     height = run.layout.size
     left, right = run.reach
     pixels = np.empty((source.raster.count, 0, right - left), source.dtype)
     valid = np.empty((0, right - left), bool)
     seen = run.rows[0]
     for index, row in enumerate(run.rows):
-        fresh, known = _read(source, Window(seen, left, row + height - seen, right - left))
+        pixels_read, valid_read = read_mirrored(source, Window(seen, left, row + height - seen, right - left))
         keep = seen - row
-        pixels = np.concatenate([pixels[:, pixels.shape[1] - keep :], fresh], axis=1)
-        valid = np.concatenate([valid[valid.shape[0] - keep :], known], axis=0)
+        pixels = np.concatenate([pixels[:, pixels.shape[1] - keep :], pixels_read], axis=1)
+        valid = np.concatenate([valid[valid.shape[0] - keep :], valid_read], axis=0)
         seen = row + height
         yield Strip(run, index, pixels, valid)
 
 
-def _read(source: Reader, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+def read_mirrored(source: Reader, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Pixels and validity of a window; where it reaches over the tile's edge, the tile is mirrored."""
     inside = window.within(source.raster.shape)
     data = source.read(inside)
@@ -85,14 +86,14 @@ def _read(source: Reader, window: Window) -> tuple[NDArray[Any], NDArray[np.bool
     return data, valid
 
 
-def ahead(items: Generator[T, None, None]) -> Generator[T, None, None]:
-    """The same items, the next one always under way in a thread of its own (the only one that touches `items`)."""
+def prefetch(items: Generator[T, None, None]) -> Generator[T, None, None]:
+    """Prefetch: the same items, the next one always computed in a thread (the only one that touches `items`)."""
     end = object()
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, items, end)
+        upcoming = pool.submit(next, items, end)
         try:
-            while (item := coming.result()) is not end:
-                coming = pool.submit(next, items, end)
+            while (item := upcoming.result()) is not end:
+                upcoming = pool.submit(next, items, end)
                 yield item  # type: ignore[misc]
         finally:
             pool.submit(items.close).result()

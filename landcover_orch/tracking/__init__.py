@@ -11,7 +11,7 @@ from landcover_orch.tracking.registry import (
     register,
     serve,
 )
-from landcover_orch.tracking.repetitions import Repeated, register_repetitions
+from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
 from landcover_orch.tracking.runs import FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
 from landcover_orch.tracking.server import address, client
 
@@ -19,7 +19,7 @@ __all__ = [
     "FINGERPRINT",
     "Log",
     "ModelVersion",
-    "Repeated",
+    "RegisteredRepetitions",
     "Start",
     "Tracker",
     "address",

@@ -1,4 +1,4 @@
-"""Runs: parameters, data and metrics of a training, which never stops for MLflow: what cannot be said is journalled."""
+"""MLflow runs: parameters, data and metrics of a training, which never stops for MLflow: a journal keeps what waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -50,7 +50,7 @@ FIGURES = (
 
 
 class Log(Protocol):
-    """Who hears of a training's epochs and its end; `run_id` is that of MLflow's run, None while there is none."""
+    """Training logger: takes epochs and the end; `run_id` is that of MLflow's run, None while there is none."""
 
     run_id: str | None
 
@@ -59,13 +59,13 @@ class Log(Protocol):
         ...
 
     def finish(self, folder: Path, metrics: Mapping[str, float], status: Status = "FINISHED") -> bool:
-        """The training is over; its files lie in `folder`. Gives whether all was heard."""
+        """The training is over; its files lie in `folder`. Gives whether all was logged."""
         ...
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a run is about, said when it begins; `parent` is the id of the run it belongs to, where it does."""
+    """Start of a run: its parameters, data and configuration; `parent` is the id of the run it belongs to, if any."""
 
     dataset: str
     experiment: str
@@ -80,36 +80,60 @@ class Start:
     def of(cls, manifest: DatasetManifest, experiment: str, recipe: Recipe, journal: Path) -> Start:
         """The start of the training that `recipe` describes."""
         dataset = manifest.dataset.model_dump(mode="json")
-        told = {**recipe.configuration, "dataset": dataset, "classes": manifest.legend.names}
+        settings = {**recipe.configuration, "dataset": dataset, "classes": manifest.legend.names}
         return cls(
             dataset=manifest.dataset.name,
             experiment=experiment,
             fingerprint=recipe.fingerprint,
-            parameters={"experiment": experiment, "manifest": manifest.digest, **flattened(told)},
-            configuration={**told, "legend": manifest.legend.model_dump(mode="json"), "recipe": recipe.as_dict()},
+            parameters={"experiment": experiment, "manifest": manifest.digest, **flattened(settings)},
+            configuration={**settings, "legend": manifest.legend.model_dump(mode="json"), "recipe": recipe.as_dict()},
             data_digest=manifest.digest,
             journal=journal,
         )
 
 
+@dataclass(frozen=True)
+class MetricEntry:
+    """Line of the journal: metrics of a step (epoch), with the time in milliseconds since 1970."""
+
+    step: int
+    metrics: dict[str, float]
+    time: int
+
+    @classmethod
+    def now(cls, step: int, metrics: Mapping[str, float]) -> MetricEntry:
+        """The metrics of a step that ends now."""
+        return cls(step, dict(metrics), time.time_ns() // 1_000_000)
+
+    def log(self, client: Any, run_id: str) -> None:
+        """Logs the metrics to a run in one batch."""
+        from mlflow.entities import Metric
+
+        values = [Metric(_parameter_name(name), v, self.time, self.step) for name, v in self.metrics.items()]
+        client.log_batch(run_id, metrics=values)
+
+
 @contextmanager
 def untracked(start: Start) -> Iterator[Log]:
-    """A log that nobody reads."""
-    yield _Silence()
+    """Null logger."""
+    yield NullLog()
 
 
-class _Silence:
+class NullLog:
+    """Null logger: takes everything, keeps nothing."""
+
     run_id: str | None = None
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        pass
+        """Nothing."""
 
     def finish(self, folder: Path, metrics: Mapping[str, float], status: Status = "FINISHED") -> bool:
+        """Nothing; True."""
         return True
 
 
 def flattened(value: Any, prefix: str = "") -> dict[str, str]:
-    """Nested settings as 'a.b.c' -> text, cut to what MLflow takes; the whole goes in as an artifact.
+    """Flattens nested settings to 'a.b.c' -> text, cut to what MLflow takes; all of it goes in as an artifact.
 
     Settings in a list count from 0, 'loss.0.name'; a list of plain values is one text.
     """
@@ -119,25 +143,26 @@ def flattened(value: Any, prefix: str = "") -> dict[str, str]:
         parts = [flattened(part, f"{prefix}.{name}" if prefix else str(name)) for name, part in value.items()]
         return {name: text for part in parts for name, text in part.items()}
     text = value if isinstance(value, str) else json.dumps(value)
-    return {_allowed(prefix): text[:PARAMETER_CHARACTERS]}
+    return {_parameter_name(prefix): text[:PARAMETER_CHARACTERS]}
 
 
-def _allowed(name: str) -> str:
+def _parameter_name(name: str) -> str:
     return re.sub(r"[^\w\-. /]", "_", name)
 
 
 class Tracker:
-    """A log that MLflow keeps: goes on with the unfinished run of this fingerprint, or creates one.
+    """MLflow logger: resumes the unfinished run of this fingerprint, or creates one.
 
-    Failures are written to the start's journal and said later, at the latest by `finish`; none reaches the training.
-    An epoch that the run has already is not said again, so whoever goes on may tell all epochs from the first.
+    Entries that fail are written to the start's journal and logged later, at the latest by `finish`; no failure reaches
+    the training. An epoch that the run has already is not logged again, so a resumed training may log all of them.
     """
 
     def __init__(self, start: Start, home: Path, tags: Mapping[str, str] | None = None) -> None:
         self.start, self.home, self.tags = start, home, dict(tags or {})
         self.run_id: str | None = None
-        self._pending = _read_lines(start.journal)
-        self._told: dict[str, set[int]] = {}
+        lines = start.journal.read_text(encoding="utf-8").split("\n")[:-1] if start.journal.exists() else []
+        self._pending = [MetricEntry(**json.loads(line)) for line in lines]
+        self._logged_steps: dict[str, set[int]] = {}
         self._not_before = 0.0
 
     def __enter__(self) -> Tracker:
@@ -150,139 +175,135 @@ class Tracker:
                 client(self.home).set_terminated(self.run_id, "KILLED")
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Says the metrics of an epoch, counted from 1."""
-        self._say({"step": epoch, "metrics": dict(metrics), "time": time.time_ns() // 1_000_000})
+        """Logs the metrics of an epoch, counted from 1."""
+        self._append(MetricEntry.now(epoch, metrics))
 
     def finish(self, folder: Path, metrics: Mapping[str, float], status: Status = "FINISHED") -> bool:
-        """Says the last metrics and files and ends the run; whether all was taken."""
+        """Logs the last metrics and files and ends the run; whether all was taken."""
         self._not_before = 0.0
-        self._say({"step": 0, "metrics": dict(metrics), "time": time.time_ns() // 1_000_000})
+        self._append(MetricEntry.now(0, metrics))
         if self._pending:
             return False
-        return self._try(lambda: self._end(folder, status))
 
-    def _end(self, folder: Path, status: Status) -> None:
-        speaker = client(self.home)
-        for name in FIGURES:
-            if (folder / name).exists():
-                speaker.log_artifact(self.run_id, str(folder / name))
-        speaker.set_terminated(self.run_id, status)
+        def end() -> None:
+            mlflow_client = client(self.home)
+            for name in FIGURES:
+                if (folder / name).exists():
+                    mlflow_client.log_artifact(self.run_id, str(folder / name))
+            mlflow_client.set_terminated(self.run_id, status)
 
-    def _say(self, entry: dict[str, Any]) -> None:
-        if entry["step"] not in (waiting["step"] for waiting in self._pending):
+        return self._try(end)
+
+    def _append(self, entry: MetricEntry) -> None:
+        if entry.step not in (waiting.step for waiting in self._pending):
             self._pending.append(entry)
-        _write_lines(self.start.journal, self._pending)
+        _write_journal(self.start.journal, self._pending)
         self._flush()
 
     def _flush(self) -> None:
-        if time.monotonic() >= self._not_before and self._try(self._send):
-            _write_lines(self.start.journal, self._pending)
+        if time.monotonic() >= self._not_before and self._try(self.send):
+            _write_journal(self.start.journal, self._pending)
 
-    def _send(self) -> None:
+    def send(self) -> None:
+        """Sends all pending entries; begins or resumes the run first.
+
+        Raises:
+            one of `failures()`: MLflow does not answer; what was not sent stays pending.
+        """
         if self.run_id is None:
-            self.run_id = _begin(client(self.home), self.start, self.home, self.tags)
+            self.run_id = begin(client(self.home), self.start, self.home, self.tags)
         while self._pending:
-            steps = self._steps(self._pending[0]["metrics"])
-            if self._pending[0]["step"] not in steps:
-                log_metrics(client(self.home), self.run_id, self._pending[0])
-            steps.add(self._pending[0]["step"])
+            entry = self._pending[0]
+            steps = self.steps(entry.metrics)
+            if entry.step not in steps:
+                entry.log(client(self.home), self.run_id)
+            steps.add(entry.step)
             del self._pending[0]
 
-    def _steps(self, metrics: Mapping[str, float]) -> set[int]:
-        """Epochs that the run has, as the first of these metrics tells."""
-        name = _allowed(min(metrics, default=""))
-        if name and name not in self._told:
-            self._told[name] = {point.step for point in client(self.home).get_metric_history(self.run_id, name)}
-        return self._told.get(name, set())
+    def steps(self, metrics: Mapping[str, float]) -> set[int]:
+        """Epochs that the run has, by the history of the first of these metrics."""
+        name = _parameter_name(min(metrics, default=""))
+        if name and name not in self._logged_steps:
+            self._logged_steps[name] = {point.step for point in client(self.home).get_metric_history(self.run_id, name)}
+        return self._logged_steps.get(name, set())
 
     def _try(self, action: Callable[[], None]) -> bool:
         try:
             action()
         except failures() as error:
             self._not_before = time.monotonic() + PAUSE_S
-            log.warning("MLflow does not answer; it will be told later (%s)", " ".join(str(error).split())[:200])
+            log.warning("MLflow does not answer; metrics wait in a journal (%s)", " ".join(str(error).split())[:200])
             return False
         return True
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    whole = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in whole]
-
-
-def _write_lines(path: Path, entries: list[dict[str, Any]]) -> None:
+def _write_journal(path: Path, entries: list[MetricEntry]) -> None:
     if not entries and not path.exists():
         return
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text("".join(canonical(entry) + "\n" for entry in entries), encoding="utf-8")
-    fresh.replace(path)
+    partial = path.with_name(path.name + ".new")
+    partial.write_text("".join(canonical(asdict(entry)) + "\n" for entry in entries), encoding="utf-8")
+    partial.replace(path)
 
 
-def log_metrics(speaker: Any, run_id: str, entry: dict[str, Any]) -> None:
-    from mlflow.entities import Metric
-
-    values = [Metric(_allowed(k), v, entry["time"], entry["step"]) for k, v in entry["metrics"].items()]
-    speaker.log_batch(run_id, metrics=values)
-
-
-def _begin(speaker: Any, start: Start, home: Path, tags: dict[str, str]) -> str:
-    experiment = experiment_of(speaker, start.dataset, home)
-    same = [run for run in runs_of(speaker, experiment, start) if run.info.status != "FINISHED"]
+def begin(mlflow_client: Any, start: Start, home: Path, tags: dict[str, str]) -> str:
+    """Resumes the unfinished run of a start's fingerprint, or creates it; gives its id."""
+    experiment = experiment_of(mlflow_client, start.dataset, home)
+    same = [run for run in runs_of(mlflow_client, experiment, start) if run.info.status != "FINISHED"]
     if same:
         run_id = str(same[0].info.run_id)
-        speaker.update_run(run_id, status="RUNNING")
+        mlflow_client.update_run(run_id, status="RUNNING")
         for name, value in tags.items():
-            speaker.set_tag(run_id, name, value)
+            mlflow_client.set_tag(run_id, name, value)
         return run_id
     above = {PARENT: start.parent} if start.parent else {}
     marks = {FINGERPRINT: start.fingerprint, EXPERIMENT: start.experiment, **above, **tags}
-    run_id = str(speaker.create_run(experiment, tags=marks, run_name=_run_name(start)).info.run_id)
-    _describe(speaker, run_id, start, home)
+    run_id = str(mlflow_client.create_run(experiment, tags=marks, run_name=run_name(start)).info.run_id)
+    log_inputs(mlflow_client, run_id, start, home)
     return run_id
 
 
-def _run_name(start: Start) -> str:
-    """The experiment and what it chose: 'quick: unet, cross_entropy, adam, one_cycle'."""
+def run_name(start: Start) -> str:
+    """Name of a run: the experiment and its main choices, 'quick: unet, cross_entropy, adam, one_cycle'."""
     parts = [start.parameters.get(f"{part}.name") for part in ("model", "loss.0", "optimiser", "schedule")]
     chosen = ", ".join(part for part in parts if part)
     return f"{start.experiment}: {chosen}" if chosen else start.experiment
 
 
-def experiment_of(speaker: Any, name: str, home: Path) -> str:
+def experiment_of(mlflow_client: Any, name: str, home: Path) -> str:
     """Id of the MLflow experiment of that name, made if there is none."""
-    found = speaker.get_experiment_by_name(name)
-    if found is None:
+    experiment = mlflow_client.get_experiment_by_name(name)
+    if experiment is None:
         kind = {"mlflow.experimentKind": "custom_model_development"}  # its page opens with runs, not with traces
-        return str(speaker.create_experiment(name, artifact_location=artifacts(home), tags=kind))
-    return str(found.experiment_id)
+        return str(mlflow_client.create_experiment(name, artifact_location=artifacts(home), tags=kind))
+    return str(experiment.experiment_id)
 
 
-def runs_of(speaker: Any, experiment: str, start: Start) -> list[Any]:
-    wanted = f"tags.`{FINGERPRINT}` = '{start.fingerprint}' and tags.`{EXPERIMENT}` = '{start.experiment}'"
-    return list(speaker.search_runs([experiment], filter_string=wanted))
+def runs_of(mlflow_client: Any, experiment: str, start: Start) -> list[Any]:
+    """The runs of a start's fingerprint and experiment."""
+    query = f"tags.`{FINGERPRINT}` = '{start.fingerprint}' and tags.`{EXPERIMENT}` = '{start.experiment}'"
+    return list(mlflow_client.search_runs([experiment], filter_string=query))
 
 
-def _describe(speaker: Any, run_id: str, start: Start, home: Path) -> None:
+def log_inputs(mlflow_client: Any, run_id: str, start: Start, home: Path) -> None:
+    """Logs the parameters, the dataset and the configuration of a run."""
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource
     from mlflow.entities import DatasetInput, InputTag, Param
 
     parameters = [Param(name, value) for name, value in start.parameters.items()]
     for first in range(0, len(parameters), PARAMETERS_A_CALL):
-        speaker.log_batch(run_id, params=parameters[first : first + PARAMETERS_A_CALL])
+        mlflow_client.log_batch(run_id, params=parameters[first : first + PARAMETERS_A_CALL])
     source = LocalArtifactDatasetSource(str(home / start.dataset / "dataset_manifest"))
     data = MetaDataset(source, name=start.dataset, digest=start.data_digest)
     tags = [InputTag("mlflow.data.context", "training")]
-    speaker.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), tags)])
-    speaker.log_dict(run_id, start.configuration, "configuration.json")
+    mlflow_client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), tags)])
+    mlflow_client.log_dict(run_id, start.configuration, "configuration.json")
 
 
 def run_url(run_id: str, home: Path) -> str:
     """Address of a run in MLflow's pages."""
-    with reachable(home, "looking up a run") as speaker:
-        experiment = speaker.get_run(run_id).info.experiment_id
+    with reachable(home, "looking up a run") as mlflow_client:
+        experiment = mlflow_client.get_run(run_id).info.experiment_id
     return f"{interface()}/#/experiments/{experiment}/runs/{run_id}"
 
 
@@ -294,10 +315,10 @@ def find_run(product: Product, home: Path) -> str | None:
 
 def finished_run(dataset: str, experiment: str, fingerprint: str, home: Path) -> str | None:
     """The finished run of an experiment that gave the product of a fingerprint."""
-    with reachable(home, "looking up a run") as speaker:
-        found = speaker.get_experiment_by_name(dataset)
-        if found is None:
+    with reachable(home, "looking up a run") as mlflow_client:
+        mlflow_experiment = mlflow_client.get_experiment_by_name(dataset)
+        if mlflow_experiment is None:
             return None
         start = Start(dataset, experiment, fingerprint, {}, {}, "", Path())
-        runs = runs_of(speaker, found.experiment_id, start)
+        runs = runs_of(mlflow_client, mlflow_experiment.experiment_id, start)
     return next((str(run.info.run_id) for run in runs if run.info.status == "FINISHED"), None)

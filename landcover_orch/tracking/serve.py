@@ -1,4 +1,4 @@
-"""What MLflow runs to load a registered model; the weights and the contract lie beside it as artifacts."""
+"""Model script: MLflow runs it to load a registered model; the weights and the contract are its artifacts."""
 
 from landcover_orch.tracking import serve
 

@@ -1,4 +1,4 @@
-"""Where MLflow is, and how it is asked: SQLite below LANDCOVER_HOME, or the server at MLFLOW_TRACKING_URI."""
+"""MLflow client: SQLite below LANDCOVER_HOME, or the server at MLFLOW_TRACKING_URI."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ SETTINGS = {
 
 
 def address(home: Path) -> str:
-    """Where MLflow is: MLFLOW_TRACKING_URI, or the database below `home`."""
+    """Tracking URI: MLFLOW_TRACKING_URI, or the database below `home`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.resolve() / 'mlflow.db'}"
 
 
 def artifacts(home: Path) -> str | None:
-    """Where a new experiment keeps its files; a server decides by itself."""
+    """Artifact location of a new experiment; None where a server decides by itself."""
     return (home.resolve() / "mlartifacts").as_uri() if address(home).startswith("sqlite:") else None
 
 
 def interface() -> str:
+    """Address of MLflow's web interface."""
     return os.environ.get("LANDCOVER_MLFLOW_UI", "http://127.0.0.1:5000").rstrip("/")
 
 
@@ -48,20 +49,16 @@ def client(home: Path) -> Any:
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".mlflow.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        _require_database(Path(uri.removeprefix("sqlite:///")))
+        # Raises sqlite3.Error where MLflow could not open its database: it would try again for 100 seconds.
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+            database.execute("PRAGMA schema_version")
         with known_warnings():
             return MlflowClient(uri, uri)
 
 
-def _require_database(path: Path) -> None:
-    """Raises sqlite3.Error where MLflow could not open its database: it would try again for 100 seconds."""
-    with closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA schema_version")
-
-
 @contextmanager
 def known_warnings() -> Iterator[None]:
-    """Leaves out what MLflow 3.17 says of itself: a loader of SQLAlchemy that is to go, its own type hints,
+    """Filters the warnings of MLflow 3.17 about itself: a deprecated loader of SQLAlchemy, its own type hints,
     and that a signature without an example may be wrong (a test serves the model)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The ``noload`` loader", category=DeprecationWarning)
@@ -71,7 +68,7 @@ def known_warnings() -> Iterator[None]:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What MLflow raises when it cannot be reached or its database cannot be written."""
+    """Exceptions that MLflow raises when it cannot be reached or its database cannot be written."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -80,6 +77,7 @@ def failures() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def reachable(home: Path, doing: str) -> Iterator[Any]:
+    """A client whose failures become one TrackingError, which says what was being done and how to start MLflow."""
     try:
         yield client(home)
     except failures() as error:

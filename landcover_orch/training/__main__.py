@@ -1,4 +1,4 @@
-"""The training command: `python -m landcover_orch.training --dataset NAME --experiment NAME [--home DIR]`.
+"""Training command: `python -m landcover_orch.training --dataset NAME --experiment NAME [--home DIR]`.
 
 Works by itself, and as the child of a Dagster asset, to which it then reports through Pipes. With `--find-lr [PNG]` it
 trains nothing: it prints the learning rate that a range test suggests, and draws the test.
@@ -19,7 +19,7 @@ from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import LandcoverError, Problem, TrackingError, TrainingError
 from landcover_orch.store.products import current_manifest
 from landcover_orch.store.publish import Product
-from landcover_orch.tracking import ModelVersion, Repeated, Start, Tracker, register, register_repetitions
+from landcover_orch.tracking import ModelVersion, RegisteredRepetitions, Start, Tracker, register, register_repetitions
 from landcover_orch.training.distributed.process import PARENT, end_when_asked, end_with_parent, keep_memory
 
 UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
@@ -27,7 +27,7 @@ DAGSTER_UI = "http://127.0.0.1:3000"
 
 
 class Console:
-    """Tells a person at a terminal."""
+    """Reporter at a terminal."""
 
     tags: dict[str, str] = {}  # noqa: RUF012 - never changed
 
@@ -35,16 +35,22 @@ class Console:
         """One line."""
         print(text, file=sys.stderr, flush=True)
 
-    def done(self, product: Product, told: ModelVersion | Repeated | None) -> None:
-        """The end."""
+    def done(self, product: Product, registered: ModelVersion | RegisteredRepetitions | None) -> None:
+        """Prints where the product is, and its registered versions."""
         print(product.path)
-        versions = told.versions.values() if isinstance(told, Repeated) else [told] if told else []
+        versions = (
+            registered.versions.values()
+            if isinstance(registered, RegisteredRepetitions)
+            else [registered]
+            if registered
+            else []
+        )
         for version in versions:
             print(f"registered as {version.name}, version {version.version}; run: {version.run_url}")
 
 
 class Pipes:
-    """Tells Dagster: lines to its log, the product as the asset's materialisation."""
+    """Reporter to Dagster by Pipes: lines to its log, the product as the asset's materialisation."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -59,57 +65,70 @@ class Pipes:
         """One line."""
         self._context.log.info(text)
 
-    def done(self, product: Product, told: ModelVersion | Repeated | None) -> None:
+    def done(self, product: Product, registered: ModelVersion | RegisteredRepetitions | None) -> None:
         """The materialisation: the summary's facts, paths, links, and the fingerprint as data version."""
-        facts = _facts(product.json("summary.json"))
+        facts = asset_metadata(product.json("summary.json"))
         facts["path"] = {"raw_value": str(product.path), "type": "path"}
         for name in ("curves", "lr_finder"):
             if f"{name}.png" in product.files:
-                facts[name] = {"raw_value": _picture(product, name), "type": "md"}
+                facts[name] = {"raw_value": embedded_picture(product, name), "type": "md"}
         facts["bytes"] = product.bytes
         if "repetitions.json" in product.files:
-            facts["repetitions"] = _table(_repetitions(product, told))
-        if told is not None:
-            version = told.versions[told.chosen] if isinstance(told, Repeated) else told
-            facts["MLflow run"] = {"raw_value": told.run_url, "type": "url"}
+            facts["repetitions"] = _table(repetition_rows(product, registered))
+        if registered is not None:
+            version = (
+                registered.versions[registered.chosen] if isinstance(registered, RegisteredRepetitions) else registered
+            )
+            facts["MLflow run"] = {"raw_value": registered.run_url, "type": "url"}
             facts["registered model"] = {"raw_value": version.url, "type": "url"}
             facts["version"] = version.version
         self._context.report_asset_materialization(metadata=facts, data_version=product.fingerprint)
 
 
-def _facts(summary: dict[str, Any]) -> dict[str, Any]:
-    """What a summary says: plain values; means and spreads of repetitions as numbers of their own, and as a table."""
+def asset_metadata(summary: dict[str, Any]) -> dict[str, Any]:
+    """Asset metadata of a summary: plain values; means and spreads of repetitions as numbers, and as a table."""
     spread = summary.pop("spread", {})
     facts: dict[str, Any] = {name: value for name, value in summary.items() if value is not None}
     if spread:
-        facts |= {f"mean {name}": found["mean"] for name, found in spread.items() if found["mean"] is not None}
+        facts |= {
+            f"mean {name}": statistics["mean"] for name, statistics in spread.items() if statistics["mean"] is not None
+        }
         columns = ("mean", "sd", "n", "min", "max")
-        rows = [{"validation metric": name, **{key: found[key] for key in columns}} for name, found in spread.items()]
+        rows = [
+            {"validation metric": name, **{key: statistics[key] for key in columns}}
+            for name, statistics in spread.items()
+        ]
         facts["spread"] = _table(rows)
     return facts
 
 
-def _repetitions(product: Product, told: object) -> list[dict[str, Any]]:
-    """A row a repetition: its seed and fold, the headline metrics of the kept weights, its registered version."""
-    versions = told.versions if isinstance(told, Repeated) else {}
+def repetition_rows(product: Product, registered: object) -> list[dict[str, Any]]:
+    """Table of repetitions: seed and fold, the headline metrics of the kept weights, the registered version."""
+    from landcover_orch.training.protocol import repetition_entries
+
+    versions = registered.versions if isinstance(registered, RegisteredRepetitions) else {}
     return [
         {
-            **{key: one[key] for key in ("name", "seed", "fold", "fingerprint")},
-            **{name: value for name, value in one["metrics"].items() if not name.startswith("iou ")},
-            "version": versions[one["name"]].version if one["name"] in versions else None,
+            "name": entry.name,
+            "seed": entry.seed,
+            "fold": entry.fold,
+            "fingerprint": entry.fingerprint,
+            **{name: value for name, value in entry.metrics.items() if not name.startswith("iou ")},
+            "version": versions[entry.name].version if entry.name in versions else None,
         }
-        for one in product.json("repetitions.json")
+        for entry in repetition_entries(product)
     ]
 
 
 def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rows of one shape as Dagster takes a table; what is undefined is an empty cell."""
+    """Table metadata of Dagster from rows of one shape; undefined values are empty cells."""
     columns = [{"name": name, "type": "any"} for name in rows[0]]
     plain = [{name: "" if value is None else value for name, value in row.items()} for row in rows]
     return {"raw_value": {"records": plain, "schema": columns}, "type": "table"}
 
 
-def _picture(product: Product, name: str) -> str:
+def embedded_picture(product: Product, name: str) -> str:
+    """A PNG of a product as Markdown with a data URI."""
     import io
 
     import numpy as np
@@ -122,8 +141,8 @@ def _picture(product: Product, name: str) -> str:
 
 
 @contextmanager
-def audience() -> Iterator[Console | Pipes]:
-    """Who is told: Dagster where it started this process, else the terminal."""
+def open_reporter() -> Iterator[Console | Pipes]:
+    """The reporter: Dagster Pipes where Dagster started this process, else the terminal."""
     if UNDER_DAGSTER not in os.environ:
         yield Console()
         return
@@ -133,50 +152,51 @@ def audience() -> Iterator[Console | Pipes]:
         yield Pipes(context)
 
 
-def train(dataset: str, experiment: str, home: Path, told: Console | Pipes) -> Product:
+def train(dataset: str, experiment: str, home: Path, reporter: Console | Pipes) -> Product:
     """Trains, registers and reports; an MLflow that does not answer leaves models unregistered, with a line."""
     from landcover_orch.training import protocol
 
-    described = current_manifest(home, dataset)
-    recipe = config.load_experiment(experiment)
+    manifest_product = current_manifest(home, dataset)
+    settings = config.load_experiment(experiment)
 
     def tracker(start: Start) -> Tracker:
-        return Tracker(start, home, told.tags)
+        return Tracker(start, home, reporter.tags)
 
-    product = protocol.run(described, recipe, home, tracker=tracker, progress=told.line)
-    known = None
+    product = protocol.train(manifest_product, settings, home, tracker=tracker, progress=reporter.line)
+    registered = None
     try:
-        known = _register(product, described, recipe, home, told)
+        registered = register_product(product, manifest_product, settings, home, reporter)
     except TrackingError as error:
-        told.line(f"not registered: {error}")
-    told.done(product, known)
+        reporter.line(f"not registered: {error}")
+    reporter.done(product, registered)
     return product
 
 
-def _register(
-    product: Product, described: Product, recipe: Experiment, home: Path, told: Console | Pipes
-) -> ModelVersion | Repeated:
+def register_product(
+    product: Product, manifest_product: Product, experiment: Experiment, home: Path, reporter: Console | Pipes
+) -> ModelVersion | RegisteredRepetitions:
+    """Registers a product with MLflow: its model, or all repetitions."""
     from landcover_orch.patches import manifest
     from landcover_orch.training import protocol
 
-    data = manifest.load(described.path)
-    if not recipe.protocol.repeats:
-        return register(product, data, home, tags=told.tags)
+    data = manifest.load(manifest_product.path)
+    if not experiment.protocol.repeats:
+        return register(product, data, home, tags=reporter.tags)
     models, figures = protocol.models_of(product, home), protocol.figures(product.json("summary.json"))
-    return register_repetitions(product, models, recipe.name, figures, data, home, tags=told.tags)
+    return register_repetitions(product, models, experiment.name, figures, data, home, tags=reporter.tags)
 
 
 def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
-    """Prints the rate that a range test suggests, and draws the test into a file."""
+    """Learning-rate range test: prints the rate it suggests, and draws the test into a file."""
     from landcover_orch.training import lr_finder
-    from landcover_orch.training.distributed.process_group import joined
+    from landcover_orch.training.distributed.process_group import init_process_group
     from landcover_orch.training.product import find_lr
 
-    if joined().size > 1:
+    if init_process_group().size > 1:
         fix = "start it without a launcher; a training with `lr: auto` runs the test on all of its processes"
-        raise TrainingError(Problem("--find-lr", f"{joined().size} processes", "one", fix))
-    described = current_manifest(home, dataset)
-    curve = find_lr(described, config.load_experiment(experiment), home, progress=Console().line)
+        raise TrainingError(Problem("--find-lr", f"{init_process_group().size} processes", "one", fix))
+    manifest_product = current_manifest(home, dataset)
+    curve = find_lr(manifest_product, config.load_experiment(experiment), home, progress=Console().line)
     picture.parent.mkdir(parents=True, exist_ok=True)
     lr_finder.draw(picture, curve)
     print(f"{curve.suggestion:.3g}")
@@ -184,7 +204,7 @@ def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m landcover_orch.training") -> int:
-    """Exit status of the command: 0, or 1 after a sentence about what is wrong; its help calls it `program`."""
+    """Exit status of the command: 0, or 1 after an error message; its help calls it `program`."""
     description = "Train one experiment on the patches of a dataset, without Dagster."
     example = f"Example: {program} --dataset demo --experiment demo-unet"
     parser = argparse.ArgumentParser(program, description=description, epilog=example)
@@ -192,7 +212,7 @@ def main(arguments: list[str] | None = None, program: str = "python -m landcover
     parser.add_argument(
         "--experiment",
         required=True,
-        help="a recipe of configs/experiments (all its repetitions), or one repetition as <name>.seed-1",
+        help="name of a file in configs/experiments (all its repetitions), or one repetition as <name>.seed-1",
     )
     parser.add_argument("--home", type=Path, help="folder everything is written below (default: LANDCOVER_HOME)")
     parser.add_argument(
@@ -203,8 +223,8 @@ def main(arguments: list[str] | None = None, program: str = "python -m landcover
         metavar="PNG",
         help="print the learning rate a range test suggests and draw the test (default: lr_finder.png), train nothing",
     )
-    chosen = parser.parse_args(arguments)
-    home = (chosen.home or config.home()).resolve()
+    options = parser.parse_args(arguments)
+    home = (options.home or config.home()).resolve()
     os.environ["LANDCOVER_HOME"] = str(home)
     # Read when torch is loaded. Threads that wait by spinning cost a shared machine four times the training.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -213,36 +233,36 @@ def main(arguments: list[str] | None = None, program: str = "python -m landcover
     if UNDER_DAGSTER in os.environ:
         parent = os.environ.get(PARENT)
         end_with_parent(int(parent) if parent else None)
-    return _in_its_world(chosen, home)
+    return run_in_process_group(options, home)
 
 
-def _in_its_world(chosen: argparse.Namespace, home: Path) -> int:
-    """Exit status; of several processes the first does what is asked for, and the others take their shares."""
-    from landcover_orch.training.distributed.process_group import joined, leave
+def run_in_process_group(options: argparse.Namespace, home: Path) -> int:
+    """Exit status; of several processes rank 0 runs the command, and the others fit their local batches."""
+    from landcover_orch.training.distributed.process_group import destroy, init_process_group
 
-    world, status = joined(), 0
-    if world.size > 1:
+    group, status = init_process_group(), 0
+    if group.size > 1:
         end_with_parent()
-    if world.first:
-        status = _do(chosen, home)
+    if group.is_main:
+        status = run_command(options, home)
     else:
         from landcover_orch.training.product import follow
 
         follow(home)
-    if world.first and status == 0:
-        world.told()
-    leave()
+    if group.is_main and status == 0:
+        group.broadcast_text()
+    destroy()
     return status
 
 
-def _do(chosen: argparse.Namespace, home: Path) -> int:
-    """Exit status; an error of the library goes through `audience`, so that Dagster has it, and ends here."""
+def run_command(options: argparse.Namespace, home: Path) -> int:
+    """Exit status of a training or a range test; an error of this library is told to Dagster, or printed."""
     try:
-        with audience() as told:
-            if chosen.find_lr is not None:
-                find(chosen.dataset, chosen.experiment, home, chosen.find_lr)
+        with open_reporter() as reporter:
+            if options.find_lr is not None:
+                find(options.dataset, options.experiment, home, options.find_lr)
             else:
-                train(chosen.dataset, chosen.experiment, home, told)
+                train(options.dataset, options.experiment, home, reporter)
     except LandcoverError as error:
         if UNDER_DAGSTER not in os.environ:
             print(error, file=sys.stderr)

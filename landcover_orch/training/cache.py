@@ -1,4 +1,4 @@
-"""Where patches are kept, decoded, between epochs: in memory, or in a file that is mapped into it."""
+"""Patch cache: decoded patches between epochs, in memory or in a memory-mapped file; the source of training batches."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product, Recipe, Stage
-from landcover_orch.training.distributed.process_group import joined
+from landcover_orch.store.publish import Recipe, Stage
+from landcover_orch.training.distributed.process_group import init_process_group
 from landcover_orch.training.loader import THREADS, Arrays, PatchSource, PolygonSource, in_order
 
 ASSET = "cache"
@@ -23,10 +25,32 @@ BATCH = 32
 """Patches that a thread copies at a time."""
 
 RESERVE = 2 * 2**30
-"""Bytes of memory that patches leave to the training itself."""
+"""Bytes of memory that the cache leaves to the training itself."""
 
 IMAGE, LABEL = "image.npy", "label.npy"
 CGROUP = Path("/sys/fs/cgroup")
+
+
+def open_source(manifest: DatasetManifest, home: Path, split: str, experiment: Experiment) -> PatchSource:
+    """The patches of a split, cached as the experiment says; the same whatever its cache.
+
+    Raises:
+        TrainingError: the split is empty, or does not fit the cache.
+    """
+    # Imported here: a machine that trains on other patches needs no zarr.
+    from landcover_orch.patches.read import open_split
+
+    source: PatchSource = open_split(manifest, home, split)
+    if len(source) == 0:
+        where = f"configs/datasets/{manifest.dataset.name}.yaml: splits"
+        fix = "take fewer tiles from training" if split == "train" else f"give `splits.{split}` tiles or blocks"
+        raise TrainingError(Problem(where, f"no patch in the {split} split", "at least one", fix))
+    where = f"configs/experiments/{experiment.name}.yaml"
+    if experiment.cache == "memory":
+        return in_memory(source, where)
+    if experiment.cache == "disk":
+        return on_disk(source, home / manifest.dataset.name / ASSET, split, manifest.digest, where)
+    return source
 
 
 class Resident:
@@ -48,15 +72,15 @@ class Resident:
 
     @property
     def keeps_shares(self) -> bool:
-        """Whether the source has polygons with shares."""
+        """Whether the source has polygons with class fractions."""
         return isinstance(self._source, PolygonSource) and self._source.keeps_shares
 
     def polygon(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
-        """(n, y, x) Rows of `shares`, 0 for none; read from the source each time, where they take little room."""
+        """(n, y, x) Rows of `shares`, 0 for none; read from the source each time, where they take few bytes."""
         return self._polygons.polygon(indices)
 
     def shares(self) -> NDArray[np.float32]:
-        """(row, class) Declared shares."""
+        """(row, class) Declared class fractions."""
         return self._polygons.shares()
 
     @property
@@ -71,12 +95,12 @@ def in_memory(source: PatchSource, where: str) -> Resident:
 
     Args:
         source: at least one patch.
-        where: what says so, for the error.
+        where: the setting, for the error.
 
     Raises:
         TrainingError: they do not fit what memory there is.
     """
-    free = free_memory() // joined().local - RESERVE
+    free = free_memory() // init_process_group().local - RESERVE
     _require(source, free, f"{where}: cache", "memory, less 2 GiB for the training", "cache: disk")
     shapes = _shapes(source)
     image, label = (np.empty(shape, dtype) for shape, dtype in shapes)
@@ -94,7 +118,7 @@ def on_disk(source: PatchSource, folder: Path, split: str, digest: str, where: s
         folder: where caches of the dataset lie.
         split: name of the cache.
         digest: the manifest's.
-        where: what says so, for the error.
+        where: the setting, for the error.
 
     Raises:
         TrainingError: they do not fit the disk.
@@ -113,35 +137,32 @@ def on_disk(source: PatchSource, folder: Path, split: str, digest: str, where: s
         image.flush()
         label.flush()
 
-    made_of = Recipe(asset=ASSET, version=VERSION, inputs={"manifest": digest}, configuration={"split": split})
-    return _mapped(publish.publish(folder, split, made_of, write), source)
-
-
-def _mapped(product: Product, source: PatchSource) -> Resident:
+    recipe = Recipe(ASSET, VERSION, inputs={"manifest": digest}, configuration={"split": split})
+    product = publish.publish(folder, split, recipe, write)
     image, label = (np.asarray(np.load(product.file(name), mmap_mode="r")) for name in (IMAGE, LABEL))
     return Resident(image, label, source)
 
 
 def _shapes(source: PatchSource) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:
     """Shape and dtype of all images, and of all labels."""
-    return [((len(source), *one.shape[1:]), one.dtype) for one in source.take(np.zeros(1, np.int64))]
+    return [((len(source), *array.shape[1:]), array.dtype) for array in source.take(np.zeros(1, np.int64))]
 
 
 def _copy(source: PatchSource, image: NDArray[Any], label: NDArray[np.uint8]) -> None:
-    def some(indices: NDArray[np.int64]) -> None:
+    def copy(indices: NDArray[np.int64]) -> None:
         image[indices], label[indices] = source.take(indices)
 
     with ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(some, in_order(np.arange(len(source)), BATCH)):
+        for _ in pool.map(copy, in_order(np.arange(len(source)), BATCH)):
             pass
 
 
-def _require(source: PatchSource, free: int, where: str, room: str, fix: str) -> None:
+def _require(source: PatchSource, free: int, where: str, capacity: str, fix: str) -> None:
     needed = sum(int(np.prod(shape, dtype=object)) * dtype.itemsize for shape, dtype in _shapes(source))
     if needed > free:
-        found = f"{len(source)} patches of {needed / 2**30:.1f} GiB"
+        size = f"{len(source)} patches of {needed / 2**30:.1f} GiB"
         raise TrainingError(
-            Problem(where, found, f"at most the {max(free, 0) / 2**30:.1f} GiB of {room}", f"set `{fix}`")
+            Problem(where, size, f"at most the {max(free, 0) / 2**30:.1f} GiB of {capacity}", f"set `{fix}`")
         )
 
 

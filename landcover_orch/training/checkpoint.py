@@ -1,4 +1,4 @@
-"""Where a training is: everything that an interrupted one needs to go on as if nothing had happened."""
+"""Training checkpoint: everything that an interrupted training needs to resume with the same bits."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ FILE = "checkpoint.pt"
 
 @dataclass
 class Checkpoint:
-    """State after an epoch; `parts` is how many a batch passes in.
+    """State after an epoch; `micro_batches` is how many a batch passes in.
 
-    No random state and no schedule is among it: order, variation, dropout and rate follow from (seed, epoch, step).
+    No random state and no schedule is among it: order, augmentation, dropout and rate follow from (seed, epoch, step).
     """
 
     network: dict[str, Any]
@@ -27,22 +27,30 @@ class Checkpoint:
     history: list[Row]
     seconds: list[float]
     threads: int
-    parts: int
+    micro_batches: int
 
     @property
     def epochs(self) -> int:
         """Epochs that are done."""
         return len(self.history)
 
+    @property
+    def resume_message(self) -> str:
+        """A line of the log: after which epoch the training resumes, and whether last bits may differ."""
+        line, threads = f"going on after epoch {self.epochs}", torch.get_num_threads()
+        if self.threads != threads:
+            line += f" (begun with {self.threads} threads, now {threads}: last bits may differ)"
+        return line
+
 
 def save(folder: Path, state: Checkpoint) -> None:
-    """Writes the checkpoint in one step: a kill leaves the old one or the new one."""
-    fresh = folder / f"{FILE}.new"
-    with fresh.open("wb") as file:
+    """Writes the checkpoint atomically: a kill leaves the old one or the new one."""
+    partial = folder / f"{FILE}.new"
+    with partial.open("wb") as file:
         torch.save({**vars(state), "history": [asdict(row) for row in state.history]}, file)
         file.flush()
         os.fsync(file.fileno())
-    fresh.replace(folder / FILE)
+    partial.replace(folder / FILE)
 
 
 def load(folder: Path) -> Checkpoint | None:

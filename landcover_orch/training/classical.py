@@ -1,6 +1,6 @@
-"""Fitting without gradients: train pixels are drawn, scikit-learn fits them in one go, the validation split is scored.
+"""Training of classical models: train pixels are sampled, scikit-learn fits them, the validation split is scored.
 
-Nothing is kept in between: an interrupted fitting begins again, and ends with the same bytes.
+There is no checkpoint: an interrupted fit begins again, and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ from landcover_orch.models.networks import Normalised
 from landcover_orch.models.random_forest import RandomForest
 from landcover_orch.training import history
 from landcover_orch.training.device import Device
-from landcover_orch.training.fit import Report, Task
-from landcover_orch.training.history import Kept, Row
+from landcover_orch.training.fit import EpochCallback, Task
+from landcover_orch.training.history import Row, Tally, TrainingHistory
 from landcover_orch.training.loader import in_order
-from landcover_orch.training.tally import Tally
 from landcover_orch.training.throughput import Table
 
 PIXELS = 4
-"""Tells this stream of random numbers from the others of one seed."""
+"""Separates this stream of random numbers from the others of one seed."""
 
 SPREAD = 512
-"""Patches that are drawn from at least, where there are as many: neighbouring pixels tell little that is new."""
+"""Patches that are drawn from at least, where there are as many: neighbouring pixels add little information."""
 
 BATCH = 8
 """Patches in memory at a time."""
@@ -42,20 +41,20 @@ DEVICE = Device("cpu", bfloat16=False, name="the CPU")
 UNMEASURED: Table = {"read": None, "read_augment": None, "step": None}
 """The throughput of something that takes no steps."""
 
-Rows = NDArray[np.float32]
+Features = NDArray[np.float32]
 Classes = NDArray[np.uint8]
-Sample = tuple[Rows, Classes, NDArray[np.float64]]
+Sample = tuple[Features, Classes, NDArray[np.float64]]
 
 
-class Urn:
-    """A uniform sample of fixed size of all pixels that were seen: those with the smallest random keys."""
+class ReservoirSampler:
+    """Reservoir sampling: a uniform sample of fixed size of all pixels seen, those with the smallest random keys."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.limit = np.inf
         self.seen = 0
         self.keys = np.empty(0)
-        self.rows: Rows | None = None
+        self.rows: Features | None = None
         self.classes = np.empty(0, np.uint8)
 
     @property
@@ -63,19 +62,19 @@ class Urn:
         """Whether the sample has its size."""
         return len(self.keys) == self.size
 
-    def offer(self, keys: NDArray[np.float64], rows: Rows, classes: Classes) -> None:
-        """Pixels with their keys (pixel,), features (pixel, feature) and classes (pixel,)."""
-        together = np.concatenate([self.keys, keys])
-        order = np.argsort(together, kind="stable")[: self.size]
-        self.keys = together[order]
+    def add(self, keys: NDArray[np.float64], rows: Features, classes: Classes) -> None:
+        """Adds pixels with their keys (pixel,), features (pixel, feature) and classes (pixel,)."""
+        all_keys = np.concatenate([self.keys, keys])
+        order = np.argsort(all_keys, kind="stable")[: self.size]
+        self.keys = all_keys[order]
         self.rows = (rows if self.rows is None else np.concatenate([self.rows, rows]))[order]
         self.classes = np.concatenate([self.classes, classes])[order]
         if self.full:
             self.limit = float(self.keys[-1])
 
 
-def fit(task: Task, model: Normalised, report: Report) -> Kept:
-    """The one row of a fitting and its seconds; `model` holds the fitted trees or clusters afterwards.
+def fit(task: Task, model: Normalised, on_epoch: EpochCallback) -> TrainingHistory:
+    """Fits a classical model: one row and its seconds; `model` holds the fitted trees or clusters afterwards.
 
     Raises:
         TrainingError: no train patch has a labelled pixel.
@@ -86,10 +85,10 @@ def fit(task: Task, model: Normalised, report: Report) -> Kept:
         # Sums over threads would change last bits with their number.
         with threadpool_limits(1):
             network.learn(rows, classes, weights, task.experiment.seed)
-        row = _row(task, model, (rows, classes, weights))
+        row = evaluate(task, model, (rows, classes, weights))
     seconds = time.perf_counter() - began
-    report(row, seconds)
-    return Kept([row], [seconds])
+    on_epoch(row, seconds)
+    return TrainingHistory([row], [seconds])
 
 
 def _network(model: Normalised) -> RandomForest | KMeans:
@@ -110,62 +109,70 @@ def sample(task: Task, model: Normalised) -> Sample:
     """
     network = _network(model)
     settings, groups = network.settings, len(task.classes) if isinstance(network, RandomForest) else 1
-    urns = [Urn(max(settings.pixels // groups, 1)) for _ in range(groups)]
+    reservoirs = [ReservoirSampler(max(settings.pixels // groups, 1)) for _ in range(groups)]
     random = np.random.default_rng([task.experiment.seed, PIXELS])
-    for seen, (values, label) in enumerate(_patches(task, model, random), start=1):
-        _draw(urns, random.random(label.size), values, label.reshape(-1), settings.texture)
-        if seen >= SPREAD and all(urn.full for urn in urns):
+    for seen, (values, label) in enumerate(shuffled_patches(task, model, random), start=1):
+        add_patch(reservoirs, random.random(label.size), values, label.reshape(-1), settings.texture)
+        if seen >= SPREAD and all(reservoir.full for reservoir in reservoirs):
             break
-    return _together(urns)
+    return merge(reservoirs)
 
 
-def _patches(task: Task, model: Normalised, random: np.random.Generator) -> Iterator[tuple[torch.Tensor, Classes]]:
+def shuffled_patches(
+    task: Task, model: Normalised, random: np.random.Generator
+) -> Iterator[tuple[torch.Tensor, Classes]]:
     """Normalised images (band, y, x) and labels (y, x), in random order."""
     for indices in in_order(random.permutation(len(task.train)), BATCH):
         image, label = task.train.take(indices)
         yield from zip(model.normalise(torch.from_numpy(np.ascontiguousarray(image))), label, strict=True)
 
 
-def _draw(
-    urns: list[Urn], keys: NDArray[np.float64], values: torch.Tensor, label: Classes, windows: tuple[int, ...]
+def add_patch(
+    reservoirs: list[ReservoirSampler],
+    keys: NDArray[np.float64],
+    values: torch.Tensor,
+    label: Classes,
+    windows: tuple[int, ...],
 ) -> None:
-    groups = [label == group for group in range(len(urns))] if len(urns) > 1 else [label != IGNORE]
-    for urn, mask in zip(urns, groups, strict=True):
-        urn.seen += int(mask.sum())
-    drawn = [np.flatnonzero(mask & (keys < urn.limit)) for mask, urn in zip(groups, urns, strict=True)]
+    """Adds a patch's labelled pixels to the reservoir of their class, or to the only one; features only if needed."""
+    groups = [label == group for group in range(len(reservoirs))] if len(reservoirs) > 1 else [label != IGNORE]
+    for reservoir, mask in zip(reservoirs, groups, strict=True):
+        reservoir.seen += int(mask.sum())
+    drawn = [np.flatnonzero(mask & (keys < r.limit)) for mask, r in zip(groups, reservoirs, strict=True)]
     if not any(chosen.size for chosen in drawn):
         return
     rows = texture.table(values, windows).numpy()
-    for urn, chosen in zip(urns, drawn, strict=True):
+    for reservoir, chosen in zip(reservoirs, drawn, strict=True):
         if chosen.size:
-            urn.offer(keys[chosen], rows[chosen], label[chosen])
+            reservoir.add(keys[chosen], rows[chosen], label[chosen])
 
 
-def _together(urns: list[Urn]) -> Sample:
-    rows = [urn.rows for urn in urns if urn.rows is not None]
+def merge(reservoirs: list[ReservoirSampler]) -> Sample:
+    """The samples of all reservoirs together, weighted by how many pixels each stands for (mean weight 1)."""
+    rows = [reservoir.rows for reservoir in reservoirs if reservoir.rows is not None]
     if not rows:
         fix = "choose tiles that have labels"
         raise TrainingError(Problem("the train split", "no labelled pixel", "some", fix))
-    classes = np.concatenate([urn.classes for urn in urns])
-    weights = np.concatenate([np.full(len(urn.classes), urn.seen / max(len(urn.classes), 1)) for urn in urns])
+    classes = np.concatenate([reservoir.classes for reservoir in reservoirs])
+    weights = np.concatenate([np.full(len(r.classes), r.seen / max(len(r.classes), 1)) for r in reservoirs])
     return np.concatenate(rows), classes, weights / weights.mean()
 
 
-def _row(task: Task, model: Normalised, drawn: Sample) -> Row:
-    """Its loss is that of the drawn pixels, without a learning rate; the rest is of the whole validation split."""
+def evaluate(task: Task, model: Normalised, drawn: Sample) -> Row:
+    """Evaluates a fitted model: the loss of the sampled pixels, the metrics of the whole validation split."""
     rows, classes, weights = drawn
     logits = texture.logarithms(_network(model).predict(torch.from_numpy(rows)))
-    loss = float((_surprise(logits, classes) * torch.from_numpy(weights)).mean())
-    tally, surprise = Tally(len(task.classes)), 0.0
+    loss = float((cross_entropy(logits, classes) * torch.from_numpy(weights)).mean())
+    tally, total_loss = Tally(len(task.classes)), 0.0
     for indices in in_order(np.arange(len(task.validation)), BATCH):
         image, label = task.validation.take(indices)
         logits = model(torch.from_numpy(np.ascontiguousarray(image)))
         tally.add(label, logits.max(1).indices.to(torch.uint8).numpy())
-        surprise += float(_surprise(logits, label).sum())
-    return history.row(1, loss, surprise / max(int(tally.matrix.sum()), 1), tally, task.classes, None)
+        total_loss += float(cross_entropy(logits, label).sum())
+    return history.row(1, loss, total_loss / max(int(tally.matrix.sum()), 1), tally, task.classes, None)
 
 
-def _surprise(logits: torch.Tensor, label: Classes) -> torch.Tensor:
+def cross_entropy(logits: torch.Tensor, label: Classes) -> torch.Tensor:
     """Cross-entropy of each pixel, 0 where it is not labelled."""
     target = torch.from_numpy(label.astype(np.int64))
     return torch.nn.functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="none").double()

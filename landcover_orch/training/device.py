@@ -1,4 +1,4 @@
-"""Which device trains, and in which arithmetic."""
+"""Training device and precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from landcover_orch.errors import Problem, TrainingError
 
 @dataclass(frozen=True)
 class Device:
-    """Where the arithmetic happens and whether convolutions run in bfloat16."""
+    """Device of a training, and whether convolutions run in bfloat16."""
 
     kind: Literal["cpu", "cuda"]
     bfloat16: bool
@@ -44,8 +44,8 @@ def choose(experiment: Experiment) -> Device:
         )
     kind: Literal["cpu", "cuda"] = "cuda" if cuda and experiment.device != "cpu" else "cpu"
     capable = torch.cuda.is_bf16_supported() if kind == "cuda" else cpu_has_bfloat16()
-    wanted = experiment.precision == "bfloat16" or (experiment.precision == "auto" and capable)
-    return Device(kind, wanted, torch.cuda.get_device_name() if kind == "cuda" else "the CPU")
+    bfloat16 = experiment.precision == "bfloat16" or (experiment.precision == "auto" and capable)
+    return Device(kind, bfloat16, torch.cuda.get_device_name() if kind == "cuda" else "the CPU")
 
 
 def cpu_has_bfloat16() -> bool:

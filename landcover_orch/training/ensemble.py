@@ -1,4 +1,4 @@
-"""Trained models as members of one, and how well they do together on the validation split. Nothing is learnt."""
+"""Ensemble of trained models: its members, and their score on the validation split. Nothing is trained."""
 
 from __future__ import annotations
 
@@ -23,56 +23,63 @@ from landcover_orch.patches.folds import repetitions
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.publish import Product
 from landcover_orch.training import history
-from landcover_orch.training.fit import Report, Task
-from landcover_orch.training.history import Kept
+from landcover_orch.training.fit import EpochCallback, Task
+from landcover_orch.training.history import Tally, TrainingHistory
 from landcover_orch.training.loader import in_order
-from landcover_orch.training.tally import Tally
 
 BATCH = 8
-"""Patches that are scored at a time."""
+"""Patches scored at a time."""
 
 REGISTERED = "models:/"
 
 Products = Mapping[str, Product]
 
 
-def voices(manifest: DatasetManifest, experiment: Experiment) -> dict[str, Experiment | None]:
-    """Name -> recipe of each model that answers, None of a registered version; nothing where it is no ensemble.
+def member_experiments(manifest: DatasetManifest, experiment: Experiment) -> dict[str, Experiment | None]:
+    """Ensemble members: name -> experiment, None of a registered version; nothing where it is no ensemble.
 
-    A member that repeats stands for all its repetitions: each has a voice.
+    A member that repeats stands for all its repetitions: each is a member.
 
     Raises:
-        ConfigError: a member is an ensemble itself, has no recipe, or one of its repetitions is listed beside it.
+        ConfigError: a member is an ensemble itself, has no experiment, or one of its repetitions is listed as well.
         CatalogueError: a member has folds that the dataset has not.
     """
     members = experiment.model.members if isinstance(experiment.model, Ensemble) else ()
-    found: list[tuple[str, Experiment | None]] = []
+    named: list[tuple[str, Experiment | None]] = []
     for name in members:
-        recipes = (None,) if name.startswith(REGISTERED) else repetitions(manifest, config.load_experiment(name))
-        found += [(one.name if one else name, one) for one in recipes]
-    _require_one_voice(experiment, found)
-    return dict(found)
+        experiments = (None,) if name.startswith(REGISTERED) else repetitions(manifest, config.load_experiment(name))
+        named += [(repetition.name if repetition else name, repetition) for repetition in experiments]
+    where = f"configs/experiments/{experiment.name}.yaml: model.members"
+    nested = [name for name, member in named if member and isinstance(member.model, Ensemble)]
+    twice = sorted({name for name, count in Counter(name for name, _ in named).items() if count > 1})
+    problems = [
+        *(Problem(where, f"{n}, an ensemble", "models that were trained", "list its members instead") for n in nested),
+        *(Problem(where, f"{n} twice", "each model once", "drop it: its experiment includes it") for n in twice),
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    return dict(named)
 
 
 def members(
     manifest: DatasetManifest,
-    wanted: Mapping[str, Experiment | None],
+    experiments: Mapping[str, Experiment | None],
     experiment: Experiment,
     home: Path,
     train: Callable[[Experiment], Product],
 ) -> dict[str, Product]:
-    """The products of an experiment's `voices` by name.
+    """The products of an experiment's `member_experiments` by name.
 
     Experiments go through `train`, which finds what is there and trains what is not, so that they are always those of
-    the present manifest and recipe, in whatever order the experiments of a dataset run.
+    the present manifest and experiment, in whatever order the experiments of a dataset run.
 
     Raises:
         ContractError: members of other classes, bands or data; all of them are named.
         TrackingError: a registered version is not to be found.
     """
-    found = {name: train(recipe) if recipe else registered(name, home) for name, recipe in wanted.items()}
-    require_alike({name: load_contract(product.path) for name, product in found.items()}, manifest, experiment)
-    return found
+    products = {name: train(member) if member else registered(name, home) for name, member in experiments.items()}
+    require_compatible({name: load_contract(product.path) for name, product in products.items()}, manifest, experiment)
+    return products
 
 
 def registered(version: str, home: Path) -> Product:
@@ -81,68 +88,56 @@ def registered(version: str, home: Path) -> Product:
     Raises:
         TrackingError: MLflow does not answer, or has no such version.
     """
-    from landcover_orch.tracking.lookup import product_of
+    from landcover_orch.tracking.registry import product_of
 
     return product_of(version, home)
 
 
-def _require_one_voice(experiment: Experiment, found: Sequence[tuple[str, Experiment | None]]) -> None:
-    where = f"configs/experiments/{experiment.name}.yaml: model.members"
-    nested = [name for name, recipe in found if recipe and isinstance(recipe.model, Ensemble)]
-    twice = sorted({name for name, count in Counter(name for name, _ in found).items() if count > 1})
-    problems = [
-        *(Problem(where, f"{n}, an ensemble", "models that were trained", "list its members instead") for n in nested),
-        *(Problem(where, f"{n} twice", "one voice a model", "drop it: its recipe brings it along") for n in twice),
-    ]
-    if problems:
-        raise ConfigError(*problems)
-
-
-def require_alike(contracts: Mapping[str, Contract], manifest: DatasetManifest, experiment: Experiment) -> None:
-    """Raises ContractError with every way in which members differ from the dataset they are to answer for.
+def require_compatible(contracts: Mapping[str, Contract], manifest: DatasetManifest, experiment: Experiment) -> None:
+    """Compatibility check: raises ContractError with every way in which members differ from the dataset.
 
     The data count too: what was trained on another manifest may have seen the test tiles of this one. A fold of the
     dataset will do, since it excludes them.
     """
     where = f"configs/experiments/{experiment.name}.yaml: model.members: "
     dataset = manifest.dataset
-    wrong = [
-        Problem(where + name, f"{what} {found}", f"{expected}, as dataset {dataset.name} has it", fix)
+    problems = [
+        Problem(where + name, f"{what} {actual}", f"{expected}, as dataset {dataset.name} has it", fix)
         for name, contract in contracts.items()
-        for what, found, expected, fix in (
+        for what, actual, expected, fix in (
             ("classes", contract.legend.names, manifest.legend.names, "take models of one legend"),
             ("bands", contract.bands, dataset.bands, "take models of the same bands, in the same order"),
             ("dtype", contract.dtype, dataset.dtype, "take models of the same dtype"),
             (
                 "training data",
                 contract.data_digest,
-                _data(contract, manifest),
+                expected_digest(contract, manifest),
                 "train it again on the present manifest",
             ),
         )
-        if found != expected
+        if actual != expected
     ]
-    wrong += [
+    problems += [
         Problem(where + name, "an ensemble", "a model that was trained", "list its members instead")
         for name, contract in contracts.items()
         if contract.members
     ]
-    if wrong:
-        raise ContractError(*wrong)
+    if problems:
+        raise ContractError(*problems)
 
 
-def _data(contract: Contract, manifest: DatasetManifest) -> str:
-    """The digest that a member's data must have: the manifest's, or that of the fold of it that the contract names.
+def expected_digest(contract: Contract, manifest: DatasetManifest) -> str:
+    """Data digest that a member must have: the manifest's, or that of the fold of it that the contract names.
 
-    Of a manifest that is a fold there are none: another fold's model has learnt from the ground that this one tests on.
+    Of a manifest that is a fold there are none: another fold's model was trained on the blocks that this one tests on.
     """
     if contract.fold is None or manifest.dataset.splits.fold or contract.data_digest == manifest.digest:
         return manifest.digest
     return folds.described(manifest, contract.fold).digest
 
 
-def described(products: Products) -> tuple[Member, ...]:
-    """The members as the ensemble's contract names them."""
+def contract_members(products: Products) -> tuple[Member, ...]:
+    """The members as the ensemble's contract records them."""
     contracts = {name: load_contract(product.path) for name, product in products.items()}
     return tuple(
         Member(
@@ -158,16 +153,19 @@ def described(products: Products) -> tuple[Member, ...]:
 
 
 def assemble(products: Products, settings: Ensemble, mean: Sequence[float], std: Sequence[float]) -> Normalised:
-    """The members' networks as one behind band statistics of the present data, each with its own in front of it."""
+    """The ensemble's network: members behind the present band statistics, each renormalised to its own."""
     loaded = [load(product.path) for product in products.values()]
-    own = [(contract.mean, contract.std) for _, contract in loaded]
-    found = [ensemble.behind(module.network, each, (mean, std)) for (module, _), each in zip(loaded, own, strict=True)]
-    return Normalised(ensemble.Ensemble(settings, found), mean, std).eval()
+    statistics = [(contract.mean, contract.std) for _, contract in loaded]
+    networks = [
+        ensemble.with_input_statistics(module.network, each, (mean, std))
+        for (module, _), each in zip(loaded, statistics, strict=True)
+    ]
+    return Normalised(ensemble.Ensemble(settings, networks), mean, std).eval()
 
 
-def score(task: Task, model: Normalised, report: Report) -> Kept:
-    """The one row of an ensemble, of the validation split, and its seconds; `model` is back on the CPU afterwards."""
-    began, tally, surprise = time.perf_counter(), Tally(len(task.classes)), 0.0
+def score(task: Task, model: Normalised, on_epoch: EpochCallback) -> TrainingHistory:
+    """Scores an ensemble on the validation split: one row and its seconds; `model` is back on the CPU afterwards."""
+    began, tally, total_loss = time.perf_counter(), Tally(len(task.classes)), 0.0
     model.to(task.device.kind)
     for indices in in_order(np.arange(len(task.validation)), BATCH):
         image, label = task.validation.take(indices)
@@ -175,9 +173,9 @@ def score(task: Task, model: Normalised, report: Report) -> Kept:
             logits = model(torch.from_numpy(np.ascontiguousarray(image)).to(task.device.kind)).float().cpu()
         tally.add(label, logits.argmax(1).to(torch.uint8).numpy())
         target = torch.from_numpy(label.astype(np.int64))
-        surprise += float(torch.nn.functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum"))
+        total_loss += float(torch.nn.functional.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum"))
     model.cpu()
-    row = history.row(1, None, surprise / max(int(tally.matrix.sum()), 1), tally, task.classes, None)
+    row = history.row(1, None, total_loss / max(int(tally.matrix.sum()), 1), tally, task.classes, None)
     seconds = time.perf_counter() - began
-    report(row, seconds)
-    return Kept([row], [seconds])
+    on_epoch(row, seconds)
+    return TrainingHistory([row], [seconds])

@@ -1,8 +1,8 @@
-"""The learning loop: Lightning's, with a checkpoint of our own after each epoch, so that no pickle is written or read.
+"""Training loop: Lightning's, with a checkpoint of our own after each epoch, so that no pickle is written or read.
 
-Optimisation is manual: one batch is one update, which `Step` takes in parts where memory is short. The validation
-metrics of an epoch are functions of counts over all validation patches. Where patches overlap, a pixel counts once for
-each patch it lies in: enough to choose a checkpoint by; the report counts each once.
+Optimisation is manual: one batch is one update, which `Step` takes in micro-batches where memory is short. The
+validation metrics of an epoch are functions of counts over all validation patches. Where patches overlap, a pixel
+counts once for each patch it lies in: enough to choose a checkpoint by; the report counts each once.
 """
 
 from __future__ import annotations
@@ -28,32 +28,31 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
-from landcover_orch.config.experiments import Experiment, Loss, losses
+from landcover_orch.config.experiments import Experiment, losses
 from landcover_orch.errors import Problem, RecipeError, TrainingError
 from landcover_orch.legend import IGNORE
 from landcover_orch.models.networks import Normalised
 from landcover_orch.patches.class_weights import class_weights
-from landcover_orch.training import augmentation, checkpoint, history, optimisers, sampling, schedules
+from landcover_orch.training import augmentation, checkpoint, history, optimisation, sampling
 from landcover_orch.training.augmentation import Bands, Draw
 from landcover_orch.training.checkpoint import Checkpoint
 from landcover_orch.training.device import Device
-from landcover_orch.training.distributed.process_group import World, joined
-from landcover_orch.training.history import Kept, Row
+from landcover_orch.training.distributed.process_group import ProcessGroup, init_process_group
+from landcover_orch.training.history import Row, Tally, TrainingHistory
 from landcover_orch.training.loader import Batch, Batches, PatchSource, PolygonSource, Read, in_order
-from landcover_orch.training.losses import Objective, by_shares
-from landcover_orch.training.step import Step, chance
-from landcover_orch.training.tally import Tally
+from landcover_orch.training.losses import Objective, soft_label_mask
+from landcover_orch.training.step import Step, dropout_seed
 
-Report = Callable[[Row, float], None]
-"""Hears of each epoch: its row and its seconds."""
+EpochCallback = Callable[[Row, float], None]
+"""Callback at the end of each epoch: its row and its seconds."""
 
-Tell = Callable[[str], None]
-"""Takes a line for people."""
+LogLine = Callable[[str], None]
+"""Callback that takes a line of the log."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is learnt: two splits, the classes and their train pixels, the bands' statistics, and the recipe."""
+    """Training task: two splits, the classes and their train pixels, the bands' statistics, and the experiment."""
 
     experiment: Experiment
     train: PatchSource
@@ -62,11 +61,11 @@ class Task:
     bands: Bands
     class_pixels: tuple[int, ...]
     device: Device
-    world: World = field(default_factory=joined)
+    group: ProcessGroup = field(default_factory=init_process_group)
 
     @property
     def proportions(self) -> bool:
-        """Whether polygons are learnt from by their shares."""
+        """Whether polygons are learnt from by their class fractions."""
         return any(isinstance(term, losses.Proportions) for term in self.experiment.loss)
 
     def polygons(self, source: PatchSource) -> PolygonSource | None:
@@ -79,14 +78,17 @@ class Task:
             return None
         if isinstance(source, PolygonSource) and source.keeps_shares:
             return source
-        found, expected = "proportions, of a dataset that keeps no shares of polygons", "labels with shares"
+        where, loss = (
+            f"configs/experiments/{self.experiment.name}.yaml: loss",
+            "proportions, of a dataset that keeps no",
+        )
         fix = "set `composites.rule: soft` or `composites.keep_fractions: true` in its legend, or leave the loss out"
-        raise TrainingError(Problem(f"configs/experiments/{self.experiment.name}.yaml: loss", found, expected, fix))
+        raise TrainingError(Problem(where, f"{loss} class fractions of polygons", "labels with class fractions", fix))
 
     @property
     def rows(self) -> slice:
         """Which patches of each batch this process takes."""
-        return self.world.rows(self.experiment.batch_size)
+        return self.group.rows(self.experiment.batch_size)
 
     @property
     def steps(self) -> int:
@@ -99,34 +101,45 @@ def objective(task: Task) -> Objective:
     """The experiment's losses with their class weights.
 
     Raises:
-        TrainingError: a class that is left out is none of the legend's, or polygons' shares are wanted and not kept.
+        TrainingError: a class that is left out is none of the legend's, or polygons' fractions are needed and not kept.
     """
     e = task.experiment
-    weights = [_weights(task, term, f"{e.name}.yaml: loss.{i}") for i, term in enumerate(e.loss)]
+    weights = [
+        None
+        if term.class_weights is None
+        else class_weights(
+            term.class_weights,
+            task.class_pixels,
+            task.classes,
+            f"configs/experiments/{e.name}.yaml: loss.{i}.class_weights",
+        )
+        for i, term in enumerate(e.loss)
+    ]
     polygons = task.polygons(task.train)
     return Objective(e.loss, weights, None if polygons is None else polygons.shares())
 
 
-def _weights(task: Task, term: Loss, where: str) -> tuple[float, ...] | None:
-    if term.class_weights is None:
-        return None
-    place = f"configs/experiments/{where}.class_weights"
-    return class_weights(term.class_weights, task.class_pixels, task.classes, place)
-
-
-def step(task: Task, model: Normalised, tell: Tell, parts: int | None = None) -> Step:
-    """What takes the task's batches through a network, at first in the experiment's number of parts.
+def step(task: Task, model: Normalised, log_line: LogLine, micro_batches: int | None = None) -> Step:
+    """Training step: takes the task's batches through a network, at first in the experiment's micro-batches.
 
     Raises:
         TrainingError: more processes than patches in a batch.
     """
     e = task.experiment
-    if e.batch_size < task.world.size:
-        where, found = f"configs/experiments/{e.name}.yaml: batch_size", f"{e.batch_size} patches"
+    if e.batch_size < task.group.size:
+        where, size = f"configs/experiments/{e.name}.yaml: batch_size", f"{e.batch_size} patches"
         fix = "raise it, or lower the processes of its launcher"
-        raise TrainingError(Problem(where, found, f"at least one for each of {task.world.size} processes", fix))
-    aim = objective(task).to(task.device.kind)
-    return Step(model, aim, task.device, e.batch_size, parts or e.accumulate, e.clip_gradients, tell, task.world)
+        raise TrainingError(Problem(where, size, f"at least one for each of {task.group.size} processes", fix))
+    return Step(
+        model,
+        objective(task).to(task.device.kind),
+        task.device,
+        e.batch_size,
+        micro_batches or e.accumulate,
+        e.clip_gradients,
+        log_line,
+        task.group,
+    )
 
 
 def train_batches(task: Task, epoch: int, steps: int | None = None) -> Batches:
@@ -143,9 +156,9 @@ def host_variation(task: Task, epoch: int, sizes: Sequence[int]) -> Callable[[in
 
     def vary(step: int, arrays: Read) -> Read:
         image, label, *polygon = arrays
-        drawn = _drawn(task, image.shape[1], sizes[step], epoch, step)
-        moved = (augmentation.moved_on_host(numbers, drawn) for numbers in polygon)
-        return (*augmentation.on_host(image, label, drawn, task.bands), *moved)
+        drawn = _draw(task, image.shape[1], sizes[step], epoch, step)
+        varied_ids = (augmentation.transform_ids_on_host(numbers, drawn) for numbers in polygon)
+        return (*augmentation.on_host(image, label, drawn, task.bands), *varied_ids)
 
     return vary
 
@@ -154,20 +167,20 @@ def varied(task: Task, batch: Batch, epoch: int) -> Batch:
     """A train batch that has come to its device: varied there on a GPU, as it is on a CPU."""
     if task.device.kind == "cpu":
         return batch
-    drawn = _drawn(task, batch.image.shape[1], batch.whole, epoch, batch.step)
+    drawn = _draw(task, batch.image.shape[1], batch.batch_size, epoch, batch.step)
     image, label = augmentation.on_device(batch.image, batch.label, drawn, task.bands)
-    polygon = None if batch.polygon is None else augmentation.moved_on_device(batch.polygon, drawn)
+    polygon = None if batch.polygon is None else augmentation.transform_ids_on_device(batch.polygon, drawn)
     return batch._replace(image=image, label=label, polygon=polygon)
 
 
-def _drawn(task: Task, bands: int, whole: int, epoch: int, step: int) -> Draw:
-    """What happens to this process's rows of a batch: a share of what is drawn for the whole."""
+def _draw(task: Task, bands: int, batch_size: int, epoch: int, step: int) -> Draw:
+    """Augmentation of this process's rows of a batch: a part of what is drawn for the whole batch."""
     e = task.experiment
-    return augmentation.draw((whole, bands), e.augmentation, e.seed, epoch, step).of(task.rows)
+    return augmentation.draw((batch_size, bands), e.augmentation, e.seed, epoch, step).of(task.rows)
 
 
 class Learner(pl.LightningModule):  # type: ignore[misc]
-    """What Lightning's loop calls: batches, updates, validation counts."""
+    """Lightning module: batches, updates, validation counts."""
 
     def __init__(self, task: Task, step: Step, lr: float) -> None:
         super().__init__()
@@ -176,7 +189,7 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
         self.start_epoch([])
 
     def start_epoch(self, scores: list[float]) -> None:
-        """Forgets the sums of the epoch before; `scores` of all epochs before are what a plateau looks at."""
+        """Resets the sums of the epoch before; `scores` of all epochs before are what a plateau depends on."""
         self.scores = scores
         self.tally = Tally(len(self.task.classes))
         self.losses: list[tuple[Tensor, Tensor]] = []
@@ -199,60 +212,60 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
     def training_step(self, batch: Batch, _: int) -> None:
         """One update, at the rate and momentum that the schedule has for it."""
         e, epoch, optimiser = self.task.experiment, self.current_epoch, self.optimizers()
-        taken, steps = epoch * self.task.steps + batch.step, e.epochs * self.task.steps
-        schedules.apply(schedules.at(e.schedule, taken, steps, self.scores), optimiser, self.lr)
-        loss = self.step.update(batch, optimiser, chance(e.seed, epoch, batch.step))
-        self.losses.append((loss / self.task.world.size, _labelled(batch)))
+        steps_done, steps = epoch * self.task.steps + batch.step, e.epochs * self.task.steps
+        optimisation.apply(optimisation.at(e.schedule, steps_done, steps, self.scores), optimiser, self.lr)
+        loss = self.step.update(batch, optimiser, dropout_seed(e.seed, epoch, batch.step))
+        self.losses.append((loss / self.task.group.size, _labelled(batch)))
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Adds a batch to the validation loss and counts."""
-        loss, predicted = self.step.judge(batch)
+        loss, predicted = self.step.evaluate(batch)
         self.validation_losses.append((loss, _labelled(batch)))
         self.tally.add(batch.label.cpu().numpy(), predicted.cpu().numpy())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The experiment's optimiser."""
-        return optimisers.build(self.task.experiment.optimiser, self.model, self.lr)
+        return optimisation.build_optimiser(self.task.experiment.optimiser, self.model, self.lr)
 
     def row(self, epoch: int) -> Row:
         """What the epoch that just ended reached; `epoch` counts from 1, the rate is that of its last step."""
         lr = float(self.optimizers().param_groups[0]["lr"])
-        world = self.task.world
-        losses = (_mean(self.losses, world), _mean(self.validation_losses, world))
-        return history.row(epoch, *losses, self.tally.together(world), self.task.classes, lr)
+        group = self.task.group
+        losses = (_mean(self.losses, group), _mean(self.validation_losses, group))
+        return history.row(epoch, *losses, self.tally.all_gather(group), self.task.classes, lr)
 
 
 def _labelled(batch: Batch) -> Tensor:
-    """How many pixels count, by their class or by the shares of their polygon."""
+    """How many pixels count, by their class or by the class fractions of their polygon."""
     labelled = (batch.label != IGNORE).sum()
-    return labelled if batch.polygon is None else labelled + by_shares(batch.label, batch.polygon).sum()
+    return labelled if batch.polygon is None else labelled + soft_label_mask(batch.label, batch.polygon).sum()
 
 
-def _mean(found: list[tuple[Tensor, Tensor]], world: World) -> float:
-    """Mean of batches' losses, each by its labelled pixels, of both the shares of all processes."""
-    shares = torch.stack([torch.stack(part).double().cpu() for part in zip(*found, strict=True)])
-    losses, pixels = world.sum(shares)
+def _mean(losses_and_pixels: list[tuple[Tensor, Tensor]], group: ProcessGroup) -> float:
+    """Mean of batches' losses, each by its labelled pixels, both summed over all processes."""
+    local = torch.stack([torch.stack(part).double().cpu() for part in zip(*losses_and_pixels, strict=True)])
+    losses, pixels = group.sum(local)
     return float((losses * pixels).sum() / pixels.sum().clamp(min=1))
 
 
-class Keeper(Callback):  # type: ignore[misc]
-    """Goes on from a checkpoint, and after each epoch writes one, reports, and stops when patience is exhausted."""
+class CheckpointCallback(Callback):  # type: ignore[misc]
+    """Checkpointing and early stopping: resumes, and after each epoch writes a checkpoint, reports, may stop."""
 
-    def __init__(self, folder: Path, found: Checkpoint | None, report: Report) -> None:
-        self.folder, self.found, self.report = folder, found, report
-        self.rows: list[Row] = found.history if found else []
-        self.seconds: list[float] = found.seconds if found else []
-        self.best: dict[str, Any] = found.best if found else {}
-        self.when_asked = signal.getsignal(signal.SIGTERM)
+    def __init__(self, folder: Path, resumed: Checkpoint | None, on_epoch: EpochCallback) -> None:
+        self.folder, self.resumed, self.on_epoch = folder, resumed, on_epoch
+        self.rows: list[Row] = resumed.history if resumed else []
+        self.seconds: list[float] = resumed.seconds if resumed else []
+        self.best: dict[str, Any] = resumed.best if resumed else {}
+        self.sigterm_handler = signal.getsignal(signal.SIGTERM)
 
     def on_train_start(self, trainer: Any, learner: Any) -> None:
-        """Gives the optimiser the state it had, and all processes the same weights."""
-        if learner.task.world.size > 1:
-            # Lightning's own tells the other processes of it, and waits where they are not listening.
-            signal.signal(signal.SIGTERM, self.when_asked)
-        if self.found is not None:
-            trainer.optimizers[0].load_state_dict(self.found.optimiser)
-        learner.task.world.alike(list(learner.model.network.state_dict().values()))
+        """Restores the optimiser's state, and broadcasts the weights to all processes."""
+        if learner.task.group.size > 1:
+            # Lightning's own handler passes it on to the other processes, and waits where they do not answer.
+            signal.signal(signal.SIGTERM, self.sigterm_handler)
+        if self.resumed is not None:
+            trainer.optimizers[0].load_state_dict(self.resumed.optimiser)
+        learner.task.group.broadcast(list(learner.model.network.state_dict().values()))
 
     def on_train_epoch_start(self, trainer: Any, learner: Any) -> None:
         """Starts the clock."""
@@ -261,21 +274,22 @@ class Keeper(Callback):  # type: ignore[misc]
         self.began = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Any, learner: Any) -> None:
-        """Keeps the epoch."""
+        """Records the epoch."""
         metric = learner.task.experiment.metric
         entry = learner.row(len(self.rows) + 1)
-        learner.step.agree()
-        _require_finite(entry, learner.task.experiment)
+        learner.step.synchronise()
+        require_finite(entry, learner.task.experiment)
         self.rows.append(entry)
         self.seconds.append(time.perf_counter() - self.began)
         if history.best(self.rows, metric) is entry:
             self.best = _copy(learner.model.network)
-        if learner.task.world.first:
-            checkpoint.save(self.folder, self._state(trainer, learner))
-        self.report(entry, self.seconds[-1])
+        if learner.task.group.is_main:
+            checkpoint.save(self.folder, self.state(trainer, learner))
+        self.on_epoch(entry, self.seconds[-1])
         trainer.should_stop |= history.exhausted(self.rows, metric, learner.task.experiment.patience)
 
-    def _state(self, trainer: Any, learner: Any) -> Checkpoint:
+    def state(self, trainer: Any, learner: Any) -> Checkpoint:
+        """The checkpoint of the epoch that just ended."""
         return Checkpoint(
             network=_copy(learner.model.network),
             optimiser=trainer.optimizers[0].state_dict(),
@@ -283,7 +297,7 @@ class Keeper(Callback):  # type: ignore[misc]
             history=self.rows,
             seconds=self.seconds,
             threads=torch.get_num_threads(),
-            parts=learner.step.parts,
+            micro_batches=learner.step.micro_batches,
         )
 
 
@@ -291,7 +305,8 @@ def _copy(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
 
-def _require_finite(entry: Row, experiment: Experiment) -> None:
+def require_finite(entry: Row, experiment: Experiment) -> None:
+    """Divergence check: raises RecipeError where a loss of an epoch is NaN or infinite."""
     if all(loss is not None and math.isfinite(loss) for loss in (entry.loss, entry.validation_loss)):
         return
     raise RecipeError(
@@ -304,57 +319,66 @@ def _require_finite(entry: Row, experiment: Experiment) -> None:
     )
 
 
-def fit(task: Task, model: Normalised, folder: Path, report: Report, *, lr: float, tell: Tell = lambda _: None) -> Kept:
-    """The rows and seconds of all epochs; `model` holds the best epoch's weights afterwards.
+def fit(
+    task: Task,
+    model: Normalised,
+    folder: Path,
+    on_epoch: EpochCallback,
+    *,
+    lr: float,
+    log_line: LogLine = lambda _: None,
+) -> TrainingHistory:
+    """Trains a network: the rows and seconds of all epochs; `model` holds the best epoch's weights afterwards.
 
-    A checkpoint in `folder` is gone on from. With an equal number of threads on the same CPU the result has the same
-    bits as that of a training nobody interrupted.
+    Resumes from a checkpoint in `folder`. With an equal number of threads on the same CPU the result has the same bits
+    as that of an uninterrupted training.
 
     Args:
         task: what is learnt.
-        model: where from; moved to the task's device and back.
+        model: the start; it goes to the task's device and back.
         folder: where checkpoints lie.
-        report: hears of each epoch.
+        on_epoch: called after each epoch.
         lr: learning rate, the schedule's peak.
-        tell: takes lines for people.
+        log_line: takes lines of the log.
 
     Raises:
         RecipeError: the loss is no number any more, or not even a single image fits into memory.
     """
-    found, e = checkpoint.load(folder), task.experiment
-    keeper = Keeper(folder, found, report)
-    if found is not None:
-        model.network.load_state_dict(found.network)
+    resumed, e = checkpoint.load(folder), task.experiment
+    callback = CheckpointCallback(folder, resumed, on_epoch)
+    if resumed is not None:
+        model.network.load_state_dict(resumed.network)
     model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    taken = step(task, model, tell, found.parts if found else None)
-    if len(keeper.rows) < e.epochs and not history.exhausted(keeper.rows, e.metric, e.patience):
+    training_step = step(task, model, log_line, resumed.micro_batches if resumed else None)
+    if len(callback.rows) < e.epochs and not history.exhausted(callback.rows, e.metric, e.patience):
         with torch.random.fork_rng():
-            _fit(Learner(task, taken, lr), keeper)
-    model.network.load_state_dict(keeper.best)
-    return Kept(keeper.rows, keeper.seconds, taken.parts)
+            run_trainer(Learner(task, training_step, lr), callback)
+    model.network.load_state_dict(callback.best)
+    return TrainingHistory(callback.rows, callback.seconds, training_step.micro_batches)
 
 
-def _fit(learner: Learner, keeper: Keeper) -> None:
+def run_trainer(learner: Learner, callback: CheckpointCallback) -> None:
+    """Runs Lightning's Trainer: no logger, no checkpoints of its own, a progress bar on a terminal."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     terminal = sys.stderr.isatty()
     trainer = pl.Trainer(
         max_epochs=learner.task.experiment.epochs,
         accelerator=learner.task.device.kind,
-        **_processes(learner.task.world),
-        callbacks=[keeper, *([TQDMProgressBar(refresh_rate=5)] if terminal else [])],
+        **trainer_processes(learner.task.group),
+        callbacks=[callback, *([TQDMProgressBar(refresh_rate=5)] if terminal else [])],
         enable_progress_bar=terminal,
         enable_checkpointing=False,
         enable_model_summary=False,
         logger=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
-        default_root_dir=keeper.folder,
+        default_root_dir=callback.folder,
     )
-    trainer.fit_loop.epoch_progress.current.processed = len(keeper.rows)
+    trainer.fit_loop.epoch_progress.current.processed = len(callback.rows)
     with warnings.catch_warnings():
         # Lightning 2.6 builds torch's tree leaves in a way that torch 2.13 warns of.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
-        with _interruptible():
+        with reraise_interrupts():
             trainer.fit(learner)
 
 
@@ -372,21 +396,21 @@ class SummedByStep(DDPStrategy):  # type: ignore[misc]
         """Nothing hooks into what is not wrapped."""
 
 
-def _processes(world: World) -> dict[str, Any]:
-    """What the trainer is told of the processes that train together."""
-    if world.environment is None:
+def trainer_processes(group: ProcessGroup) -> dict[str, Any]:
+    """Arguments of Lightning's Trainer for the processes that train together."""
+    if group.environment is None:
         return {"devices": 1, "plugins": [LightningEnvironment()]}
     return {
-        "devices": world.local,
-        "num_nodes": world.size // world.local,
-        "plugins": [world.environment],
+        "devices": group.local,
+        "num_nodes": group.size // group.local,
+        "plugins": [group.environment],
         "strategy": SummedByStep(),
     }
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Lets an interrupt through: Lightning makes a SystemExit of it, and leaves the process deaf to the next one."""
+def reraise_interrupts() -> Iterator[None]:
+    """Re-raises KeyboardInterrupt: Lightning makes a SystemExit of it, and leaves the next SIGINT without effect."""
     here = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:

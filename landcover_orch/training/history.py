@@ -1,4 +1,4 @@
-"""What each epoch reached, which one is best, and when to stop; as rows, CSV and a picture."""
+"""Training history: validation metrics of each epoch, the best one, early stopping; as rows, CSV and a figure."""
 
 from __future__ import annotations
 
@@ -8,10 +8,43 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.metrics import confusion
+import numpy as np
+from numpy.typing import NDArray
+
+from landcover_orch.metrics import confusion, proportions
 from landcover_orch.metrics.confusion import Value
 from landcover_orch.pages.chart import as_png, canvas
-from landcover_orch.training.tally import Tally
+from landcover_orch.training.distributed.process_group import ProcessGroup
+
+
+class Tally:
+    """Validation counts: the confusion matrix over all patches, and each patch's pixels of each class, actual and
+    predicted."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+        self.matrix = np.zeros((classes, classes), np.int64)
+        self._actual = [np.zeros((0, classes), np.int64)]
+        self._predicted = [np.zeros((0, classes), np.int64)]
+
+    def add(self, label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
+        """Counts the patches of a batch, both (n, y, x)."""
+        self.matrix += confusion.count(label, predicted, self.classes)
+        self._actual.append(proportions.counts(label, label, self.classes))
+        self._predicted.append(proportions.counts(predicted, label, self.classes))
+
+    def all_gather(self, group: ProcessGroup) -> Tally:
+        """The counts of all processes."""
+        total = Tally(self.classes)
+        total.matrix = group.all_gather_rows(self.matrix[None]).sum(axis=0)
+        local = (np.concatenate(counts) for counts in (self._actual, self._predicted))
+        total._actual, total._predicted = ([group.all_gather_rows(counts)] for counts in local)
+        return total
+
+    def metrics(self) -> dict[str, Value]:
+        """The report's headline metrics, and the mean divergence of a patch's class proportions."""
+        divergence = proportions.divergence(np.concatenate(self._actual), np.concatenate(self._predicted))
+        return {**confusion.summary(self.matrix), "kl_proportions": divergence}
 
 
 @dataclass(frozen=True)
@@ -30,18 +63,23 @@ class Row:
 
     def numbers(self) -> dict[str, float]:
         """Every defined number by name, IoU as 'iou/<class>'."""
-        each = {f"iou/{name}": value for name, value in self.iou.items()}
-        found = {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, **each, "lr": self.lr}
-        return {name: float(value) for name, value in found.items() if value is not None}
+        iou = {f"iou/{name}": value for name, value in self.iou.items()}
+        values = {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, **iou, "lr": self.lr}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+    def flat(self) -> dict[str, Any]:
+        """Cells of a table by column: the metrics in place, IoU as 'iou <class>'."""
+        plain = {name: value for name, value in asdict(self).items() if name not in ("iou", "metrics")}
+        return {**plain, **self.metrics, **{f"iou {name}": value for name, value in self.iou.items()}}
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What a training leaves besides the weights: its epochs, the seconds each took, the parts a batch passed in."""
+class TrainingHistory:
+    """Training history: the epochs' rows, the seconds each took, and the micro-batches that a batch passed in."""
 
     rows: list[Row]
     seconds: list[float]
-    parts: int = 1
+    micro_batches: int = 1
 
 
 SMALLER = ("kl_proportions",)
@@ -63,7 +101,7 @@ def row(
 
 
 def score(entry: Row, metric: str) -> float:
-    """What the experiment chooses by, the larger the better: a metric, or minus one that should be small, as the loss.
+    """Checkpoint score, the larger the better: a metric, or minus one that should be small, as the loss.
 
     An undefined metric is worse than any.
     """
@@ -79,28 +117,23 @@ def best(history: Sequence[Row], metric: str) -> Row:
 
 
 def exhausted(history: Sequence[Row], metric: str, patience: int | None) -> bool:
-    """Whether the last `patience` epochs all failed to beat the best."""
+    """Early stopping: whether the last `patience` epochs all failed to beat the best."""
     return bool(history) and patience is not None and history[-1].epoch - best(history, metric).epoch >= patience
 
 
 def write_csv(path: Path, history: Sequence[Row]) -> None:
     """One line an epoch, an empty cell where a value is undefined."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        lines = [_flat(entry) for entry in history]
+        lines = [entry.flat() for entry in history]
         table = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
         table.writeheader()
         table.writerows(lines)
 
 
-def _flat(entry: Row) -> dict[str, Any]:
-    plain = {name: value for name, value in asdict(entry).items() if name not in ("iou", "metrics")}
-    return {**plain, **entry.metrics, **{f"iou {name}": value for name, value in entry.iou.items()}}
-
-
 def draw(path: Path, history: Sequence[Row], colours: Sequence[str], chosen: int) -> None:
     """Losses, means and the classes' IoU over the epochs as a PNG; a line marks the chosen epoch."""
     figure = canvas(12, 3.6)
-    for axes, (title, curves) in zip(figure.subplots(1, 3), _panels(history, colours).items(), strict=True):
+    for axes, (title, curves) in zip(figure.subplots(1, 3), panels(history, colours).items(), strict=True):
         for name, values, style in curves:
             axes.plot([entry.epoch for entry in history], values, label=name, marker=".", **style)
         axes.axvline(chosen, color="#999999", linewidth=1, linestyle=":")
@@ -116,7 +149,8 @@ def draw(path: Path, history: Sequence[Row], colours: Sequence[str], chosen: int
 Curve = tuple[str, list[Value], dict[str, Any]]
 
 
-def _panels(history: Sequence[Row], colours: Sequence[str]) -> dict[str, list[Curve]]:
+def panels(history: Sequence[Row], colours: Sequence[str]) -> dict[str, list[Curve]]:
+    """Learning curves by the title of their panel: name, values and line style of each."""
     names = list(history[0].iou)
     means = ("accuracy", "mean_f1", "mean_iou")
     return {

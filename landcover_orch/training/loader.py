@@ -1,4 +1,4 @@
-"""Batches in the order that (seed, epoch) gives, read ahead by threads, in the dtype they are stored in."""
+"""Data loader: batches in the order of (seed, epoch), prefetched by threads, in the dtype they are stored in."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ORDER = 0
-"""Tells this stream of random numbers from the others of one (seed, epoch)."""
+"""Separates this stream of random numbers from the others of one (seed, epoch)."""
 
 THREADS = 2
-AHEAD = 4
+PREFETCH = 4
 """Batches that are read, or being read, before they are asked for."""
 
 EVERY = slice(None)
 
 Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
 Read = tuple[NDArray[Any], ...]
-"""Images, labels and, where they are learnt from, rows of the polygons' shares."""
+"""Images, labels and, where they are learnt from, rows of the polygons' class fractions."""
 
 Vary = Callable[[int, Read], Read]
-"""(step, batch) -> the batch varied."""
+"""Augmentation: (step, batch) -> the batch varied."""
 
 
 class PatchSource(Protocol):
@@ -45,7 +45,7 @@ class PatchSource(Protocol):
 
 @runtime_checkable
 class PolygonSource(PatchSource, Protocol):
-    """A split's patches with polygons of which shares are declared."""
+    """A split's patches with polygons of which class fractions are declared."""
 
     @property
     def keeps_shares(self) -> bool:
@@ -57,21 +57,21 @@ class PolygonSource(PatchSource, Protocol):
         ...
 
     def shares(self) -> NDArray[np.float32]:
-        """(row, class) Declared shares, the same for all splits; row 0 is 0."""
+        """(row, class) Declared class fractions, the same for all splits; row 0 is 0."""
         ...
 
 
 class Batch(NamedTuple):
     """Images (n, band, y, x) not normalised, labels (n, y, x) uint8, and which step of the epoch this is.
 
-    `whole` counts the images of the whole batch, of which these are one process's. `polygon` (n, y, x) int32 are rows
-    of the polygons' shares, 0 for none, where they are learnt from.
+    `batch_size` counts the images of the whole batch, of which these are one process's. `polygon` (n, y, x) int32 are
+    rows of the polygons' class fractions, 0 for none, where they are learnt from.
     """
 
     image: Tensor
     label: Tensor
     step: int
-    whole: int
+    batch_size: int
     polygon: Tensor | None = None
 
     def to(self, device: str) -> Batch:
@@ -87,9 +87,9 @@ def shuffled(count: int, batch_size: int, steps: int | None, seed: int, epoch: i
     Where `steps` asks for more patches than there are, no patch comes again before all have come.
     """
     random = np.random.default_rng([seed, epoch, ORDER])
-    wanted = count if steps is None else steps * batch_size
-    rounds = [random.permutation(count) for _ in range(-(-wanted // count))]
-    return in_order(np.concatenate(rounds)[:wanted], batch_size)
+    total = count if steps is None else steps * batch_size
+    rounds = [random.permutation(count) for _ in range(-(-total // count))]
+    return in_order(np.concatenate(rounds)[:total], batch_size)
 
 
 def in_order(indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
@@ -98,7 +98,7 @@ def in_order(indices: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int
 
 
 class Batches:
-    """Batches of one pass; threads read (and vary) those to come while the device works on this one."""
+    """Data loader of one pass: threads prefetch (and vary) the next batches while the device works on this one."""
 
     def __init__(
         self,
@@ -123,7 +123,7 @@ class Batches:
             try:
                 for step in range(len(self)):
                     pending.append(pool.submit(self.read, step))
-                    if len(pending) > AHEAD:
+                    if len(pending) > PREFETCH:
                         yield pending.popleft().result()
                 while pending:
                     yield pending.popleft().result()
@@ -132,11 +132,11 @@ class Batches:
 
     def read(self, step: int) -> Batch:
         """One batch, read now."""
-        whole = self._steps[step]
-        arrays: Read = self._source.take(whole[self._rows])
+        indices = self._steps[step]
+        arrays: Read = self._source.take(indices[self._rows])
         if self._polygons is not None:
-            arrays = (*arrays, self._polygons.polygon(whole[self._rows]))
+            arrays = (*arrays, self._polygons.polygon(indices[self._rows]))
         read = self._vary(step, arrays) if self._vary else arrays
         tensors = (torch.from_numpy(np.ascontiguousarray(part)) for part in read)
         image, label, *polygon = (part.pin_memory() if self._pinned else part for part in tensors)
-        return Batch(image, label, step, len(whole), *polygon)
+        return Batch(image, label, step, len(indices), *polygon)

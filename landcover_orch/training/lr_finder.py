@@ -1,4 +1,4 @@
-"""The learning-rate range test (Smith 2017, arXiv:1506.01186): a rate that grows step by step until the loss diverges.
+"""Learning-rate range test (Smith 2017, arXiv:1506.01186): a rate that grows step by step until the loss diverges.
 
 Each step is an update on a train batch, varied as in training. The weights are afterwards what they were, to the bit.
 """
@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from landcover_orch.errors import Problem, RecipeError
 from landcover_orch.models.networks import Normalised
 from landcover_orch.pages.chart import as_png, canvas
-from landcover_orch.training import optimisers
-from landcover_orch.training.fit import Task, Tell, step, train_batches, varied
-from landcover_orch.training.step import chance
+from landcover_orch.training import optimisation
+from landcover_orch.training.fit import LogLine, Task, step, train_batches, varied
+from landcover_orch.training.step import dropout_seed
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
 """First and last rate of the test, and its batches: 14 a decade."""
@@ -35,7 +35,7 @@ DIVERGED = 4.0
 """The test ends where the smoothed loss is this many times its smallest value so far."""
 
 MEMORY = 0.8
-"""Share of the smoothed loss that the next step keeps while the test runs."""
+"""Smoothing factor: part of the smoothed loss that the next step keeps while the test runs."""
 
 NUMBERS, TABLE, PICTURE = "lr_finder.json", "lr_finder.csv", "lr_finder.png"
 
@@ -64,50 +64,53 @@ def write(folder: Path, curve: Curve) -> list[Path]:
 
 def load(folder: Path) -> Curve:
     """The curve that was written into a folder."""
-    found = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-    return Curve(tuple(found["rates"]), tuple(found["losses"]), found["suggestion"])
+    curve = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+    return Curve(tuple(curve["rates"]), tuple(curve["losses"]), curve["suggestion"])
 
 
-def find(task: Task, model: Normalised, tell: Tell) -> Curve:
+def find(task: Task, model: Normalised, log_line: LogLine) -> Curve:
     """The curve of a test on the task's train batches, under the experiment's seed.
 
     Raises:
         RecipeError: no rate lowers the loss.
     """
     rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
-    with _unchanged(model.to(task.device.kind)):
-        losses = list(_until_divergence(_losses(task, model, rates, tell)))
+    with restored_weights(model.to(task.device.kind)):
+        losses = list(until_divergence(range_test(task, model, rates, log_line)))
     rates = rates[: len(losses)]
     curve = Curve(tuple(rates), tuple(losses), suggestion(rates, losses, task.experiment.name))
-    tell(f"learning rate found: {curve.suggestion:.3g}, of {len(losses)} rates from {LOWEST:g} to {rates[-1]:.3g}")
+    log_line(f"learning rate found: {curve.suggestion:.3g}, of {len(losses)} rates from {LOWEST:g} to {rates[-1]:.3g}")
     return curve
 
 
-def _losses(task: Task, model: Normalised, rates: Sequence[float], tell: Tell) -> Iterator[float]:
-    taken, seed = step(task, model, tell), task.experiment.seed
-    optimiser = optimisers.build(task.experiment.optimiser, model, rates[0])
+def range_test(task: Task, model: Normalised, rates: Sequence[float], log_line: LogLine) -> Iterator[float]:
+    """The loss of one train batch at each rate, before its update."""
+    training_step, seed = step(task, model, log_line), task.experiment.seed
+    optimiser = optimisation.build_optimiser(task.experiment.optimiser, model, rates[0])
     for rate, read in zip(rates, train_batches(task, 0, len(rates)), strict=True):
         for group in optimiser.param_groups:
             group["lr"] = rate
         batch = varied(task, read.to(task.device.kind), 0)
-        yield float(taken.update(batch, optimiser, chance(seed, 0, read.step)))
+        yield float(training_step.update(batch, optimiser, dropout_seed(seed, 0, read.step)))
 
 
-def _until_divergence(losses: Iterator[float]) -> Iterator[float]:
-    kept, least = 0.0, math.inf
+def until_divergence(losses: Iterator[float]) -> Iterator[float]:
+    """The losses until one is not finite, or the smoothed loss is `DIVERGED` times its smallest value."""
+    running, least = 0.0, math.inf
     for number, loss in enumerate(losses, 1):
         if not math.isfinite(loss):
             return
         yield loss
-        kept = MEMORY * kept + (1 - MEMORY) * loss
-        smoothed = kept / (1 - MEMORY**number)
+        running = MEMORY * running + (1 - MEMORY) * loss
+        smoothed = running / (1 - MEMORY**number)
         least = min(least, smoothed)
         if smoothed > DIVERGED * least:
             return
 
 
 @contextmanager
-def _unchanged(model: Normalised) -> Iterator[None]:
+def restored_weights(model: Normalised) -> Iterator[None]:
+    """Restores weights, mode and torch's random state after the block, which runs in training mode."""
     before, training = copy.deepcopy(model.state_dict()), model.training
     try:
         with torch.random.fork_rng():
@@ -138,23 +141,23 @@ def suggestion(rates: Sequence[float], losses: Sequence[float], experiment: str 
     """
     half = WINDOW // 2
     lowest = int(smoothed(losses).argmin()) if losses else 0
-    slopes = _slopes(losses)[: max(lowest - half + 1, 0)].tolist()
+    slopes = window_slopes(losses)[: max(lowest - half + 1, 0)].tolist()
     if min(slopes, default=0.0) >= 0:
         tried = (
             f"and no rate from {rates[0]:g} to {rates[-1]:.3g} lowers the loss" if losses else "and the loss is none"
         )
         where = f"configs/experiments/{experiment}.yaml: optimiser.lr"
-        fix = "give `optimiser.lr` as a number, and look at the labels"
+        fix = "give `optimiser.lr` as a number, and check the labels"
         raise RecipeError(Problem(where, f"auto, {tried}", "a loss that falls at some rate", fix))
     return float(rates[int(np.argmin(slopes)) + half])
 
 
-def _slopes(losses: Sequence[float]) -> Losses:
+def window_slopes(losses: Sequence[float]) -> Losses:
     """Slope of the line through each whole window, per step."""
     if len(losses) < WINDOW:
         return np.empty(0)
-    place = np.arange(WINDOW) - WINDOW // 2
-    slopes: Losses = np.lib.stride_tricks.sliding_window_view(np.asarray(losses), WINDOW) @ place / (place**2).sum()
+    offset = np.arange(WINDOW) - WINDOW // 2
+    slopes: Losses = np.lib.stride_tricks.sliding_window_view(np.asarray(losses), WINDOW) @ offset / (offset**2).sum()
     return slopes
 
 

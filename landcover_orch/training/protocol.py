@@ -1,10 +1,10 @@
-"""A recipe's repetitions: each trained to a model of its own, and what they reached together."""
+"""Repetitions of an experiment (seeds, cross-validation folds): a model each, and their mean and spread."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ from landcover_orch.training.history import Row
 from landcover_orch.training.product import Progress, Tracker
 
 REPETITIONS, SUMMARY, CURVES = "repetitions.json", "summary.json", "curves.png"
-NAMED = 20
-"""Most colours that a picture names."""
+LEGEND_ENTRIES = 20
+"""Most entries of the figure's legend."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRepetition:
     """A repetition and its model."""
 
     experiment: Experiment
@@ -37,12 +37,12 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """As its product is called."""
+        """Name of its product."""
         return self.experiment.name
 
     @property
-    def kept(self) -> Row:
-        """The epoch whose weights were kept, measured on the repetition's own validation ground."""
+    def best_row(self) -> Row:
+        """The epoch whose weights were kept, measured on the repetition's own validation split."""
         return self.rows[int(self.product.json(SUMMARY)["best_epoch"]) - 1]
 
     @property
@@ -52,25 +52,56 @@ class Trained:
 
     def metrics(self) -> dict[str, Value]:
         """Validation metrics of the kept weights; None where undefined."""
-        row = self.kept
-        each = {f"iou {name}": value for name, value in row.iou.items()}
-        return {"validation_loss": row.validation_loss, **row.metrics, **each}
+        row = self.best_row
+        iou = {f"iou {name}": value for name, value in row.iou.items()}
+        return {"validation_loss": row.validation_loss, **row.metrics, **iou}
+
+    def entry(self, home: Path) -> RepetitionEntry:
+        """Its line of repetitions.json."""
+        return RepetitionEntry(
+            name=self.name,
+            seed=self.experiment.seed,
+            fold=self.experiment.protocol.fold,
+            fingerprint=self.product.fingerprint,
+            path=self.product.path.resolve().relative_to(home.resolve()).as_posix(),
+            metrics=self.metrics(),
+        )
+
+
+@dataclass(frozen=True)
+class RepetitionEntry:
+    """A line of repetitions.json: a repetition's model, `path` below LANDCOVER_HOME, and its validation metrics."""
+
+    name: str
+    seed: int
+    fold: int | None
+    fingerprint: str
+    path: str
+    metrics: dict[str, Value]
+
+
+def repetition_entries(summary: Product) -> list[RepetitionEntry]:
+    """The lines of a summary's repetitions.json."""
+    return [RepetitionEntry(**entry) for entry in summary.json(REPETITIONS)]
 
 
 def recipe(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Recipe:
-    """What the summary of a recipe's repetitions is made of: their fingerprints, which are known before any is trained.
+    """Build recipe of the repetitions' summary: their fingerprints, which are known before any is trained.
 
     Raises:
         CatalogueError: the dataset has no such folds.
     """
-    alone = product.recipe(manifest, experiment, home)
-    wanted = folds.repetitions(manifest, experiment)
-    inputs = {f"repetition {one.name}": product.fingerprint_of(manifest, one, home) for one in wanted}
-    said = {**alone.configuration, "protocol": experiment.protocol.model_dump(mode="json")}
-    return replace(alone, inputs={"manifest": manifest.digest, **inputs}, configuration=said)
+    single = product.recipe(manifest, experiment, home)
+    repetitions = folds.repetitions(manifest, experiment)
+    inputs = {
+        f"repetition {repetition.name}": product.fingerprint_of(manifest, repetition, home)
+        for repetition in repetitions
+    }
+    configuration = {**single.configuration, "protocol": experiment.protocol.model_dump(mode="json")}
+    return replace(single, inputs={"manifest": manifest.digest, **inputs}, configuration=configuration)
 
 
-def run(
+def train(
     manifest_product: Product,
     experiment: Experiment,
     home: Path,
@@ -78,62 +109,70 @@ def run(
     tracker: Tracker = untracked,
     progress: Progress = lambda line: None,
 ) -> Product:
-    """The trained model of a recipe that does not repeat, else the summary of its repetitions' models.
+    """Trains an experiment: its model if it does not repeat, else all repetitions and the summary of their models.
 
-    Each repetition is found where it exists and gone on with where it was interrupted. The summary holds
+    Each repetition is found where it exists and resumed where it was interrupted. The summary holds
     repetitions.json (a model each, with the validation metrics of the weights that were kept), summary.json (mean,
     standard deviation and number of each metric, and the chosen repetition's summary) and curves.png; no weights.
 
     Args:
         manifest_product: the dataset's published manifest.
-        experiment: the recipe.
+        experiment: what is trained, how, and how often.
         home: folder everything is written below.
         tracker: gives the log of each training, and of their summary; see `landcover_orch.tracking`.
-        progress: takes lines for people.
+        progress: takes lines of the log.
 
     Raises:
-        CatalogueError: the dataset has no such folds, or one of them lacks labels on a side.
-        TrainingError: as `training.product.run`.
+        CatalogueError: the dataset has no such folds, or one of them lacks labels in a split.
+        TrainingError: as `training.product.train`.
     """
     if not experiment.protocol.repeats:
-        return product.run(manifest_product, experiment, home, tracker=tracker, progress=progress)
+        return product.train(manifest_product, experiment, home, tracker=tracker, progress=progress)
     manifest = load_manifest(manifest_product.path)
-    made_of, wanted = recipe(manifest, experiment, home), folds.repetitions(manifest, experiment)
-    _require_folds(manifest_product, wanted, home)
-    found: list[Trained] = []
+    build_recipe, repetitions = recipe(manifest, experiment, home), folds.repetitions(manifest, experiment)
+    build_folds(manifest_product, repetitions, home)
+    done: list[TrainedRepetition] = []
 
-    def train(parent: str | None) -> None:
-        for number, one in enumerate(wanted, 1):
-            progress(f"{one.name}: repetition {number} of {len(wanted)}")
-            trained = product.run(manifest_product, one, home, tracker=tracker, progress=progress, parent=parent)
-            found.append(Trained(one, trained))
+    def train_all(parent: str | None) -> None:
+        for number, repetition in enumerate(repetitions, 1):
+            progress(f"{repetition.name}: repetition {number} of {len(repetitions)}")
+            model = product.train(manifest_product, repetition, home, tracker=tracker, progress=progress, parent=parent)
+            done.append(TrainedRepetition(repetition, model))
 
     def build(stage: Stage) -> None:
-        with tracker(Start.of(manifest, experiment.name, made_of, stage.path / product.JOURNAL)) as log:
-            train(log.run_id)
-            log.finish(stage.path, _write(stage, experiment, found, home))
+        with tracker(Start.of(manifest, experiment.name, build_recipe, stage.path / product.JOURNAL)) as log:
+            train_all(log.run_id)
+            log.finish(stage.path, write_summary(stage, experiment, done, home))
         (stage.path / product.JOURNAL).unlink(missing_ok=True)
 
-    summary = publish.publish(home / manifest.dataset.name / product.ASSET, experiment.name, made_of, build)
-    if not found:
-        train(None)  # those that somebody has removed since
+    summary = publish.publish(home / manifest.dataset.name / product.ASSET, experiment.name, build_recipe, build)
+    if not done:
+        train_all(None)  # those that were removed since
     return summary
 
 
-def _require_folds(manifest_product: Product, wanted: Sequence[Experiment], home: Path) -> None:
-    """Builds all folds, so that one without labels is found before hours go into another."""
-    for fold in sorted({one.protocol.fold for one in wanted if one.protocol.fold}):
-        dealt = wanted[0].protocol.folds
-        if dealt is not None:
-            folds.build(manifest_product, dealt, fold, home)
+def build_folds(manifest_product: Product, repetitions: Sequence[Experiment], home: Path) -> None:
+    """Builds all cross-validation folds, so that one without labels is an error before hours of training."""
+    settings = repetitions[0].protocol.folds
+    if settings is not None:
+        for fold in sorted({repetition.protocol.fold for repetition in repetitions if repetition.protocol.fold}):
+            folds.build(manifest_product, settings, fold, home)
 
 
-def _write(stage: Stage, experiment: Experiment, found: Sequence[Trained], home: Path) -> dict[str, float]:
+def write_summary(
+    stage: Stage, experiment: Experiment, repetitions: Sequence[TrainedRepetition], home: Path
+) -> dict[str, float]:
     """Writes the summary's files; gives its figures by name."""
-    summary = _summary(experiment, found)
-    stage.write_json(REPETITIONS, [_entry(one, home) for one in found])
+    best = max(repetitions, key=lambda repetition: history.score(repetition.best_row, experiment.metric))
+    summary = {
+        **best.product.json(SUMMARY),
+        "repetitions": len(repetitions),
+        "chosen": best.name,
+        "spread": spreads([repetition.metrics() for repetition in repetitions]),
+    }
+    stage.write_json(REPETITIONS, [asdict(repetition.entry(home)) for repetition in repetitions])
     stage.write_json(SUMMARY, summary)
-    draw(stage.path / CURVES, found, experiment)
+    draw(stage.path / CURVES, repetitions, experiment)
     return figures(summary)
 
 
@@ -142,31 +181,10 @@ def figures(summary: Mapping[str, Any]) -> dict[str, float]:
     spread = summary["spread"]
     return {
         f"{part}/{name}": float(value)
-        for name, found in spread.items()
-        for part, value in found.items()
+        for name, statistics_of in spread.items()
+        for part, value in statistics_of.items()
         if part in ("mean", "sd") and value is not None
     } | {"repetitions": float(summary["repetitions"])}
-
-
-def _entry(one: Trained, home: Path) -> dict[str, Any]:
-    return {
-        "name": one.name,
-        "seed": one.experiment.seed,
-        "fold": one.experiment.protocol.fold,
-        "fingerprint": one.product.fingerprint,
-        "path": one.product.path.resolve().relative_to(home.resolve()).as_posix(),
-        "metrics": one.metrics(),
-    }
-
-
-def _summary(experiment: Experiment, found: Sequence[Trained]) -> dict[str, Any]:
-    best = max(found, key=lambda one: history.score(one.kept, experiment.metric))
-    return {
-        **best.product.json(SUMMARY),
-        "repetitions": len(found),
-        "chosen": best.name,
-        "spread": spreads([one.metrics() for one in found]),
-    }
 
 
 def models_of(trained: Product, home: Path) -> dict[str, Product]:
@@ -177,7 +195,7 @@ def models_of(trained: Product, home: Path) -> dict[str, Product]:
     """
     if CONTRACT in trained.files:
         return {load_contract(trained.path).experiment: trained}
-    return {entry["name"]: publish.load(home / entry["path"]) for entry in trained.json(REPETITIONS)}
+    return {entry.name: publish.load(home / entry.path) for entry in repetition_entries(trained)}
 
 
 def chosen_of(trained: Product, home: Path) -> tuple[str, Product]:
@@ -205,7 +223,7 @@ def current_choice(home: Path, dataset: str, experiment: str) -> tuple[str, Prod
     return chosen_of(products.current(home, dataset, products.MODEL, experiment), home)
 
 
-def draw(path: Path, found: Sequence[Trained], experiment: Experiment) -> None:
+def draw(path: Path, repetitions: Sequence[TrainedRepetition], experiment: Experiment) -> None:
     """The validation metric of every repetition over the epochs as a PNG.
 
     One line each, in the colour of its fold, or of its seed where there are no folds; a dot marks the kept epoch. The
@@ -215,12 +233,22 @@ def draw(path: Path, found: Sequence[Trained], experiment: Experiment) -> None:
 
     figure = canvas(9, 4.2)
     axes, metric = figure.subplots(), experiment.metric
-    for one, style in zip(found, _styles(found), strict=True):
-        axes.plot([row.epoch for row in one.rows], _values(one, metric), linewidth=1.2, alpha=0.8, **style)
-        axes.plot(one.kept.epoch, _values(one, metric)[one.kept.epoch - 1], "o", color=style["color"], markersize=5)
-    means = [statistics.fmean(at) for at in zip(*(_values(one, metric) for one in found), strict=False)]
+    for repetition, style in zip(repetitions, line_styles(repetitions), strict=True):
+        axes.plot(
+            [row.epoch for row in repetition.rows], _values(repetition, metric), linewidth=1.2, alpha=0.8, **style
+        )
+        axes.plot(
+            repetition.best_row.epoch,
+            _values(repetition, metric)[repetition.best_row.epoch - 1],
+            "o",
+            color=style["color"],
+            markersize=5,
+        )
+    means = [
+        statistics.fmean(at) for at in zip(*(_values(repetition, metric) for repetition in repetitions), strict=False)
+    ]
     axes.plot(range(1, len(means) + 1), means, "--", color="black", linewidth=2, label="mean")
-    title = f"{experiment.name}: {len(found)} repetitions, the kept epochs dotted"
+    title = f"{experiment.name}: {len(repetitions)} repetitions, the kept epochs dotted"
     axes.set(title=title, xlabel="epoch", ylabel=f"validation {metric.replace('_', ' ').replace('iou', 'IoU')}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
@@ -228,26 +256,29 @@ def draw(path: Path, found: Sequence[Trained], experiment: Experiment) -> None:
     path.write_bytes(as_png(figure))
 
 
-def _styles(found: Sequence[Trained]) -> list[dict[str, Any]]:
-    """Colour of each line, and its name in the legend where it is the first of that colour."""
+def line_styles(repetitions: Sequence[TrainedRepetition]) -> list[dict[str, Any]]:
+    """Line styles: the colour of each line, and its name in the legend where it is the first of that colour."""
     from matplotlib import colormaps
 
-    folds = [one.experiment.protocol.fold for one in found]
-    groups = [f"fold {k}" if k else f"seed {one.experiment.seed}" for k, one in zip(folds, found, strict=True)]
+    folds = [repetition.experiment.protocol.fold for repetition in repetitions]
+    groups = [
+        f"fold {k}" if k else f"seed {repetition.experiment.seed}"
+        for k, repetition in zip(folds, repetitions, strict=True)
+    ]
     different = list(dict.fromkeys(groups))
-    few = len(different) <= NAMED
+    few = len(different) <= LEGEND_ENTRIES
     shades = colormaps["tab10" if len(different) <= 10 else "viridis"]
     if len(different) > 10:
         shades = shades.resampled(len(different))
     return [
         {
             "color": shades(different.index(group)),
-            "label": group if few and group not in groups[:place] else None,
+            "label": group if few and group not in groups[:index] else None,
         }
-        for place, group in enumerate(groups)
+        for index, group in enumerate(groups)
     ]
 
 
-def _values(one: Trained, metric: str) -> list[float]:
-    found = (row.validation_loss if metric == "loss" else row.metrics[metric] for row in one.rows)
-    return [float("nan") if value is None else value for value in found]
+def _values(repetition: TrainedRepetition, metric: str) -> list[float]:
+    values = (row.validation_loss if metric == "loss" else row.metrics[metric] for row in repetition.rows)
+    return [float("nan") if value is None else value for value in values]

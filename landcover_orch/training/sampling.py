@@ -1,4 +1,4 @@
-"""Which patches each step of an epoch takes: all of them shuffled, or drawn by the classes they hold."""
+"""Patch sampling: which patches each step of an epoch takes, all of them shuffled, or drawn by class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from landcover_orch.config.experiments import Experiment
 from landcover_orch.training.loader import PatchSource, in_order, shuffled
 
 BY_CLASS = 3
-"""Tells this stream of random numbers from the others of one (seed, epoch)."""
+"""Separates this stream of random numbers from the others of one (seed, epoch)."""
 
 
 def order(source: PatchSource, experiment: Experiment, epoch: int, steps: int | None = None) -> list[NDArray[np.int64]]:
@@ -23,10 +23,10 @@ def order(source: PatchSource, experiment: Experiment, epoch: int, steps: int | 
 def by_class(
     count: NDArray[np.int64], batch_size: int, steps: int | None, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """As many patches as `shuffled` gives, each drawn as the home of a pixel.
+    """Class-balanced sampling: as many patches as `shuffled` gives, each drawn by one of its pixels.
 
-    A class is drawn, all that occur alike, then one of its labelled pixels: a patch comes in proportion to how much of
-    the class it holds, as often as it is drawn.
+    A class is drawn, uniformly from all that occur, then one of its labelled pixels: a patch comes in proportion to how
+    much of the class it holds, as often as it is drawn.
 
     Args:
         count: labelled pixels (patch, class).
@@ -36,11 +36,11 @@ def by_class(
         epoch: from 0.
     """
     random = np.random.default_rng([seed, epoch, BY_CLASS])
-    wanted = len(count) if steps is None else steps * batch_size
-    up_to = count.cumsum(axis=0)
-    drawn = random.choice(np.flatnonzero(up_to[-1]), wanted)
-    pixel = random.integers(0, up_to[-1, drawn])
-    patch = np.empty(wanted, np.int64)
-    for found in np.unique(drawn):
-        patch[drawn == found] = np.searchsorted(up_to[:, found], pixel[drawn == found], side="right")
+    draws = len(count) if steps is None else steps * batch_size
+    cumulative = count.cumsum(axis=0)
+    drawn = random.choice(np.flatnonzero(cumulative[-1]), draws)
+    pixel = random.integers(0, cumulative[-1, drawn])
+    patch = np.empty(draws, np.int64)
+    for label in np.unique(drawn):
+        patch[drawn == label] = np.searchsorted(cumulative[:, label], pixel[drawn == label], side="right")
     return in_order(patch, batch_size)

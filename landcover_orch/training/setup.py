@@ -1,4 +1,4 @@
-"""What a manifest and a recipe give a training: its task, its model, and the contract the model travels with."""
+"""Training setup from a manifest and an experiment: the task, the model, and the contract the model travels with."""
 
 from __future__ import annotations
 
@@ -20,24 +20,27 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.publish import Product
 from landcover_orch.training import classical, device, ensemble
 from landcover_orch.training.augmentation import Bands
+from landcover_orch.training.cache import open_source
 from landcover_orch.training.fit import Task
-from landcover_orch.training.sources import open_source
 
-NOBODY: Mapping[str, Product] = MappingProxyType({})
+NO_MEMBERS: Mapping[str, Product] = MappingProxyType({})
 
 
 def task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
-    """The two splits that are learnt from and chosen on, and all that is known of them before.
+    """The training task: the train split, the split that chooses the checkpoint, and their statistics.
 
     Raises:
         TrainingError: a split is empty, nothing is labelled, or the device asked for is not there.
     """
-    train, chooses = (open_source(manifest, home, split, experiment) for split in _sides(manifest))
-    _require_labels(manifest)
+    train, validation = (open_source(manifest, home, split, experiment) for split in _splits(manifest))
+    empty = [s for s in _splits(manifest) if not any(sum(t.class_pixels[s]) for t in manifest.tiles)]
+    if empty:
+        where, fix = f"dataset {manifest.dataset.name}", "choose tiles that have labels"
+        raise TrainingError(*(Problem(f"{where}, {s} split", "no labelled pixel", "some", fix) for s in empty))
     return Task(
         experiment=experiment,
         train=train,
-        validation=chooses,
+        validation=validation,
         classes=manifest.legend.names,
         bands=bands(manifest),
         class_pixels=pixels(manifest, "train"),
@@ -45,7 +48,7 @@ def task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
     )
 
 
-def _sides(manifest: DatasetManifest) -> tuple[str, str]:
+def _splits(manifest: DatasetManifest) -> tuple[str, str]:
     """The split that is learnt from, and the one that chooses the checkpoint."""
     return "train", manifest.dataset.splits.checkpoint_split
 
@@ -61,22 +64,10 @@ def bands(manifest: DatasetManifest) -> Bands:
     return Bands(*(np.array(column, np.float32) for column in columns))
 
 
-def _require_labels(manifest: DatasetManifest) -> None:
-    empty = [s for s in _sides(manifest) if not any(sum(t.class_pixels[s]) for t in manifest.tiles)]
-    if empty:
-        name = manifest.dataset.name
-        raise TrainingError(
-            *(
-                Problem(f"dataset {name}, {split} split", "no labelled pixel", "some", "choose tiles that have labels")
-                for split in empty
-            )
-        )
-
-
 def model(
-    manifest: DatasetManifest, experiment: Experiment, home: Path, members: Mapping[str, Product] = NOBODY
+    manifest: DatasetManifest, experiment: Experiment, home: Path, members: Mapping[str, Product] = NO_MEMBERS
 ) -> Normalised:
-    """The model before its first step, drawn from the recipe's seed; of an ensemble its members together.
+    """The initialised model before its first step, drawn from the experiment's seed; of an ensemble all members.
 
     Raises:
         TrainingError: pretrained weights do not fit.
@@ -96,7 +87,7 @@ def _statistics(manifest: DatasetManifest) -> tuple[tuple[float, ...], tuple[flo
 
 
 def contract(manifest: DatasetManifest, experiment: Experiment, members: Mapping[str, Product]) -> Contract:
-    """What the model needs of a raster, and what it was made from."""
+    """The model's contract: what it needs of a raster, and the data it was trained on."""
     a, b, _, d, e, _ = manifest.tiles[0].transform
     mean, std = _statistics(manifest)
     return Contract(
@@ -112,5 +103,5 @@ def contract(manifest: DatasetManifest, experiment: Experiment, members: Mapping
         data_digest=manifest.digest,
         fold=folds.seen_by(manifest, experiment),
         experiment=experiment.name,
-        members=ensemble.described(members),
+        members=ensemble.contract_members(members),
     )

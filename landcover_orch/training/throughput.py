@@ -1,4 +1,4 @@
-"""How many images a second each part of training manages: reading, reading + varying, the whole step."""
+"""Training throughput: images a second of reading, reading + augmentation, and the whole step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from landcover_orch.training.fit import Task, train_batches, varied
 from landcover_orch.training.loader import Batch, Batches
 
 PATIENCE_S = 1.0
-"""How long one measurement goes on."""
+"""Seconds of one measurement."""
 
 Table = dict[str, float | None]
 
@@ -22,7 +22,7 @@ TITLES = {"read": "read", "read_augment": "read + augment", "step": "step, with 
 def table(task: Task, seconds: Sequence[float]) -> Table:
     """Images a second: `read`, `read_augment` (measured now, as training reads), `step` (of the epochs so far).
 
-    A step is reading, varying, moving, forward, backward and update, with validation in the epoch's time.
+    A step is reading, augmentation, transfer, forward, backward and update, with validation in the epoch's time.
     """
     order = sampling.order(task.train, task.experiment, 0)
     images = sum(len(step) for step in order)

@@ -147,7 +147,7 @@ def reviewed(described: Dataset, legend: Legend, home: Path, reviewer: Experimen
         write.build(described, legend, tile, home)
     whole = datasets.build(described, legend, tiles, home)
     known = manifest.load(whole.path)
-    trained = protocol.models_of(protocol.run(whole, reviewer, home), home)
+    trained = protocol.models_of(protocol.train(whole, reviewer, home), home)
     found = [_repetition(whole, name, model, reviewer, home) for name, model in trained.items()]
     return label_review(known, tiles, reviewer, found, home)
 

@@ -116,7 +116,7 @@ def _ground(way: str, home: Path) -> Product:
 
 def _score(ground: Product, experiment: Experiment, actual: Path, home: Path) -> float:
     """Mean IoU of the test tile's map, over the classes that are truly there."""
-    model = training.run(ground, experiment, home)
+    model = training.train(ground, experiment, home)
     manifest = load(ground.path)
     entry = next(entry for entry in manifest.tiles if entry.name == TEST)
     mapped = predict(manifest, entry, model, experiment, home).file("class.tif")

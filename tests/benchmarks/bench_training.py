@@ -16,11 +16,11 @@ import torch
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.models.networks import Normalised, build
 from landcover_orch.patches.manifest import DatasetManifest
-from landcover_orch.training import device, optimisers, sampling
+from landcover_orch.training import device, optimisation, sampling
+from landcover_orch.training.cache import open_source
 from landcover_orch.training.distributed.process import keep_memory
 from landcover_orch.training.fit import Task, step
 from landcover_orch.training.loader import Batch, Batches
-from landcover_orch.training.sources import open_source
 from landcover_orch.training.throughput import augmented, rate
 from tests.benchmarks import bench_loading
 
@@ -61,7 +61,7 @@ class _Step:
         network = build(task.experiment.model, bands, classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model = Normalised(network, task.bands.mean.tolist(), task.bands.std.tolist()).to(task.device.kind)
         self.step = step(task, model, print)
-        self.optimiser = optimisers.build(task.experiment.optimiser, model, lr=1e-3)
+        self.optimiser = optimisation.build_optimiser(task.experiment.optimiser, model, lr=1e-3)
 
     def on(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, after a step on each."""

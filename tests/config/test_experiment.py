@@ -184,6 +184,6 @@ def test_each_pair_of_loss_optimiser_and_schedule_trains(home: Path, monkeypatch
                 epochs=2,
                 batch_size=4,
             )
-            rows = training.run(described, recipe, home).json("history.json")
+            rows = training.train(described, recipe, home).json("history.json")
             numbers = [[row["loss"], row["validation_loss"], row["lr"], *row["metrics"].values()] for row in rows]
             assert np.isfinite(np.array(numbers, float)).all(), (loss, optimiser, schedule)

@@ -15,7 +15,7 @@ from landcover_orch.config.experiments import Experiment, Folds, Protocol, matri
 from landcover_orch.config.experiments.models import DeepLabV3, Ensemble, PatchClassifier, PSPNet, ResNetFCN, SwinUNet
 from landcover_orch.models import networks
 from landcover_orch.models.networks import Normalised
-from landcover_orch.training import device, fit, optimisers, schedules, throughput
+from landcover_orch.training import device, fit, optimisation, throughput
 from landcover_orch.training import product as training
 from landcover_orch.training.augmentation import Bands
 from tests.training import classroom
@@ -134,10 +134,10 @@ def _two_steps(recipe: Experiment) -> list[float]:
     torch.manual_seed(0)
     step = fit.step(task, Normalised(networks.build(recipe.model, 2, 3), [100, 100], [66, 66]), lambda line: None)
     lr = 0.01 if recipe.optimiser.lr == "auto" else recipe.optimiser.lr
-    optimiser = optimisers.build(recipe.optimiser, step.model, lr)
+    optimiser = optimisation.build_optimiser(recipe.optimiser, step.model, lr)
     found = []
     for batch in fit.train_batches(task, epoch=0):
-        schedules.apply(schedules.at(recipe.schedule, batch.step, task.steps), optimiser, lr)
+        optimisation.apply(optimisation.at(recipe.schedule, batch.step, task.steps), optimiser, lr)
         found.append(float(step.update(batch, optimiser, seed=batch.step)))
     return found
 
@@ -155,7 +155,7 @@ def test_the_first_recipe_of_each_file_becomes_a_model(home: Path, monkeypatch: 
     monkeypatch.setattr(throughput, "PATIENCE_S", 0.01)
     recipe = _small(next(iter(_recipes(file).values()))).model_copy(update={"protocol": Protocol()})
     with classroom.in_memory(train=8, validation=4):
-        product = training.run(classroom.published(home), recipe, home)
+        product = training.train(classroom.published(home), recipe, home)
     assert product.path.name.startswith(recipe.name)
     assert len(product.json("history.json")) == 1
 
@@ -223,7 +223,7 @@ def test_inria_as_printed() -> None:
     steps = -(-155 * 361 // recipe.batch_size)
     assert steps == 1120
     for epoch, (lr, momentum) in enumerate([(0.0045361, 0.9491623), (0.0061325, 0.946668)], start=1):
-        point = schedules.at(recipe.schedule, epoch * steps, recipe.epochs * steps)
+        point = optimisation.at(recipe.schedule, epoch * steps, recipe.epochs * steps)
         assert point.factor * 0.1 == pytest.approx(lr, abs=5e-8)
         assert point.momentum == pytest.approx(momentum, abs=5e-8)
 

@@ -76,6 +76,6 @@ def test_the_scored_tiles_choose_the_checkpoint(described: Product, home: Path) 
     """As in the study: no patch is set aside to choose it."""
     assert described.json("summary.json")["patches"].items() >= {"train": 20, "validation": 0, "test": 100}.items()
     quick = Experiment(name="quick", model=models.UNet(width=4, levels=1), epochs=2, batch_size=20, device="cpu")
-    model = product.run(described, quick, home)
+    model = product.train(described, quick, home)
     roof = math.prod(miniature.ROOF) / miniature.SIDE**2
     assert model.json("summary.json")["majority_share"] == pytest.approx(1 - roof)

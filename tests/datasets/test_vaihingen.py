@@ -112,7 +112,7 @@ def test_from_the_archive_to_the_manifest(described: Product, archive: Archive) 
 def test_from_the_manifest_to_the_report(described: Product, archive: Archive) -> None:
     """Every pixel of the two test tiles is in the matrices; means stand beside those without clutter."""
     found, home = manifest.load(described.path), archive.home
-    model = product.run(described, RECIPE, home)
+    model = product.train(described, RECIPE, home)
     maps = {entry.name: prediction.build(found, entry, model, RECIPE, home) for entry in tiles_to_predict(found)}
     one = Repetition(RECIPE, found, model, maps)
     told = report.build(found, RECIPE, [one], RECIPE.name, home).json("report.json")
@@ -124,7 +124,7 @@ def test_from_the_manifest_to_the_report(described: Product, archive: Archive) -
 
 def test_a_tile_without_labels_is_mapped(described: Product, archive: Archive) -> None:
     dataset, home = small("vaihingen"), archive.home
-    model = product.run(described, RECIPE, home)
+    model = product.train(described, RECIPE, home)
     bare = next(tile for tile in catalogue.tiles(dataset) if tile.label is None)
     mapped = prediction.build_map(dataset, bare, model, RECIPE, home).json("summary.json")
     height, width = (length // miniature.SCALE for length in miniature.UNLABELLED[bare.name])

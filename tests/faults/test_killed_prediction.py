@@ -63,13 +63,13 @@ CASES = [*((moment, "") for moment in MOMENTS), ("within the second pass", "icm"
 def test_killed_predictions_end_byte_identical(tmp_path: Path, moment: str, smoothing: str) -> None:
     image, trained = source(tmp_path / "a.tif", noise((600, 700))), model(tmp_path)
     recipe = experiment(64, 48, smoothing=smoothing or None)
-    whole = predict(trained, image, tmp_path / "whole", "a", recipe, budget=40_000)
+    uninterrupted = predict(trained, image, tmp_path / "whole", "a", recipe, budget=40_000)
     killed = _kill(tmp_path, moment, smoothing)
     assert killed == -signal.SIGKILL
     assert not (tmp_path / "killed" / "a").exists()
     assert (tmp_path / "killed" / ".a.partial" / JOURNAL).exists()
     resumed = predict(trained, image, tmp_path / "killed", "a", recipe, budget=40_000)
-    assert resumed.files == whole.files
+    assert resumed.files == uninterrupted.files
 
 
 def _kill(folder: Path, moment: str, smoothing: str) -> int:

@@ -51,12 +51,12 @@ def train(home, recipe, point=None, number=9):
     if point == "within the checkpoint":
         checkpoint.save = save_half
     if point == "while the product is written":
-        products._write = kill
+        products.write_files = kill
     if isinstance(point, int):
         step.Step.update = update_then_kill
     process.end_when_asked()
     with classroom.in_memory():
-        training.run(classroom.published(home), classroom.experiment(**recipe), home, progress=progress)
+        training.train(classroom.published(home), classroom.experiment(**recipe), home, progress=progress)
 
 def in_a_process_of_its_own(home, **how):
     # Torch is imported once; nothing of it has run when a process is forked.
@@ -94,13 +94,13 @@ def _bytes(home: Path) -> list[bytes]:
 
 @pytest.mark.slow
 def test_killed_at_three_points_in_turn_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    whole, cut = (tmp_path / name for name in ("whole", "cut"))
+    uninterrupted, cut = (tmp_path / name for name in ("whole", "cut"))
     points = ("within the checkpoint", "after the checkpoint", "while the product is written")
     killed = [{"home": str(cut), "recipe": {}, "point": point} for point in points]
     assert _statuses(killed) == [-signal.SIGKILL] * 3
     assert [path.name for path in (cut / "classroom" / "model").iterdir() if not path.name.startswith(".")] == []
-    assert _statuses([{"home": str(home), "recipe": {}} for home in (whole, cut)]) == [0, 0]
-    assert _bytes(cut) == _bytes(whole)
+    assert _statuses([{"home": str(home), "recipe": {}} for home in (uninterrupted, cut)]) == [0, 0]
+    assert _bytes(cut) == _bytes(uninterrupted)
 
 
 SIX_STEPS = {"batch_size": 4, "epochs": 3}
@@ -134,16 +134,16 @@ RECIPES: dict[str, dict[str, Any]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_killed_at_random_steps_it_ends_with_the_same_bytes(tmp_path: Path, name: str) -> None:
-    recipe, whole, cut = {**SIX_STEPS, **RECIPES[name]}, tmp_path / "whole", tmp_path / "cut"
-    chance = random.Random(name)
-    steps = [chance.randint(1, 40), chance.randint(1, 5)] if "found" in name else [chance.randint(7, 11)]
-    points = [*steps, chance.randint(1, 5)]
+    recipe, uninterrupted, cut = {**SIX_STEPS, **RECIPES[name]}, tmp_path / "whole", tmp_path / "cut"
+    draw = random.Random(name)
+    steps = [draw.randint(1, 40), draw.randint(1, 5)] if "found" in name else [draw.randint(7, 11)]
+    points = [*steps, draw.randint(1, 5)]
     signals = [signal.SIGTERM if i % 2 else signal.SIGKILL for i in range(len(points))]
     runs = [
         {"home": str(cut), "recipe": recipe, "point": point, "number": int(number)}
         for point, number in zip(points, signals, strict=True)
     ]
-    ended = _statuses([*runs, *({"home": str(home), "recipe": recipe} for home in (cut, whole))])
+    ended = _statuses([*runs, *({"home": str(home), "recipe": recipe} for home in (cut, uninterrupted))])
     expected = [128 + number if number == signal.SIGTERM else -number for number in signals]
     assert ended == [*expected, 0, 0]
-    assert _bytes(cut) == _bytes(whole)
+    assert _bytes(cut) == _bytes(uninterrupted)

@@ -30,27 +30,27 @@ PARAMETERS = {"random_forest": 4 * 15 * (1 + 2), "k_means": 10 + 6 * (10 + 2)}
 """Thresholds and shares of the nodes; scale, centres and shares of the clusters: with 2 bands and 2 classes."""
 
 each_family = pytest.mark.parametrize("family", SMALL)
-Rows = NDArray[np.float32]
+Features = NDArray[np.float32]
 Classes = NDArray[np.uint8]
 
 
 def small(family: str) -> Model:
-    found: Model = TypeAdapter(Model).validate_python({"name": family, **SMALL[family]})
-    return found
+    labels: Model = TypeAdapter(Model).validate_python({"name": family, **SMALL[family]})
+    return labels
 
 
-def drawn(seed: int, count: int, features: int, classes: int) -> tuple[Rows, Classes]:
+def drawn(seed: int, count: int, features: int, classes: int) -> tuple[Features, Classes]:
     """Rows with ties and repeats, whose class follows from their first feature, mostly."""
     random = np.random.default_rng(seed)
     rows = random.normal(size=(count, features)).round(1).astype(np.float32)
-    found = np.digitize(rows[:, 0], np.linspace(-1, 1, classes - 1)) if classes > 1 else np.zeros(count)
-    return rows, np.where(random.random(count) < 0.1, random.integers(0, classes, count), found).astype(np.uint8)
+    labels = np.digitize(rows[:, 0], np.linspace(-1, 1, classes - 1)) if classes > 1 else np.zeros(count)
+    return rows, np.where(random.random(count) < 0.1, random.integers(0, classes, count), labels).astype(np.uint8)
 
 
 def learnt(family: str, bands: int = 2, classes: int = 2) -> Any:
     network: Any = networks.build(small(family), bands, classes)
-    rows, found = drawn(0, 400, texture.count(bands, [3, 6]), classes)
-    network.learn(rows, found, np.ones(len(rows)), 0)
+    rows, labels = drawn(0, 400, texture.count(bands, [3, 6]), classes)
+    network.learn(rows, labels, np.ones(len(rows)), 0)
     return network.eval()
 
 
@@ -67,11 +67,11 @@ def learnt(family: str, bands: int = 2, classes: int = 2) -> Any:
 def test_a_forest_says_what_scikit_learn_says(
     seed: int, count: int, bands: int, classes: int, trees: int, leaves: int, weighted: bool
 ) -> None:
-    rows, found = drawn(seed, count, bands, classes)
+    rows, labels = drawn(seed, count, bands, classes)
     weights = np.random.default_rng(seed).random(count) + 0.1 if weighted else np.ones(count)
     network: Any = networks.build(models.RandomForest(trees=trees, leaves=leaves, texture=()), bands, classes)
-    network.learn(rows, found, weights, seed)
-    forest = RandomForestClassifier(trees, max_leaf_nodes=leaves, random_state=seed).fit(rows, found, weights)
+    network.learn(rows, labels, weights, seed)
+    forest = RandomForestClassifier(trees, max_leaf_nodes=leaves, random_state=seed).fit(rows, labels, weights)
     # New rows, and rows that lie on thresholds and next to them.
     edges = np.float32(forest.estimators_[0].tree_.threshold)
     on = np.repeat(np.concatenate([edges, np.nextafter(edges, np.float32(np.inf))])[:, None], bands, 1)
@@ -82,14 +82,14 @@ def test_a_forest_says_what_scikit_learn_says(
 
 
 def test_clusters_are_those_of_scikit_learn_and_named_by_majority() -> None:
-    rows, found = drawn(3, 2000, 4, 3)
+    rows, labels = drawn(3, 2000, 4, 3)
     network: Any = networks.build(models.KMeans(clusters=10, texture=()), 4, 3)
-    network.learn(rows, found, np.ones(len(rows)), 7)
+    network.learn(rows, labels, np.ones(len(rows)), 7)
     scaled = rows * network.scale.numpy()
     theirs = MiniBatchKMeans(10, random_state=7, batch_size=4096, n_init=3).fit(scaled, sample_weight=np.ones(2000))
     clusters = theirs.predict(scaled)
     assert np.array_equal(network.nearest(torch.from_numpy(rows)).numpy(), clusters)
-    majority = np.array([np.bincount(found[clusters == k], minlength=3).argmax() for k in range(10)])
+    majority = np.array([np.bincount(labels[clusters == k], minlength=3).argmax() for k in range(10)])
     predicted = network(torch.from_numpy(rows.T.reshape(1, 4, 40, 50))).max(1).indices.numpy()
     assert np.array_equal(predicted.reshape(-1), majority[clusters])
 
@@ -161,9 +161,9 @@ def test_texture_is_the_mean_and_deviation_of_each_window(
 
 def test_texture_does_not_depend_on_where_in_an_image_it_lies() -> None:
     image = torch.randn(1, 3, 60, 60)
-    whole = texture.features(image, [3, 9])
+    together = texture.features(image, [3, 9])
     part = texture.features(image[..., 7:50, 11:49], [3, 9])
-    assert torch.equal(part[..., 4:-5, 4:-5], whole[..., 11:45, 15:44])
+    assert torch.equal(part[..., 4:-5, 4:-5], together[..., 11:45, 15:44])
 
 
 @each_family

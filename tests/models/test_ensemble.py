@@ -33,10 +33,10 @@ def _settings(combine: Any) -> models.Ensemble:
 
 def _shares(combine: str, *members: tuple[float, ...]) -> list[float]:
     together = Ensemble(_settings(combine), [_Says(*shares) for shares in members])
-    found: Tensor = together(torch.zeros(2, 4, 3, 5)).softmax(1)
-    assert found.shape == (2, 3, 3, 5)
-    assert torch.equal(found, found[:1, :, :1, :1].expand_as(found))
-    return list(found[0, :, 0, 0].tolist())
+    probabilities: Tensor = together(torch.zeros(2, 4, 3, 5)).softmax(1)
+    assert probabilities.shape == (2, 3, 3, 5)
+    assert torch.equal(probabilities, probabilities[:1, :, :1, :1].expand_as(probabilities))
+    return list(probabilities[0, :, 0, 0].tolist())
 
 
 MEMBERS = ((0.5, 0.3, 0.2), (0.1, 0.8, 0.1), (0.4, 0.25, 0.35))
@@ -70,12 +70,12 @@ def test_a_saved_ensemble_answers_as_its_members_did(tmp_path: Path) -> None:
     contract = CONTRACT.model_copy(update={"model": settings, "members": members})
     together = Normalised(Ensemble(settings, networks), contract.mean, contract.std).eval()
     save(tmp_path, together, contract)
-    loaded, found = load(tmp_path)
+    loaded, loaded_contract = load(tmp_path)
     image = torch.randint(0, 256, (2, 4, 20, 24), dtype=torch.uint8)
     with torch.inference_mode():
         alone = torch.stack([module(seed=seed)(image).softmax(1) for seed in (1, 2, 3)]).mean(0)
         assert torch.allclose(loaded(image).softmax(1), alone, atol=1e-6)
-    assert found == contract
+    assert loaded_contract == contract
 
 
 def test_a_contract_names_the_families_in_it() -> None:

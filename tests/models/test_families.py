@@ -63,8 +63,8 @@ every_row = pytest.mark.parametrize("row", ROWS)
 
 
 def settings(row: str) -> Model:
-    found: Model = TypeAdapter(Model).validate_python(ROWS[row][0])
-    return found
+    model: Model = TypeAdapter(Model).validate_python(ROWS[row][0])
+    return model
 
 
 def seeded(row: str, bands: int = 3, seed: int = 0) -> torch.nn.Module:
@@ -127,12 +127,12 @@ def test_one_image_of_any_size_and_bands_teaches_every_parameter(row: str, bands
 
 @every_row
 def test_one_seed_gives_one_network(row: str) -> None:
-    one, same, other = seeded(row), seeded(row), seeded(row, seed=1)
-    state, image = one.state_dict(), torch.rand(2, 3, 33, 47)
+    first, same, other = seeded(row), seeded(row), seeded(row, seed=1)
+    state, image = first.state_dict(), torch.rand(2, 3, 33, 47)
     assert all(torch.equal(value, state[name]) for name, value in same.state_dict().items())
     assert not all(torch.equal(value, state[name]) for name, value in other.state_dict().items())
     logits = []
-    for network in (one, same):
+    for network in (first, same):
         torch.manual_seed(2)
         logits.append(network.train()(image))
     assert torch.equal(*logits)
@@ -151,15 +151,15 @@ def test_a_stored_network_and_its_mlflow_model_give_the_same_shares(
     module, image = normalised(row).eval(), blobs()[0][:2, :, :27, :31]
     networks.save(tmp_path, module, contract(row))
     tracking.export(tmp_path, tmp_path / "served")
-    loaded, found = networks.load(tmp_path)
+    loaded, loaded_contract = networks.load(tmp_path)
     with torch.inference_mode():
         before, after = (each(torch.from_numpy(image)).softmax(1).numpy() for each in (module, loaded))
-    assert found == contract(row)
+    assert loaded_contract == contract(row)
     np.testing.assert_allclose(after, before, atol=1e-5)
     np.testing.assert_allclose(mlflow.pyfunc.load_model(str(tmp_path / "served")).predict(image), before, atol=1e-5)
     needed = (tmp_path / "served" / "requirements.txt").read_text()
     assert "torch==" in needed
-    assert ("transformers==" in needed) == (found.model.name == "swin_unet")
+    assert ("transformers==" in needed) == (loaded_contract.model.name == "swin_unet")
 
 
 @every_row

@@ -137,9 +137,9 @@ def _stored(folder: Path) -> networks.Normalised:
 
 def test_a_stored_model_gives_the_same_logits(tmp_path: Path) -> None:
     module = _stored(tmp_path).eval()
-    loaded, found = networks.load(tmp_path)
+    loaded, loaded_contract = networks.load(tmp_path)
     image = torch.randint(0, 255, (2, 2, 16, 16), dtype=torch.uint8)
-    assert found == contract()
+    assert loaded_contract == contract()
     assert not loaded.training
     with torch.inference_mode():
         assert torch.allclose(loaded(image), module(image), atol=1e-6)

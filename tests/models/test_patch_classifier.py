@@ -62,13 +62,13 @@ def test_a_pixel_is_classified_by_its_window_alone() -> None:
 
 def test_logits_and_gradients_do_not_depend_on_how_many_windows_pass_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     network, image = _network(7, step=2), _image(9, 11)
-    found = []
+    chunked = []
     for chunk in (1, 10**9):
         monkeypatch.setattr(patch_classifier, "CHUNK", chunk)
         logits = network(image)
-        found.append([logits, *torch.autograd.grad(logits.square().sum(), list(network.parameters()))])
-    for one, all_at_once in zip(*found, strict=True):
-        torch.testing.assert_close(one, all_at_once)
+        chunked.append([logits, *torch.autograd.grad(logits.square().sum(), list(network.parameters()))])
+    for single, all_at_once in zip(*chunked, strict=True):
+        torch.testing.assert_close(single, all_at_once)
 
 
 def test_with_one_window_a_pixel_the_dense_pass_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ def test_where_a_pixel_lies_and_what_surrounds_it_changes_nothing() -> None:
     torch.manual_seed(0)
     network = networks.build(models.PixelClassifier(width=8), 3, 4)
     image, order = torch.rand(1, 3, 6, 7), torch.randperm(42)
-    moved = image.flatten(2)[..., order].unflatten(2, (6, 7))
-    torch.testing.assert_close(network(moved).flatten(2), network(image).flatten(2)[..., order])
+    shifted = image.flatten(2)[..., order].unflatten(2, (6, 7))
+    torch.testing.assert_close(network(shifted).flatten(2), network(image).flatten(2)[..., order])
 
 
 def test_without_hidden_layers_it_is_logistic_regression() -> None:

@@ -27,11 +27,11 @@ def _count(network: torch.nn.Module) -> int:
 
 
 @pytest.mark.parametrize(
-    ("depth", "whole", "features"),
+    ("depth", "total", "features"),
     [(18, 11_689_512, 512), (34, 21_797_672, 512), (50, 25_557_032, 2048), (101, 44_549_160, 2048)],
 )
-def test_it_has_torchvisions_number_of_parameters_without_the_classifier(depth: Any, whole: int, features: int) -> None:
-    assert _count(ResNet(3, models.Trunk(depth=depth))) == whole - 1000 * (features + 1)
+def test_it_has_torchvisions_number_of_parameters_without_the_classifier(depth: Any, total: int, features: int) -> None:
+    assert _count(ResNet(3, models.Trunk(depth=depth))) == total - 1000 * (features + 1)
 
 
 def test_parameters_bear_torchvisions_names() -> None:
@@ -82,8 +82,8 @@ def test_kernels_for_as_many_bands_stay_as_they_are() -> None:
 
 def _settings(weights: str | None = FILE, name: str = "resnet_fcn", **trunk: Any) -> Model:
     kinds = {"resnet_fcn": models.ResNetFCN, "pspnet": models.PSPNet, "deeplabv3": models.DeepLabV3}
-    found: Model = kinds[name].model_validate({"trunk": {"depth": 18, "weights": weights, **trunk}})
-    return found
+    texts: Model = kinds[name].model_validate({"trunk": {"depth": 18, "weights": weights, **trunk}})
+    return texts
 
 
 @pytest.fixture(scope="module")
@@ -105,8 +105,8 @@ def _filled(folder: Path, settings: Model, bands: int = 3) -> Any:
 def test_a_local_state_dict_fills_the_trunk(tmp_path: Path, state: dict[str, Tensor], name: str, file: str) -> None:
     write = save_file if file == FILE else torch.save
     write(state, tmp_path / file)
-    own = _filled(tmp_path, _settings(file, name)).trunk.state_dict()
-    assert all(torch.equal(value, state[key]) for key, value in own.items())
+    loaded = _filled(tmp_path, _settings(file, name)).trunk.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in loaded.items())
 
 
 def test_other_bands_biases_and_missing_counters_follow_the_rules(tmp_path: Path, state: dict[str, Tensor]) -> None:
@@ -138,13 +138,13 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path: Path) -> None:
 
 
 def test_all_that_does_not_fit_is_one_error(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    wrong = {**state, "layer9.weight": torch.zeros(2), "bn1.weight": torch.zeros(3)}
-    del wrong["layer1.0.conv1.weight"]
-    save_file(wrong, tmp_path / FILE)
+    misfit = {**state, "layer9.weight": torch.zeros(2), "bn1.weight": torch.zeros(3)}
+    del misfit["layer1.0.conv1.weight"]
+    save_file(misfit, tmp_path / FILE)
     with pytest.raises(TrainingError) as caught:
         _filled(tmp_path, _settings())
-    found = [problem.found for problem in caught.value.problems]
-    assert found == [
+    texts = [problem.found for problem in caught.value.problems]
+    assert texts == [
         "1 missing: layer1.0.conv1.weight",
         "1 not of this network: layer9.weight",
         "1 of another shape: bn1.weight (3,) for (64,)",

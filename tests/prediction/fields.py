@@ -23,10 +23,10 @@ def random_field(seed: int, classes: int, shape: tuple[int, int], prior: Any, *,
     return field(costs, valid, prior, random.normal(size=(2, *shape)).astype(np.float32))
 
 
-def least_energy(found: Field) -> int:
+def least_energy(mrf: Field) -> int:
     """The global optimum."""
-    every = product(range(len(found.costs)), repeat=found.valid.size)
-    return min(found.energy(np.array(labels, np.uint8).reshape(found.shape)) for labels in every)
+    every = product(range(len(mrf.unary_costs)), repeat=mrf.valid.size)
+    return min(mrf.energy(np.array(labels, np.uint8).reshape(mrf.shape)) for labels in every)
 
 
 def lone_pixel(classes: int = 3, side: int = 9) -> NDArray[np.uint8]:

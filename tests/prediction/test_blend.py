@@ -15,11 +15,11 @@ from landcover_orch.prediction.layout import Layout
 
 @given(st.integers(1, 300))
 def test_a_profile_is_positive_symmetric_and_highest_in_the_middle(size: int) -> None:
-    found = profile(size)
-    assert found.min() >= 1
-    assert np.array_equal(found, found[::-1])
-    assert found[size // 2] == found.max() <= PEAK
-    assert (np.diff(found[: (size + 1) // 2]) >= 0).all()
+    weights = profile(size)
+    assert weights.min() >= 1
+    assert np.array_equal(weights, weights[::-1])
+    assert weights[size // 2] == weights.max() <= PEAK
+    assert (np.diff(weights[: (size + 1) // 2]) >= 0).all()
 
 
 @given(st.integers(1, 400), st.integers(1, 60), st.data())
@@ -46,8 +46,8 @@ def test_usual_strides_need_only_32_bits() -> None:
 
 
 def test_window_weights_are_the_product_of_two_profiles_in_fixed_point() -> None:
-    one = profile(64).astype(np.float64)
-    assert np.abs(window_weight(64) / (UNIT * one[:, None] * one) - 1).max() < 1e-7
+    profile_64 = profile(64).astype(np.float64)
+    assert np.abs(window_weight(64) / (UNIT * profile_64[:, None] * profile_64) - 1).max() < 1e-7
 
 
 def _ones(shape: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,5 +75,5 @@ def test_confidence_never_reaches_the_value_of_no_data() -> None:
 
 @pytest.mark.parametrize("value", [0, 3, 254])
 def test_pixels_without_data_become_255(value: int) -> None:
-    found = blank(np.full((2, 2), value, np.uint8), np.array([[True, False], [False, True]]))
-    assert found.tolist() == [[value, 255], [255, value]]
+    blanked = blank(np.full((2, 2), value, np.uint8), np.array([[True, False], [False, True]]))
+    assert blanked.tolist() == [[value, 255], [255, value]]

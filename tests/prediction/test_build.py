@@ -25,9 +25,9 @@ SMALL = 40_000
 
 
 def _pixels(product: Product, name: str) -> np.ndarray[Any, Any]:
-    found = raster.inspect(product.file(name))
-    with raster.reader(found, nodata="none") as reader:
-        return reader.read(Window(0, 0, *found.shape))[0]
+    band = raster.inspect(product.file(name))
+    with raster.reader(band, nodata="none") as reader:
+        return reader.read(Window(0, 0, *band.shape))[0]
 
 
 def _oracle(image: np.ndarray[Any, Any], size: int, stride: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -56,13 +56,13 @@ def test_the_map_is_the_blend_of_all_windows(tmp_path: Path) -> None:
 def test_bits_depend_on_neither_batches_nor_memory(tmp_path: Path, more: dict[str, Any]) -> None:
     height, stride = (110, 64) if "tta" in more else (560, 48)
     image, trained = source(tmp_path / "a.tif", noise((height, 1100))), model(tmp_path)
-    found = [
+    products = [
         predict(
             trained, image, tmp_path / f"{batch}-{budget}", "a", experiment(64, stride, batch, **more), budget=budget
         )
         for batch, budget in ((8, 2**27), (1, 2**27), (3, SMALL), (7, 2_000_000))
     ]
-    assert all(product.files == found[0].files for product in found)
+    assert all(product.files == products[0].files for product in products)
 
 
 def test_blocks_of_the_file_do_not_change_the_map(tmp_path: Path) -> None:
@@ -103,18 +103,18 @@ def test_nodata_stays_without_a_class(tmp_path: Path) -> None:
 def test_the_map_lies_on_the_image_with_names_and_colours(tmp_path: Path) -> None:
     image = source(tmp_path / "a.tif", noise((60, 80)))
     product = predict(model(tmp_path), image, tmp_path / "out", "a", experiment())
-    found = raster.inspect(product.file("class.tif"))
-    assert found.grid == image.raster.grid
-    assert found.nodata == 255
-    assert raster.class_names(found.path) == LEGEND.names
-    assert all(found.palette[c.id] == c.rgb for c in LEGEND.classes)
+    band = raster.inspect(product.file("class.tif"))
+    assert band.grid == image.raster.grid
+    assert band.nodata == 255
+    assert raster.class_names(band.path) == LEGEND.names
+    assert all(band.palette[c.id] == c.rgb for c in LEGEND.classes)
     assert {"class.tif", "confidence.tif", "summary.json", "preview.png"} == set(product.files)
 
 
 def test_an_interrupted_prediction_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image, trained = source(tmp_path / "a.tif", noise((1100, 600))), model(tmp_path)
     recipe = experiment(128, 96)
-    whole = predict(trained, image, tmp_path / "whole", "a", recipe, budget=SMALL)
+    uninterrupted = predict(trained, image, tmp_path / "whole", "a", recipe, budget=SMALL)
     mark, marked = publish.Stage.mark, []
 
     def broken(stage: publish.Stage, part: str, *files: Path) -> None:
@@ -127,7 +127,7 @@ def test_an_interrupted_prediction_goes_on_to_the_same_bytes(tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt):
         predict(trained, image, tmp_path / "broken", "a", recipe, budget=SMALL)
     resumed = predict(trained, image, tmp_path / "broken", "a", recipe, budget=SMALL)
-    assert resumed.files == whole.files
+    assert resumed.files == uninterrupted.files
     assert len(marked) == len(set(marked))
 
 

@@ -27,7 +27,7 @@ def _forward(precision: str, symmetries: int = 1) -> Forward:
 def test_batches_do_not_change_a_bit(precision: str, symmetries: int, batch: int) -> None:
     forward = _forward(precision, symmetries)
     together = list(forward.weighted(WINDOWS))
-    apart = [one for i in range(0, len(WINDOWS), batch) for one in forward.weighted(WINDOWS[i : i + batch])]
+    apart = [window for i in range(0, len(WINDOWS), batch) for window in forward.weighted(WINDOWS[i : i + batch])]
     assert all(torch.equal(a, b) for a, b in zip(together, apart, strict=True))
 
 
@@ -41,19 +41,19 @@ def test_the_network_always_sees_one_batch_shape() -> None:
 
 
 def test_probabilities_times_weight_in_fixed_point() -> None:
-    (found,) = _forward("float32").weighted(WINDOWS[:1])
+    (weighted,) = _forward("float32").weighted(WINDOWS[:1])
     with torch.inference_mode():
         share = torch.softmax(module()(torch.from_numpy(WINDOWS[0][None]))[0].double(), 0).numpy()
-    assert found.dtype == torch.int32
-    assert np.abs(found.numpy() - share * window_weight(32)).max() < 1e-4 * UNIT * 60 * 60
-    assert (found.sum(0).numpy() <= window_weight(32) * (1 + 1e-6)).all()
+    assert weighted.dtype == torch.int32
+    assert np.abs(weighted.numpy() - share * window_weight(32)).max() < 1e-4 * UNIT * 60 * 60
+    assert (weighted.sum(0).numpy() <= window_weight(32) * (1 + 1e-6)).all()
 
 
 def test_the_symmetries_are_the_eight_of_the_square_and_turn_back() -> None:
     image = torch.arange(9).reshape(1, 3, 3)
     symmetries = _forward("float32", 8).symmetries
     turned = [turn(image, *symmetry) for symmetry in symmetries]
-    assert len({tuple(one.flatten().tolist()) for one in turned}) == 8
+    assert len({tuple(window.flatten().tolist()) for window in turned}) == 8
     assert all(torch.equal(turn_back(a, *symmetry), image) for a, symmetry in zip(turned, symmetries, strict=True))
 
 
@@ -61,17 +61,17 @@ def test_the_symmetries_are_the_eight_of_the_square_and_turn_back() -> None:
 def test_a_turned_window_gets_the_turned_answer(symmetry: tuple[int, bool]) -> None:
     """What averaging over the eight symmetries promises, up to the rounding of sums in another order."""
     forward, turned = _forward("float32", 8), turn(torch.from_numpy(WINDOWS[0]), *symmetry).numpy()
-    upright, found = forward.weighted([WINDOWS[0], turned])
-    assert torch.allclose(turn(upright, *symmetry), found, rtol=1e-5, atol=16)
+    upright, weighted = forward.weighted([WINDOWS[0], turned])
+    assert torch.allclose(turn(upright, *symmetry), weighted, rtol=1e-5, atol=16)
     alone, different = _forward("float32").weighted([WINDOWS[0], turned])
     assert symmetry == (0, False) or not torch.allclose(turn(alone, *symmetry), different, rtol=1e-5, atol=16)
 
 
 def test_the_probabilities_of_all_symmetries_are_averaged() -> None:
-    (found,) = _forward("float32", 8).weighted(WINDOWS[:1])
+    (weighted,) = _forward("float32", 8).weighted(WINDOWS[:1])
     image, total = torch.from_numpy(WINDOWS[0]), torch.zeros(5, 32, 32, dtype=torch.float64)
     with torch.inference_mode():
         for symmetry in _forward("float32", 8).symmetries:
             shares = torch.softmax(module()(turn(image, *symmetry).contiguous()[None])[0].double(), 0)
             total += turn_back(shares, *symmetry)
-    assert np.abs(found.numpy() - total.numpy() / 8 * window_weight(32)).max() < 1e-4 * UNIT * 60 * 60
+    assert np.abs(weighted.numpy() - total.numpy() / 8 * window_weight(32)).max() < 1e-4 * UNIT * 60 * 60

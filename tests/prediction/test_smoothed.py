@@ -63,25 +63,25 @@ def _run(smoother: Smoother, folder: Path) -> NDArray[np.uint8]:
 def test_blocks_do_not_change_a_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prior: Any) -> None:
     smoother = _smoother(tmp_path, prior, 170)
     _, margin = smoother.blocks
-    found = {}
+    results = {}
     for side in (64, 130, 600):
         monkeypatch.setattr(Smoother, "blocks", (side, margin))
-        found[side] = _run(smoother, tmp_path / str(side))
-    assert (found[600][0] != _layers()[0]).any()
-    assert all(np.array_equal(one, found[600]) for one in found.values())
+        results[side] = _run(smoother, tmp_path / str(side))
+    assert (results[600][0] != _layers()[0]).any()
+    assert all(np.array_equal(map_, results[600]) for map_ in results.values())
 
 
 def test_cells_of_a_cut_are_those_of_the_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smoothed, "CELL", 200)
     monkeypatch.setattr(smoothed, "MARGIN", 24)
     prior, layers = GraphCut(beta=0.5, sweeps=1), _layers()
-    found = _run(_smoother(tmp_path, prior, 170), tmp_path / "out")[0]
+    results = _run(_smoother(tmp_path, prior, 170), tmp_path / "out")[0]
     for row, col in ((0, 0), (0, 200), (0, 400), (200, 0), (200, 200), (200, 400)):
         rows, cols = (slice(max(a - 24, 0), a + 224) for a in (row, col))
         cell = field(layers[2:, rows, cols], layers[0, rows, cols] != 255, prior)
         inner = tuple(slice(a - s.start, a - s.start + 200) for a, s in zip((row, col), (rows, cols), strict=True))
         expected = smooth(cell, prior, (rows.start, cols.start))[inner]
-        assert np.array_equal(found[row : row + 200, col : col + 200], expected)
+        assert np.array_equal(results[row : row + 200, col : col + 200], expected)
 
 
 @pytest.mark.parametrize("prior", [ICM(beta=2.0, neighbours=8), GraphCut(sigma=1.0, sweeps=1)], ids=str)
@@ -92,8 +92,8 @@ def test_energies_are_those_of_the_whole_tile(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "out").mkdir()
     second = smoother.run(Stage(tmp_path / "out"), tmp_path / "out")
     image = (noise(SHAPE).astype(np.float32) - 128) / np.float32(70)
-    whole, after = field(layers[2:], layers[0] != 255, prior, image), second.read(Window(0, 0, *SHAPE))[0]
-    expected = whole.energy(layers[0]) / STEPS_A_NAT, whole.energy(after) / STEPS_A_NAT, int((layers[0] != after).sum())
+    full, after = field(layers[2:], layers[0] != 255, prior, image), second.read(Window(0, 0, *SHAPE))[0]
+    expected = full.energy(layers[0]) / STEPS_A_NAT, full.energy(after) / STEPS_A_NAT, int((layers[0] != after).sum())
     assert smoother.energies(second) == pytest.approx(expected, rel=1e-4)
     assert expected[1] < expected[0]
 
@@ -119,9 +119,9 @@ def _holed() -> NDArray[np.uint8]:
 def test_memory_does_not_change_a_smoothed_map(tmp_path: Path, prior: Any) -> None:
     image, trained = source(tmp_path / "a.tif", _holed(), nodata=0), model(tmp_path)
     recipe = experiment(64, 64, smoothing=prior)
-    found = [predict(trained, image, tmp_path / str(b), "a", recipe, budget=b) for b in (2**27, 3_000_000, 40_000)]
-    assert all(product.files == found[0].files for product in found)
-    summary = found[0].json("summary.json")
+    results = [predict(trained, image, tmp_path / str(b), "a", recipe, budget=b) for b in (2**27, 3_000_000, 40_000)]
+    assert all(product.files == results[0].files for product in results)
+    summary = results[0].json("summary.json")
     assert summary["energy_after"] < summary["energy_before"]
     assert 0 < summary["changed_pixels"] < summary["valid_pixels"] == 150 * 1100 - 4000
     assert summary["smoothing"].startswith(prior.name.replace("_", " "))
@@ -131,15 +131,15 @@ def test_memory_does_not_change_a_smoothed_map(tmp_path: Path, prior: Any) -> No
 def test_without_beta_the_map_is_the_unsmoothed_one(tmp_path: Path, solver: Any) -> None:
     image, trained = source(tmp_path / "a.tif", noise((90, 120))), model(tmp_path)
     plain = predict(trained, image, tmp_path / "plain", "a", experiment())
-    found = predict(trained, image, tmp_path / "found", "a", experiment(smoothing=solver(beta=0)))
-    assert all(found.files[name] == plain.files[name] for name in ("class.tif", "confidence.tif"))
-    assert found.json("summary.json")["changed_pixels"] == 0
+    results = predict(trained, image, tmp_path / "found", "a", experiment(smoothing=solver(beta=0)))
+    assert all(results.files[name] == plain.files[name] for name in ("class.tif", "confidence.tif"))
+    assert results.json("summary.json")["changed_pixels"] == 0
 
 
 def test_an_interrupted_smoothing_goes_on_to_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image, trained = source(tmp_path / "a.tif", noise((530, 300))), model(tmp_path)
     recipe = experiment(128, 128, smoothing=ICM(sweeps=2))
-    whole = predict(trained, image, tmp_path / "whole", "a", recipe, budget=40_000)
+    full = predict(trained, image, tmp_path / "whole", "a", recipe, budget=40_000)
     mark, marked = publish.Stage.mark, []
 
     def broken(stage: publish.Stage, part: str, *files: Path) -> None:
@@ -152,5 +152,5 @@ def test_an_interrupted_smoothing_goes_on_to_the_same_bytes(tmp_path: Path, monk
     with pytest.raises(KeyboardInterrupt):
         predict(trained, image, tmp_path / "broken", "a", recipe, budget=40_000)
     resumed = predict(trained, image, tmp_path / "broken", "a", recipe, budget=40_000)
-    assert resumed.files == whole.files
+    assert resumed.files == full.files
     assert len(marked) == len(set(marked))

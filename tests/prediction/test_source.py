@@ -12,7 +12,7 @@ import pytest
 
 from landcover_orch.errors import ContractError, RasterError
 from landcover_orch.prediction.layout import Layout, runs
-from landcover_orch.prediction.source import Strip, ahead, strips
+from landcover_orch.prediction.source import Strip, prefetch, strips
 from tests.prediction.untrained import CONTRACT, noise, source
 
 CACHE = 2**20
@@ -60,7 +60,7 @@ def test_items_come_in_order_from_one_other_thread() -> None:
             threads.add(threading.get_ident())
             yield i
 
-    assert list(ahead(numbers())) == list(range(20))
+    assert list(prefetch(numbers())) == list(range(20))
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 
@@ -71,7 +71,7 @@ def test_a_reader_that_fails_is_heard_of() -> None:
         raise RasterError
 
     with pytest.raises(RasterError):
-        list(ahead(broken()))
+        list(prefetch(broken()))
 
 
 def test_a_consumer_that_stops_closes_the_reader() -> None:
@@ -84,7 +84,7 @@ def test_a_consumer_that_stops_closes_the_reader() -> None:
         finally:
             closed.append(True)
 
-    with closing(ahead(endless())) as items:
+    with closing(prefetch(endless())) as items:
         next(items)
     assert closed == [True]
 

@@ -13,10 +13,10 @@ from landcover_orch.prediction.stream import parts
 @given(st.data())
 def test_rows_are_gathered_without_loss_whatever_their_heights(data: st.DataObject) -> None:
     heights = data.draw(st.lists(st.integers(1, 9), min_size=1, max_size=6))
-    whole = np.random.default_rng(0).integers(0, 256, (2, sum(heights), 3)).astype(np.uint8)
+    rows_of_all = np.random.default_rng(0).integers(0, 256, (2, sum(heights), 3)).astype(np.uint8)
     cuts = sorted(data.draw(st.lists(st.integers(0, sum(heights)), max_size=12)))
-    rows = [whole[:, a:b] for a, b in zip([0, *cuts], [*cuts, sum(heights)], strict=True)]
-    wanted = [Window(sum(heights[:i]), 0, height, 3) for i, height in enumerate(heights)]
-    found = dict(parts(rows, wanted))
-    assert list(found) == wanted
-    assert np.array_equal(np.concatenate(list(found.values()), axis=1), whole)
+    rows = [rows_of_all[:, a:b] for a, b in zip([0, *cuts], [*cuts, sum(heights)], strict=True)]
+    windows = [Window(sum(heights[:i]), 0, height, 3) for i, height in enumerate(heights)]
+    pieces = dict(parts(rows, windows))
+    assert list(pieces) == windows
+    assert np.array_equal(np.concatenate(list(pieces.values()), axis=1), rows_of_all)

@@ -31,8 +31,8 @@ def _board(home: Path, *rows: dict[str, Any]) -> Product:
 
 
 def _runs(home: Path) -> list[Any]:
-    speaker = tracking.client(home)
-    return list(speaker.search_runs([speaker.get_experiment_by_name("tiny").experiment_id]))
+    client = tracking.client(home)
+    return list(client.search_runs([client.get_experiment_by_name("tiny").experiment_id]))
 
 
 def test_one_run_shows_the_present_table(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,11 +61,11 @@ def test_a_leaderboard_is_logged_once(home: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_person_s_run_of_that_name_is_left_alone(home: Path) -> None:
     tracking.log_leaderboard("tiny", _board(home), home)
-    speaker = tracking.client(home)
-    own = speaker.create_run(_runs(home)[0].info.experiment_id, run_name="leaderboard").info.run_id
+    client = tracking.client(home)
+    own_run = client.create_run(_runs(home)[0].info.experiment_id, run_name="leaderboard").info.run_id
     tracking.log_leaderboard("tiny", _board(home, ROW), home)
     assert len(_runs(home)) == 2
-    assert "mlflow.loggedArtifacts" not in speaker.get_run(own).data.tags
+    assert "mlflow.loggedArtifacts" not in client.get_run(own_run).data.tags
 
 
 def test_without_mlflow_it_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

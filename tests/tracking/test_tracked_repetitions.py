@@ -13,7 +13,7 @@ import yaml
 from landcover_orch import tracking
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product, Recipe, Stage
-from landcover_orch.tracking.lookup import product_of
+from landcover_orch.tracking.registry import product_of
 from landcover_orch.training import __main__ as command
 from landcover_orch.training import protocol
 from tests.training import classroom
@@ -39,10 +39,10 @@ def _train(home: Path, experiment: str = "quick") -> Product:
 
 def _runs(home: Path) -> dict[str, Any]:
     """Name of the recipe -> its run; there is one each."""
-    speaker = tracking.client(home)
-    found = speaker.search_runs([speaker.get_experiment_by_name(NAME).experiment_id])
-    by_name = {run.data.tags["landcover.experiment"]: run for run in found}
-    assert len(by_name) == len(found)
+    client = tracking.client(home)
+    runs = client.search_runs([client.get_experiment_by_name(NAME).experiment_id])
+    by_name = {run.data.tags["landcover.experiment"]: run for run in runs}
+    assert len(by_name) == len(runs)
     return by_name
 
 
@@ -81,8 +81,8 @@ def test_the_chosen_one_is_challenger(home: Path) -> None:
 
 def test_a_version_of_a_repetition_leads_to_its_product(home: Path) -> None:
     models = protocol.models_of(_train(home), home)
-    found = {number: product_of(f"models:/{NAME}/{number}", home) for number in (1, 2)}
-    assert {one.fingerprint for one in found.values()} == {model.fingerprint for model in models.values()}
+    products = {number: product_of(f"models:/{NAME}/{number}", home) for number in (1, 2)}
+    assert {product.fingerprint for product in products.values()} == {model.fingerprint for model in models.values()}
 
 
 def test_where_mlflow_was_down_the_next_command_tells_it_all(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -112,8 +112,8 @@ def test_a_report_is_with_the_chosen_one_and_with_the_run_of_all(home: Path) -> 
         tracking.log_report(version.run_id, report, home)
     runs = _runs(home)
     other = next(name for name in BOTH if runs[name].info.run_id != version.run_id)
-    found = {name: run.data.metrics.get("test/mean_iou") for name, run in runs.items()}
-    assert found == {**dict.fromkeys(runs, 0.5), other: None}
+    metrics = {name: run.data.metrics.get("test/mean_iou") for name, run in runs.items()}
+    assert metrics == {**dict.fromkeys(runs, 0.5), other: None}
 
 
 def test_a_killed_command_goes_on_in_its_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_a_killed_command_goes_on_in_its_runs(home: Path, monkeypatch: pytest.Mo
 
 
 def test_dagster_is_told_mean_spread_and_a_row_a_repetition(home: Path) -> None:
-    told: dict[str, Any] = {}
+    materialised: dict[str, Any] = {}
 
     class Context:
         """What the command says to Dagster."""
@@ -148,18 +148,18 @@ def test_dagster_is_told_mean_spread_and_a_row_a_repetition(home: Path) -> None:
         @staticmethod
         def report_asset_materialization(metadata: dict[str, Any], data_version: str) -> None:
             """The end."""
-            told.update(metadata, data_version=data_version)
+            materialised.update(metadata, data_version=data_version)
 
     product = command.train(NAME, "quick", home, command.Pipes(Context()))
     spread = product.json("summary.json")["spread"]
-    assert told["data_version"] == product.fingerprint
-    assert told["mean mean_iou"] == spread["mean_iou"]["mean"]
-    assert told["curves"]["raw_value"].startswith("![curves](data:image/png;base64,")
-    rows = told["repetitions"]["raw_value"]["records"]
+    assert materialised["data_version"] == product.fingerprint
+    assert materialised["mean mean_iou"] == spread["mean_iou"]["mean"]
+    assert materialised["curves"]["raw_value"].startswith("![curves](data:image/png;base64,")
+    rows = materialised["repetitions"]["raw_value"]["records"]
     assert [(row["name"], row["seed"], row["fold"], row["version"]) for row in rows] == [
         (BOTH[0], 1, "", "1"),
         (BOTH[1], 2, "", "2"),
     ]
-    metrics = {row["validation metric"]: row for row in told["spread"]["raw_value"]["records"]}
+    metrics = {row["validation metric"]: row for row in materialised["spread"]["raw_value"]["records"]}
     assert list(metrics["accuracy"].items())[1:4] == [(key, spread["accuracy"][key]) for key in ("mean", "sd", "n")]
-    assert told["MLflow run"]["raw_value"].endswith(_runs(home)["quick"].info.run_id)
+    assert materialised["MLflow run"]["raw_value"].endswith(_runs(home)["quick"].info.run_id)

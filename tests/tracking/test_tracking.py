@@ -46,14 +46,14 @@ def _train(home: Path, **changed: Any) -> Product:
     def tracker(start: Start) -> Tracker:
         return Tracker(start, home, {"dagster.run_id": "run-1", "dagster.asset_key": "classroom/model"})
 
-    product: Product = training.run(classroom.published(home), classroom.experiment(**changed), home, tracker=tracker)
+    product: Product = training.train(classroom.published(home), classroom.experiment(**changed), home, tracker=tracker)
     return product
 
 
 def _runs(home: Path) -> list[Any]:
-    speaker = tracking.client(home)
-    experiment = speaker.get_experiment_by_name(NAME)
-    return [] if experiment is None else list(speaker.search_runs([experiment.experiment_id]))
+    client = tracking.client(home)
+    experiment = client.get_experiment_by_name(NAME)
+    return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
 def _epochs(home: Path, run_id: str, metric: str = "mean_iou") -> list[int]:
@@ -89,7 +89,7 @@ def test_an_interrupted_training_goes_on_in_its_run(home: Path) -> None:
         return Tracker(start, home)
 
     with pytest.raises(KeyboardInterrupt):
-        training.run(classroom.published(home), classroom.experiment(), home, tracker=tracker, progress=lights)
+        training.train(classroom.published(home), classroom.experiment(), home, tracker=tracker, progress=lights)
     assert [run.info.status for run in _runs(home)] == ["KILLED"]
     _train(home)
     (run,) = _runs(home)
@@ -136,7 +136,9 @@ def _interruptible(
 
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     recipe, described = classroom.experiment(), classroom.published(home)
-    product: Product = training.run(described, recipe, home, tracker=lambda start: Tracker(start, home), progress=line)
+    product: Product = training.train(
+        described, recipe, home, tracker=lambda start: Tracker(start, home), progress=line
+    )
     return product
 
 
@@ -184,11 +186,11 @@ def test_an_epoch_that_a_kill_kept_from_the_log_is_told_by_the_next_start(
     def dies(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    tell = Tracker.epoch
+    log_epoch = Tracker.epoch
     monkeypatch.setattr(Tracker, "epoch", dies)
     with pytest.raises(KeyboardInterrupt):
         _train(home)
-    monkeypatch.setattr(Tracker, "epoch", tell)
+    monkeypatch.setattr(Tracker, "epoch", log_epoch)
     _train(home)
     (run,) = _runs(home)
     assert _all_once(home, run.info.run_id, [1, 2, 3])
@@ -206,26 +208,26 @@ def test_a_found_rate_and_its_picture_are_in_the_run(home: Path) -> None:
 def test_the_journal_is_told_once_mlflow_answers(
     home: Path, tmp_path: Path, closed_port: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made_of = training.recipe(classroom.manifest(), classroom.experiment())
-    start = Start.of(classroom.manifest(), "quick", made_of, tmp_path / "journal.jsonl")
+    build_recipe = training.recipe(classroom.manifest(), classroom.experiment())
+    start = Start.of(classroom.manifest(), "quick", build_recipe, tmp_path / "journal.jsonl")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port)
-    with Tracker(start, home) as told:
-        told.epoch(1, {"mean_iou": 0.25})
-        told.epoch(2, {"mean_iou": 0.5})
+    with Tracker(start, home) as run_log:
+        run_log.epoch(1, {"mean_iou": 0.25})
+        run_log.epoch(2, {"mean_iou": 0.5})
     assert [json.loads(line)["step"] for line in start.journal.read_text().splitlines()] == [1, 2]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with Tracker(start, home) as told:
-        told.epoch(3, {"mean_iou": 0.75})
-        assert told.finish(tmp_path, {})
+    with Tracker(start, home) as run_log:
+        run_log.epoch(3, {"mean_iou": 0.75})
+        assert run_log.finish(tmp_path, {})
     assert start.journal.read_text() == ""
     (run,) = _runs(home)
     assert _epochs(home, run.info.run_id) == [1, 2, 3]
 
 
 def test_a_journal_cut_by_a_kill_loses_its_last_line_alone(home: Path, tmp_path: Path) -> None:
-    made_of = training.recipe(classroom.manifest(), classroom.experiment())
-    start = Start.of(classroom.manifest(), "quick", made_of, tmp_path / "journal.jsonl")
+    build_recipe = training.recipe(classroom.manifest(), classroom.experiment())
+    start = Start.of(classroom.manifest(), "quick", build_recipe, tmp_path / "journal.jsonl")
     start.journal.write_text('{"metrics":{"loss":1.0},"step":1,"time":1}\n{"metrics":{"lo')
     with Tracker(start, home):
         pass

@@ -26,15 +26,15 @@ def _batch(count: int = 6, dtype: str = "uint8") -> tuple[np.ndarray, np.ndarray
 @given(st.integers(0, 2**31), st.integers(0, 500), st.integers(0, 5000))
 def test_image_and_mask_move_together(seed: int, epoch: int, step: int) -> None:
     image, label = _batch()
-    varied, moved = on_host(image, label, draw((6, 2), GEOMETRY, seed, epoch, step), BANDS)
-    np.testing.assert_array_equal(varied[:, 0], moved)
+    varied, varied_label = on_host(image, label, draw((6, 2), GEOMETRY, seed, epoch, step), BANDS)
+    np.testing.assert_array_equal(varied[:, 0], varied_label)
 
 
 def test_all_eight_positions_occur() -> None:
     image, label = _batch(200)
     image[:], label[:] = image[0], label[0]
-    _, moved = on_host(image, label, draw((200, 2), GEOMETRY, 0, 0, 0), BANDS)
-    assert len(np.unique(moved.reshape(200, -1), axis=0)) == 8
+    _, varied_label = on_host(image, label, draw((200, 2), GEOMETRY, 0, 0, 0), BANDS)
+    assert len(np.unique(varied_label.reshape(200, -1), axis=0)) == 8
 
 
 @pytest.mark.parametrize(("flips", "right_angles", "ways"), [(True, False, 4), (False, True, 4), (False, False, 1)])
@@ -42,14 +42,14 @@ def test_only_what_is_asked_for(flips: bool, right_angles: bool, ways: int) -> N
     image, label = _batch(100)
     image[:], label[:] = image[0], label[0]
     asked = Augmentation(flips=flips, right_angles=right_angles, brightness=0, contrast=0)
-    _, moved = on_host(image, label, draw((100, 2), asked, 0, 0, 0), BANDS)
-    assert len(np.unique(moved.reshape(100, -1), axis=0)) == ways
+    _, varied_label = on_host(image, label, draw((100, 2), asked, 0, 0, 0), BANDS)
+    assert len(np.unique(varied_label.reshape(100, -1), axis=0)) == ways
 
 
 def test_colour_leaves_the_mask_alone_and_stays_uint8() -> None:
     image, label = _batch()
-    varied, moved = on_host(image, label, draw((6, 2), COLOUR, 0, 0, 0), BANDS)
-    np.testing.assert_array_equal(moved, label)
+    varied, varied_label = on_host(image, label, draw((6, 2), COLOUR, 0, 0, 0), BANDS)
+    np.testing.assert_array_equal(varied_label, label)
     assert varied.dtype == np.uint8
     assert not np.array_equal(varied, image)
 
@@ -74,9 +74,9 @@ EVERYTHING = Augmentation(
 def test_host_and_device_agree(dtype: str, asked: Augmentation) -> None:
     image, label = _batch(dtype=dtype)
     drawn = draw(image.shape, asked, 1, 2, 3)
-    varied, moved = on_host(image, label, drawn, BANDS)
+    varied, varied_label = on_host(image, label, drawn, BANDS)
     there, there_label = on_device(torch.from_numpy(image), torch.from_numpy(label), drawn, BANDS)
-    np.testing.assert_array_equal(moved, there_label.numpy())
+    np.testing.assert_array_equal(varied_label, there_label.numpy())
     assert varied.dtype == (np.uint8 if dtype == "uint8" else np.float32)
     np.testing.assert_allclose(varied, there.numpy(), atol=0.501 if dtype == "uint8" else 1e-3)
 
@@ -98,12 +98,12 @@ NOTHING = Augmentation(flips=False, right_angles=False, brightness=0, contrast=0
 def test_ranges_of_nothing_change_nothing(dtype: str) -> None:
     image, label = _batch(dtype=dtype)
     drawn = draw(image.shape, NOTHING, 4, 5, 6)
-    for varied, moved in (
+    for varied, varied_label in (
         on_host(image, label, drawn, BANDS),
         on_device(torch.from_numpy(image), torch.from_numpy(label), drawn, BANDS),
     ):
         np.testing.assert_array_equal(np.asarray(varied), image)
-        np.testing.assert_array_equal(np.asarray(moved), label)
+        np.testing.assert_array_equal(np.asarray(varied_label), label)
 
 
 WARPS = {
@@ -120,12 +120,12 @@ def test_an_image_of_its_own_label_stays_one(warp: str, seed: int, floats: bool)
     image = np.stack([blobs * 50] * 2, axis=1).astype("float32" if floats else "uint8")
     bands = Bands(*(np.full(2, value, np.float32) for value in (100, 30, 0, 200)))
     asked = WARPS[warp].model_copy(update={"brightness": 0, "contrast": 0})
-    varied, moved = on_host(image, blobs, draw(image.shape, asked, seed, 0, 0), bands)
-    assert set(np.unique(moved)) <= {*np.unique(blobs), 255}
-    inside = (moved != 255) & ~_near_a_border(moved)
+    varied, varied_label = on_host(image, blobs, draw(image.shape, asked, seed, 0, 0), bands)
+    assert set(np.unique(varied_label)) <= {*np.unique(blobs), 255}
+    inside = (varied_label != 255) & ~_near_a_border(varied_label)
     assert inside.any()
-    np.testing.assert_allclose(varied[:, 0][inside], moved[inside] * 50.0, atol=0.01)
-    outside = (moved == 255) & ~_near_a_border(moved)
+    np.testing.assert_allclose(varied[:, 0][inside], varied_label[inside] * 50.0, atol=0.01)
+    outside = (varied_label == 255) & ~_near_a_border(varied_label)
     np.testing.assert_allclose(varied[:, 1][outside], 100, atol=0.01)
 
 
@@ -133,8 +133,8 @@ def _near_a_border(label: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
     """Pixels that differ from one of those up to two pixels away, or lie that near the edge."""
     wide = np.pad(label.astype(int), ((0, 0), (2, 2), (2, 2)), constant_values=-1)
     around = np.lib.stride_tricks.sliding_window_view(wide, (5, 5), axis=(1, 2))
-    found: np.ndarray = around.min(axis=(3, 4)) != around.max(axis=(3, 4))  # type: ignore[type-arg]
-    return found
+    edges: np.ndarray = around.min(axis=(3, 4)) != around.max(axis=(3, 4))  # type: ignore[type-arg]
+    return edges
 
 
 def test_zooming_out_keeps_the_whole_patch_and_zooming_in_none_of_the_margin() -> None:
@@ -142,10 +142,10 @@ def test_zooming_out_keeps_the_whole_patch_and_zooming_in_none_of_the_margin() -
     label[:] = 1
     for zoom, share in ((0.5, 0.25), (2.0, 1.0)):
         asked = NOTHING.model_copy(update={"zoom": (zoom, zoom)})
-        _, moved = on_host(image, label, draw(image.shape, asked, 0, 0, 0), BANDS)
-        kept = (moved == 1).mean(axis=(1, 2))
-        assert kept.mean() == pytest.approx(share, abs=0.03)
-        assert len(np.unique(moved.reshape(40, -1), axis=0)) > 1 or zoom > 1
+        _, varied_label = on_host(image, label, draw(image.shape, asked, 0, 0, 0), BANDS)
+        ratio = (varied_label == 1).mean(axis=(1, 2))
+        assert ratio.mean() == pytest.approx(share, abs=0.03)
+        assert len(np.unique(varied_label.reshape(40, -1), axis=0)) > 1 or zoom > 1
 
 
 def test_crops_lie_at_random_places() -> None:
@@ -198,9 +198,9 @@ def test_what_is_not_a_number_stays_so() -> None:
 
 
 def test_draws_follow_from_their_numbers_alone() -> None:
-    one, same = (draw((32, 2), EVERYTHING, 1, 2, 3) for _ in range(2))
-    assert all(np.array_equal(a, b) for a, b in zip(vars(one).values(), vars(same).values(), strict=True))
+    first, same = (draw((32, 2), EVERYTHING, 1, 2, 3) for _ in range(2))
+    assert all(np.array_equal(a, b) for a, b in zip(vars(first).values(), vars(same).values(), strict=True))
     for other in ((9, 2, 3), (1, 9, 3), (1, 2, 9)):
         another = draw((32, 2), EVERYTHING, *other)
-        for name in ("turns", "gain", "angle", "zoom", "place", "dropped", "noise_seed"):
-            assert not np.array_equal(getattr(one, name), getattr(another, name))
+        for name in ("turns", "gain", "angle", "zoom", "centre", "dropped", "noise_seed"):
+            assert not np.array_equal(getattr(first, name), getattr(another, name))

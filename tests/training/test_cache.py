@@ -12,32 +12,32 @@ import pytest
 
 from landcover_orch.errors import TrainingError
 from landcover_orch.training import cache
+from landcover_orch.training.cache import open_source
 from landcover_orch.training.product import recipe
-from landcover_orch.training.sources import open_source
 from tests.training.classroom import NAME, experiment, in_memory, manifest, patches
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_every_cache_gives_the_same_batches(tmp_path: Path, dtype: str) -> None:
     source = patches(70, dtype=dtype)
-    kept = cache.in_memory(source, "here"), cache.on_disk(source, tmp_path, "train", "d", "here")
+    caches = cache.in_memory(source, "here"), cache.on_disk(source, tmp_path, "train", "d", "here")
     for indices in np.random.default_rng(0).integers(0, 70, (9, 16)):
         image, label = source.take(indices)
-        for found in kept:
-            assert len(found) == 70
-            for part, expected in zip(found.take(indices), (image, label), strict=True):
+        for resident in caches:
+            assert len(resident) == 70
+            for part, expected in zip(resident.take(indices), (image, label), strict=True):
                 np.testing.assert_array_equal(part, expected)
                 assert (part.dtype, type(part)) == (expected.dtype, np.ndarray)
-    np.testing.assert_array_equal(kept[0].class_count(), source.class_count())
-    np.testing.assert_array_equal(kept[1].class_count(), source.class_count())
+    np.testing.assert_array_equal(caches[0].class_count(), source.class_count())
+    np.testing.assert_array_equal(caches[1].class_count(), source.class_count())
 
 
-@pytest.mark.parametrize("kept", ["none", "disk", "memory"])
-def test_the_experiment_says_which(tmp_path: Path, kept: str) -> None:
+@pytest.mark.parametrize("asked", ["none", "disk", "memory"])
+def test_the_experiment_says_which(tmp_path: Path, asked: str) -> None:
     with in_memory():
-        plain, source = (open_source(manifest(), tmp_path, "train", experiment(cache=mode)) for mode in ("none", kept))
-    assert isinstance(source, cache.Resident) == (kept != "none")
-    assert (tmp_path / NAME / "cache" / "train").exists() == (kept == "disk")
+        plain, source = (open_source(manifest(), tmp_path, "train", experiment(cache=mode)) for mode in ("none", asked))
+    assert isinstance(source, cache.Resident) == (asked != "none")
+    assert (tmp_path / NAME / "cache" / "train").exists() == (asked == "disk")
     for part, expected in zip(source.take(np.arange(9)), plain.take(np.arange(9)), strict=True):
         np.testing.assert_array_equal(part, expected)
 
@@ -82,9 +82,9 @@ def test_half_a_cache_is_none(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="gone"):
         cache.on_disk(Broken(), tmp_path, "train", "a", "here")
     assert not list(tmp_path.glob("train*"))
-    whole = patches(64)
+    all_patches = patches(64)
     np.testing.assert_array_equal(
-        cache.on_disk(whole, tmp_path, "train", "a", "here").take(np.arange(64))[0], whole.image
+        cache.on_disk(all_patches, tmp_path, "train", "a", "here").take(np.arange(64))[0], all_patches.image
     )
 
 

@@ -36,57 +36,57 @@ def recipe(family: str, **changed: Any) -> Any:
 
 
 def trained(home: Path, family: str, lines: list[str] | None = None, **changed: Any) -> publish.Product:
-    said = lines if lines is not None else []
-    return training.run(classroom.published(home), recipe(family, **changed), home, progress=said.append)
+    log = lines if lines is not None else []
+    return training.train(classroom.published(home), recipe(family, **changed), home, progress=log.append)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_it_learns_and_travels_like_a_network(home: Path, family: str) -> None:
     lines: list[str] = []
-    found = trained(home, family, lines)
-    summary = found.json("summary.json")
+    products = trained(home, family, lines)
+    summary = products.json("summary.json")
     assert summary["mean_iou"] > 0.7
     assert summary["epochs"] == summary["best_epoch"] == 1
     assert summary["lr"] is None
-    module, contract = networks.load(found.path)
+    module, contract = networks.load(products.path)
     seen = classroom.patches(8, seed=2)
     with torch.inference_mode():
         predicted = module(torch.from_numpy(seen.image)).max(1).indices.numpy()
     assert (predicted == seen.label)[seen.label != 255].mean() == pytest.approx(summary["accuracy"])
     assert contract.model.name == family
-    assert set(found.json("throughput.json")["images_per_second"].values()) == {None}
+    assert set(products.json("throughput.json")["images_per_second"].values()) == {None}
     assert lines[0] == f"training on the CPU, {torch.get_num_threads()} threads, in float32"
     assert lines[1].startswith("fitted: loss ")
-    assert "optimiser" not in found.recipe.configuration
+    assert "optimiser" not in products.recipe.configuration
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_interrupted_fitting_gives_the_same_bytes(
     tmp_path: Path, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trained(tmp_path / "whole", family)
+    uninterrupted = trained(tmp_path / "whole", family)
 
     def out(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(product, "_write", out)
+        patch.setattr(product, "write_files", out)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "cut", family)
     again = trained(tmp_path / "cut", family)
     names = ("model.safetensors", "history.json", "history.csv", "curves.png", "summary.json")
-    assert all(again.file(name).read_bytes() == whole.file(name).read_bytes() for name in names)
+    assert all(again.file(name).read_bytes() == uninterrupted.file(name).read_bytes() for name in names)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_threads_do_not_change_the_model(tmp_path: Path, family: str) -> None:
     before = torch.get_num_threads()
-    found = []
+    products = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        found.append(trained(tmp_path / str(threads), family).file("model.safetensors").read_bytes())
+        products.append(trained(tmp_path / str(threads), family).file("model.safetensors").read_bytes())
     torch.set_num_threads(before)
-    assert found[0] == found[1]
+    assert products[0] == products[1]
 
 
 def _task(settings: models.RandomForest | models.KMeans, label: Any) -> tuple[classical.Task, networks.Normalised]:

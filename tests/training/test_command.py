@@ -63,9 +63,9 @@ def test_find_lr_prints_a_rate_draws_the_test_and_trains_nothing(
     _auto(configs)
     picture = tmp_path / "new" / "test.png"
     assert _main(home, "auto", "--find-lr", str(picture)) == 0
-    rate, place = capsys.readouterr().out.split()
+    rate, shown = capsys.readouterr().out.split()
     assert 1e-5 < float(rate) < 1
-    assert (Path(place), picture.read_bytes()[:4]) == (picture, b"\x89PNG")
+    assert (Path(shown), picture.read_bytes()[:4]) == (picture, b"\x89PNG")
     assert not (home / classroom.NAME / "model").exists()
 
 
@@ -110,10 +110,10 @@ def test_under_dagster_it_reports_log_metadata_and_data_version(
     monkeypatch.setenv("DAGSTER_PIPES_MESSAGES", encode_param({"path": str(messages)}))
     _auto(configs)
     assert _main(home, "auto") == 0
-    said: list[dict[str, Any]] = [json.loads(line) for line in messages.read_text().splitlines()]
-    lines = [message["params"]["message"] for message in said if message["method"] == "log"]
+    messages_sent: list[dict[str, Any]] = [json.loads(line) for line in messages.read_text().splitlines()]
+    lines = [message["params"]["message"] for message in messages_sent if message["method"] == "log"]
     assert any(line.startswith("epoch 1 of 1: loss") for line in lines)
-    (done,) = [message["params"] for message in said if message["method"] == "report_asset_materialization"]
+    (done,) = [message["params"] for message in messages_sent if message["method"] == "report_asset_materialization"]
     product = publish.current(home / classroom.NAME / "model", "auto")
     assert done["data_version"] == product.fingerprint
     metadata = done["metadata"]

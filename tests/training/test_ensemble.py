@@ -19,8 +19,8 @@ from landcover_orch.models.contract import load_contract
 from landcover_orch.models.networks import load
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product
-from landcover_orch.training.ensemble import require_alike
-from landcover_orch.training.product import run
+from landcover_orch.training.ensemble import require_compatible
+from landcover_orch.training.product import train
 from tests.training import classroom
 
 SMALL = {"model": {"name": "unet", "width": 8, "levels": 1}, "epochs": 2, "batch_size": 8, "device": "cpu"}
@@ -43,7 +43,7 @@ def _write(home: Path, name: str, **recipe: Any) -> None:
 
 
 def _run(home: Path, name: str) -> Product:
-    return run(classroom.published(home), config.load_experiment(name), home)
+    return train(classroom.published(home), config.load_experiment(name), home)
 
 
 def test_members_that_are_not_there_are_trained_and_answer_together(home: Path) -> None:
@@ -64,10 +64,10 @@ def test_its_score_is_that_of_the_validation_patches(home: Path) -> None:
     together, _ = load(product.path)
     patches = classroom.patches(8, seed=2)
     with torch.inference_mode():
-        found = together(torch.from_numpy(patches.image)).argmax(1).numpy()
+        predicted = together(torch.from_numpy(patches.image)).argmax(1).numpy()
     labelled = patches.label != 255
     summary = product.json("summary.json")
-    assert summary["accuracy"] == pytest.approx((found == patches.label)[labelled].mean(), abs=1e-6)
+    assert summary["accuracy"] == pytest.approx((predicted == patches.label)[labelled].mean(), abs=1e-6)
     assert summary["loss"] is None
     assert summary["validation_loss"] > 0
     assert summary["parameters"] == 2 * _run(home, "one").json("summary.json")["parameters"]
@@ -102,9 +102,9 @@ def test_members_of_another_kind_are_refused_all_at_once(home: Path) -> None:
         "old": contract.model_copy(update={"data_digest": "before", "dtype": "uint16"}),
     }
     with pytest.raises(ContractError) as caught:
-        require_alike(contracts, classroom.manifest(), config.load_experiment("both"))
-    said = [(problem.where.rsplit(": ")[-1], problem.found) for problem in caught.value.problems]
-    assert said == [
+        require_compatible(contracts, classroom.manifest(), config.load_experiment("both"))
+    named = [(problem.where.rsplit(": ")[-1], problem.found) for problem in caught.value.problems]
+    assert named == [
         ("models:/classroom/3", "classes ('sea',)"),
         ("models:/classroom/3", "bands ('nir', 'red')"),
         ("old", "dtype uint16"),
@@ -121,7 +121,7 @@ def test_an_ensemble_of_ensembles_is_refused(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "text"),
     [
         ({"epochs": 3}, "learns nothing and takes no epochs"),
         ({"seed": 3, "loss": "dice"}, "takes no loss, seed"),
@@ -131,11 +131,11 @@ def test_an_ensemble_of_ensembles_is_refused(home: Path) -> None:
         ({"model": {"name": "ensemble", "members": ["e", "a"]}}, "a member of itself"),
     ],
 )
-def test_recipes_that_make_no_sense_are_refused_at_load(wrong: dict[str, Any], said: str) -> None:
+def test_recipes_that_make_no_sense_are_refused_at_load(invalid: dict[str, Any], text: str) -> None:
     plain = {"name": "e", "model": {"name": "ensemble", "members": ["a", "b"]}}
     assert isinstance(Experiment.model_validate(plain).model, models.Ensemble)
-    with pytest.raises(ValueError, match=said):
-        Experiment.model_validate({**plain, **wrong})
+    with pytest.raises(ValueError, match=text):
+        Experiment.model_validate({**plain, **invalid})
 
 
 def test_votes_and_means_are_different_ensembles(home: Path) -> None:

@@ -14,8 +14,7 @@ from PIL import Image
 
 from landcover_orch.config.experiments import Metric
 from landcover_orch.training import history
-from landcover_orch.training.history import Row
-from landcover_orch.training.tally import Tally
+from landcover_orch.training.history import Row, Tally
 
 FIXED = {"accuracy": 0.5, "mean_f1": 0.4}
 

@@ -17,9 +17,9 @@ from landcover_orch.config.experiments import Augmentation
 from landcover_orch.errors import TrainingError
 from landcover_orch.models.networks import Normalised
 from landcover_orch.training import cache
-from landcover_orch.training.augmentation import draw, moved_on_device, moved_on_host, on_device
+from landcover_orch.training.augmentation import draw, on_device, transform_ids_on_device, transform_ids_on_host
 from landcover_orch.training.device import Device
-from landcover_orch.training.distributed.process_group import World
+from landcover_orch.training.distributed.process_group import ProcessGroup
 from landcover_orch.training.fit import Task, fit, train_batches
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective, proportions
@@ -66,12 +66,12 @@ def test_two_polygons_by_hand() -> None:
     first = 0.5 * math.log(0.5 / 0.6) + 0.5 * math.log(0.5 / 0.4)
     value = proportions(logits, label, polygon, shares)
     assert value.item() == pytest.approx((2 * first + math.log(4)) / 3, rel=1e-6)
-    found = gradient(logits, label, polygon, shares)[0, :, 0].T
+    outcome = gradient(logits, label, polygon, shares)[0, :, 0].T
     # n_k / N (-s_c / m_c) d m_c / d z, where m_c = sum p_c / n_k and d p_0 / d z_0 = p_0 p_1
     pull = (-0.5 / 0.6 + 0.5 / 0.4) / 3
-    np.testing.assert_allclose(found[:3, 0], [0.16 * pull, 0.24 * pull, -0.75 / 3], rtol=1e-5)
-    np.testing.assert_allclose(found[:, 1], -found[:, 0], rtol=1e-5)
-    assert found[3].tolist() == [0, 0]
+    np.testing.assert_allclose(outcome[:3, 0], [0.16 * pull, 0.24 * pull, -0.75 / 3], rtol=1e-5)
+    np.testing.assert_allclose(outcome[:, 1], -outcome[:, 0], rtol=1e-5)
+    assert outcome[3].tolist() == [0, 0]
 
 
 def test_it_is_the_plain_formula_patch_by_patch() -> None:
@@ -89,10 +89,10 @@ def test_it_is_the_plain_formula_patch_by_patch() -> None:
 
 def test_pixels_with_a_class_or_outside_all_polygons_have_no_gradient() -> None:
     logits, label, polygon = scene()
-    found = gradient(logits, label, polygon, SHARES).movedim(1, -1)
+    outcome = gradient(logits, label, polygon, SHARES).movedim(1, -1)
     counts = (polygon > 0) & (label == 255)
-    assert (found[~counts] == 0).all()
-    assert (found[counts] != 0).any(dim=-1).all()
+    assert (outcome[~counts] == 0).all()
+    assert (outcome[counts] != 0).any(dim=-1).all()
 
 
 def test_what_is_right_costs_nothing_and_the_least_likely_still_pulls() -> None:
@@ -100,8 +100,8 @@ def test_what_is_right_costs_nothing_and_the_least_likely_still_pulls() -> None:
     shares = torch.tensor([[0, 0], [0.5, 0.5]])
     assert proportions(logits_of([0.9, 0.1], [0.1, 0.9]), label, polygon, shares).item() == pytest.approx(0, abs=1e-6)
     certain = torch.tensor([[[[900.0, 900]], [[0.0, 0]]]])
-    found = gradient(certain, label, polygon, shares)
-    np.testing.assert_allclose(found[0, :, 0], [[0.25, 0.25], [-0.25, -0.25]])
+    outcome = gradient(certain, label, polygon, shares)
+    np.testing.assert_allclose(outcome[0, :, 0], [[0.25, 0.25], [-0.25, -0.25]])
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -127,7 +127,7 @@ MIXED = ["cross_entropy", {"name": "proportions", "weight": 0.5}]
 
 
 def objective(shares: NDArray[np.float32]) -> Objective:
-    return Objective(classroom.experiment(loss=MIXED).loss, shares=shares)
+    return Objective(classroom.experiment(loss=MIXED).loss, fractions=shares)
 
 
 def test_parts_add_up_to_the_whole() -> None:
@@ -153,9 +153,9 @@ def test_an_update_in_parts_is_that_of_the_whole(parts: int) -> None:
         loss = taken.update(batch, torch.optim.SGD(network.parameters(), 0.5), seed=1)
         return float(loss), [value.detach().clone() for value in network.parameters()]
 
-    (loss, whole), (again, other) = updated(1), updated(parts)
+    (loss, whole_batch), (again, other) = updated(1), updated(parts)
     assert again == pytest.approx(loss, rel=1e-5)
-    torch.testing.assert_close(other, whole)
+    torch.testing.assert_close(other, whole_batch)
 
 
 WARPED = Augmentation(rotation=40, zoom=(0.7, 1.5), brightness=0, contrast=0)
@@ -167,11 +167,11 @@ def test_polygons_move_as_labels_do_however_large_their_number(settings: Augment
     label = np.random.default_rng(0).integers(1, 200, (6, 8, 8), np.uint8)
     image = np.zeros((6, 2, 8, 8), np.uint8)
     drawn = draw((6, 2), settings, 1, 2, 3)
-    _, moved = on_device(torch.from_numpy(image), torch.from_numpy(label), drawn, BANDS)
-    expected = np.where(moved == 255, 0, moved.numpy().astype(np.int32) + 2**30)
+    _, varied_label = on_device(torch.from_numpy(image), torch.from_numpy(label), drawn, BANDS)
+    expected = np.where(varied_label == 255, 0, varied_label.numpy().astype(np.int32) + 2**30)
     numbers = label.astype(np.int32) + 2**30
-    np.testing.assert_array_equal(moved_on_host(numbers, drawn), expected)
-    np.testing.assert_array_equal(moved_on_device(torch.from_numpy(numbers), drawn).numpy(), expected)
+    np.testing.assert_array_equal(transform_ids_on_host(numbers, drawn), expected)
+    np.testing.assert_array_equal(transform_ids_on_device(torch.from_numpy(numbers), drawn).numpy(), expected)
     assert (expected == 0).any() == (settings is WARPED)
 
 
@@ -181,13 +181,15 @@ class Shared(classroom.Memory):
     keeps_shares = True
 
     def __init__(self, count: int, seed: int) -> None:
-        whole = classroom.patches(count, seed)
-        label = whole.label.copy()
+        whole_batch = classroom.patches(count, seed)
+        label = whole_batch.label.copy()
         label[:, :, 8:] = 255
-        super().__init__(whole.image, label)
-        right = whole.label[:, :, 8:].reshape(count, -1)
-        told = np.stack([(right == c).mean(axis=1) for c in range(3)], axis=1)
-        self._shares = np.concatenate([np.zeros((1, 3)), told / told.sum(axis=1, keepdims=True)]).astype(np.float32)
+        super().__init__(whole_batch.image, label)
+        right = whole_batch.label[:, :, 8:].reshape(count, -1)
+        fractions = np.stack([(right == c).mean(axis=1) for c in range(3)], axis=1)
+        self._shares = np.concatenate([np.zeros((1, 3)), fractions / fractions.sum(axis=1, keepdims=True)]).astype(
+            np.float32
+        )
 
     def polygon(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
         """Rows of the shares."""
@@ -202,15 +204,15 @@ class Shared(classroom.Memory):
 
 def task(train: classroom.Memory | None = None, **changed: Any) -> Task:
     source = train or Shared(8, seed=1)
-    ones, found = np.ones(2, np.float32), BANDS
-    bands = type(found)(ones * 100, ones * 66, ones * 0, ones * 250)
+    unit, outcome = np.ones(2, np.float32), BANDS
+    bands = type(outcome)(unit * 100, unit * 66, unit * 0, unit * 250)
     recipe = classroom.experiment(**{"model": "pixel_classifier", "augmentation": STILL, **changed})
     return Task(recipe, source, source, classroom.CLASSES, bands, (1, 1, 1), CPU)
 
 
 def test_batches_bring_polygons_that_were_moved_with_their_pixels() -> None:
-    found = task(loss=MIXED)
-    for batch in train_batches(found, 0):
+    outcome = task(loss=MIXED)
+    for batch in train_batches(outcome, 0):
         assert batch.polygon is not None
         assert ((batch.polygon > 0).sum(dim=(1, 2)) == 128).all()
         assert not ((batch.polygon > 0) & (batch.label != 255)).any()
@@ -220,10 +222,10 @@ def test_batches_bring_polygons_that_were_moved_with_their_pixels() -> None:
 
 def test_a_cache_keeps_what_polygons_there_are() -> None:
     source = Shared(8, seed=1)
-    kept = cache.in_memory(source, "here")
-    assert kept.keeps_shares
-    np.testing.assert_array_equal(kept.polygon(np.array([3])), source.polygon(np.array([3])))
-    np.testing.assert_array_equal(kept.shares(), source.shares())
+    resident = cache.in_memory(source, "here")
+    assert resident.keeps_shares
+    np.testing.assert_array_equal(resident.polygon(np.array([3])), source.polygon(np.array([3])))
+    np.testing.assert_array_equal(resident.shares(), source.shares())
     assert not cache.in_memory(classroom.patches(8), "here").keeps_shares
 
 
@@ -233,11 +235,11 @@ def test_shares_alone_teach_what_no_label_tells(tmp_path: Path) -> None:
     truth = classroom.patches(24, seed=1).label
     right = {}
     for name, loss in {"labels": ["cross_entropy"], "mixed": ["cross_entropy", "proportions"]}.items():
-        found = task(source, loss=loss, epochs=30, metric="loss")
+        outcome = task(source, loss=loss, epochs=30, metric="loss")
         torch.manual_seed(0)
         model = Normalised(nn.Sequential(nn.Conv2d(2, 16, 1), nn.ReLU(), nn.Conv2d(16, 3, 1)), [100, 100], [66, 66])
         (tmp_path / name).mkdir()
-        fit(found, model, tmp_path / name, lambda row, seconds: None, lr=0.02)
+        fit(outcome, model, tmp_path / name, lambda row, seconds: None, lr=0.02)
         with torch.no_grad():
             predicted = model(torch.from_numpy(source.image)).argmax(dim=1).numpy()
         right[name] = (predicted == truth)[truth == 1].mean()
@@ -246,7 +248,7 @@ def test_shares_alone_teach_what_no_label_tells(tmp_path: Path) -> None:
 
 
 def test_a_dataset_that_keeps_no_shares_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"keeps no shares.*composites\.rule: soft"):
+    with pytest.raises(TrainingError, match=r"keeps no class fractions.*composites\.rule: soft"):
         train_batches(task(classroom.patches(8), loss=MIXED), 0)
 
 
@@ -256,16 +258,16 @@ def test_shares_take_no_class_weights() -> None:
 
 
 def test_a_batch_without_polygons_stays_as_it_was() -> None:
-    one = Batch(torch.zeros(1, 2, 4, 4), NOTHING[:1], 0, 1)
-    assert one.to("cpu").polygon is None
+    single = Batch(torch.zeros(1, 2, 4, 4), NOTHING[:1], 0, 1)
+    assert single.to("cpu").polygon is None
 
 
 def test_processes_share_what_one_would_take() -> None:
-    found = task(loss=MIXED, batch_size=8)
-    (whole,) = train_batches(found, 0)
-    both = [next(iter(train_batches(replace(found, world=World(rank, 2, 2)), 0))) for rank in range(2)]
+    outcome = task(loss=MIXED, batch_size=8)
+    (whole_batch,) = train_batches(outcome, 0)
+    both = [next(iter(train_batches(replace(outcome, group=ProcessGroup(rank, 2, 2)), 0))) for rank in range(2)]
     for name in ("image", "label", "polygon"):
-        assert torch.equal(torch.cat([getattr(batch, name) for batch in both]), getattr(whole, name))
-    aim = objective(found.train.shares())  # type: ignore[attr-defined]
+        assert torch.equal(torch.cat([getattr(batch, name) for batch in both]), getattr(whole_batch, name))
+    aim = objective(outcome.train.shares())  # type: ignore[attr-defined]
     masses = sum(aim.masses(batch.label, batch.polygon) for batch in both)
-    torch.testing.assert_close(masses, aim.masses(whole.label, whole.polygon))
+    torch.testing.assert_close(masses, aim.masses(whole_batch.label, whole_batch.polygon))

@@ -67,14 +67,14 @@ def test_batches_come_in_order_in_the_stored_dtype_from_other_threads(dtype: str
 
 
 def test_variation_hears_of_its_step() -> None:
-    heard = []
+    steps_read = []
 
     def vary(step: int, arrays: Any) -> Any:
-        heard.append((step, int(arrays[1][0, 0, 0])))
+        steps_read.append((step, int(arrays[1][0, 0, 0])))
         return arrays
 
     list(Batches(Numbered(8), in_order(np.arange(8), 2), vary))
-    assert sorted(heard) == [(0, 0), (1, 2), (2, 4), (3, 6)]
+    assert sorted(steps_read) == [(0, 0), (1, 2), (2, 4), (3, 6)]
 
 
 def test_an_error_of_a_reading_thread_is_raised_here() -> None:

@@ -42,8 +42,8 @@ def _losses(steepest: float, noise: float = 0.0, seed: int = 0, diverges: float 
 @settings(max_examples=30)
 @given(st.floats(1e-4, 5e-2), st.floats(0, 0.05), st.integers(0, 2**31))
 def test_the_suggestion_is_where_the_loss_falls_fastest(steepest: float, noise: float, seed: int) -> None:
-    found = suggestion(RATES, _losses(steepest, noise, seed))
-    assert steepest / 3 < found < steepest * 3
+    suggested = suggestion(RATES, _losses(steepest, noise, seed))
+    assert steepest / 3 < suggested < steepest * 3
 
 
 def test_falls_after_a_jump_do_not_count() -> None:
@@ -76,16 +76,16 @@ def test_weights_statistics_and_chance_are_afterwards_what_they_were() -> None:
 
 
 def test_it_is_the_same_each_time_and_depends_on_the_seed() -> None:
-    one, same, other = (lr_finder.find(*_task(seed=seed), lambda _: None) for seed in (3, 3, 4))
-    assert one == same != other
-    assert len(one.rates) == len(one.losses) <= lr_finder.STEPS
-    assert 1e-5 < one.suggestion < 1
+    first, same, other = (lr_finder.find(*_task(seed=seed), lambda _: None) for seed in (3, 3, 4))
+    assert first == same != other
+    assert len(first.rates) == len(first.losses) <= lr_finder.STEPS
+    assert 1e-5 < first.suggestion < 1
 
 
 def test_it_stops_where_the_loss_diverges() -> None:
     losses = iter([*np.linspace(1, 0.5, 20), *[9.0] * 50])
-    assert len(list(lr_finder._until_divergence(losses))) == 22
-    assert list(lr_finder._until_divergence(iter([1.0, float("nan"), 1.0]))) == [1.0]
+    assert len(list(lr_finder.until_divergence(losses))) == 22
+    assert list(lr_finder.until_divergence(iter([1.0, float("nan"), 1.0]))) == [1.0]
 
 
 def test_the_picture_has_a_mark_and_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_picture_has_a_mark_and_the_same_bytes_each_time(tmp_path: Path) -> 
 
 def _train(home: Path, **changed: Any) -> Product:
     recipe = classroom.experiment(**{"optimiser": AUTO, "epochs": 2, **changed})
-    product: Product = training.run(classroom.published(home), recipe, home)
+    product: Product = training.train(classroom.published(home), recipe, home)
     return product
 
 
@@ -116,10 +116,10 @@ def test_a_training_with_lr_auto_keeps_the_curve_and_learns_at_the_rate_it_found
 
 
 def test_the_training_is_that_with_the_found_rate_written_down(tmp_path: Path) -> None:
-    found = _train(tmp_path / "auto")
-    rate = found.json("summary.json")["lr_found"]
+    suggested = _train(tmp_path / "auto")
+    rate = suggested.json("summary.json")["lr_found"]
     written = _train(tmp_path / "written", optimiser={"name": "adam", "lr": rate})
-    assert found.file("model.safetensors").read_bytes() == written.file("model.safetensors").read_bytes()
+    assert suggested.file("model.safetensors").read_bytes() == written.file("model.safetensors").read_bytes()
     assert "lr_finder.png" not in written.files
 
 
@@ -131,7 +131,7 @@ def test_an_interrupted_training_does_not_test_again(home: Path, monkeypatch: py
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.run(classroom.published(home), recipe, home, progress=lights)
+        training.train(classroom.published(home), recipe, home, progress=lights)
     (partial,) = (home / classroom.NAME / "model").glob(".*.partial")
     before = json.loads((partial / "lr_finder.json").read_text())
     monkeypatch.setattr(lr_finder, "find", None)

@@ -10,14 +10,14 @@ import torch
 from pydantic import TypeAdapter
 
 from landcover_orch.config.experiments import Optimiser
-from landcover_orch.training import optimisers
+from landcover_orch.training import optimisation
 
 
 def _stepped(settings: dict[str, Any], steps: int = 1) -> float:
     """Where a weight of 1 goes under a gradient of 0.5."""
     module = torch.nn.Linear(1, 1, bias=False)
     torch.nn.init.ones_(module.weight)
-    chosen = optimisers.build(TypeAdapter(Optimiser).validate_python(settings), module, 0.1)
+    chosen = optimisation.build_optimiser(TypeAdapter(Optimiser).validate_python(settings), module, 0.1)
     for _ in range(steps):
         module.weight.grad = torch.full((1, 1), 0.5)
         chosen.step()
@@ -42,11 +42,11 @@ def test_the_first_step(settings: dict[str, Any], expected: float) -> None:
     assert _stepped(settings) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", optimisers.KINDS)
+@pytest.mark.parametrize("name", optimisation.OPTIMISERS)
 def test_every_setting_reaches_torch(name: str) -> None:
     chosen = TypeAdapter(Optimiser).validate_python({"name": name})
-    made = optimisers.build(chosen, torch.nn.Linear(2, 2), 0.25)
-    told = chosen.model_dump(exclude={"name", "lr"})
-    assert {key: made.defaults[key] for key in told} == told
+    made = optimisation.build_optimiser(chosen, torch.nn.Linear(2, 2), 0.25)
+    chosen_settings = chosen.model_dump(exclude={"name", "lr"})
+    assert {key: made.defaults[key] for key in chosen_settings} == chosen_settings
     assert made.param_groups[0]["lr"] == 0.25
     assert len(made.param_groups[0]["params"]) == 2

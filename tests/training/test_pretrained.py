@@ -38,7 +38,7 @@ def _put(home: Path, seed: int) -> Path:
 
 def _train(home: Path, **changed: Any) -> Product:
     recipe = classroom.experiment(**{**RECIPE, **changed})
-    product: Product = training.run(classroom.published(home), recipe, home)
+    product: Product = training.train(classroom.published(home), recipe, home)
     return product
 
 
@@ -54,12 +54,12 @@ def test_training_starts_from_the_file_and_the_model_needs_it_no_more(home: Path
 
 def test_other_bytes_of_the_same_name_are_another_recipe(home: Path) -> None:
     described, recipe = classroom.manifest(), classroom.experiment(**RECIPE)
-    made_of = []
+    recipes = []
     for seed in (1, 1, 2):
         _put(home, seed)
-        made_of.append(training.recipe(described, recipe, home))
-    assert made_of[0] == made_of[1] != made_of[2]
-    assert made_of[0]["inputs"]["weights"].startswith("sha256:")
+        recipes.append(training.recipe(described, recipe, home))
+    assert recipes[0] == recipes[1] != recipes[2]
+    assert recipes[0].inputs["weights"].startswith("sha256:")
     assert "weights" not in training.recipe(described, classroom.experiment(), home).inputs
 
 

@@ -28,15 +28,15 @@ def _patches() -> Iterator[None]:
 
 
 def _train(home: Path, lines: list[str] | None = None, **changed: Any) -> Product:
-    said = [] if lines is None else lines
-    product: Product = training.run(
-        classroom.published(home), classroom.experiment(**changed), home, progress=said.append
+    log = [] if lines is None else lines
+    product: Product = training.train(
+        classroom.published(home), classroom.experiment(**changed), home, progress=log.append
     )
     return product
 
 
-def _same(one: Product, other: Product) -> bool:
-    return all(one.file(name).read_bytes() == other.file(name).read_bytes() for name in REPRODUCIBLE)
+def _same(first_product: Product, other: Product) -> bool:
+    return all(first_product.file(name).read_bytes() == other.file(name).read_bytes() for name in REPRODUCIBLE)
 
 
 @pytest.mark.parametrize("family", ["unet", "segnet"])
@@ -99,8 +99,8 @@ def test_one_recipe_gives_one_model(tmp_path: Path) -> None:
 
 
 def test_another_seed_gives_another_model(tmp_path: Path) -> None:
-    one, other = _train(tmp_path / "one"), _train(tmp_path / "two", seed=5)
-    assert one.file("model.safetensors").read_bytes() != other.file("model.safetensors").read_bytes()
+    first_product, other = _train(tmp_path / "one"), _train(tmp_path / "two", seed=5)
+    assert first_product.file("model.safetensors").read_bytes() != other.file("model.safetensors").read_bytes()
 
 
 class _Power(BaseException):
@@ -120,7 +120,7 @@ class _Power(BaseException):
     ],
 )
 def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path, after: int, recipe: dict[str, Any]) -> None:
-    whole = _train(tmp_path / "whole", **recipe)
+    uninterrupted = _train(tmp_path / "whole", **recipe)
 
     def lights(line: str) -> None:
         if line.startswith(f"epoch {after} "):
@@ -128,15 +128,15 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path: Path, afte
 
     cut, home = classroom.experiment(**recipe), tmp_path / "cut"
     with pytest.raises(_Power):
-        training.run(classroom.published(home), cut, home, progress=lights)
+        training.train(classroom.published(home), cut, home, progress=lights)
     assert not (home / classroom.NAME / "model" / "quick").exists()
     lines: list[str] = []
-    assert _same(_train(home, lines, **recipe), whole)
+    assert _same(_train(home, lines, **recipe), uninterrupted)
     assert f"going on after epoch {after}" in lines
 
 
 def test_an_interruption_within_an_epoch_repeats_that_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, calls = _train(tmp_path / "whole"), 0
+    uninterrupted, calls = _train(tmp_path / "whole"), 0
     take = classroom.Memory.take
 
     def flicker(self: Any, indices: Any) -> Any:
@@ -149,7 +149,7 @@ def test_an_interruption_within_an_epoch_repeats_that_epoch(tmp_path: Path, monk
     monkeypatch.setattr(classroom.Memory, "take", flicker)
     with pytest.raises(OSError, match="the disk is gone"):
         _train(tmp_path / "cut")
-    assert _same(_train(tmp_path / "cut"), whole)
+    assert _same(_train(tmp_path / "cut"), uninterrupted)
 
 
 def test_patience_stops_early_and_keeps_the_best(home: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_split_without_labels_is_a_sentence(home: Path) -> None:
     tile = described.tiles[0].model_copy(update={"class_pixels": {"train": (1, 1, 1), "validation": (0, 0, 0)}})
     described = described.model_copy(update={"tiles": (tile,)})
     with pytest.raises(TrainingError, match="validation split: no labelled pixel"):
-        training.run(classroom.published(home, described), classroom.experiment(), home)
+        training.train(classroom.published(home, described), classroom.experiment(), home)
 
 
 def test_a_device_that_is_not_there_is_a_sentence() -> None:

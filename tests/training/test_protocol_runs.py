@@ -26,7 +26,7 @@ from landcover_orch.store import publish
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import Log, Start
 from landcover_orch.training import protocol
-from landcover_orch.training.ensemble import require_alike
+from landcover_orch.training.ensemble import require_compatible
 from tests.patches.fields import LEGEND, Fields, write_fields
 from tests.training import classroom
 
@@ -57,7 +57,7 @@ def in_memory(recipes: Path) -> Iterator[None]:
 
 
 def run(home: Path, name: str, **more: Any) -> Product:
-    return protocol.run(classroom.published(home), config.load_experiment(name), home, **more)
+    return protocol.train(classroom.published(home), config.load_experiment(name), home, **more)
 
 
 @pytest.mark.usefixtures("in_memory")
@@ -65,7 +65,7 @@ def test_two_seeds_are_two_models_and_a_summary(home: Path) -> None:
     product = run(home, "seeds")
     models = protocol.models_of(product, home)
     assert list(models) == ["seeds.seed-1", "seeds.seed-2"]
-    assert {one.path for one in models.values()} == {
+    assert {entry.path for entry in models.values()} == {
         publish.current(home / classroom.NAME / "model", name).path for name in models
     }
     assert set(product.files) == {"repetitions.json", "summary.json", "curves.png"}
@@ -76,7 +76,7 @@ def test_two_seeds_are_two_models_and_a_summary(home: Path) -> None:
     )
     summary = product.json("summary.json")
     assert (summary["repetitions"], summary["chosen_by"], summary["model"]) == (2, "mean_iou", "unet")
-    values = [one["metrics"]["accuracy"] for one in (first, second)]
+    values = [entry["metrics"]["accuracy"] for entry in (first, second)]
     spread = summary["spread"]["accuracy"]
     assert (spread["mean"], spread["sd"], spread["n"]) == (statistics.fmean(values), statistics.stdev(values), 2)
     for name, model in models.items():
@@ -90,10 +90,10 @@ def test_the_chosen_one_is_the_best_by_the_recipes_metric(home: Path, recipes: P
         write(recipes, "seeds", **SMALL, protocol={"seeds": [1, 2, 3]}, metric=metric)
         product = run(home, "seeds")
         key = "validation_loss" if metric == "loss" else metric
-        wanted = best(product.json("repetitions.json"), key=lambda one: one["metrics"][key])
+        expected = best(product.json("repetitions.json"), key=lambda entry: entry["metrics"][key])
         name, model = protocol.chosen_of(product, home)
-        assert (name, model.fingerprint) == (wanted["name"], wanted["fingerprint"])
-        assert product.json("summary.json")[key] == wanted["metrics"][key]
+        assert (name, model.fingerprint) == (expected["name"], expected["fingerprint"])
+        assert product.json("summary.json")[key] == expected["metrics"][key]
 
 
 @pytest.mark.usefixtures("in_memory")
@@ -139,13 +139,13 @@ def test_a_model_that_somebody_removed_is_trained_again(home: Path) -> None:
 def test_what_the_summary_is_made_of_follows_from_the_repetitions(home: Path, recipes: Path) -> None:
     product = run(home, "seeds")
     found = {name: value for name, value in product.recipe.inputs.items() if name.startswith("repetition ")}
-    assert found == {f"repetition {n}": one.fingerprint for n, one in protocol.models_of(product, home).items()}
+    assert found == {f"repetition {n}": entry.fingerprint for n, entry in protocol.models_of(product, home).items()}
     write(recipes, "seeds", **{**SMALL, "epochs": 3}, protocol=SEEDS)
     assert run(home, "seeds").fingerprint != product.fingerprint
 
 
 @dataclass
-class Heard:
+class RecordingLog:
     """A tracker that keeps what it hears."""
 
     starts: list[Start] = field(default_factory=list)
@@ -159,7 +159,7 @@ class Heard:
 
 @dataclass
 class _Listener:
-    heard: Heard
+    log: RecordingLog
     start: Start
 
     run_id: str | None = None
@@ -177,21 +177,21 @@ class _Listener:
 
 @pytest.mark.usefixtures("in_memory")
 def test_repetitions_belong_to_the_run_of_the_recipe_which_hears_mean_and_spread(home: Path) -> None:
-    heard = Heard()
-    product = run(home, "seeds", tracker=heard)
-    assert [(start.experiment, start.parent) for start in heard.starts] == [
+    log = RecordingLog()
+    product = run(home, "seeds", tracker=log)
+    assert [(start.experiment, start.parent) for start in log.starts] == [
         ("seeds", None),
         ("seeds.seed-1", "run of seeds"),
         ("seeds.seed-2", "run of seeds"),
     ]
-    assert heard.starts[0].fingerprint == product.fingerprint
-    assert heard.starts[0].parameters["protocol.seeds"] == "[1, 2]"
+    assert log.starts[0].fingerprint == product.fingerprint
+    assert log.starts[0].parameters["protocol.seeds"] == "[1, 2]"
     spread = product.json("summary.json")["spread"]
-    told = heard.finished["seeds"]
-    assert (told["mean/mean_iou"], told["sd/mean_iou"]) == (spread["mean_iou"]["mean"], spread["mean_iou"]["sd"])
-    assert told["repetitions"] == 2
-    run(home, "seeds", tracker=heard)
-    assert len(heard.starts) == 3
+    ended = log.finished["seeds"]
+    assert (ended["mean/mean_iou"], ended["sd/mean_iou"]) == (spread["mean_iou"]["mean"], spread["mean_iou"]["sd"])
+    assert ended["repetitions"] == 2
+    run(home, "seeds", tracker=log)
+    assert len(log.starts) == 3
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def fields(home: Path, tmp_path: Path, recipes: Path) -> Fields:
 
 
 def run_on(fields: Fields, name: str) -> Product:
-    return protocol.run(whole_of(fields), config.load_experiment(name), fields.home)
+    return protocol.train(whole_of(fields), config.load_experiment(name), fields.home)
 
 
 def whole_of(fields: Fields) -> Product:
@@ -215,17 +215,17 @@ def whole_of(fields: Fields) -> Product:
 @pytest.mark.parametrize(("name", "by"), [("cv", "blocks"), ("out", "tiles")])
 def test_each_fold_has_a_model_that_learnt_from_the_folds_own_manifest(fields: Fields, name: str, by: Any) -> None:
     product = run_on(fields, name)
-    whole = manifest.load(whole_of(fields).path)
+    full = manifest.load(whole_of(fields).path)
     models = protocol.models_of(product, fields.home)
     assert list(models) == [f"{name}.fold-{index}" for index in (1, 2, 3)]
     for index, model in enumerate(models.values(), 1):
         contract = load_contract(model.path)
         fold = Fold(by=by, index=index, count=3)
-        own = manifest.load(publish.current(fields.home / "fields" / "dataset_manifest", fold.name).path)
+        fold_manifest = manifest.load(publish.current(fields.home / "fields" / "dataset_manifest", fold.name).path)
         assert contract.fold == fold
-        assert contract.data_digest == own.digest == folds.described(whole, fold).digest
-        assert contract.mean == tuple(band.mean for band in own.bands)
-    assert [one["fold"] for one in product.json("repetitions.json")] == [1, 2, 3]
+        assert contract.data_digest == fold_manifest.digest == folds.described(full, fold).digest
+        assert contract.mean == tuple(band.mean for band in fold_manifest.bands)
+    assert [entry["fold"] for entry in product.json("repetitions.json")] == [1, 2, 3]
     assert len({load_contract(model.path).mean for model in models.values()}) == 3
 
 
@@ -244,8 +244,8 @@ def test_an_ensemble_of_a_recipe_has_the_voices_of_all_its_repetitions(fields: F
     with torch.inference_mode():
         alone = torch.stack([load(member.path)[0](seen).softmax(1) for member in members]).mean(0)
         assert torch.allclose(together(seen).softmax(1), alone, atol=1e-5)
-    kept = protocol.run(whole_of(fields), config.load_experiment("all"), fields.home)
-    assert kept.path == product.path
+    ensemble_product = protocol.train(whole_of(fields), config.load_experiment("all"), fields.home)
+    assert ensemble_product.path == product.path
 
 
 def test_an_ensemble_may_repeat_itself_with_the_same_repetition_of_each_member(fields: Fields, recipes: Path) -> None:
@@ -264,21 +264,24 @@ def test_an_ensemble_may_repeat_itself_with_the_same_repetition_of_each_member(f
 def test_folds_of_other_data_are_refused_as_members(fields: Fields, recipes: Path) -> None:
     model = run_on(fields, "cv.fold-2")
     contract = load_contract(model.path)
-    whole = manifest.load(whole_of(fields).path)
+    full = manifest.load(whole_of(fields).path)
     ensemble = config.load_experiment("seeds")
-    require_alike({"cv.fold-2": contract}, whole, ensemble)
-    moved = manifest.load(whole_of(fields.changed(splits={"test": {"tiles": ["a"]}, "block": 30})).path)
+    require_compatible({"cv.fold-2": contract}, full, ensemble)
+    shifted = manifest.load(whole_of(fields.changed(splits={"test": {"tiles": ["a"]}, "block": 30})).path)
     with pytest.raises(ContractError, match="training data"):
-        require_alike({"cv.fold-2": contract}, moved, ensemble)
-    for dealt in (Folds(count=3), Folds(by="tiles")):  # fold 2's model has learnt from the ground that fold 3 tests on
-        third = manifest.load(folds.build(whole_of(fields), dealt, 3, fields.home).path)
+        require_compatible({"cv.fold-2": contract}, shifted, ensemble)
+    for fold_settings in (
+        Folds(count=3),
+        Folds(by="tiles"),
+    ):  # fold 2's model has learnt from the ground that fold 3 tests on
+        third = manifest.load(folds.build(whole_of(fields), fold_settings, 3, fields.home).path)
         with pytest.raises(ContractError, match="training data"):
-            require_alike({"cv.fold-2": contract}, third, ensemble)
+            require_compatible({"cv.fold-2": contract}, third, ensemble)
 
 
 def test_a_repetition_beside_its_recipe_would_have_two_voices(recipes: Path, home: Path) -> None:
     write(recipes, "twice", model={"name": "ensemble", "members": ["seeds", "seeds.seed-1"]}, device="cpu")
-    with pytest.raises(ConfigError, match=r"seeds.seed-1 twice; expected one voice a model"):
+    with pytest.raises(ConfigError, match=r"seeds.seed-1 twice; expected each model once"):
         run(home, "twice")
 
 

@@ -12,8 +12,8 @@ import yaml
 from landcover_orch import config, tracking
 from landcover_orch.errors import TrackingError
 from landcover_orch.store.publish import Product
-from landcover_orch.tracking.lookup import product_of
-from landcover_orch.training.product import run
+from landcover_orch.tracking.registry import product_of
+from landcover_orch.training.product import train
 from tests.training import classroom
 
 
@@ -23,7 +23,7 @@ def trained(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Product]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with classroom.in_memory():
-        product = run(classroom.published(home), classroom.experiment(epochs=1), home)
+        product = train(classroom.published(home), classroom.experiment(epochs=1), home)
         tracking.register(product, classroom.manifest(), home)
         yield product
 
@@ -37,17 +37,17 @@ def test_a_version_leads_to_its_product_and_becomes_a_member(
     (home / "configs" / "experiments").mkdir(parents=True)
     recipe = {"name": "alone", "model": {"name": "ensemble", "members": [version]}, "device": "cpu"}
     (home / "configs" / "experiments" / "alone.yaml").write_text(yaml.safe_dump(recipe))
-    product = run(classroom.published(home), config.load_experiment("alone"), home)
+    product = train(classroom.published(home), config.load_experiment("alone"), home)
     assert product.recipe.inputs[f"member {version}"] == trained.fingerprint
     registered = tracking.register(product, classroom.manifest(), home)
     assert product_of(f"models:/{classroom.NAME}/{registered.version}", home).fingerprint == product.fingerprint
 
 
 def test_a_version_that_is_not_there_is_refused(trained: Product, home: Path) -> None:
-    for version, said in (
+    for version, text in (
         (f"models:/{classroom.NAME}/7", rf"versions \[1\] of {classroom.NAME}"),
         ("models:/elsewhere/1", r"versions \[\] of elsewhere"),
         (f"models:/{classroom.NAME}/latest", "not a registered version"),
     ):
-        with pytest.raises(TrackingError, match=said):
+        with pytest.raises(TrackingError, match=text):
             product_of(version, home)

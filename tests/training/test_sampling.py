@@ -17,9 +17,9 @@ COUNT = np.array([[100, 0, 0, 0], [60, 0, 40, 0], [0, 0, 10, 0], [0, 0, 0, 0], [
 
 @given(st.integers(1, 40), st.integers(1, 12) | st.none(), st.integers(0, 99), st.integers(0, 99))
 def test_an_epoch_is_as_long_as_without(size: int, steps: int | None, seed: int, epoch: int) -> None:
-    found = by_class(COUNT, size, steps, seed, epoch)
-    assert [len(step) for step in found] == [len(step) for step in shuffled(len(COUNT), size, steps, seed, epoch)]
-    assert not (np.concatenate(found) == 3).any()
+    steps_drawn = by_class(COUNT, size, steps, seed, epoch)
+    assert [len(step) for step in steps_drawn] == [len(step) for step in shuffled(len(COUNT), size, steps, seed, epoch)]
+    assert not (np.concatenate(steps_drawn) == 3).any()
 
 
 def test_classes_come_alike_and_patches_by_their_pixels() -> None:
@@ -40,11 +40,11 @@ def test_draws_follow_from_seed_and_epoch_alone() -> None:
 @pytest.mark.parametrize("steps", [None, 3])
 def test_the_experiment_says_which(steps: int | None) -> None:
     source, plain = patches(20), experiment(seed=4)
-    for found, expected in (
+    for steps_drawn, expected in (
         (order(source, plain, 7, steps), shuffled(20, 8, steps, 4, 7)),
         (
             order(source, plain.model_copy(update={"sampling": "by_class"}), 7, steps),
             by_class(source.class_count(), 8, steps, 4, 7),
         ),
     ):
-        assert [step.tolist() for step in found] == [step.tolist() for step in expected]
+        assert [step.tolist() for step in steps_drawn] == [step.tolist() for step in expected]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from landcover_orch.config.experiments import Schedule
-from landcover_orch.training.schedules import Point, apply, at
+from landcover_orch.training.optimisation import Point, apply, at
 
 EPOCH, EPOCHS = 1120, 70
 
@@ -62,8 +62,8 @@ def test_a_polynomial_falls_to_nothing_after_its_warm_up() -> None:
 def test_a_plateau_falls_after_each_so_many_epochs_without_a_better_score() -> None:
     chosen = _settings("plateau", factor=0.5, patience=2)
     scores = [0.1, 0.2, 0.2, 0.1, 0.1, 0.2, 0.3, 0.3, 0.1]
-    found = [at(chosen, 0, 1, scores[:n]).factor for n in range(len(scores) + 1)]
-    assert found == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
+    measured = [at(chosen, 0, 1, scores[:n]).factor for n in range(len(scores) + 1)]
+    assert measured == [1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125]
 
 
 def test_a_plateau_stops_at_its_least_and_endures_undefined_scores() -> None:

@@ -18,7 +18,7 @@ from landcover_orch.training import setup
 from landcover_orch.training.device import Device
 from landcover_orch.training.loader import Batch
 from landcover_orch.training.losses import Objective
-from landcover_orch.training.step import Step, chance
+from landcover_orch.training.step import Step, dropout_seed
 from tests.training import classroom
 
 CPU = Device("cpu", bfloat16=False, name="the CPU")
@@ -27,15 +27,17 @@ CPU = Device("cpu", bfloat16=False, name="the CPU")
 class Small(nn.Module):
     """Convolutions that fail above so many images, in the way a device or the CPU's allocator does."""
 
-    def __init__(self, room: int = 99, says: type[Exception] = torch.OutOfMemoryError, text: str = "no memory") -> None:
+    def __init__(
+        self, images: int = 99, says: type[Exception] = torch.OutOfMemoryError, text: str = "no memory"
+    ) -> None:
         super().__init__()
-        self.room, self.error = room, says(text)
+        self.most_images, self.error = images, says(text)
         self.layers = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(8, 3, 1))
         self.seen: list[int] = []
 
     def forward(self, x: Tensor) -> Tensor:
         self.seen.append(len(x))
-        if len(x) > self.room:
+        if len(x) > self.most_images:
             raise self.error
         logits: Tensor = self.layers(x)
         return logits
@@ -57,7 +59,7 @@ def _updated(parts: int, **changed: Any) -> tuple[float, list[Tensor]]:
     torch.manual_seed(0)
     network = Small()
     network.layers[2].p = 0.0
-    taken = _step(network, parts=parts, **changed)
+    taken = _step(network, micro_batches=parts, **changed)
     loss = taken.update(_batch(), torch.optim.SGD(network.parameters(), 0.5), seed=1)
     return float(loss), [value.detach().clone() for value in network.parameters()]
 
@@ -65,9 +67,9 @@ def _updated(parts: int, **changed: Any) -> tuple[float, list[Tensor]]:
 @pytest.mark.parametrize("parts", [2, 3, 4, 6])
 @pytest.mark.parametrize("clip", [None, 0.01])
 def test_parts_add_up_to_the_whole(parts: int, clip: float | None) -> None:
-    (loss, whole), (again, accumulated) = _updated(1, clip=clip), _updated(parts, clip=clip)
+    (loss, gradient), (again, accumulated) = _updated(1, clip=clip), _updated(parts, clip=clip)
     assert again == pytest.approx(loss, rel=1e-5)
-    torch.testing.assert_close(accumulated, whole)
+    torch.testing.assert_close(accumulated, gradient)
 
 
 def test_gradients_are_clipped_by_their_norm() -> None:
@@ -86,26 +88,26 @@ def test_gradients_are_clipped_by_their_norm() -> None:
 def test_out_of_memory_is_answered_by_smaller_parts_from_then_on(says: type[Exception], text: str) -> None:
     lines: list[str] = []
     network = Small(2, says, text)
-    taken = _step(network, tell=lines.append)
+    taken = _step(network, log_line=lines.append)
     optimiser = torch.optim.SGD(network.parameters(), 0.1)
     taken.update(_batch(), optimiser, seed=0)
     assert network.seen == [6, 3, 2, 2, 2]
-    assert (taken.parts, len(lines)) == (4, 2)
-    assert lines[-1] == "out of memory: from now on a batch of 6 passes in 4 parts"
+    assert (taken.micro_batches, len(lines)) == (4, 2)
+    assert lines[-1] == "out of memory: from now on a batch of 6 passes in 4 micro-batches"
     network.seen.clear()
-    _, predicted = taken.judge(_batch(5))
+    _, predicted = taken.evaluate(_batch(5))
     assert network.seen == [2, 2, 1]
     assert predicted.shape == (5, 16, 16)
 
 
 def test_a_retried_batch_has_the_update_of_one_that_fitted() -> None:
     states = []
-    for room, parts in ((3, 1), (99, 2)):
+    for images, parts in ((3, 1), (99, 2)):
         torch.manual_seed(0)
-        network = Small(room)
-        _step(network, parts=parts).update(_batch(), torch.optim.SGD(network.parameters(), 0.5), seed=5)
+        network = Small(images)
+        _step(network, micro_batches=parts).update(_batch(), torch.optim.SGD(network.parameters(), 0.5), seed=5)
         states.append([value.detach().clone() for value in network.parameters()])
-    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
+    assert all(torch.equal(first, other) for first, other in zip(*states, strict=True))
 
 
 def test_when_not_even_one_image_fits_it_says_what_to_do() -> None:
@@ -118,13 +120,13 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     taken = _step(Small(1, RuntimeError, "shapes do not fit"))
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         taken.update(_batch(), None, seed=0)
-    assert taken.parts == 1
+    assert taken.micro_batches == 1
 
 
 def test_dropout_follows_from_seed_epoch_and_step() -> None:
-    assert len({chance(seed, epoch, step) for seed in (0, 1) for epoch in range(3) for step in range(3)}) == 18
+    assert len({dropout_seed(seed, epoch, step) for seed in (0, 1) for epoch in range(3) for step in range(3)}) == 18
     losses = []
-    for seed in (chance(0, 1, 2), chance(0, 1, 2), chance(0, 1, 3)):
+    for seed in (dropout_seed(0, 1, 2), dropout_seed(0, 1, 2), dropout_seed(0, 1, 3)):
         torch.manual_seed(0)
         network = Small()
         torch.rand(int(seed % 7))  # whatever was drawn before
@@ -142,11 +144,11 @@ def _patches() -> Iterator[None]:
 def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "build", lambda *_: Small(3))
     lines: list[str] = []
-    product = training.run(classroom.published(home), classroom.experiment(epochs=2), home, progress=lines.append)
+    product = training.train(classroom.published(home), classroom.experiment(epochs=2), home, progress=lines.append)
     assert product.json("summary.json")["accumulate"] == 4
     assert [line for line in lines if line.startswith("out of memory")] == [
-        "out of memory: from now on a batch of 8 passes in 2 parts",
-        "out of memory: from now on a batch of 8 passes in 4 parts",
+        "out of memory: from now on a batch of 8 passes in 2 micro-batches",
+        "out of memory: from now on a batch of 8 passes in 4 micro-batches",
     ]
     assert np.isfinite([row["loss"] for row in product.json("history.json")]).all()
 
@@ -154,5 +156,5 @@ def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monk
 def test_processes_that_share_statistics_do_not_split_on_the_way() -> None:
     network = Small(2)
     network.layers.append(nn.SyncBatchNorm(3))
-    with pytest.raises(TrainingError, match=r"a batch of 6 in 1 parts does not fit.*set `accumulate: 2`"):
+    with pytest.raises(TrainingError, match=r"a batch of 6 in 1 micro-batches does not fit.*set `accumulate: 2`"):
         _step(network).update(_batch(), None, seed=0)

@@ -20,9 +20,9 @@ def task() -> Task:
 
 
 def test_a_step_is_an_image_of_the_epochs_time() -> None:
-    found = throughput.table(task(), [2.0, 3.0])
-    assert found["step"] == pytest.approx(2 * 20 / 5)
-    assert (found["read"] or 0) > 0 < (found["read_augment"] or 0)
+    measured = throughput.table(task(), [2.0, 3.0])
+    assert measured["step"] == pytest.approx(2 * 20 / 5)
+    assert (measured["read"] or 0) > 0 < (measured["read_augment"] or 0)
     assert throughput.table(task(), [])["step"] is None
 
 

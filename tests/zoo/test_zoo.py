@@ -80,8 +80,8 @@ def _saved(folder: Path, name: str, encoder: str) -> dict[str, torch.Tensor]:
 
     torch.manual_seed(1)
     plain = encoder.removeprefix("tu-")
-    whole = timm.create_model(plain) if encoder.startswith("tu-") else torchvision.models.resnet18()
-    state: dict[str, torch.Tensor] = whole.state_dict()
+    reference = timm.create_model(plain) if encoder.startswith("tu-") else torchvision.models.resnet18()
+    state: dict[str, torch.Tensor] = reference.state_dict()
     folder.mkdir(exist_ok=True)
     save_file(state, folder / name)
     return state
@@ -91,16 +91,16 @@ def _saved(folder: Path, name: str, encoder: str) -> dict[str, torch.Tensor]:
 def test_an_encoder_starts_from_a_local_file(decoder: str, encoder: str, tmp_path: Path) -> None:
     state = _saved(tmp_path, "encoder.safetensors", encoder)
     settings = models.Zoo(decoder=decoder, encoder=encoder, weights="encoder.safetensors")
-    network, alike = _built(decoder, encoder), _built(decoder, encoder, bands=3)
+    network, rgb = _built(decoder, encoder), _built(decoder, encoder, bands=3)
     load_pretrained(network, settings, tmp_path)
-    load_pretrained(alike, settings, tmp_path)
+    load_pretrained(rgb, settings, tmp_path)
     grey = torch.rand(1, 1, 64, 64)
     with torch.inference_mode():
-        five, three = (each.eval().encoder(grey.expand(-1, n, -1, -1))[-1] for each, n in ((network, 5), (alike, 3)))
+        five, three = (each.eval().encoder(grey.expand(-1, n, -1, -1))[-1] for each, n in ((network, 5), (rgb, 3)))
     torch.testing.assert_close(five, three, rtol=1e-3, atol=1e-4)
-    held = sum(value.double().sum() for value in alike.encoder.state_dict().values())
-    whole = sum(value.double().sum() for name, value in state.items() if not name.startswith(("fc.", "head.")))
-    torch.testing.assert_close(held, whole)
+    held = sum(value.double().sum() for value in rgb.encoder.state_dict().values())
+    reference = sum(value.double().sum() for name, value in state.items() if not name.startswith(("fc.", "head.")))
+    torch.testing.assert_close(held, reference)
 
 
 def test_a_file_that_is_missing_or_of_another_encoder_is_refused(tmp_path: Path) -> None:
@@ -142,6 +142,6 @@ def test_a_recipe_of_the_zoo_trains_from_a_local_file(tmp_path: Path) -> None:
     zoo = {"name": "zoo", "decoder": "unet", "encoder": "resnet18", "weights": "resnet18.safetensors"}
     with classroom.in_memory():
         recipe = classroom.experiment(model=zoo, epochs=2)
-        product = training.run(classroom.published(tmp_path), recipe, tmp_path, progress=lambda line: None)
+        product = training.train(classroom.published(tmp_path), recipe, tmp_path, progress=lambda line: None)
     assert len(product.json("history.json")) == 2
     assert isinstance(networks.load(product.path)[0].network, Zoo)

@@ -26,13 +26,13 @@ class ClassWeights(Settings):
     )
 
 
-class Term(Settings):
+class LossSettings(Settings):
     """What all losses share."""
 
     weight: float = Field(default=1.0, gt=0, description="factor of this loss in the sum of several")
 
 
-class OfLabels(Term):
+class HardLabelLoss(LossSettings):
     """What losses of labelled pixels share; pixels of 255 never count."""
 
     class_weights: Annotated[ClassWeights, BeforeValidator(named)] | None = Field(
@@ -40,40 +40,40 @@ class OfLabels(Term):
     )
 
 
-class CrossEntropy(OfLabels):
+class CrossEntropy(HardLabelLoss):
     """-log p of the labelled class."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
 
 
-class Focal(OfLabels):
+class Focal(HardLabelLoss):
     """Cross-entropy that leaves out what is already known: (1 - p)^gamma."""
 
     name: Literal["focal"] = "focal"
     gamma: float = Field(default=2.0, ge=0, le=10, description="exponent; 0 is cross-entropy")
 
 
-class Jaccard(OfLabels):
+class Jaccard(HardLabelLoss):
     """1 - soft intersection over union, mean over the classes of the batch."""
 
     name: Literal["jaccard"] = "jaccard"
 
 
-class Dice(OfLabels):
+class Dice(HardLabelLoss):
     """1 - soft F1, mean over the classes of the batch."""
 
     name: Literal["dice"] = "dice"
 
 
-class GeneralisedCrossEntropy(OfLabels):
+class GeneralisedCrossEntropy(HardLabelLoss):
     """(1 - p^q) / q: between cross-entropy (q = 0) and mean absolute error (q = 1), robust to wrong labels."""
 
     name: Literal["generalised_cross_entropy"] = "generalised_cross_entropy"
     q: float = Field(default=0.7, gt=0, le=1, description="the larger, the less a wrong label pulls")
 
 
-class Proportions(Term):
+class Proportions(LossSettings):
     """KL divergence of a composite polygon's mean prediction from its declared shares; beside a loss of labels."""
 
     name: Literal["proportions"] = "proportions"
@@ -87,9 +87,9 @@ Loss = Annotated[
 ]
 
 
-def several(value: object) -> object:
+def as_tuple(value: object) -> object:
     """One loss is a sum of one."""
     return value if isinstance(value, list | tuple) else (value,)
 
 
-Losses = Annotated[tuple[Loss, ...], BeforeValidator(several)]
+Losses = Annotated[tuple[Loss, ...], BeforeValidator(as_tuple)]

@@ -1,4 +1,4 @@
-"""How the training process keeps its memory, and ends: with its parent, and cleanly when it is asked to.
+"""Training process: allocator settings, parent-death signal, and a clean end on SIGTERM and SIGINT.
 
 `python -m landcover_orch.training.distributed.process COMMAND ...` becomes a command that ends with what started it.
 """
@@ -12,14 +12,14 @@ import sys
 from types import FrameType
 
 PARENT = "LANDCOVER_PARENT"
-"""Variable that holds the id of the process which starts a training, and with which it is to end."""
+"""Environment variable with the id of the parent process, with which a training ends."""
 
 PR_SET_PDEATHSIG = 1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def keep_memory() -> None:
-    """Has glibc's allocator keep what is freed for the next step (elsewhere nothing changes).
+    """Allocator settings: glibc keeps freed memory for the next step (elsewhere nothing changes).
 
     By default it returns arrays of megabytes to the kernel, which hands them out again page by page, emptied: a
     quarter of the time of a step on a CPU.
@@ -31,7 +31,7 @@ def keep_memory() -> None:
 
 
 def end_with_parent(parent: int | None = None, number: signal.Signals = signal.SIGKILL) -> None:
-    """Has the kernel signal this process when its parent dies (Linux), so that a killed worker leaves nothing behind.
+    """Parent-death signal (Linux): the kernel signals this process when its parent dies, so that none is orphaned.
 
     SIGKILL is safe for a training: checkpoint and products appear by renaming. It holds for a program that takes this
     one's place, and not for its children.
@@ -49,20 +49,20 @@ def end_with_parent(parent: int | None = None, number: signal.Signals = signal.S
 
 
 def end_when_asked() -> None:
-    """Turns SIGTERM and SIGINT into an ordinary end of the program, whose checkpoint the next one goes on from."""
+    """Graceful shutdown: SIGTERM and SIGINT raise SystemExit; the next training resumes from the checkpoint."""
+
+    def exit_with_status(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+        signal.signal(number, exit_with_status)
 
 
 def main(command: list[str]) -> None:
     """Becomes a launcher, which is asked to end when the process that started this one dies.
 
-    Launchers end what they launched when they are asked to: torchrun the processes beside it, srun those of all nodes.
-    Were they killed, srun would leave its job to the queue.
+    Launchers end their processes when they are asked to: torchrun those of this node, srun those of all nodes. Were
+    they killed, srun would leave its job to the queue.
     """
     parent = os.environ.pop(PARENT, None)  # of this process, not of those that are launched
     end_with_parent(int(parent) if parent else None, signal.SIGTERM)

@@ -1,7 +1,7 @@
-"""The processes that train one model together: which of them this is, and what they tell each other.
+"""Process group: the processes that train one model together, their ranks and collectives.
 
-How many there are is the word of whatever launched them, in variables that Lightning's environments read: torchrun's,
-else those of a Slurm job step. What they tell each other are tensors; nothing is pickled.
+The launcher sets rank and size in variables that Lightning's environments read: torchrun's, else those of a Slurm job
+step. Collectives exchange tensors; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from torch import Tensor
 from landcover_orch.errors import Problem, TrainingError
 
 PATIENCE = timedelta(days=1)
-"""How long one waits for another, which may be fitting a forest; a process that died is noticed by its connection."""
+"""Timeout of collectives: another process may be fitting a forest; one that died is noticed by its connection."""
 
 
 @dataclass(frozen=True)
-class World:
-    """The processes of a training; by default this one, alone.
+class ProcessGroup:
+    """Process group of a training; by default this process alone.
 
     Attributes:
-        rank: which one this is, from 0; the first alone writes, and talks to MLflow and Dagster.
-        size: how many there are.
+        rank: which one this is, from 0; rank 0 alone writes, and talks to MLflow and Dagster.
+        size: number of processes (torch's world size).
         local: how many of them run on this node.
-        environment: how Lightning knows of them.
+        environment: Lightning's description of them.
     """
 
     rank: int = 0
@@ -40,109 +40,109 @@ class World:
     local: int = 1
     environment: ClusterEnvironment | None = field(default=None, compare=False)
 
+    @classmethod
+    def of(cls, environment: ClusterEnvironment, local: int) -> ProcessGroup:
+        """The group that a launcher's environment describes, with `local` processes on this node."""
+        size = environment.world_size()
+        return cls(environment.global_rank(), size, local, environment) if size > 1 else SINGLE_PROCESS
+
     @property
-    def first(self) -> bool:
-        """Whether this process is the one that writes."""
+    def is_main(self) -> bool:
+        """Whether this process has rank 0, the one that writes."""
         return self.rank == 0
 
-    def words(self) -> str:
-        """What a line about the device goes on with: nothing where this process is alone."""
+    def description(self) -> str:
+        """The group in words, behind a line about the device: nothing of a single process."""
         return "" if self.size == 1 else f", by {self.size} processes, {self.local} a node, that share each batch"
 
-    def share(self, images: int) -> int:
-        """Images of a full batch that a process takes."""
+    def local_batch(self, images: int) -> int:
+        """Local batch size: images of a full batch that a process takes."""
         return -(-images // self.size)
 
     def rows(self, batch_size: int) -> slice:
-        """What this process takes of each batch; of a last, smaller one that may be nothing."""
-        share = self.share(batch_size)
-        return slice(self.rank * share, (self.rank + 1) * share)
+        """The local batch as a slice of each batch; of a last, smaller one that may be nothing."""
+        count = self.local_batch(batch_size)
+        return slice(self.rank * count, (self.rank + 1) * count)
 
     def sum(self, values: Tensor) -> Tensor:
-        """The sum over all processes, on each of them; `values` itself holds it then."""
+        """All-reduce: the sum over all processes, on each of them; `values` itself holds it then."""
         if self.size > 1:
             torch.distributed.all_reduce(values)
         return values
 
-    def gathered(self, values: Tensor) -> list[Tensor]:
-        """What each process has, in their order; all of one shape."""
+    def all_gather(self, values: Tensor) -> list[Tensor]:
+        """All-gather: the values of each process, in their order; all of one shape."""
         if self.size == 1:
             return [values]
-        found = [torch.empty_like(values) for _ in range(self.size)]
-        torch.distributed.all_gather(found, values)
-        return found
+        tensors = [torch.empty_like(values) for _ in range(self.size)]
+        torch.distributed.all_gather(tensors, values)
+        return tensors
 
-    def joined(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The rows (row, ...) of all processes, one process after another."""
-        counts = [int(count) for count in self.gathered(torch.tensor([len(rows)]))]
+    def all_gather_rows(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """All-gather of rows (row, ...), of which each process may have another number, in the order of ranks."""
+        counts = [int(count) for count in self.all_gather(torch.tensor([len(rows)]))]
         start = sum(counts[: self.rank])
-        whole = torch.zeros((sum(counts), *rows.shape[1:]), dtype=torch.int64)
-        whole[start : start + len(rows)] = torch.from_numpy(rows)
-        return np.asarray(self.sum(whole).numpy())
+        all_rows = torch.zeros((sum(counts), *rows.shape[1:]), dtype=torch.int64)
+        all_rows[start : start + len(rows)] = torch.from_numpy(rows)
+        return np.asarray(self.sum(all_rows).numpy())
 
-    def told(self, text: str = "") -> str:
-        """What the first process says, on each of them."""
+    def broadcast_text(self, text: str = "") -> str:
+        """Broadcast of a text: that of rank 0, on each process."""
         if self.size == 1:
             return text
-        said = np.frombuffer(text.encode(), np.uint8) if self.first else np.empty(0, np.uint8)
-        length = self.sum(torch.tensor([len(said)]))
-        letters = torch.zeros(int(length), dtype=torch.uint8)
-        letters[: len(said)] = torch.from_numpy(said.copy())
-        torch.distributed.broadcast(letters, 0)
-        return letters.numpy().tobytes().decode()
+        encoded = np.frombuffer(text.encode(), np.uint8) if self.is_main else np.empty(0, np.uint8)
+        length = self.sum(torch.tensor([len(encoded)]))
+        received = torch.zeros(int(length), dtype=torch.uint8)
+        received[: len(encoded)] = torch.from_numpy(encoded.copy())
+        torch.distributed.broadcast(received, 0)
+        return received.numpy().tobytes().decode()
 
-    def alike(self, tensors: list[Tensor]) -> None:
-        """Gives tensors the values that the first process has in them."""
+    def broadcast(self, tensors: list[Tensor]) -> None:
+        """Broadcast: gives tensors the values that they have at rank 0."""
         if self.size > 1:
             for tensor in tensors:
                 torch.distributed.broadcast(tensor, 0)
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def detected() -> World:
-    """The world that the environment tells of.
+def detect() -> ProcessGroup:
+    """The process group that the environment variables describe.
 
     Raises:
         TrainingError: Slurm does not say how many tasks run on a node.
     """
     if TorchElasticEnvironment.detect():
-        return _world(TorchElasticEnvironment(), int(os.environ["LOCAL_WORLD_SIZE"]))
+        return ProcessGroup.of(TorchElasticEnvironment(), int(os.environ["LOCAL_WORLD_SIZE"]))
     # Without a step, as in a batch script, the tasks are what the job may start, not what was started.
     launched = "SLURM_STEP_ID" in os.environ and SLURMEnvironment.detect()
     if not launched or int(os.environ["SLURM_NTASKS"]) == 1:
-        return ALONE
+        return SINGLE_PROCESS
     if "SLURM_NTASKS_PER_NODE" not in os.environ:
-        found, fix = f"{os.environ['SLURM_NTASKS']} tasks", "give srun --nodes and --ntasks-per-node, not --ntasks"
-        raise TrainingError(Problem("configs/launchers: srun", found, "tasks a node", fix))
-    return _world(SLURMEnvironment(auto_requeue=False), int(os.environ["SLURM_NTASKS_PER_NODE"]))
+        tasks, fix = f"{os.environ['SLURM_NTASKS']} tasks", "give srun --nodes and --ntasks-per-node, not --ntasks"
+        raise TrainingError(Problem("configs/launchers: srun", tasks, "tasks a node", fix))
+    return ProcessGroup.of(SLURMEnvironment(auto_requeue=False), int(os.environ["SLURM_NTASKS_PER_NODE"]))
 
 
-def _world(environment: ClusterEnvironment, local: int) -> World:
-    size = environment.world_size()
-    return World(environment.global_rank(), size, local, environment) if size > 1 else ALONE
+def init_process_group() -> ProcessGroup:
+    """Initialises the process group that the environment variables describe; once, later calls give the same.
 
-
-def joined() -> World:
-    """The world that the environment tells of, in touch with each other.
-
-    Where there is a CUDA device each process of a node takes its own, and they speak through NCCL; on a CPU through
-    gloo.
+    Where there is a CUDA device each process of a node takes its own, and the backend is NCCL; on a CPU it is gloo.
     """
-    found = detected()
-    if found.environment is None or torch.distributed.is_initialized():
-        return found
-    environment, cuda = found.environment, torch.cuda.is_available()
+    group = detect()
+    if group.environment is None or torch.distributed.is_initialized():
+        return group
+    environment, cuda = group.environment, torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(environment.local_rank())
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = environment.main_address, str(environment.main_port)
-    how: dict[str, Any] = {"rank": found.rank, "world_size": found.size, "timeout": PATIENCE}
-    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **how)
-    return found
+    arguments: dict[str, Any] = {"rank": group.rank, "world_size": group.size, "timeout": PATIENCE}
+    torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", **arguments)
+    return group
 
 
-def leave() -> None:
-    """Ends the talk, where there was one."""
+def destroy() -> None:
+    """Destroys the process group, where there is one."""
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

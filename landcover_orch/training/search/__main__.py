@@ -1,6 +1,6 @@
-"""The search command: `python -m landcover_orch.training.search --dataset NAME --search NAME [--home DIR]`.
+"""Search command: `python -m landcover_orch.training.search --dataset NAME --search NAME [--home DIR]`.
 
-Works by itself, and as the child of a Dagster asset, which it then tells its progress through Pipes.
+Works by itself, and as the child of a Dagster asset, to which it then reports through Pipes.
 """
 
 from __future__ import annotations
@@ -15,44 +15,51 @@ from landcover_orch.errors import LandcoverError
 from landcover_orch.store.products import current_manifest
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import Start, Tracker
-from landcover_orch.training.__main__ import Console, Pipes, audience
+from landcover_orch.training.__main__ import Console, Pipes, open_reporter
 from landcover_orch.training.distributed.process import end_when_asked, keep_memory
 
 
-def search(dataset: str, name: str, home: Path, told: Console | Pipes) -> Product:
+def search(dataset: str, name: str, home: Path, reporter: Console | Pipes) -> Product:
     """The product of a search of configs/searches on a dataset's present manifest."""
     from landcover_orch.training.search.study import run
 
-    described = current_manifest(home, dataset)
-    wanted = config.load_search(name)
+    manifest_product = current_manifest(home, dataset)
+    settings = config.load_search(name)
 
     def tracker(start: Start) -> Tracker:
-        return Tracker(start, home, told.tags)
+        return Tracker(start, home, reporter.tags)
 
-    return run(described, wanted, config.load_experiment(wanted.experiment), home, tracker=tracker, progress=told.line)
+    return run(
+        manifest_product,
+        settings,
+        config.load_experiment(settings.experiment),
+        home,
+        tracker=tracker,
+        progress=reporter.line,
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status of the command: 0, or 1 after a sentence about what is wrong."""
+    """Exit status of the command: 0, or 1 after an error message."""
     parser = argparse.ArgumentParser("python -m landcover_orch.training.search", description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
     parser.add_argument("--search", required=True, help="name of a file in configs/searches")
     parser.add_argument("--home", type=Path, help="folder everything is written below (default: LANDCOVER_HOME)")
-    chosen = parser.parse_args(arguments)
-    home = (chosen.home or config.home()).resolve()
+    options = parser.parse_args(arguments)
+    home = (options.home or config.home()).resolve()
     os.environ["LANDCOVER_HOME"] = str(home)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the training command
     keep_memory()
     end_when_asked()
-    with audience() as told:
+    with open_reporter() as reporter:
         try:
-            product = search(chosen.dataset, chosen.search, home, told)
+            product = search(options.dataset, options.search, home, reporter)
         except LandcoverError as error:
-            if isinstance(told, Pipes):
+            if isinstance(reporter, Pipes):
                 raise
             print(error, file=sys.stderr)
             return 1
-    if isinstance(told, Console):
+    if isinstance(reporter, Console):
         print(product.path)
         print(product.file("best.yaml").read_text(encoding="utf-8"), end="")
     return 0

@@ -1,6 +1,6 @@
-"""A search at work: trials are trained one after another in this process, and no model is kept.
+"""Hyperparameter search: trials are trained one after another in this process, and no model is stored.
 
-Killed anywhere, the next run draws the same trials and goes on with the epoch it was at.
+Killed anywhere, the next run draws the same trials and resumes at the epoch it was at.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.tracking.runs import Status
 from landcover_orch.training import VERSION, checkpoint, product
-from landcover_orch.training.fit import Report
+from landcover_orch.training.fit import EpochCallback
 from landcover_orch.training.history import Row
 from landcover_orch.training.product import Progress, Tracker
 from landcover_orch.training.search import page as search_page
 from landcover_orch.training.search.trials import (
-    Asked,
     Repetition,
     State,
+    SuggestedTrial,
     Trial,
     best,
     draw,
@@ -48,11 +48,11 @@ ENDINGS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "fai
 
 
 class Stopped(Exception):  # noqa: N818 - no error
-    """A trial is behind the others."""
+    """The pruner stops a trial."""
 
 
 def recipe(manifest: DatasetManifest, search: Search, base: Experiment, home: Path) -> Recipe:
-    """What a search is made of: the manifest's digest, the search, and the recipe that it varies.
+    """Build recipe of a search: the manifest's digest, the search, and the experiment that it varies.
 
     Raises:
         ConfigError, TrainingError: as for the recipe of a training.
@@ -71,18 +71,18 @@ def run(
     tracker: Tracker = untracked,
     progress: Progress = lambda line: None,
 ) -> Product:
-    """The trials of a search and the best one's recipe: found where they exist, gone on with where interrupted.
+    """Runs a hyperparameter search: its trials and the best experiment, found where they exist, resumed if interrupted.
 
-    The product holds best.yaml (a recipe for configs/experiments), trials.csv, trials/<number>.json (every epoch),
-    summary.json, index.html and figures. All of it follows from search, recipe and manifest, but for the seconds.
+    The product holds best.yaml (for configs/experiments), trials.csv, trials/<number>.json (every epoch), summary.json,
+    index.html and figures. All of it follows from search, experiment and manifest, but for the seconds.
 
     Args:
         manifest_product: the dataset's published manifest.
         search: what is varied, and how.
-        base: the recipe that is varied.
+        base: the experiment that is varied.
         home: folder everything is written below.
         tracker: gives the log of the search, and that of each trial, whose run is nested in the search's.
-        progress: takes lines for people.
+        progress: takes lines of the log.
 
     Raises:
         CatalogueError: the dataset has no such folds.
@@ -90,25 +90,25 @@ def run(
         TrainingError: as for any training: data, weights or a device are missing.
     """
     manifest = load_manifest(manifest_product.path)
-    made_of = recipe(manifest, search, base, home)
+    build_recipe = recipe(manifest, search, base, home)
 
     def build(stage: Stage) -> None:
-        start = Start.of(manifest, search.name, made_of, stage.path / JOURNAL)
+        start = Start.of(manifest, search.name, build_recipe, stage.path / JOURNAL)
         with tracker(start) as log:
             study = Study(manifest_product, manifest, search, base, home, stage, start, log, tracker, progress)
             trials = study.trials()
             search_page.write(stage, manifest, search, base, trials)
             log.finish(stage.path, {})
-            for trial in trials:  # of which MLflow could not hear before
-                study.tell(trial)
+            for trial in trials:  # those that MLflow did not take before
+                study.finish_run(trial)
         start.journal.unlink(missing_ok=True)
 
-    return publish.publish(home / manifest.dataset.name / ASSET, search.name, made_of, build)
+    return publish.publish(home / manifest.dataset.name / ASSET, search.name, build_recipe, build)
 
 
 @dataclass(frozen=True)
 class Study:
-    """A search at work: a trial has a folder in the stage while it trains, and a file once it is over."""
+    """Study of a search: a trial has a folder in the stage while it trains, and a file once it is over."""
 
     manifest_product: Product
     manifest: DatasetManifest
@@ -131,110 +131,124 @@ class Study:
         (self.stage.path / TRIALS).mkdir(exist_ok=True)
         done: list[Trial] = []
         for number in range(1, self.search.number + 1):
-            done.append(self._saved(number) or self._tried(number, done))
+            done.append(self.trial(number, done))
             shutil.rmtree(self._folder(number), ignore_errors=True)
-            self._report(done)
+            self.report(done)
         if not best(done, self.metric):
-            raise RecipeError(*(_failure(trial, self.search) for trial in done))
+            where, fix = f"configs/searches/{self.search.name}.yaml: trial", "take other values into `space`"
+            raise RecipeError(
+                *(
+                    Problem(
+                        f"{where} {trial.number} ({search_page.words(trial.choices)})",
+                        trial.reason or trial.state,
+                        "a training that ends",
+                        fix,
+                    )
+                    for trial in done
+                )
+            )
         return done
 
-    def _saved(self, number: int) -> Trial | None:
+    def trial(self, number: int, done: Sequence[Trial]) -> Trial:
+        """The trial of a number: read if it is over, else drawn after those that are `done`, trained, and written."""
         name = f"{TRIALS}/{number}.json"
-        return Trial.of(_read(self.stage.path / name)) if self.stage.done(name) else None
-
-    def _tried(self, number: int, before: Sequence[Trial]) -> Trial:
-        asked = draw(self.search, self.metric, before)
-        self.progress(f"trial {number} of {self.search.number}: {search_page.words(asked.choices)}")
-        trial = self._trained(asked)
-        _save(self.stage, f"{TRIALS}/{number}.json", asdict(trial))
+        if self.stage.done(name):
+            return Trial.of(_read(self.stage.path / name))
+        suggested = draw(self.search, self.metric, done)
+        self.progress(f"trial {number} of {self.search.number}: {search_page.words(suggested.choices)}")
+        trial = self.train_trial(suggested)
+        _save(self.stage, name, asdict(trial))
         return trial
 
-    def _trained(self, asked: Asked) -> Trial:
-        found: list[Repetition] = []
+    def train_trial(self, suggested: SuggestedTrial) -> Trial:
+        """Trains a trial to its end: complete, pruned, or failed, with the reason."""
+        repetitions: list[Repetition] = []
 
         def ended(state: State, value: float | None, reason: str | None) -> Trial:
-            return Trial(asked.number, asked.choices, state, value, reason, found)
+            return Trial(suggested.number, suggested.choices, state, value, reason, repetitions)
 
         try:
-            self._repeat(asked, found)
+            self.train_repetitions(suggested, repetitions)
         except Stopped:
             return ended("pruned", None, "behind the median of earlier trials")
         except ConfigError as error:
             return ended("pruned", None, _reason(error))
         except RecipeError as error:
             return ended("failed", None, _reason(error))
-        value = mean(each_reached(found, self.metric))
+        value = mean(each_reached(repetitions, self.metric))
         return (
             ended("failed", None, f"{self.metric} is not defined") if value is None else ended("complete", value, None)
         )
 
-    def _repeat(self, asked: Asked, found: list[Repetition]) -> None:
-        """Trains a trial's repetitions into `found`; MLflow and Optuna hear of the first one's epochs."""
-        experiment = self._experiment(asked.number, asked.choices)
-        with self._tracker(self._start(asked.number, experiment)) as log:
+    def train_repetitions(self, suggested: SuggestedTrial, repetitions: list[Repetition]) -> None:
+        """Trains a trial's repetitions into `repetitions`; MLflow and Optuna get the first one's epochs."""
+        experiment = self._experiment(suggested.number, suggested.choices)
+        tracker = self.tracker if self.log.run_id else untracked  # a trial's run needs the search's
+        with tracker(self._start(suggested.number, experiment)) as log:
 
-            def first(row: Row, seconds: float) -> None:
+            def on_first_epochs(row: Row, seconds: float) -> None:
                 log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
-                if asked.behind(found[0].rows) and row.epoch < experiment.epochs:
+                if suggested.should_stop(repetitions[0].rows) and row.epoch < experiment.epochs:
                     raise Stopped
 
-            for one in folds.repetitions(self.manifest, experiment):
-                found.append(Repetition(one.name))
-                self._learn(one, self._folder(asked.number), found[-1], first if len(found) == 1 else _nobody)
+            for repetition in folds.repetitions(self.manifest, experiment):
+                repetitions.append(Repetition(repetition.name))
+                on_epoch = on_first_epochs if len(repetitions) == 1 else None
+                self.train_repetition(repetition, self._folder(suggested.number), repetitions[-1], on_epoch)
 
-    def _learn(self, one: Experiment, folder: Path, found: Repetition, told: Report) -> None:
-        """Trains a repetition into `found`; one that is over is read."""
-        (folder / one.name).mkdir(parents=True, exist_ok=True)
-        stage = Stage(folder / one.name)
+    def train_repetition(
+        self, experiment: Experiment, folder: Path, repetition: Repetition, on_epoch: EpochCallback | None
+    ) -> None:
+        """Trains one repetition into `repetition`; one that is over is read."""
+        (folder / experiment.name).mkdir(parents=True, exist_ok=True)
+        stage = Stage(folder / experiment.name)
         if stage.done(OVER):
-            over = Repetition.of(_read(stage.path / OVER))
-            found.rows, found.seconds = over.rows, over.seconds
+            done = Repetition.of(_read(stage.path / OVER))
+            repetition.rows, repetition.seconds = done.rows, done.seconds
             return
 
-        def heard(row: Row, seconds: float, again: bool) -> None:
-            found.add(row, seconds)
-            if not again:
-                kept = _shown(found, self.metric)
-                self.progress(f"{one.name}, epoch {row.epoch} of {one.epochs}: {self.metric} {kept}")
-            told(row, seconds)
+        def on_any_epoch(row: Row, seconds: float, resumed: bool) -> None:
+            repetition.add(row, seconds)
+            if not resumed:
+                value = reached(repetition.rows, self.metric)
+                text = "not defined" if value is None else f"{value:.4f} kept, {seconds:.1f} s"
+                self.progress(f"{experiment.name}, epoch {row.epoch} of {experiment.epochs}: {self.metric} {text}")
+            if on_epoch is not None:
+                on_epoch(row, seconds)
 
-        ground = load_manifest(product.ground(self.manifest_product, one, self.home).path)
-        product.learn(stage, ground, one, self.home, heard, self.progress)
-        _save(stage, OVER, asdict(found))
+        training_manifest = load_manifest(product.training_manifest(self.manifest_product, experiment, self.home).path)
+        product.learn(stage, training_manifest, experiment, self.home, on_any_epoch, self.progress)
+        _save(stage, OVER, asdict(repetition))
         (stage.path / checkpoint.FILE).unlink(missing_ok=True)
 
     def _experiment(self, number: int, choices: Choices) -> Experiment:
-        """The recipe of a trial, which is called <search>.trial-<number>."""
-        found = variant(self.search, self.base, choices)
-        own = self.search.repetitions == "own"
-        repeated = found.protocol if own else self.search.repetitions
-        return found.model_copy(update={"name": f"{self.search.name}.trial-{number}", "protocol": repeated})
+        """The experiment of a trial, named <search>.trial-<number>."""
+        experiment = variant(self.search, self.base, choices)
+        as_is = self.search.repetitions == "own"
+        repeated = experiment.protocol if as_is else self.search.repetitions
+        return experiment.model_copy(update={"name": f"{self.search.name}.trial-{number}", "protocol": repeated})
 
     def _folder(self, number: int) -> Path:
         return self.stage.path / f"trial-{number}"
 
-    @property
-    def _tracker(self) -> Tracker:
-        """Of trials: nobody, as long as the search has no run they could belong to."""
-        return self.tracker if self.log.run_id else untracked
-
     def _start(self, number: int, experiment: Experiment) -> Start:
-        made_of = product.recipe(self.manifest, experiment, self.home)
-        start = Start.of(self.manifest, experiment.name, made_of, self.stage.path / f"trial-{number}.jsonl")
+        build_recipe = product.recipe(self.manifest, experiment, self.home)
+        start = Start.of(self.manifest, experiment.name, build_recipe, self.stage.path / f"trial-{number}.jsonl")
         return replace(start, fingerprint=digest([self.start.fingerprint, number]), parent=self.log.run_id)
 
-    def _report(self, done: Sequence[Trial]) -> None:
-        trial, standing = done[-1], best(done, self.metric)
-        found = f"{self.metric} {trial.value:.4f}" if trial.value is not None else f"{trial.state}: {trial.reason}"
-        better = f"; best: trial {standing.number}, {standing.value:.4f}" if standing else ""
-        self.progress(f"trial {trial.number}: {found}{better}")
-        values = {"value": trial.value, "best": standing.value if standing else None}
+    def report(self, done: Sequence[Trial]) -> None:
+        """Reports the last trial that is done, and the best so far, to the log and to MLflow."""
+        trial, champion = done[-1], best(done, self.metric)
+        value = f"{self.metric} {trial.value:.4f}" if trial.value is not None else f"{trial.state}: {trial.reason}"
+        better = f"; best: trial {champion.number}, {champion.value:.4f}" if champion else ""
+        self.progress(f"trial {trial.number}: {value}{better}")
+        values = {"value": trial.value, "best": champion.value if champion else None}
         self.log.epoch(trial.number, _known(values))
-        self.tell(trial)
+        self.finish_run(trial)
 
-    def tell(self, trial: Trial) -> None:
+    def finish_run(self, trial: Trial) -> None:
         """Ends a trial's run in MLflow with what it reached, once; does nothing while the search has no run."""
-        part = f"trial {trial.number} told"
+        part = f"trial {trial.number} logged"
         if self.log.run_id is None or not trial.repetitions or self.stage.done(part):
             return
         start = self._start(trial.number, self._experiment(trial.number, trial.choices))
@@ -247,10 +261,6 @@ class Study:
         start.journal.unlink(missing_ok=True)
 
 
-def _nobody(row: Row, seconds: float) -> None:
-    """Hears of epochs and does nothing."""
-
-
 def _save(stage: Stage, name: str, value: object) -> None:
     stage.write_json(name, value)
     stage.mark(name, stage.path / name)
@@ -261,19 +271,9 @@ def _known(values: dict[str, float | None]) -> dict[str, float]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def _shown(found: Repetition, metric: Metric) -> str:
-    value = reached(found.rows, metric)
-    return "not defined" if value is None else f"{value:.4f} kept, {found.seconds[-1]:.1f} s"
+    plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return plain
 
 
 def _reason(error: LandcoverError) -> str:
     return "; ".join(problem.found for problem in error.problems)
-
-
-def _failure(trial: Trial, search: Search) -> Problem:
-    where = f"configs/searches/{search.name}.yaml: trial {trial.number} ({search_page.words(trial.choices)})"
-    return Problem(where, trial.reason or trial.state, "a training that ends", "take other values into `space`")

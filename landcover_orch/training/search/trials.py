@@ -1,4 +1,4 @@
-"""Trials of a search: drawn by Optuna from those before, and told as plain values. The only importer of Optuna.
+"""Trials of a search: suggested by Optuna after those before, as plain values. The only importer of Optuna.
 
 The study is built anew before each trial from the trials that are done, and its sampler seeded with the trial's number:
 what is drawn follows from the search and those trials alone, whatever was interrupted on the way.
@@ -26,7 +26,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 State = Literal["complete", "pruned", "failed"]
 STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.PRUNED}
-"""As Optuna hears of it: of a failed trial, too, TPE shall learn to stay away."""
+"""Optuna's states: a failed trial counts as pruned, so that TPE learns to avoid it."""
 
 
 @dataclass
@@ -71,20 +71,20 @@ class Trial:
     @classmethod
     def of(cls, plain: dict[str, Any]) -> Trial:
         """The trial that `dataclasses.asdict` wrote."""
-        return cls(**{**plain, "repetitions": [Repetition.of(one) for one in plain["repetitions"]]})
+        return cls(**{**plain, "repetitions": [Repetition.of(repetition) for repetition in plain["repetitions"]]})
 
     @property
     def epochs(self) -> int:
         """Epochs of all repetitions together."""
-        return sum(len(one.rows) for one in self.repetitions)
+        return sum(len(repetition.rows) for repetition in self.repetitions)
 
     @property
     def seconds(self) -> float:
         """Seconds of all epochs."""
-        return sum(sum(one.seconds) for one in self.repetitions)
+        return sum(sum(repetition.seconds) for repetition in self.repetitions)
 
     def reached(self, metric: Metric) -> float | None:
-        """The value; of a trial that was stopped what its first repetition had reached."""
+        """The value; of a trial that was stopped that of its first repetition."""
         return self.value if self.value is not None else next(iter(each_reached(self.repetitions, metric)), None)
 
     def spread(self, metric: Metric) -> float | None:
@@ -106,7 +106,7 @@ def reached(rows: Sequence[Row], metric: Metric) -> float | None:
 
 def each_reached(repetitions: Sequence[Repetition], metric: Metric) -> list[float | None]:
     """What each repetition reached that had an epoch."""
-    return [reached(one.rows, metric) for one in repetitions if one.rows]
+    return [reached(repetition.rows, metric) for repetition in repetitions if repetition.rows]
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -122,50 +122,54 @@ def best(trials: Sequence[Trial], metric: Metric) -> Trial | None:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A trial that was drawn; its number counts from 1."""
+class SuggestedTrial:
+    """Trial suggested by Optuna; its number counts from 1."""
 
     number: int
     choices: Choices
     metric: Metric
     trial: optuna.Trial
 
-    def behind(self, rows: Sequence[Row]) -> bool:
-        """Tells Optuna what the epochs so far have reached; whether it would stop the trial there."""
-        self.trial.report(_told(rows, self.metric), len(rows) - 1)
+    def should_stop(self, rows: Sequence[Row]) -> bool:
+        """Pruning: reports the epochs so far to Optuna; whether it would stop the trial there."""
+        self.trial.report(value_or_nan(rows, self.metric), len(rows) - 1)
         return self.trial.should_prune()
 
 
-def draw(search: Search, metric: Metric, done: Sequence[Trial]) -> Asked:
-    """The trial that follows those that are done."""
+def draw(search: Search, metric: Metric, done: Sequence[Trial]) -> SuggestedTrial:
+    """Asks Optuna for the trial that follows those that are done."""
     study = optuna.create_study(
         direction="minimize" if smaller_is_better(metric) else "maximize",
-        sampler=_sampler(search, len(done) + 1),
-        pruner=_pruner(search),
+        sampler=build_sampler(search, len(done) + 1),
+        pruner=build_pruner(search),
     )
-    distributions = {path: _distribution(axis) for path, axis in search.space.items()}
-    study.add_trials([_frozen(search, metric, trial, distributions) for trial in done])
+    distributions = {path: distribution(axis) for path, axis in search.space.items()}
+    study.add_trials([frozen_trial(search, metric, trial, distributions) for trial in done])
     if search.sampler == "grid":
         study.enqueue_trial(_drawn(search, list(combinations(search))[len(done)]))
-    asked = study.ask(distributions)
-    return Asked(len(done) + 1, _choices(search, asked.params), metric, asked)
+    suggested = study.ask(distributions)
+    axes, params = search.space, suggested.params
+    choices = {path: axes[path].choices[params[path]] if axes[path].choices else params[path] for path in axes}
+    return SuggestedTrial(len(done) + 1, choices, metric, suggested)
 
 
-def _sampler(search: Search, number: int) -> BaseSampler:
+def build_sampler(search: Search, number: int) -> BaseSampler:
+    """Optuna's sampler, seeded by the search and the number of the trial."""
     seed = int(digest([search.seed, number]), 16) % 2**32
     if search.sampler == "tpe":
         return TPESampler(n_startup_trials=search.startup, seed=seed)
     return RandomSampler(seed)
 
 
-def _pruner(search: Search) -> optuna.pruners.BasePruner:
+def build_pruner(search: Search) -> optuna.pruners.BasePruner:
+    """Optuna's median pruner, or none."""
     if search.pruning is None:
         return optuna.pruners.NopPruner()
     return optuna.pruners.MedianPruner(search.pruning.startup, search.pruning.warmup)
 
 
-def _distribution(axis: Axis) -> BaseDistribution:
-    """Choices go by their numbers, as Optuna takes no lists and no parts of a recipe."""
+def distribution(axis: Axis) -> BaseDistribution:
+    """Optuna's distribution of an axis; choices by their index, as Optuna takes no lists and no settings."""
     if axis.low is None or axis.high is None:
         return CategoricalDistribution(range(len(axis.choices)))
     if axis.whole:
@@ -179,23 +183,21 @@ def _drawn(search: Search, choices: Choices) -> dict[str, Any]:
     return {path: axes[path].choices.index(v) if axes[path].choices else v for path, v in choices.items()}
 
 
-def _choices(search: Search, drawn: dict[str, Any]) -> Choices:
-    axes = search.space
-    return {path: axes[path].choices[drawn[path]] if axes[path].choices else drawn[path] for path in axes}
-
-
-def _frozen(search: Search, metric: Metric, trial: Trial, distributions: dict[str, BaseDistribution]) -> FrozenTrial:
+def frozen_trial(
+    search: Search, metric: Metric, trial: Trial, distributions: dict[str, BaseDistribution]
+) -> FrozenTrial:
+    """Optuna's record of a trial that is done; intermediate values are those of its first repetition."""
     first = trial.repetitions[0].rows if trial.repetitions else []
     return optuna.trial.create_trial(
         state=STATES[trial.state],
         value=trial.value,
         params=_drawn(search, trial.choices),
         distributions=distributions,
-        intermediate_values={i: _told(first[: i + 1], metric) for i in range(len(first))},
+        intermediate_values={i: value_or_nan(first[: i + 1], metric) for i in range(len(first))},
     )
 
 
-def _told(rows: Sequence[Row], metric: Metric) -> float:
-    """What Optuna hears after an epoch: what is reached so far, NaN where that is undefined."""
+def value_or_nan(rows: Sequence[Row], metric: Metric) -> float:
+    """The metric reached so far, NaN where it is undefined."""
     value = reached(rows, metric)
     return float("nan") if value is None else value

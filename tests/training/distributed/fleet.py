@@ -18,7 +18,7 @@ import torch
 from landcover_orch.training import product as training
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.training import product as products, setup, step, throughput
-from landcover_orch.training.distributed import process, process_group as world
+from landcover_orch.training.distributed import process, process_group
 from tests.training import classroom
 
 throughput.PATIENCE_S = 0.01
@@ -33,7 +33,7 @@ def killed_at(point):
         return loss
     step.Step.update = update_then_kill
 
-def with_room_for(images, build):
+def with_memory_for(images, build):
     def full(_, batch):
         if len(batch[0]) > images:
             raise torch.OutOfMemoryError("full")
@@ -46,22 +46,22 @@ def with_room_for(images, build):
 def main():
     process.end_when_asked()
     process.end_with_parent()
-    here, build = world.joined(), setup.build
+    here, build = process_group.init_process_group(), setup.build
     for how in json.loads(sys.argv[1]):
         home, [rank, point] = Path(how["home"]), how.get("kill", [None, None])
         if here.rank == rank:
             killed_at(point)
-        setup.build = with_room_for(how["room"], build) if "room" in how and here.rank == 1 else build
+        setup.build = with_memory_for(how["images"], build) if "images" in how and here.rank == 1 else build
         with classroom.in_memory():
-            if here.first:
+            if here.is_main:
                 described = classroom.published(home)
                 stepless = "name" in how["recipe"]
                 recipe = Experiment(**how["recipe"]) if stepless else classroom.experiment(**how["recipe"])
-                training.run(described, recipe, home, progress=lambda line: print(line, flush=True))
-                here.told()
+                training.train(described, recipe, home, progress=lambda line: print(line, flush=True))
+                here.broadcast_text()
             else:
                 products.follow(home)
-    world.leave()
+    process_group.destroy()
 
 main()
 """
@@ -77,7 +77,7 @@ def command(trainings: list[dict[str, Any]], processes: int = 2) -> list[str]:
 
     Args:
         trainings: each {home, recipe}, a recipe with a name being whole; `kill` [rank, step] has a process killed after
-            that many updates, `room` leaves the second process memory for so many images.
+            that many updates, `images` leaves the second process memory for so many images.
         processes: how many share each batch.
     """
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from landcover_orch.training.distributed.batch_norm import OnCPU, synchronise
+from landcover_orch.training.distributed.batch_norm import CPUSyncBatchNorm, synchronise
 
 
 def _passed(network: nn.Module, x: Tensor) -> list[Tensor]:
@@ -25,7 +25,7 @@ def _both(momentum: float | None = 0.1) -> tuple[nn.Module, nn.Module]:
     spoken = nn.Sequential(nn.Conv2d(2, 5, 3), nn.BatchNorm2d(5, momentum=momentum), nn.ReLU())
     spoken.load_state_dict(plain.state_dict())
     synchronise(spoken, "cpu")
-    assert isinstance(spoken[1], OnCPU)
+    assert isinstance(spoken[1], CPUSyncBatchNorm)
     return plain, spoken
 
 

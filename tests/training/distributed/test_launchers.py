@@ -81,12 +81,12 @@ def _training() -> tuple[subprocess.Popen[str], list[psutil.Process]]:
         text=True,
     )
     assert worker.stderr is not None
-    said = []
+    lines = []
     for line in worker.stderr:
-        said.append(line)
+        lines.append(line)
         if f" of {EPOCHS}: loss" in line:
             return worker, psutil.Process(worker.pid).children(recursive=True)
-    raise AssertionError("".join(said))
+    raise AssertionError("".join(lines))
 
 
 def _ended(worker: subprocess.Popen[str]) -> int:
@@ -133,8 +133,8 @@ def test_killed_there_is_failed_here_and_the_next_run_goes_on(prepared: Path, ho
     with instance.opened() as dagster:
         assert dagster.get_latest_materialization_event(MODEL) is None
         materialise(dagster, config.load_dataset(tiny.NAME), ("model",))
-        found = _metadata(dagster)
-    assert (found["epochs"], found["version"]) == (EPOCHS, "1")
+        metadata = _metadata(dagster)
+    assert (metadata["epochs"], metadata["version"]) == (EPOCHS, "1")
     history = (home / tiny.NAME / "model" / tiny.EXPERIMENT / "history.csv").read_text().splitlines()
     assert len(history) == EPOCHS + 1, "each epoch once, those before the kills among them"
     asked = ["landcover_orch.training", "--dataset", tiny.NAME, "--experiment", tiny.EXPERIMENT]

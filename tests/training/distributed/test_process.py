@@ -78,8 +78,8 @@ step(); before = faults()
 for _ in range(10): step()
 print(faults() - before)
 """
-    found = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
-    assert int(found.stdout) < 1024  # one step's 16 MiB are 4096 pages
+    child_process = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True)
+    assert int(child_process.stdout) < 1024  # one step's 16 MiB are 4096 pages
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")

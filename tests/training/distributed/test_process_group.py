@@ -15,7 +15,7 @@ from landcover_orch.training import fit
 from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.device import Device
 from landcover_orch.training.distributed import process_group
-from landcover_orch.training.distributed.process_group import ALONE, World
+from landcover_orch.training.distributed.process_group import SINGLE_PROCESS, ProcessGroup
 from tests.training import classroom
 
 TORCHRUN = {
@@ -38,22 +38,22 @@ SLURM = {
 }
 
 
-def _detected(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> World:
+def _detected(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> ProcessGroup:
     for name in (*TORCHRUN, *SLURM):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return process_group.detected()
+    return process_group.detect()
 
 
 @pytest.mark.parametrize("variables", [TORCHRUN, SLURM, {**SLURM, **TORCHRUN}], ids=["torchrun", "srun", "both"])
 def test_launchers_tell_rank_size_and_node(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    found = _detected(monkeypatch, variables)
-    assert found == World(rank=5, size=8, local=4)
-    assert not found.first
-    assert found.words() == ", by 8 processes, 4 a node, that share each batch"
-    assert found.environment is not None
-    assert (found.environment.local_rank(), found.environment.node_rank()) == (1, 1)
+    group = _detected(monkeypatch, variables)
+    assert group == ProcessGroup(rank=5, size=8, local=4)
+    assert not group.is_main
+    assert group.description() == ", by 8 processes, 4 a node, that share each batch"
+    assert group.environment is not None
+    assert (group.environment.local_rank(), group.environment.node_rank()) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_launchers_tell_rank_size_and_node(monkeypatch: pytest.MonkeyPatch, vari
     ids=["nothing", "one task", "a batch script without srun", "an interactive shell", "one process"],
 )
 def test_otherwise_a_process_is_alone(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:
-    assert _detected(monkeypatch, variables) == ALONE
+    assert _detected(monkeypatch, variables) == SINGLE_PROCESS
 
 
 def test_tasks_on_who_knows_how_many_nodes_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,44 +79,44 @@ def test_tasks_on_who_knows_how_many_nodes_are_refused(monkeypatch: pytest.Monke
 @given(st.integers(1, 9), st.integers(1, 40), st.data())
 def test_rows_of_all_processes_are_the_batch_in_order(size: int, batch_size: int, data: st.DataObject) -> None:
     batch = np.arange(data.draw(st.integers(1, batch_size)))
-    shares = [batch[World(rank, size).rows(batch_size)] for rank in range(size)]
-    assert np.concatenate(shares).tolist() == batch.tolist()
-    assert max(map(len, shares)) == min(len(batch), World(0, size).share(batch_size))
+    local_batches = [batch[ProcessGroup(rank, size).rows(batch_size)] for rank in range(size)]
+    assert np.concatenate(local_batches).tolist() == batch.tolist()
+    assert max(map(len, local_batches)) == min(len(batch), ProcessGroup(0, size).local_batch(batch_size))
 
 
 def test_alone_everything_is_said_and_summed_already() -> None:
     values, rows = torch.tensor([1.0, 2.0]), np.array([[1, 2]])
-    assert ALONE.sum(values) is values
-    assert ALONE.told("so it is") == "so it is"
-    assert ALONE.joined(rows).tolist() == rows.tolist()
-    assert ALONE.words() == ""
+    assert SINGLE_PROCESS.sum(values) is values
+    assert SINGLE_PROCESS.broadcast_text("so it is") == "so it is"
+    assert SINGLE_PROCESS.all_gather_rows(rows).tolist() == rows.tolist()
+    assert SINGLE_PROCESS.description() == ""
 
 
 @pytest.fixture
 def task() -> fit.Task:
     """What a process learns."""
-    one = np.ones(2, np.float32)
+    ones = np.ones(2, np.float32)
     return fit.Task(
         experiment=classroom.experiment(batch_size=7, augmentation={"rotation": 20, "noise": 0.5}),
         train=classroom.patches(24),
         validation=classroom.patches(8),
         classes=classroom.CLASSES,
-        bands=Bands(mean=100 * one, std=66 * one, low=0 * one, high=200 * one),
+        bands=Bands(mean=100 * ones, std=66 * ones, low=0 * ones, high=200 * ones),
         class_pixels=(5, 3, 2),
         device=Device("cpu", bfloat16=False, name="the CPU"),
     )
 
 
 def test_batches_of_all_processes_are_those_of_one(task: fit.Task) -> None:
-    whole = list(fit.train_batches(task, epoch=1))
-    shares = [list(fit.train_batches(replace(task, world=World(rank, 3)), epoch=1)) for rank in range(3)]
-    for batch, *parts in zip(whole, *shares, strict=True):
+    batches = list(fit.train_batches(task, epoch=1))
+    local_batches = [list(fit.train_batches(replace(task, group=ProcessGroup(rank, 3)), epoch=1)) for rank in range(3)]
+    for batch, *parts in zip(batches, *local_batches, strict=True):
         assert torch.equal(torch.cat([part.image for part in parts]), batch.image)
         assert torch.equal(torch.cat([part.label for part in parts]), batch.label)
-        assert {part.whole for part in parts} == {len(batch.image)}
+        assert {part.batch_size for part in parts} == {len(batch.image)}
 
 
 def test_more_processes_than_patches_in_a_batch_are_refused(task: fit.Task) -> None:
-    crowded = replace(task, world=World(0, 8))
+    crowded = replace(task, group=ProcessGroup(0, 8))
     with pytest.raises(TrainingError, match="batch_size: 7 patches; expected at least one for each of 8 processes"):
         fit.step(crowded, None, print)  # type: ignore[arg-type]

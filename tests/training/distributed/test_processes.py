@@ -52,7 +52,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "jaccard": {**PIXELS, "loss": "jaccard"},
     "short of memory": {**PIXELS, "epochs": 2},
 }
-ROOM = {"short of memory": 3}
+MEMORY_LIMITS = {"short of memory": 3}
 FOUND_ALONE = {"jaccard": {"accumulate": 2}}
 """What one process is told to learn the same: losses over whole batches are means of the processes' own."""
 
@@ -72,8 +72,10 @@ def _model(home: Path) -> Product:
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a home a recipe, each trained by two processes."""
     folder = tmp_path_factory.mktemp("two")
-    room = {name: {"room": images} for name, images in ROOM.items()}
-    trainings = [{"home": str(folder / name), "recipe": _recipe(name), **room.get(name, {})} for name in RECIPES]
+    memory_limits = {name: {"images": images} for name, images in MEMORY_LIMITS.items()}
+    trainings = [
+        {"home": str(folder / name), "recipe": _recipe(name), **memory_limits.get(name, {})} for name in RECIPES
+    ]
     done = fleet.train([{"home": str(folder / "forest"), "recipe": FOREST}, *trainings])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(", by 2 processes, 2 a node, that share each batch") == len(RECIPES)
@@ -94,22 +96,22 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_two_processes_learn_what_one_does(together: Path, tmp_path: Path, name: str) -> None:
     with classroom.in_memory():
         recipe = classroom.experiment(**_recipe(name, **FOUND_ALONE.get(name, {})))
-        one = training.run(classroom.published(tmp_path), recipe, tmp_path)
+        single = training.train(classroom.published(tmp_path), recipe, tmp_path)
     two = _model(together / name)
-    rows, others = (product.json("history.json") for product in (one, two))
+    rows, others = (product.json("history.json") for product in (single, two))
     assert len(rows) == len(others)
     for row, other in zip(rows, others, strict=True):
         assert other == {key: _near(value) for key, value in row.items()}
-    weights, learnt = (load_file(product.file("model.safetensors")) for product in (one, two))
+    weights, learnt = (load_file(product.file("model.safetensors")) for product in (single, two))
     torch.testing.assert_close(learnt, weights, rtol=1e-3, atol=1e-4)
-    assert two.json("summary.json")["accumulate"] == (2 if name in ROOM else 1)
+    assert two.json("summary.json")["accumulate"] == (2 if name in MEMORY_LIMITS else 1)
 
 
 def test_what_takes_no_steps_the_first_process_does_alone(together: Path, tmp_path: Path) -> None:
     with classroom.in_memory():
-        one = training.run(classroom.published(tmp_path), Experiment.model_validate(FOREST), tmp_path)
+        single = training.train(classroom.published(tmp_path), Experiment.model_validate(FOREST), tmp_path)
     two = _model(together / "forest")
-    assert two.file("model.safetensors").read_bytes() == one.file("model.safetensors").read_bytes()
+    assert two.file("model.safetensors").read_bytes() == single.file("model.safetensors").read_bytes()
 
 
 def _near(value: Any) -> Any:
@@ -121,24 +123,24 @@ LONG = {"model": UNET, "epochs": 30, "precision": "float32"}
 
 
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    whole, cut = ({"home": str(tmp_path / name), "recipe": LONG} for name in ("whole", "cut"))
+    uninterrupted, cut = ({"home": str(tmp_path / name), "recipe": LONG} for name in ("whole", "cut"))
     done = fleet.train([{**cut, "kill": [1, 8]}])
     assert done.returncode == 1
     assert "epoch 2 of 30" in done.stdout
     assert _unpublished(tmp_path / "cut")
     assert _launcher_killed_after("epoch 5 of 30", [cut]) == -signal.SIGKILL
     assert _unpublished(tmp_path / "cut")
-    assert fleet.train([cut, whole]).returncode == 0
+    assert fleet.train([cut, uninterrupted]).returncode == 0
     a, b = (_model(tmp_path / name) for name in ("whole", "cut"))
     assert [a.file(name).read_bytes() for name in FILES] == [b.file(name).read_bytes() for name in FILES]
 
 
-def _launcher_killed_after(said: str, trainings: list[dict[str, Any]]) -> int:
+def _launcher_killed_after(line_part: str, trainings: list[dict[str, Any]]) -> int:
     """Status of a launcher that is killed once its trainings have said so; requires that none of them lives on."""
     how: dict[str, Any] = {"cwd": fleet.ROOT, "env": fleet.environment(), "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(fleet.command(trainings), stderr=subprocess.DEVNULL, **how) as launcher:
         assert launcher.stdout is not None
-        assert any(said in line for line in launcher.stdout)
+        assert any(line_part in line for line in launcher.stdout)
         started = psutil.Process(launcher.pid).children(recursive=True)
         assert len(started) == 2
         launcher.kill()

@@ -11,7 +11,7 @@ import pytest
 from assets import launcher
 
 
-class Heard:
+class Channel:
     """Stands in for Dagster's handler."""
 
     def __init__(self) -> None:
@@ -25,21 +25,21 @@ class Heard:
 @pytest.mark.parametrize("poll", [0.001, 1000.0], ids=["while it works", "when it has ended"])
 def test_each_message_is_passed_on_once_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poll: float) -> None:
     monkeypatch.setattr(launcher, "POLL_S", poll)
-    path, heard = tmp_path / "messages.jsonl", Heard()
-    said = [{"method": "log", "params": {"message": f"Größe\n{i}"}} for i in range(200)]
-    with launcher.SharedFile(path).read_messages(heard) as parameters:  # type: ignore[arg-type]
+    path, received = tmp_path / "messages.jsonl", Channel()
+    messages = [{"method": "log", "params": {"message": f"Größe\n{i}"}} for i in range(200)]
+    with launcher.SharedFile(path).read_messages(received) as parameters:  # type: ignore[arg-type]
         assert parameters == {"path": str(path)}
-        for message in said:
+        for message in messages:
             text = json.dumps(message, ensure_ascii=False) + "\n"
             with path.open("a", encoding="utf-8") as file:
                 file.write(text[:20])
                 file.flush()
                 file.write(text[20:])
-    assert heard.messages == said
+    assert received.messages == messages
 
 
 def test_what_a_killed_process_left_unfinished_is_left_out(tmp_path: Path) -> None:
-    path, heard = tmp_path / "messages.jsonl", Heard()
-    with launcher.SharedFile(path).read_messages(heard):  # type: ignore[arg-type]
+    path, received = tmp_path / "messages.jsonl", Channel()
+    with launcher.SharedFile(path).read_messages(received):  # type: ignore[arg-type]
         path.write_text('{"method": "opened"}\n{"method": "lo')
-    assert heard.messages == [{"method": "opened"}]
+    assert received.messages == [{"method": "opened"}]

@@ -45,10 +45,10 @@ def tpe(**changed: Any) -> Search:
     return search(**{"sampler": "tpe", "trials": 8, "startup": 3, "space": MIXED, **changed})
 
 
-def run(home: Path, wanted: Search, **changed: Any) -> Product:
+def run(home: Path, settings: Search, **changed: Any) -> Product:
     with classroom.in_memory():
         recipe = classroom.experiment(**{"epochs": 2, **changed})
-        return search_study.run(classroom.published(home), wanted, recipe, home)
+        return search_study.run(classroom.published(home), settings, recipe, home)
 
 
 def table(product: Product) -> list[dict[str, str]]:
@@ -61,19 +61,19 @@ def table(product: Product) -> list[dict[str, str]]:
 
 
 def test_a_shipped_recipe_unvaried_is_itself() -> None:
-    wanted = search()
+    study_settings = search()
     for path in sorted((config.configs() / "experiments").glob("*.yaml")):
         for recipe in config.load_experiments(path.stem).values():
-            assert variant(wanted, recipe, {}) == recipe
+            assert variant(study_settings, recipe, {}) == recipe
 
 
 def test_a_variant_has_the_choices_and_all_else_as_it_was() -> None:
     base = classroom.experiment(optimiser={"name": "adam", "lr": 0.1, "weight_decay": 0.5})
-    found = variant(search(changes={"epochs": 9, "optimiser": "adamw"}), base, {"optimiser.lr": 0.2})
-    assert found.model_dump() == {
+    outcome = variant(search(changes={"epochs": 9, "optimiser": "adamw"}), base, {"optimiser.lr": 0.2})
+    assert outcome.model_dump() == {
         **base.model_dump(),
         "epochs": 9,
-        "optimiser": {**found.optimiser.model_dump(), "name": "adamw", "lr": 0.2, "weight_decay": 0.01},
+        "optimiser": {**outcome.optimiser.model_dump(), "name": "adamw", "lr": 0.2, "weight_decay": 0.01},
     }
 
 
@@ -83,7 +83,7 @@ def test_a_part_that_the_recipe_does_not_say_keeps_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "expected_text"),
     [
         ({"space": {"optimiser.lrr": [1, 2]}}, "space: optimiser.lrr: an unknown key"),
         ({"space": {"optimiser.name": ["adam", "adm"]}}, "did you mean 'adam'?"),
@@ -94,14 +94,14 @@ def test_a_part_that_the_recipe_does_not_say_keeps_its_name() -> None:
         ({"changes": {"epoch": 3}}, "epoch: an unknown key"),
     ],
 )
-def test_a_space_that_gives_no_recipe_is_refused(wrong: dict[str, Any], said: str) -> None:
-    found = problems(search(**wrong), classroom.experiment())
-    assert any(said in str(problem) for problem in found), found
+def test_a_space_that_gives_no_recipe_is_refused(invalid: dict[str, Any], expected_text: str) -> None:
+    texts = problems(search(**invalid), classroom.experiment())
+    assert any(expected_text in str(problem) for problem in texts), texts
 
 
 def test_every_wrong_value_is_named_at_once() -> None:
-    found = problems(search(space={"optimiser.name": ["adm", "sdg"], "epochs": [0, 1]}), classroom.experiment())
-    assert sorted(problem.found for problem in found) == ["'adm'", "'sdg'", "0"]
+    outcome = problems(search(space={"optimiser.name": ["adm", "sdg"], "epochs": [0, 1]}), classroom.experiment())
+    assert sorted(problem.found for problem in outcome) == ["'adm'", "'sdg'", "0"]
 
 
 def test_tpe_takes_a_space_in_which_some_choices_do_not_meet() -> None:
@@ -115,7 +115,7 @@ def test_an_ensemble_is_not_searched() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "expected_text"),
     [
         ({"trials": 3}, "a grid has no `trials`"),
         ({"space": {"epochs": {"low": 1, "high": 2}}}, "no ranges"),
@@ -128,9 +128,9 @@ def test_an_ensemble_is_not_searched() -> None:
         ({"space": {}}, "at least 1"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        search(**wrong)
+def test_settings_that_do_not_go_together_are_refused(invalid: dict[str, Any], expected_text: str) -> None:
+    with pytest.raises(ValueError, match=expected_text):
+        search(**invalid)
 
 
 def test_a_file_is_checked_when_it_is_loaded(configs: Path) -> None:
@@ -158,10 +158,10 @@ def _trial(number: int, choices: dict[str, Any], value: float | None, state: Sta
     return Trial(number, choices, state, value, None, [Repetition("one", rows, [0.1])])
 
 
-def _drawn(wanted: Search, number: int) -> list[dict[str, Any]]:
+def _drawn(settings: Search, number: int) -> list[dict[str, Any]]:
     done: list[Trial] = []
     while len(done) < number:
-        choices = draw(wanted, "mean_iou", done).choices
+        choices = draw(settings, "mean_iou", done).choices
         done.append(_trial(len(done) + 1, choices, choices.get("model.width", 1) / 10))
     return [trial.choices for trial in done]
 
@@ -174,10 +174,10 @@ def test_a_grid_is_every_combination_once_in_order() -> None:
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_draws_follow_from_the_seed_and_lie_in_the_space(sampler: str) -> None:
-    wanted = tpe(sampler=sampler)
-    found = _drawn(wanted, 8)
-    assert found == _drawn(wanted, 8) != _drawn(tpe(sampler=sampler, seed=1), 8)
-    for choices in found:
+    study_settings = tpe(sampler=sampler)
+    outcome = _drawn(study_settings, 8)
+    assert outcome == _drawn(study_settings, 8) != _drawn(tpe(sampler=sampler, seed=1), 8)
+    for choices in outcome:
         assert 1e-4 <= choices["optimiser.lr"] <= 0.1
         assert isinstance(choices["model.width"], int)
         assert 4 <= choices["model.width"] <= 8
@@ -218,14 +218,14 @@ def test_it_leaves_a_table_figures_and_a_recipe_that_trains(home: Path, configs:
     with classroom.in_memory():
         from landcover_orch.training import product as training
 
-        trained = training.run(classroom.published(home), recipe, home)
+        trained = training.train(classroom.published(home), recipe, home)
     assert trained.json("summary.json")["mean_iou"] == summary["best_value"]
 
 
 def test_the_same_search_is_found_and_an_other_space_is_another_product(home: Path) -> None:
-    wanted = search(space={"epochs": [1, 2]})
-    first = run(home, wanted)
-    assert run(home, wanted).path == first.path
+    study_settings = search(space={"epochs": [1, 2]})
+    first = run(home, study_settings)
+    assert run(home, study_settings).path == first.path
     assert run(home, search(space={"epochs": [1]})).path != first.path
 
 
@@ -243,15 +243,15 @@ def test_a_score_is_the_mean_over_repetitions_with_its_spread(home: Path) -> Non
 
 def test_what_is_minimised_is_minimised(home: Path) -> None:
     product = run(home, search(changes={"metric": "loss"}, space={"optimiser.lr": [0.0001, 0.01]}))
-    found = [float(row["value"]) for row in table(product)]
-    assert product.json("summary.json")["best_value"] == min(found)
-    assert (product.json("summary.json")["direction"], found[0] > found[1]) == ("minimise", True)
+    outcome = [float(row["value"]) for row in table(product)]
+    assert product.json("summary.json")["best_value"] == min(outcome)
+    assert (product.json("summary.json")["direction"], outcome[0] > outcome[1]) == ("minimise", True)
 
 
 def test_trials_behind_the_median_are_stopped_after_the_warm_up(home: Path) -> None:
     rates = [0.01, 0.02, 1e-6, 1e-7]
-    wanted = search(space={"optimiser.lr": rates}, pruning={"startup": 2, "warmup": 1})
-    rows = table(run(home, wanted, epochs=4))
+    study_settings = search(space={"optimiser.lr": rates}, pruning={"startup": 2, "warmup": 1})
+    rows = table(run(home, study_settings, epochs=4))
     assert [row["state"] for row in rows] == ["complete", "complete", "pruned", "pruned"]
     assert [row["epochs"] for row in rows] == ["4", "4", "2", "2"]
     assert [(row["value"], bool(row["reached"])) for row in rows[2:]] == [("", True)] * 2
@@ -267,8 +267,8 @@ def test_a_combination_that_is_refused_is_a_trial_pruned_with_the_reason(home: P
 
 
 def test_a_trial_that_diverges_fails_alone(home: Path) -> None:
-    wanted = search(space={"optimiser": [{"name": "sgd", "lr": 1e30}, {"name": "adam", "lr": 0.01}]})
-    rows = table(run(home, wanted))
+    study_settings = search(space={"optimiser": [{"name": "sgd", "lr": 1e30}, {"name": "adam", "lr": 0.01}]})
+    rows = table(run(home, study_settings))
     assert [row["state"] for row in rows] == ["failed", "complete"]
     assert "nan" in rows[0]["reason"]
 
@@ -292,7 +292,7 @@ def test_words_and_names_are_escaped_on_the_page(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected_text"),
     [
         (0.00312345, "0.00312"),
         ("adam", "adam"),
@@ -302,8 +302,8 @@ def test_words_and_names_are_escaped_on_the_page(home: Path) -> None:
         (["cross_entropy", {"name": "jaccard"}], "cross_entropy + jaccard"),
     ],
 )
-def test_choices_have_words(value: Any, said: str) -> None:
-    assert search_page.label(value) == said
+def test_choices_have_words(value: Any, expected_text: str) -> None:
+    assert search_page.label(value) == expected_text
 
 
 # Killed and gone on with
@@ -362,18 +362,18 @@ def _statuses(runs: list[list[Any]]) -> list[int]:
 
 @pytest.mark.slow
 def test_killed_half_way_it_goes_on_and_ends_with_the_same_trials_and_recipe(tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    uninterrupted, cut = tmp_path / "whole", tmp_path / "cut"
     kill = int(signal.SIGKILL)
-    runs = [[str(cut), 5, kill], [str(cut), 2, kill], [str(cut), 4, kill], [str(cut), 0, 0], [str(whole), 0, 0]]
+    runs = [[str(cut), 5, kill], [str(cut), 2, kill], [str(cut), 4, kill], [str(cut), 0, 0], [str(uninterrupted), 0, 0]]
     assert _statuses(runs) == [-kill] * 3 + [0, 0]
-    products = [publish.current(home / classroom.NAME / "search", "tried") for home in (whole, cut)]
+    products = [publish.current(home / classroom.NAME / "search", "tried") for home in (uninterrupted, cut)]
     tables = [table(product) for product in products]
     assert tables[0] == tables[1]
     assert {row["state"] for row in tables[0]} == {"complete", "pruned"}
     for name in ("best.yaml", "summary.json", "trials.png", "choices.png"):
         assert len({product.file(name).read_bytes() for product in products}) == 1, name
     assert set(products[0].files) == set(products[1].files)
-    for home in (whole, cut):
+    for home in (uninterrupted, cut):
         assert not list((home / classroom.NAME).rglob("checkpoint*"))
 
 
@@ -382,12 +382,12 @@ def test_killed_half_way_it_goes_on_and_ends_with_the_same_trials_and_recipe(tmp
 
 @pytest.fixture
 def prepared(home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for room, content in (
+    for folder, content in (
         ("experiments", classroom.experiment(epochs=2).said()),
         ("searches", {"name": "tried", "experiment": "quick", "space": {"optimiser.lr": [0.01, 1e-6, 1e-7]}}),
     ):
-        (configs / room).mkdir(exist_ok=True)
-        (configs / room / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
+        (configs / folder).mkdir(exist_ok=True)
+        (configs / folder / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
     classroom.published(home)
     monkeypatch.setattr(command, "end_when_asked", lambda: None)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -415,8 +415,8 @@ def test_each_trial_is_a_run_nested_in_the_searchs(
     printed = capsys.readouterr()
     assert "trial 1 of 3: optimiser.lr 0.01" in printed.err
     assert yaml.safe_load(printed.out.partition("\n")[2])["optimiser"]["lr"] == 0.01
-    speaker = client(prepared)
-    runs = speaker.search_runs([speaker.get_experiment_by_name(classroom.NAME).experiment_id])
+    mlflow_client = client(prepared)
+    runs = mlflow_client.search_runs([mlflow_client.get_experiment_by_name(classroom.NAME).experiment_id])
     (parent,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
     trials = {run.data.tags["landcover.experiment"]: run for run in runs if run is not parent}
     assert sorted(trials) == [f"tried.trial-{number}" for number in (1, 2, 3)]
@@ -425,8 +425,8 @@ def test_each_trial_is_a_run_nested_in_the_searchs(
     first, summary = trials["tried.trial-1"], publish.current(prepared / classroom.NAME / "search", "tried")
     assert first.data.metrics["value"] == summary.json("summary.json")["best_value"] == parent.data.metrics["best"]
     assert first.data.params["optimiser.lr"] == "0.01"
-    assert {"trials.csv", "best.yaml"} <= {file.path for file in speaker.list_artifacts(parent.info.run_id)}
-    assert len(speaker.get_metric_history(first.info.run_id, "mean_iou")) == 2
+    assert {"trials.csv", "best.yaml"} <= {file.path for file in mlflow_client.list_artifacts(parent.info.run_id)}
+    assert len(mlflow_client.get_metric_history(first.info.run_id, "mean_iou")) == 2
 
 
 def test_without_mlflow_the_search_runs_all_the_same(prepared: Path) -> None:

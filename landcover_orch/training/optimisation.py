@@ -1,6 +1,7 @@
-"""Learning rate and momentum as functions of the step, so that a resumed training has nothing to restore.
+"""Optimisers by name, and learning-rate schedules: rate and momentum as functions of the step.
 
-Steps count from 0 over the whole run. A schedule gives a factor of the experiment's rate, set before each step.
+So a resumed training has nothing to restore. Steps count from 0 over the whole run. A schedule gives a factor of the
+experiment's rate, set before each step.
 """
 
 from __future__ import annotations
@@ -10,36 +11,56 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
-from landcover_orch.config.experiments import Schedule
+from landcover_orch.config.experiments import Optimiser, Schedule
 from landcover_orch.config.experiments.optimisation import Constant, OneCycle, Plateau, Polynomial
+
+OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+    "adadelta": torch.optim.Adadelta,
+}
+"""Name -> torch's optimiser, with the settings of the same names."""
+
+
+def build_optimiser(settings: Optimiser, module: nn.Module, lr: float) -> torch.optim.Optimizer:
+    """The optimiser of the weights of `module`, at first at rate `lr` (the settings' own, or that of a range test)."""
+    arguments: dict[str, Any] = settings.model_dump(exclude={"name", "lr"})
+    if arguments.get("momentum") == 0:
+        arguments.pop("nesterov", None)  # torch refuses Nesterov's look-ahead without momentum
+    return OPTIMISERS[settings.name](module.parameters(), lr=lr, **arguments)  # type: ignore[call-arg]
 
 
 class Point(NamedTuple):
-    """Where a schedule is: a factor of the learning rate, and the momentum (None: as it is)."""
+    """Point of a schedule: a factor of the learning rate, and the momentum (None: as it is)."""
 
     factor: float
     momentum: float | None = None
 
 
 def at(settings: Schedule, step: int, steps: int, scores: Sequence[float] = ()) -> Point:
-    """Where a schedule is before a step.
+    """The point of a schedule before a step.
 
     Args:
         settings: which schedule.
         step: how many steps have been taken.
         steps: how many the whole run takes at most.
-        scores: of each epoch so far, the larger the better; what `plateau` looks at.
+        scores: of each epoch so far, the larger the better; `plateau` depends on them.
     """
     if isinstance(settings, OneCycle):
-        return _one_cycle(settings, step / steps)
+        return one_cycle(settings, step / steps)
     if isinstance(settings, Plateau):
-        return Point(_plateau(settings, scores))
-    return Point(_line_then(settings, step, steps))
+        return Point(plateau(settings, scores))
+    return Point(warmup_then_decay(settings, step, steps))
 
 
-def _one_cycle(settings: OneCycle, progress: float) -> Point:
-    """Smith 2018 (arXiv:1803.09820): half a cosine from 1/start up to 1, and half a cosine down to 1/(start end).
+def one_cycle(settings: OneCycle, progress: float) -> Point:
+    """One-cycle policy (Smith 2018, arXiv:1803.09820): half a cosine from 1/start up to 1, half one to 1/(start end).
 
     The momentum runs from its first value to its second as the rate rises, and back as it falls. With t of N steps
     taken, the rise is (1 - cos(pi t / (rise N))) / 2, as in the published runs on Potsdam; torch's OneCycleLR is a
@@ -61,8 +82,8 @@ def _half_cosine(progress: float) -> float:
     return (1 - math.cos(math.pi * progress)) / 2
 
 
-def _plateau(settings: Plateau, scores: Sequence[float]) -> float:
-    """Multiplied by `factor` after each `patience` epochs in a row that did not beat the best."""
+def plateau(settings: Plateau, scores: Sequence[float]) -> float:
+    """Reduce on plateau: multiplied by `factor` after each `patience` epochs in a row that did not beat the best."""
     factor, best, since = 1.0, float("-inf"), 0
     for number, score in enumerate(scores):
         since = 0 if score > best or number == 0 else since + 1
@@ -72,7 +93,7 @@ def _plateau(settings: Plateau, scores: Sequence[float]) -> float:
     return factor
 
 
-def _line_then(settings: Constant | Polynomial, step: int, steps: int) -> float:
+def warmup_then_decay(settings: Constant | Polynomial, step: int, steps: int) -> float:
     """Warm-up: 1/(w+1), 2/(w+1), ... in its w steps; then 1, or (1 - progress)^power over the steps that are left."""
     if step < settings.warmup:
         return (step + 1) / (settings.warmup + 1)
@@ -86,8 +107,5 @@ def apply(point: Point, optimiser: torch.optim.Optimizer, lr: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = lr * point.factor
         if point.momentum is not None:
-            group.update(_momentum(group, point.momentum))
-
-
-def _momentum(group: dict[str, Any], value: float) -> dict[str, Any]:
-    return {"momentum": value} if "momentum" in group else {"betas": (value, *group["betas"][1:])}
+            beta = point.momentum
+            group.update({"momentum": beta} if "momentum" in group else {"betas": (beta, *group["betas"][1:])})
