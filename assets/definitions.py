@@ -18,16 +18,15 @@ from assets import (
     patches,
     prediction,
     proportions,
-    raw,
     report,
     search,
+    sources,
 )
-from assets.resources import resources
 from landcover_orch import config
 from landcover_orch.config import Dataset
 
 ASSET_MODULES = (
-    raw,
+    sources,
     ground_truth,
     patches,
     label_quality,
@@ -54,7 +53,7 @@ def collect(datasets: Sequence[Dataset], loggers: Mapping[str, dg.LoggerDefiniti
         jobs=[item for item in items if isinstance(item, dg.JobDefinition | UnresolvedAssetJobDefinition)],
         schedules=[item for item in items if isinstance(item, dg.ScheduleDefinition)],
         sensors=[item for item in items if isinstance(item, dg.SensorDefinition)],
-        resources=resources(),
+        resources={"pipes": dg.PipesSubprocessClient()},
         loggers=loggers,
     )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 
-from assets import instance, patches
+from assets import instance
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.pages import page
+from landcover_orch.store.products import DATASET_MANIFEST, MANIFEST_NAME, PAGE, REPORT, SUMMARY
 
 NAME = "demo"
 
@@ -39,20 +40,19 @@ def _close(dataset: Dataset, runs: int, seconds: float) -> None:
     from landcover_orch.evaluation import champion as election
     from landcover_orch.evaluation.build import current_reports
 
-    found = f"{runs} runs in {seconds:.0f} s" if runs else f"Everything is up to date ({seconds:.0f} s)"
-    print(f"{found}. Test tiles: {', '.join(dataset.splits.test.tiles)}.\n")
+    summary_line = f"{runs} runs in {seconds:.0f} s" if runs else f"Everything is up to date ({seconds:.0f} s)"
+    print(f"{summary_line}. Test tiles: {', '.join(dataset.splits.test.tiles)}.\n")
     for name, product in current_reports(dataset, config.home()).items():
-        summary = product.json("summary.json")
+        summary = product.json(SUMMARY)
         scores = "  ".join(f"{key} {page.share(summary[key])}" for key in ("accuracy", "mean_iou", "mean_f1"))
-        page_there = config.home() / dataset.name / "report" / name / "index.html"
+        page_there = config.home() / dataset.name / REPORT / name / PAGE
         print(f"  {name:<14} {scores}\n  {'':<14} {os.path.relpath(page_there)}")
-    standing = election.load(dataset.name, config.home())
+    current_champion = election.load(dataset.name, config.home())
     version = tracking.champion(dataset.name, config.home())
-    print(
-        f"\nChampion: {standing.experiment}, registered as {dataset.name} version {version.version if version else '?'}"
-    )
-    look = config.home() / dataset.name / "dataset_manifest" / patches.MANIFEST / "index.html"
-    print(f"First look at the data: {os.path.relpath(look)}")
+    registered = f"registered as {dataset.name} version {version.version if version else '?'}"
+    print(f"\nChampion: {current_champion.experiment}, {registered}")
+    manifest_page = config.home() / dataset.name / DATASET_MANIFEST / MANIFEST_NAME / PAGE
+    print(f"First look at the data: {os.path.relpath(manifest_page)}")
     print("Open the UIs: make ui")
 
 

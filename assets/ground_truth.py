@@ -5,11 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions, raw
+from assets import partitions, sources
 from assets.results import Event, table, tile_results
 from landcover_orch import config, ground_truth
 from landcover_orch.config import Dataset
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import GROUND_TRUTH, LABELS, ORTHOPHOTO, SUMMARY
 from landcover_orch.store.publish import current
 
 
@@ -21,13 +22,13 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 def _asset(dataset: Dataset) -> dg.AssetsDefinition:
     legend = config.load_legend(dataset.legend)
-    key = partitions.key(dataset, "ground_truth")
+    key = partitions.key(dataset, GROUND_TRUTH)
 
     @dg.asset(
         key=key,
         description="Source codes relabelled to classes on the orthophoto's grid; 255 = ignore. "
         f"{len(legend.codes)} codes, {len(legend.classes)} classes: {', '.join(legend.names)}.",
-        deps=[partitions.key(dataset, "orthophoto"), partitions.key(dataset, "labels")],
+        deps=[partitions.key(dataset, ORTHOPHOTO), partitions.key(dataset, LABELS)],
         partitions_def=partitions.tiles(dataset),
         backfill_policy=partitions.TILE_BACKFILL,
         group_name=partitions.identifier(dataset),
@@ -40,7 +41,7 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.checks import dataset as checks
         from landcover_orch.ground_truth.build import build
 
-        tiles = raw.tiles_of(dataset, context.partition_keys)
+        tiles = sources.tiles_of(dataset, context.partition_keys)
         checks.check(dataset, legend, list(tiles.values())).raise_problems()
         yield from tile_results(context, lambda name: build(dataset, legend, tiles[name], config.home()), key)
 
@@ -49,7 +50,7 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 def _areas_agree(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "ground_truth"),
+        asset=partitions.key(dataset, GROUND_TRUTH),
         name="areas_agree",
         description="Each source code covers the same area in the labels and in the class raster.",
         blocking=True,
@@ -72,7 +73,7 @@ def _areas_agree(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 def _composites_decided(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "ground_truth"),
+        asset=partitions.key(dataset, GROUND_TRUTH),
         name="composites_decided",
         description="The legend's rule for polygons with several covers leaves labelled ground on every tile.",
         blocking=True,
@@ -95,6 +96,6 @@ def _composites_decided(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 def _summaries(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> dict[str, Any]:
     """The summaries of the tiles that a check is about, by tile."""
-    folder = config.home() / dataset.name / "ground_truth"
+    folder = config.home() / dataset.name / GROUND_TRUTH
     names = partitions.chosen_tiles(context, dataset)
-    return {name: current(folder, name).json("summary.json") for name in names}
+    return {name: current(folder, name).json(SUMMARY) for name in names}

@@ -15,28 +15,44 @@ from dagster._core.execution.backfill import PartitionBackfill
 from dagster._core.utils import make_new_backfill_id
 from dagster._time import get_current_timestamp
 
-from assets import label_changes, label_review, partitions, raw, staleness
+from assets import label_changes, label_review, partitions, sources, staleness
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
+from landcover_orch.store.products import (
+    CHAMPION,
+    DATASET_MANIFEST,
+    GROUND_TRUTH,
+    LABEL_CHANGES,
+    LABEL_QUALITY,
+    LABEL_REVIEW,
+    LAND_COVER_MAP,
+    LEADERBOARD,
+    MODEL,
+    PATCHES,
+    PREDICTION,
+    PROPORTIONS,
+    REPORT,
+    SUMMARY,
+)
 
 STAGES = (
-    ("ground_truth", "patches", "label_quality"),
-    ("dataset_manifest",),
-    ("model",),
-    ("prediction",),
-    ("report",),
-    ("label_review",),
-    ("leaderboard", "champion"),
-    ("land_cover_map",),
-    ("proportions", "label_changes"),
+    (GROUND_TRUTH, PATCHES, LABEL_QUALITY),
+    (DATASET_MANIFEST,),
+    (MODEL,),
+    (PREDICTION,),
+    (REPORT,),
+    (LABEL_REVIEW,),
+    (LEADERBOARD, CHAMPION),
+    (LAND_COVER_MAP,),
+    (PROPORTIONS, LABEL_CHANGES),
 )
 """The materialised assets in the order in which their results depend on each other."""
 
-PREPARE = ("ground_truth", "patches", "dataset_manifest")
+PREPARE = (GROUND_TRUTH, PATCHES, DATASET_MANIFEST)
 """What training needs."""
 
-TILES_READY = (*PREPARE, "label_quality")
+TILES_READY = (*PREPARE, LABEL_QUALITY)
 """What new tiles go through: made ready for training, and their labels examined."""
 
 EVERYTHING = tuple(asset for stage in STAGES for asset in stage)
@@ -45,13 +61,13 @@ EVERYTHING = tuple(asset for stage in STAGES for asset in stage)
 def definitions(dataset: Dataset) -> list[Any]:
     """Jobs, schedule and automation sensor of a dataset."""
     name = partitions.identifier(dataset)
-    train = _asset_job(dataset, f"{name}_train", "Train an experiment.", "model")
+    train = _asset_job(dataset, f"{name}_train", "Train an experiment.", MODEL)
     score = _asset_job(
         dataset,
         f"{name}_predict_and_report",
         "Predict an experiment's test tiles and score them.",
-        "prediction",
-        "report",
+        PREDICTION,
+        REPORT,
     )
     return [
         _backfill_job(dataset, f"{name}_prepare", TILES_READY),
@@ -77,11 +93,11 @@ def _asset_job(dataset: Dataset, name: str, text: str, *assets: str) -> Any:
 def _backfill_job(dataset: Dataset, name: str, assets: Sequence[str]) -> dg.JobDefinition:
     @dg.op(name=f"request_{name}", out=dg.Out(dg.Nothing))
     def request(context: dg.OpExecutionContext) -> None:
-        raw.observe(context.instance, dataset)
+        sources.observe(context.instance, dataset)
         graph = context.repository_def.asset_graph
         backfill = request_backfill(context.instance, graph, keys(dataset, assets), f"{dataset.name}: {name}")
-        found = f"Backfill {backfill} requested: follow it under Runs > Backfills." if backfill else "All up to date."
-        context.log.info(found)
+        message = f"Backfill {backfill} requested: follow it under Runs > Backfills." if backfill else "All up to date."
+        context.log.info(message)
 
     @dg.job(name=name, description=f"Backfills what is missing or stale of: {', '.join(assets)}.")
     def job() -> None:
@@ -91,15 +107,15 @@ def _backfill_job(dataset: Dataset, name: str, assets: Sequence[str]) -> dg.JobD
 
 
 def request_backfill(
-    instance: dg.DagsterInstance, graph: AssetGraph, wanted: Sequence[dg.AssetKey], title: str
+    instance: dg.DagsterInstance, graph: AssetGraph, assets: Sequence[dg.AssetKey], title: str
 ) -> str | None:
     """Asks the daemon for one backfill of all that is missing or stale, and what is made of it; None if nothing is."""
-    stale = staleness.unsynced(instance, graph, wanted)
-    needed = staleness.with_downstream(instance, graph, stale, wanted)
+    stale = staleness.unsynced(instance, graph, assets)
+    needed = staleness.with_downstream(instance, graph, stale, assets)
     if not needed:
         return None
     subset = AssetGraphSubset.from_asset_partition_set(
-        {AssetKeyPartitionKey(key, p) for key, found in needed.items() for p in found}, graph
+        {AssetKeyPartitionKey(key, p) for key, keys_of_asset in needed.items() for p in keys_of_asset}, graph
     )
     backfill = PartitionBackfill.from_asset_graph_subset(
         backfill_id=make_new_backfill_id(),
@@ -143,7 +159,7 @@ def _digests(dataset: Dataset) -> tuple[str | None, str | None]:
     from landcover_orch.evaluation import champion as election
 
     try:
-        digest = patches.current(dataset).json("summary.json")["digest"]
+        digest = patches.current(dataset).json(SUMMARY)["digest"]
     except IncompleteError:
         return None, None
     champion = election.find(dataset.name, config.home())

@@ -10,8 +10,9 @@ from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import CHAMPION, DATASET_MANIFEST, LABEL_CHANGES, LAND_COVER_MAP, SUMMARY
 
-ASSET = "label_changes"
+ASSET = LABEL_CHANGES
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -27,7 +28,7 @@ def _label_changes(dataset: Dataset) -> dg.AssetsDefinition:
         description="Polygons of older labels that the champion's map of a newer orthophoto shows as another class, "
         "the largest and surest first: CSV, GeoPackage and a page of pictures.",
         deps=[
-            *(partitions.key(dataset, name) for name in ("dataset_manifest", "champion", "land_cover_map")),
+            *(partitions.key(dataset, name) for name in (DATASET_MANIFEST, CHAMPION, LAND_COVER_MAP)),
             *(prediction.of_experiment(dataset, name) for name in folds),
         ],
         group_name=partitions.identifier(dataset),
@@ -40,9 +41,9 @@ def _label_changes(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.review.label_changes import by_champion
 
         home = config.home()
-        out_of_fold = [one for name in folds for one in current_repetitions(dataset.name, name, home)]
+        out_of_fold = [repetition for name in folds for repetition in current_repetitions(dataset.name, name, home)]
         product = by_champion(dataset.name, home, out_of_fold)
-        for line in product.json("summary.json")["tiles_left_out"]:
+        for line in product.json(SUMMARY)["tiles_left_out"]:
             context.log.warning("tile %s left out: %s", line["tile"], line["why"])
         return result(product)
 
@@ -57,16 +58,16 @@ def _map_plausible(dataset: Dataset) -> dg.AssetChecksDefinition:
         "more, the map is wrong rather than the ground another one.",
     )
     def map_plausible() -> dg.AssetCheckResult:
-        found = publish.current(config.home() / dataset.name / ASSET, ASSET).json("summary.json")
-        share = float(found["listed_share_of_area"])
+        summary = publish.current(config.home() / dataset.name / ASSET, ASSET).json(SUMMARY)
+        fraction = float(summary["listed_share_of_area"])
         return dg.AssetCheckResult(
-            passed=share <= dataset.limits.max_changed,
+            passed=fraction <= dataset.limits.max_changed,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
-                "candidates' share of area": share,
-                "candidates": found["listed"],
-                "tiles": table(found["tiles"]),
-                **({"the first": table(found["worst"])} if found["worst"] else {}),
+                "candidates' share of area": fraction,
+                "candidates": summary["listed"],
+                "tiles": table(summary["tiles"]),
+                **({"the first": table(summary["worst"])} if summary["worst"] else {}),
             },
         )
 

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets import partitions, raw
+from assets import partitions, sources
 from assets.results import Event, facts, picture, table, tile_results
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import GROUND_TRUTH, LABEL_QUALITY, LABELS, ORTHOPHOTO, PATCHES
 from landcover_orch.store.publish import current
 from landcover_orch.tiles import catalogue
 
@@ -28,14 +29,14 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 def _asset(dataset: Dataset) -> dg.AssetsDefinition:
     legend = config.load_legend(dataset.legend)
-    key = partitions.key(dataset, "label_quality")
-    made_of = ("orthophoto", "labels", "ground_truth", "patches")
+    key = partitions.key(dataset, LABEL_QUALITY)
+    inputs = (ORTHOPHOTO, LABELS, GROUND_TRUTH, PATCHES)
 
     @dg.asset(
         key=key,
         description="The label doctor: how far labels lie beside the image, how polygons cover the ground, and whether "
         "areas are those of the source.",
-        deps=[partitions.key(dataset, name) for name in made_of],
+        deps=[partitions.key(dataset, name) for name in inputs],
         partitions_def=partitions.tiles(dataset),
         backfill_policy=partitions.TILE_BACKFILL,
         group_name=partitions.identifier(dataset),
@@ -47,7 +48,7 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
         from landcover_orch.ground_truth.quality.build import build
 
-        tiles = raw.tiles_of(dataset, context.partition_keys)
+        tiles = sources.tiles_of(dataset, context.partition_keys)
         yield from tile_results(
             context, lambda name: build(dataset, legend, tiles[name], config.home(), _cut(dataset, name)), key
         )
@@ -62,14 +63,14 @@ def _cut(dataset: Dataset, tile: str) -> "Cut":
     from landcover_orch.patches.conservation import covered
 
     folder = config.home() / dataset.name
-    patches, truth = current(folder / "patches", tile), current(folder / "ground_truth", tile)
+    patches, truth = current(folder / PATCHES, tile), current(folder / GROUND_TRUTH, tile)
     return Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), truth.file(CLASSES)))
 
 
 def _checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
     def of(name: str, description: str, problems_of: Problems, severity: dg.AssetCheckSeverity) -> Any:
         @dg.asset_check(
-            asset=partitions.key(dataset, "label_quality"),
+            asset=partitions.key(dataset, LABEL_QUALITY),
             name=name,
             description=description,
             partitions_def=partitions.tiles(dataset),
@@ -104,7 +105,7 @@ def _checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
 
 def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "label_quality"),
+        asset=partitions.key(dataset, LABEL_QUALITY),
         name="common_shift",
         description="Labels of tiles that are too small to tell alone lie, taken together, on the edges of the image: "
         "all tiles of a year and a year of labels that are examined, whichever were now.",
@@ -113,10 +114,10 @@ def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     def check() -> dg.AssetCheckResult:
         from landcover_orch.ground_truth.quality import common_shift
 
-        found = common_shift.common(dataset, catalogue.tiles(dataset), config.home())
-        shown = {f"correlation {i}": picture(one.png) for i, one in enumerate(found) if one.png}
-        told = {**facts({"common": [one.row for one in found]}), **shown}
-        return _checked(common_shift.problems(dataset, found), dg.AssetCheckSeverity.ERROR, told)
+        estimates = common_shift.common(dataset, catalogue.tiles(dataset), config.home())
+        shown = {f"correlation {i}": picture(estimate.png) for i, estimate in enumerate(estimates) if estimate.png}
+        metadata = {**facts({"common": [estimate.row for estimate in estimates]}), **shown}
+        return _checked(common_shift.problems(dataset, estimates), dg.AssetCheckSeverity.ERROR, metadata)
 
     return check
 
@@ -138,11 +139,11 @@ def _result(
     return _checked(problems, severity, {"tiles": len(summaries)})
 
 
-def _checked(problems: list[Problem], severity: dg.AssetCheckSeverity, told: dict[str, Any]) -> dg.AssetCheckResult:
+def _checked(problems: list[Problem], severity: dg.AssetCheckSeverity, metadata: dict[str, Any]) -> dg.AssetCheckResult:
     rows = [vars(problem) for problem in problems]
     return dg.AssetCheckResult(
         passed=not problems,
         severity=severity,
-        metadata={**told, **({"problems": table(rows)} if rows else {})},
+        metadata={**metadata, **({"problems": table(rows)} if rows else {})},
         description="\n".join(map(str, problems)) or None,
     )

@@ -9,9 +9,10 @@ from assets.results import result, table
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
 from landcover_orch.store import publish
+from landcover_orch.store.products import DATASET_MANIFEST, LABEL_REVIEW, SUMMARY
 from landcover_orch.tiles import catalogue
 
-ASSET = "label_review"
+ASSET = LABEL_REVIEW
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -29,7 +30,7 @@ def _label_review(dataset: Dataset) -> dg.AssetsDefinition:
         description=f"Polygons of the labels that the folds of {dataset.label_review} disagree with, ranked: CSV, "
         "GeoPackage and a page of pictures.",
         deps=[
-            partitions.key(dataset, "dataset_manifest"),
+            partitions.key(dataset, DATASET_MANIFEST),
             prediction.of_experiment(dataset, str(dataset.label_review)),
         ],
         group_name=partitions.identifier(dataset),
@@ -57,15 +58,15 @@ def _labels_plausible(dataset: Dataset) -> dg.AssetChecksDefinition:
         "learning flags.",
     )
     def labels_plausible() -> dg.AssetCheckResult:
-        found = publish.current(config.home() / dataset.name / ASSET, str(dataset.label_review)).json("summary.json")
-        share = float(found["flagged_share_of_area"])
+        summary = publish.current(config.home() / dataset.name / ASSET, str(dataset.label_review)).json(SUMMARY)
+        fraction = float(summary["flagged_share_of_area"])
         return dg.AssetCheckResult(
-            passed=share <= dataset.limits.max_flagged,
+            passed=fraction <= dataset.limits.max_flagged,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
-                "flagged share of area": share,
-                "flagged polygons": found["flagged"],
-                **({"the worst": table(found["worst"])} if found["worst"] else {}),
+                "flagged share of area": fraction,
+                "flagged polygons": summary["flagged"],
+                **({"the worst": table(summary["worst"])} if summary["worst"] else {}),
             },
         )
 

@@ -48,9 +48,9 @@ def run(
 @contextmanager
 def _shared(run_id: str) -> Iterator[dg.PipesSubprocessClient]:
     """A client that speaks through files that all nodes see."""
-    place = config.home() / FOLDER
-    place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place, prefix=f"{run_id[:8]}-") as folder:
+    parent = config.home() / FOLDER
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=f"{run_id[:8]}-") as folder:
         yield dg.PipesSubprocessClient(
             context_injector=dg.PipesFileContextInjector(str(Path(folder) / "context.json")),
             message_reader=SharedFile(Path(folder) / "messages.jsonl"),
@@ -82,10 +82,10 @@ class SharedFile(dg.PipesMessageReader):
             last = ended.wait(POLL_S)
             with self._path.open("rb") as file:
                 file.seek(read)
-                whole = file.read().rpartition(b"\n")[0]
-            for line in whole.splitlines():
+                complete = file.read().rpartition(b"\n")[0]
+            for line in complete.splitlines():
                 handler.handle_message(json.loads(line))
-            read += len(whole) + 1 if whole else 0
+            read += len(complete) + 1 if complete else 0
 
     def no_messages_debug_text(self) -> str:
         """Where messages were looked for."""

@@ -7,6 +7,7 @@ import dagster as dg
 from assets import launcher, partitions
 from landcover_orch import config, training
 from landcover_orch.config import Dataset
+from landcover_orch.store.products import DATASET_MANIFEST, EXPERIMENT, MODEL, SUMMARY
 
 POOL = "training"
 
@@ -23,10 +24,10 @@ def module(dataset: Dataset, experiment: str) -> list[str]:
 
 def _asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
-        key=partitions.key(dataset, "model"),
+        key=partitions.key(dataset, MODEL),
         description="A network trained on the manifest's patches: weights, contract, history; in MLflow's registry "
         f"as {dataset.name}, alias `challenger`.",
-        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "experiment")],
+        deps=[partitions.key(dataset, name) for name in (DATASET_MANIFEST, EXPERIMENT)],
         partitions_def=partitions.experiments(dataset),
         group_name=partitions.identifier(dataset),
         kinds={"torch", "mlflow"},
@@ -45,7 +46,7 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 def _learned(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "model"),
+        asset=partitions.key(dataset, MODEL),
         name="learned",
         description="Every repetition's checkpoint beats 'always the most frequent class' on its validation patches.",
         partitions_def=partitions.experiments(dataset),
@@ -55,7 +56,7 @@ def _learned(dataset: Dataset) -> dg.AssetChecksDefinition:
 
         names = partitions.chosen_experiments(context, dataset)
         trained = [product for name in names for product in current_models(config.home(), dataset.name, name).values()]
-        worst = min(s["accuracy"] - s["majority_share"] for s in (product.json("summary.json") for product in trained))
+        worst = min(s["accuracy"] - s["majority_share"] for s in (product.json(SUMMARY) for product in trained))
         return dg.AssetCheckResult(
             passed=worst > 0, severity=dg.AssetCheckSeverity.WARN, metadata={"margin in accuracy": float(worst)}
         )

@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets import partitions, raw
+from assets import partitions, sources
 from assets.results import Event, result, table, tile_results
 from landcover_orch import config, patches
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import DATASET_MANIFEST, GROUND_TRUTH, ORTHOPHOTO, PATCHES, SUMMARY, current_manifest
+from landcover_orch.store.publish import Product
 from landcover_orch.tiles import catalogue
 
 if TYPE_CHECKING:
     from landcover_orch.patches.manifest import DatasetManifest
 
-MANIFEST = "dataset"
 """Name of the manifest's product."""
 
 
@@ -28,13 +29,13 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 
 def _patches(dataset: Dataset) -> dg.AssetsDefinition:
-    key = partitions.key(dataset, "patches")
+    key = partitions.key(dataset, PATCHES)
 
     @dg.asset(
         key=key,
         description=f"Training arrays of {dataset.patches.size} x {dataset.patches.size} px every "
         f"{dataset.patches.stride} px: one Zarr store a tile.",
-        deps=[partitions.key(dataset, "orthophoto"), partitions.key(dataset, "ground_truth")],
+        deps=[partitions.key(dataset, ORTHOPHOTO), partitions.key(dataset, GROUND_TRUTH)],
         partitions_def=partitions.tiles(dataset),
         backfill_policy=partitions.TILE_BACKFILL,
         group_name=partitions.identifier(dataset),
@@ -47,7 +48,7 @@ def _patches(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.patches.write import build
 
         legend = config.load_legend(dataset.legend)
-        tiles = raw.tiles_of(dataset, context.partition_keys)
+        tiles = sources.tiles_of(dataset, context.partition_keys)
         yield from tile_results(context, lambda name: build(dataset, legend, tiles[name], config.home()), key)
 
     return asset
@@ -55,14 +56,14 @@ def _patches(dataset: Dataset) -> dg.AssetsDefinition:
 
 def _store_is_whole(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "patches"),
+        asset=partitions.key(dataset, PATCHES),
         name="store_is_whole",
         description="Every file of the store has the bytes that its manifest says.",
         blocking=True,
         partitions_def=partitions.tiles(dataset),
     )
     def store_is_whole(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        folder = config.home() / dataset.name / "patches"
+        folder = config.home() / dataset.name / PATCHES
         names = partitions.chosen_tiles(context, dataset)
         problems = [problem for name in names for problem in _damage(folder / name)]
         return dg.AssetCheckResult(
@@ -82,10 +83,10 @@ def _damage(link: Any) -> list[str]:
 
 def _manifest(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
-        key=partitions.key(dataset, "dataset_manifest"),
+        key=partitions.key(dataset, DATASET_MANIFEST),
         description="The first look at the data: tiles, versions, splits, class distribution, band statistics, "
         "class weights and the leak check, under one digest.",
-        deps=[partitions.key(dataset, name) for name in ("ground_truth", "patches")],
+        deps=[partitions.key(dataset, name) for name in (GROUND_TRUTH, PATCHES)],
         group_name=partitions.identifier(dataset),
         kinds={"xarray", "html"},
         owners=["team:mapping"],
@@ -103,32 +104,32 @@ def _manifest(dataset: Dataset) -> dg.AssetsDefinition:
 
 def _tiles_complete(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "dataset_manifest"),
+        asset=partitions.key(dataset, DATASET_MANIFEST),
         name="tiles_complete",
         description="Every tile of the configuration is in the manifest, in its current version.",
         blocking=True,
     )
     def tiles_complete() -> dg.AssetCheckResult:
         described, home = manifest(dataset), config.home()
-        wanted = {
-            tile.name: publish.current(home / dataset.name / "patches", tile.name).fingerprint
+        current_fingerprints = {
+            tile.name: publish.current(home / dataset.name / PATCHES, tile.name).fingerprint
             for tile in catalogue.tiles(dataset)
         }
         held = {tile.name: tile.patches_fingerprint for tile in described.tiles}
-        wrong = [
-            {"tile": name, "in the manifest": held.get(name), "current": wanted.get(name)}
-            for name in sorted(wanted.keys() | held.keys())
-            if wanted.get(name) != held.get(name)
+        differences = [
+            {"tile": name, "in the manifest": held.get(name), "current": current_fingerprints.get(name)}
+            for name in sorted(current_fingerprints.keys() | held.keys())
+            if current_fingerprints.get(name) != held.get(name)
         ]
-        shown: dict[str, Any] = {"differences": table(wrong)} if wrong else {}
-        return dg.AssetCheckResult(passed=not wrong, metadata={"tiles": len(held), **shown})
+        shown: dict[str, Any] = {"differences": table(differences)} if differences else {}
+        return dg.AssetCheckResult(passed=not differences, metadata={"tiles": len(held), **shown})
 
     return tiles_complete
 
 
 def _classes_trained(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "dataset_manifest"),
+        asset=partitions.key(dataset, DATASET_MANIFEST),
         name="classes_trained",
         description="Every class of the legend has pixels in the train split.",
     )
@@ -145,12 +146,12 @@ def _classes_trained(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "dataset_manifest"),
+        asset=partitions.key(dataset, DATASET_MANIFEST),
         name="radiometry_like_training",
         description="No band of a tile lies further from the train pixels than `limits.max_drift`.",
     )
     def radiometry_like_training() -> dg.AssetCheckResult:
-        return drift_result(dataset, current(dataset).json("summary.json")["drift"])
+        return drift_result(dataset, current(dataset).json(SUMMARY)["drift"])
 
     return radiometry_like_training
 
@@ -158,23 +159,23 @@ def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:
 def drift_result(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dg.AssetCheckResult:
     """A warning where tiles lie outside what was trained on; the distances of each band, tile by tile."""
     outside = [row["tile"] for row in rows if row["outside"]]
-    found: dict[str, Any] = {"outside": ", ".join(outside) or "none", "limit": dataset.limits.max_drift}
+    metadata: dict[str, Any] = {"outside": ", ".join(outside) or "none", "limit": dataset.limits.max_drift}
     columns = ("tile", *dataset.bands, "largest", "outside", "delivered")
     rows = [{column: row[column] for column in columns if column in row} for row in rows]
     return dg.AssetCheckResult(
         passed=not outside,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={**found, **({"drift": table(rows)} if rows else {})},
+        metadata={**metadata, **({"drift": table(rows)} if rows else {})},
     )
 
 
-def current(dataset: Dataset) -> publish.Product:
+def current(dataset: Dataset) -> Product:
     """The manifest's product that was last published."""
-    return publish.current(config.home() / dataset.name / "dataset_manifest", MANIFEST)
+    return current_manifest(config.home(), dataset.name)
 
 
 def manifest(dataset: Dataset) -> "DatasetManifest":
     """The manifest that was last published."""
     from landcover_orch.patches import manifest as manifests
 
-    return manifests.load(current(dataset).path)
+    return manifests.load_current(config.home(), dataset.name)

@@ -5,13 +5,24 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions, patches, raw
+from assets import partitions, patches, sources
 from assets.results import Event, picture, table, tile_results
 from landcover_orch import config, prediction
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import (
+    CHAMPION,
+    DATASET_MANIFEST,
+    EXPERIMENT,
+    LAND_COVER_MAP,
+    MODEL,
+    ORTHOPHOTO,
+    PREDICTION,
+    PREVIEW,
+    SUMMARY,
+)
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -22,10 +33,10 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
-        key=partitions.key(dataset, "prediction"),
+        key=partitions.key(dataset, PREDICTION),
         description="Class and confidence maps of the evaluation tiles by each repetition: streamed, blended windows; "
         "of a fold also the tiles in which its ground lies.",
-        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "model", "experiment")],
+        deps=[partitions.key(dataset, name) for name in (DATASET_MANIFEST, MODEL, EXPERIMENT)],
         partitions_def=partitions.experiments(dataset),
         group_name=partitions.identifier(dataset),
         kinds={"torch", "geotiff"},
@@ -38,8 +49,8 @@ def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.prediction.build import build
 
         described, products = patches.manifest(dataset), {}
-        for recipe, own, trained in trained_repetitions(dataset.name, context.partition_key, config.home()):
-            for entry in tiles_to_predict(described, own):
+        for recipe, manifest, trained in trained_repetitions(dataset.name, context.partition_key, config.home()):
+            for entry in tiles_to_predict(described, manifest):
                 products[recipe.name, entry.name] = build(described, entry, trained, recipe, config.home())
                 context.log.info("tile %s predicted by %s", entry.name, recipe.name)
         if not products:
@@ -61,15 +72,13 @@ def _result(products: Mapping[tuple[str, str], publish.Product]) -> dg.Materiali
     ]
     if smoothed:
         shown["smoothing, energies in nats"] = table(smoothed)
-    years = {
-        tile: year for (_, tile), product in products.items() if (year := product.json("summary.json").get("year"))
-    }
+    years = {tile: year for (_, tile), product in products.items() if (year := product.json(SUMMARY).get("year"))}
     if years:
         shown["years shown"] = table([{"tile": tile, "year": year} for tile, year in sorted(years.items())])
     first = next(iter(products.values()))
     version = digest([(name, tile, product.fingerprint) for (name, tile), product in products.items()])
     return dg.MaterializeResult(
-        metadata={"maps": len(products), "preview": picture(first.file("preview.png").read_bytes()), **shown},
+        metadata={"maps": len(products), "preview": picture(first.file(PREVIEW).read_bytes()), **shown},
         data_version=dg.DataVersion(version),
     )
 
@@ -77,12 +86,12 @@ def _result(products: Mapping[tuple[str, str], publish.Product]) -> dg.Materiali
 def of_experiment(dataset: Dataset, experiment: str) -> dg.AssetDep:
     """What an asset of all tiles depends on that reads the maps of one experiment."""
     mapping = dg.SpecificPartitionsPartitionMapping([experiment])
-    return dg.AssetDep(partitions.key(dataset, "prediction"), partition_mapping=mapping)
+    return dg.AssetDep(partitions.key(dataset, PREDICTION), partition_mapping=mapping)
 
 
 def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "prediction"),
+        asset=partitions.key(dataset, PREDICTION),
         name="covers_the_tile",
         description="Every pixel that holds data has a class, and no other.",
         blocking=True,
@@ -97,9 +106,9 @@ def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
         rows = []
         for name in partitions.chosen_experiments(context, dataset):
             maps = [
-                (one.name, *found)
-                for one in current_repetitions(dataset.name, name, config.home())
-                for found in one.maps.items()
+                (repeated_map.name, *found)
+                for repeated_map in current_repetitions(dataset.name, name, config.home())
+                for found in repeated_map.maps.items()
             ]
             for repetition, tile, product in maps:
                 missing, extra = gaps(described, entries[tile], product.file("class.tif"))
@@ -114,12 +123,12 @@ def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
 
 
 def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
-    key = partitions.key(dataset, "land_cover_map")
+    key = partitions.key(dataset, LAND_COVER_MAP)
 
     @dg.asset(
         key=key,
         description="The champion's map of any tile, with the year that it shows.",
-        deps=[partitions.key(dataset, "orthophoto"), partitions.key(dataset, "champion")],
+        deps=[partitions.key(dataset, ORTHOPHOTO), partitions.key(dataset, CHAMPION)],
         partitions_def=partitions.tiles(dataset),
         backfill_policy=partitions.TILE_BACKFILL,
         group_name=partitions.identifier(dataset),
@@ -131,9 +140,12 @@ def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.evaluation import champion
         from landcover_orch.prediction.build import build_map
 
-        standing = champion.load(dataset.name, config.home())
-        trained, experiment = standing.product(config.home()), config.load_experiment(standing.experiment)
-        tiles = raw.tiles_of(dataset, context.partition_keys)
+        current_champion = champion.load(dataset.name, config.home())
+        trained, experiment = (
+            current_champion.product(config.home()),
+            config.load_experiment(current_champion.experiment),
+        )
+        tiles = sources.tiles_of(dataset, context.partition_keys)
         apart = {row["tile"]: metadata(row) for row in drifts(dataset, context.partition_keys)}
         yield from tile_results(
             context,
@@ -155,14 +167,14 @@ def drifts(dataset: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
     from landcover_orch.evaluation import champion
     from landcover_orch.patches import drift_watch
 
-    home, tiles = config.home(), raw.tiles_of(dataset, names)
+    home, tiles = config.home(), sources.tiles_of(dataset, names)
     trained = drift_watch.trained_on(dataset.name, champion.load(dataset.name, home).data_digest, home)
     return [drift_watch.build(dataset, tiles[name], trained, home).json(drift_watch.SUMMARY) for name in names]
 
 
 def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "land_cover_map"),
+        asset=partitions.key(dataset, LAND_COVER_MAP),
         name="radiometry_like_training",
         description="No band of the mapped tile lies further from what its model was trained on than "
         "`limits.max_drift`.",

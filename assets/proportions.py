@@ -10,6 +10,7 @@ from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
 from landcover_orch.store import products
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import CHAMPION, DATASET_MANIFEST, LAND_COVER_MAP, PROPORTIONS
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -19,10 +20,10 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 def _proportions(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
-        key=partitions.key(dataset, "proportions"),
+        key=partitions.key(dataset, PROPORTIONS),
         description=f"Class proportions of each {dataset.proportions.unit} by the champion's maps, beside those of the "
         "labels: CSV and Parquet, their divergence, and submission.csv.",
-        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "champion", "land_cover_map")],
+        deps=[partitions.key(dataset, name) for name in (DATASET_MANIFEST, CHAMPION, LAND_COVER_MAP)],
         group_name=partitions.identifier(dataset),
         kinds={"parquet", "csv"},
         owners=["team:mapping"],
@@ -34,11 +35,11 @@ def _proportions(dataset: Dataset) -> dg.AssetsDefinition:
 
         home = config.home()
         tiles = partitions.tiles(dataset).get_partition_keys(dynamic_partitions_store=context.instance)
-        found = products.current_maps(home, dataset.name, tiles, champion.load(dataset.name, home).fingerprint)
-        missing = sorted(set(tiles) - set(found))
+        maps = products.current_maps(home, dataset.name, tiles, champion.load(dataset.name, home).fingerprint)
+        missing = sorted(set(tiles) - set(maps))
         if missing:
             context.log.warning("no map by the champion of %d tiles: %s", len(missing), ", ".join(missing[:10]))
-        product = build(patches.manifest(dataset), dataset, found, home)
-        return result(product, **{"tiles": len(found), "tiles without a map": len(missing)})
+        product = build(patches.manifest(dataset), dataset, maps, home)
+        return result(product, **{"tiles": len(maps), "tiles without a map": len(missing)})
 
     return asset

@@ -1,5 +1,6 @@
 """Scores: the report of each experiment, the leaderboard of all, and the champion."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import dagster as dg
@@ -10,6 +11,16 @@ from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
 from landcover_orch.errors import TrackingError
 from landcover_orch.store import publish
+from landcover_orch.store.products import (
+    CHAMPION,
+    DATASET_MANIFEST,
+    EXPERIMENT,
+    LEADERBOARD,
+    MODEL,
+    PREDICTION,
+    REPORT,
+    SUMMARY,
+)
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -19,9 +30,9 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 def _report(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
-        key=partitions.key(dataset, "report"),
+        key=partitions.key(dataset, REPORT),
         description="Confusion matrix a tile and pooled, metrics, figures, costs: one HTML page, also in MLflow.",
-        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "model", "prediction", "experiment")],
+        deps=[partitions.key(dataset, name) for name in (DATASET_MANIFEST, MODEL, PREDICTION, EXPERIMENT)],
         partitions_def=partitions.experiments(dataset),
         group_name=partitions.identifier(dataset),
         kinds={"matplotlib", "html"},
@@ -39,9 +50,9 @@ def _report(dataset: Dataset) -> dg.AssetsDefinition:
         repetitions = current_repetitions(dataset.name, experiment.name, home)
         chosen, trained = current_choice(home, dataset.name, experiment.name)
         product = build(manifest, experiment, repetitions, chosen, home)
-        own = next(one.manifest for one in repetitions if one.name == chosen)
+        manifest_of_chosen = next(repetition.manifest for repetition in repetitions if repetition.name == chosen)
         try:
-            version = tracking.register(trained, own, home)
+            version = tracking.register(trained, manifest_of_chosen, home)
             tracking.log_report(version.run_id, product, home)
         except TrackingError as error:
             # the report stands without MLflow; materialising it again adds it there
@@ -54,40 +65,45 @@ def _report(dataset: Dataset) -> dg.AssetsDefinition:
 
 def _counted_once(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "report"),
+        asset=partitions.key(dataset, REPORT),
         name="counted_once",
         description="Each repetition's matrix counts every labelled test pixel exactly once, and all folds of a seed "
-        "together every labelled pixel beside the test side.",
+        "together every labelled pixel outside the test split.",
         blocking=True,
         partitions_def=partitions.experiments(dataset),
     )
     def counted_once(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        names, folder = partitions.chosen_experiments(context, dataset), config.home() / dataset.name / "report"
+        names, folder = partitions.chosen_experiments(context, dataset), config.home() / dataset.name / REPORT
         pixels = [tile.class_pixels for tile in patches.manifest(dataset).tiles]
         tested = sum(sum(tile["test"]) for tile in pixels)
-        beside = sum(sum(tile["train"]) + sum(tile["validation"]) for tile in pixels)
-        told = {name: publish.current(folder, name).json("report.json") for name in names}
-        counted = {one["name"]: one["metrics"]["pixels"] for content in told.values() for one in content["repetitions"]}
-        folded = [content["out_of_fold"]["seeds"] for content in told.values() if content["out_of_fold"]]
-        dealt = {one["name"]: one["metrics"]["pixels"] for seeds in folded for one in seeds}
+        not_test = sum(sum(tile["train"]) + sum(tile["validation"]) for tile in pixels)
+        contents = {name: publish.current(folder, name).json("report.json") for name in names}
+        counted = _pixels(scored for content in contents.values() for scored in content["repetitions"])
+        out_of_fold = [content["out_of_fold"]["seeds"] for content in contents.values() if content["out_of_fold"]]
+        counted_out_of_fold = _pixels(scored for seeds in out_of_fold for scored in seeds)
         return dg.AssetCheckResult(
-            passed={*counted.values()} <= {tested or beside} and {*dealt.values()} <= {beside},
+            passed={*counted.values()} <= {tested or not_test} and {*counted_out_of_fold.values()} <= {not_test},
             metadata={
                 "labelled test pixels": tested,
-                "labelled pixels beside the test side": beside,
+                "labelled pixels outside the test split": not_test,
                 "counted": dg.MetadataValue.json(counted),
-                "counted out of fold": dg.MetadataValue.json(dealt),
+                "counted out of fold": dg.MetadataValue.json(counted_out_of_fold),
             },
         )
 
     return counted_once
 
 
+def _pixels(scores: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Name -> counted pixels of each repetition, or seed, of a report."""
+    return {score["name"]: score["metrics"]["pixels"] for score in scores}
+
+
 def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
-        key=partitions.key(dataset, "leaderboard"),
+        key=partitions.key(dataset, LEADERBOARD),
         description="Every experiment of the dataset and the baselines below it in one table, on the same test tiles.",
-        deps=[partitions.key(dataset, name) for name in ("dataset_manifest", "report")],
+        deps=[partitions.key(dataset, name) for name in (DATASET_MANIFEST, REPORT)],
         group_name=partitions.identifier(dataset),
         kinds={"html", "mlflow"},
         owners=["team:mapping"],
@@ -116,9 +132,9 @@ def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
 
 def _champion(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
-        key=partitions.key(dataset, "champion"),
+        key=partitions.key(dataset, CHAMPION),
         description="The model with the best mean IoU on the present test tiles; alias `champion` in MLflow.",
-        deps=[partitions.key(dataset, "report")],
+        deps=[partitions.key(dataset, REPORT)],
         group_name=partitions.identifier(dataset),
         kinds={"mlflow"},
         owners=["team:mapping"],
@@ -139,7 +155,7 @@ def _champion(dataset: Dataset) -> dg.AssetsDefinition:
         present = election.on_present_tiles(seated, manifest, home) if seated else None
         chosen = election.elect(present, candidates)
         product = election.build(dataset.name, chosen, home)
-        tracking.promote(dataset.name, chosen.product(home), product.json("summary.json"), context.run.run_id, home)
+        tracking.promote(dataset.name, chosen.product(home), product.json(SUMMARY), context.run.run_id, home)
         return result(product)
 
     return asset

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from landcover_orch.errors import LandcoverError
+from landcover_orch.store.products import PAGE, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product
 
 VERSION_TAG = "dagster/data_version"
@@ -81,13 +82,13 @@ def metadata(product: Product) -> dict[str, Any]:
     shown: dict[str, Any] = {"path": dg.MetadataValue.path(str(product.path)), "bytes": product.bytes}
     if product.cost.wall_s is not None:
         shown["seconds"] = float(product.cost.wall_s)
-    if product.file("preview.png").is_file():
-        shown["preview"] = picture(product.file("preview.png").read_bytes())
+    if product.file(PREVIEW).is_file():
+        shown["preview"] = picture(product.file(PREVIEW).read_bytes())
     if product.file("radiometry.png").is_file():
         shown["as delivered, and matched"] = picture(product.file("radiometry.png").read_bytes())
-    if product.file("index.html").is_file():
-        shown["page"] = dg.MetadataValue.url(product.file("index.html").as_uri())
-    return {**shown, **facts(product.json("summary.json"))}
+    if product.file(PAGE).is_file():
+        shown["page"] = dg.MetadataValue.url(product.file(PAGE).as_uri())
+    return {**shown, **facts(product.json(SUMMARY))}
 
 
 def facts(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from landcover_orch import config, training
 from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError
 from landcover_orch.store import publish
+from landcover_orch.store.products import DATASET_MANIFEST, EXPERIMENT, SEARCH
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -26,10 +27,10 @@ def command(dataset: Dataset, search: str) -> list[str]:
 
 def _asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
-        key=partitions.key(dataset, "search"),
+        key=partitions.key(dataset, SEARCH),
         description="Trials of a recipe over a space of settings, compared on validation patches: a table, figures, "
         "and the best as a recipe (best.yaml). Runs when it is asked to, never by itself.",
-        deps=[partitions.key(dataset, "dataset_manifest"), *_recipes(dataset)],
+        deps=[partitions.key(dataset, DATASET_MANIFEST), *_recipes(dataset)],
         partitions_def=dg.StaticPartitionsDefinition(list(dataset.searches)),
         group_name=partitions.identifier(dataset),
         kinds={"optuna", "mlflow"},
@@ -42,7 +43,7 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.configs())}
         env = {**folders, "LANDCOVER_PARENT": str(os.getpid())}  # the child ends with this process
         pipes.run(command=command(dataset, name), context=context, env=env)
-        product = publish.current(config.home() / dataset.name / "search", name)
+        product = publish.current(config.home() / dataset.name / SEARCH, name)
         figures = [name for name in ("trials", "choices", "heatmap") if f"{name}.png" in product.files]
         return result(product, **{f"preview of {name}": _small(product, name) for name in figures})
 
@@ -59,7 +60,7 @@ def _recipes(dataset: Dataset) -> list[dg.AssetDep]:
             continue  # said where the dataset is checked, and where the search runs
     known = {recipe: names for recipe, names in varied.items() if recipe in config.experiments_of(dataset)}
     mapping = dg.StaticPartitionMapping(known)
-    return [dg.AssetDep(partitions.key(dataset, "experiment"), partition_mapping=mapping)] if known else []
+    return [dg.AssetDep(partitions.key(dataset, EXPERIMENT), partition_mapping=mapping)] if known else []
 
 
 def _small(product: publish.Product, name: str) -> dg.MarkdownMetadataValue:

@@ -37,11 +37,11 @@ def partitions_of(instance: dg.DagsterInstance, graph: AssetGraph, key: dg.Asset
 def unsynced(instance: dg.DagsterInstance, graph: AssetGraph, keys: Iterable[dg.AssetKey]) -> Needed:
     """The partitions of each asset that are missing, or older than their code, inputs or recipe."""
     resolver = CachingStaleStatusResolver(instance, graph, _Loading(instance))
-    wanted = {
+    needed = {
         key: [p for p in partitions_of(instance, graph, key) if resolver.get_status(key, p) != StaleStatus.FRESH]
         for key in keys
     }
-    return {key: found for key, found in wanted.items() if found}
+    return {key: partitions for key, partitions in needed.items() if partitions}
 
 
 def with_downstream(
@@ -50,10 +50,10 @@ def with_downstream(
     """`needed`, and of the assets in `within` (in topological order) all that is made of it."""
     closed = dict(needed)
     for key in within:
-        own = set(closed.get(key, []))
+        partitions = set(closed.get(key, []))
         for parent in graph.get(key).parent_keys & closed.keys():
             same = graph.get(parent).partitions_def == graph.get(key).partitions_def
-            own |= set(closed[parent] if same else partitions_of(instance, graph, key))
-        if own:
-            closed[key] = [p for p in partitions_of(instance, graph, key) if p in own]
+            partitions |= set(closed[parent] if same else partitions_of(instance, graph, key))
+        if partitions:
+            closed[key] = [p for p in partitions_of(instance, graph, key) if p in partitions]
     return closed

@@ -39,10 +39,10 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
 def serve(port: int) -> None:
     """Serves until interrupted."""
-    with instance.opened() as dagster, _context(dagster) as context, socket.create_server((HOST, port)) as door:
+    with instance.opened() as dagster, _context(dagster) as context, socket.create_server((HOST, port)) as listener:
         log.warning("serving Dagster on http://%s:%d", HOST, port)
         app = GuardedWebserver(context, port).create_asgi_app()
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[door])
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 
 
 def _context(dagster: dg.DagsterInstance) -> WorkspaceProcessContext:

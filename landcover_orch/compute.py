@@ -1,4 +1,4 @@
-"""Where work runs: threads of this machine through Dask, or a Dask cluster by address."""
+"""Parallel map through Dask: threads of this machine, or a cluster by the address of its scheduler."""
 
 from __future__ import annotations
 
@@ -26,23 +26,26 @@ def run(
     cluster: str | None = None,
     label: str = "work",
 ) -> list[R]:
-    """Results of `function` for each item, in the items' order; `done` hears of each as it ends, one at a time.
+    """Parallel map: results of `function` for each item, in order; `done` is called with each as it ends, one at a time.
 
     The first error ends the work and is raised. `cluster` is the address of a Dask scheduler; the function and items
     must then be of importable types, and paths must mean the same on every machine.
     """
     if not items:
         return []
-    progress = _Progress(label, len(items))
+    progress = Progress(label, len(items))
 
-    def heard(item: T, result: R) -> None:
+    def on_item_done(item: T, result: R) -> None:
         done(item, result)
         progress.step()
 
-    return _on_cluster(function, items, heard, cluster) if cluster else _on_threads(function, items, heard)
+    if cluster:
+        return run_on_cluster(function, items, on_item_done, cluster)
+    return run_on_threads(function, items, on_item_done)
 
 
-def _on_threads(function: Callable[[T], R], items: Sequence[T], heard: Callable[[T, R], None]) -> list[R]:
+def run_on_threads(function: Callable[[T], R], items: Sequence[T], on_item_done: Callable[[T, R], None]) -> list[R]:
+    """Dask's threaded scheduler: results in the items' order, one thread a CPU of this process."""
     import threading
 
     import dask
@@ -50,17 +53,20 @@ def _on_threads(function: Callable[[T], R], items: Sequence[T], heard: Callable[
 
     lock = threading.Lock()
 
-    def one(item: T) -> R:
+    def call(item: T) -> R:
         result = function(item)
         with lock:
-            heard(item, result)
+            on_item_done(item, result)
         return result
 
-    tasks = [dask.delayed(one, pure=False)(item) for item in items]
+    tasks = [dask.delayed(call, pure=False)(item) for item in items]
     return list(dask.compute(*tasks, scheduler="threads", num_workers=workers()))
 
 
-def _on_cluster(function: Callable[[T], R], items: Sequence[T], heard: Callable[[T, R], None], address: str) -> list[R]:
+def run_on_cluster(
+    function: Callable[[T], R], items: Sequence[T], on_item_done: Callable[[T, R], None], address: str
+) -> list[R]:
+    """Dask distributed: results in the items' order from the scheduler at an address."""
     from distributed import Client, as_completed
 
     with Client(address, set_as_default=False) as client:
@@ -70,17 +76,18 @@ def _on_cluster(function: Callable[[T], R], items: Sequence[T], heard: Callable[
         for future in as_completed(futures, loop=client.loop):
             i = position[future.key]
             results[i] = future.result()
-            heard(items[i], results[i])
+            on_item_done(items[i], results[i])
     return [results[i] for i in range(len(items))]
 
 
-class _Progress:
-    """One log line each tenth of the way."""
+class Progress:
+    """Progress log: one line each tenth of the way."""
 
     def __init__(self, label: str, total: int) -> None:
         self._label, self._total, self._count = label, total, 0
 
     def step(self) -> None:
+        """Counts one item that is done."""
         self._count += 1
         if self._total == 1:
             return

@@ -46,8 +46,8 @@ def findings() -> Iterator[Finding]:
 
 
 def _python() -> Finding:
-    found = f"{platform.python_version()} at {sys.executable}"
-    return Finding("Python", found, None if sys.version_info[:2] in ((3, 11), (3, 12)) else "use Python 3.11 or 3.12")
+    version = f"{platform.python_version()} at {sys.executable}"
+    return Finding("Python", version, None if sys.version_info[:2] in ((3, 11), (3, 12)) else "use Python 3.11 or 3.12")
 
 
 def _torch() -> Iterator[Finding]:
@@ -73,14 +73,14 @@ def _gdal() -> Finding:
 def _versions() -> Finding:
     if not CONSTRAINTS.exists():
         return Finding("Versions", "no constraints.txt beside the library (installed as a wheel)")
-    wanted = dict(line.split("==") for line in CONSTRAINTS.read_text().split() if "==" in line)
+    pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().split() if "==" in line)
     other = [
-        f"{name} {found} for {version}"
-        for name, version in wanted.items()
-        if (found := _installed(name)) is not None and found.split("+")[0] != version.split("+")[0]
+        f"{name} {installed} for {version}"
+        for name, version in pinned.items()
+        if (installed := _installed(name)) is not None and installed.split("+")[0] != version.split("+")[0]
     ]
     if not other:
-        return Finding("Versions", f"{len(wanted)} packages as in constraints.txt")
+        return Finding("Versions", f"{len(pinned)} packages as in constraints.txt")
     return Finding("Versions", "; ".join(other[:5]), "rm -rf .venv && make install")
 
 
@@ -135,6 +135,6 @@ def main() -> int:
         print(f"{'!' if finding.fix else ' '} {finding.what:<24} {finding.found}")
         if finding.fix:
             print(f"  {'':<24} Fix: {finding.fix}")
-    wrong = sum(finding.fix is not None for finding in found)
-    print(f"{wrong} to fix." if wrong else "All well.")
-    return int(wrong > 0)
+    to_fix = sum(finding.fix is not None for finding in found)
+    print(f"{to_fix} to fix." if to_fix else "All well.")
+    return int(to_fix > 0)

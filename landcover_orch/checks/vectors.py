@@ -1,4 +1,4 @@
-"""TODO."""
+"""Validation of vector labels: layer, columns, CRS, spatial index, and whether any polygon lies on the orthophoto."""
 
 from __future__ import annotations
 

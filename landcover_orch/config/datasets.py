@@ -225,18 +225,18 @@ class Dataset(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Dataset:
         added = tuple(band for file in self.tiles.further for band in file.bands)
-        own = len(self.bands) - len(added)
+        count = len(self.bands) - len(added)
         torn = [
             name
-            for name, own in self.tiles.overrides.items()
-            if self.labels.kind != "vector" and any(by % 1 for by in own.shift)
+            for name, count in self.tiles.overrides.items()
+            if self.labels.kind != "vector" and any(by % 1 for by in count.shift)
         ]
-        wrong = {
+        conflicts = {
             f"labels that arrive as rasters move by whole pixels: `shift` of {torn}": bool(torn),
-            f"`tiles.further` holds {list(added)}, which must be the last of `bands`": own < 1
-            or self.bands[own:] != added,
-            f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {own}": bool(self.tiles.select)
-            and len(self.tiles.select) != own,
+            f"`tiles.further` holds {list(added)}, which must be the last of `bands`": count < 1
+            or self.bands[count:] != added,
+            f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {count}": bool(self.tiles.select)
+            and len(self.tiles.select) != count,
             "`crs: none` needs `resolution`, the side of a pixel in metres": self.crs == "none"
             and self.resolution is None,
             "`resolution` is for `crs: none`: else the files say it": self.crs != "none"
@@ -246,30 +246,30 @@ class Dataset(Settings):
             "polygons need a place: `crs: none` is for labels that arrive as rasters": self.crs == "none"
             and self.labels.kind == "vector",
         }
-        if any(wrong.values()):
-            raise ValueError("; ".join(text for text, met in wrong.items() if met))
+        if any(conflicts.values()):
+            raise ValueError("; ".join(text for text, met in conflicts.items() if met))
         return self
 
     @property
     def imagery(self) -> dict[str, object]:
         """Everything but the files themselves that the pixels of a tile, and their place, depend on."""
         files = {"select": self.tiles.select, "further": self.tiles.further}
-        place = {"crs": self.crs, "resolution": self.resolution}
+        georeference = {"crs": self.crs, "resolution": self.resolution}
         matched = {"radiometry": self.radiometry} if self.radiometry else {}
-        return {"bands": self.bands, "dtype": self.dtype, "nodata": self.nodata, **files, **place, **matched}
+        return {"bands": self.bands, "dtype": self.dtype, "nodata": self.nodata, **files, **georeference, **matched}
 
     @property
     def years(self) -> dict[str, object]:
         """What is stated of the years of images and labels: of all tiles (key ''), and of those that differ."""
-        own = {name: (override.year, override.label_year) for name, override in self.tiles.overrides.items()}
-        return {"": (self.tiles.year, self.tiles.label_year), **own}
+        overrides = {name: (override.year, override.label_year) for name, override in self.tiles.overrides.items()}
+        return {"": (self.tiles.year, self.tiles.label_year), **overrides}
 
     @property
     def outdated(self) -> bool:
         """Whether some orthophoto is stated to be newer than the polygons that label it (asset `label_changes`)."""
         image, label = self.tiles.year, self.tiles.label_year
-        own = [(one.year or image, one.label_year or label) for one in self.tiles.overrides.values()]
-        return self.labels.kind == "vector" and any(a and b and a > b for a, b in [(image, label), *own])
+        years = [(override.year or image, override.label_year or label) for override in self.tiles.overrides.values()]
+        return self.labels.kind == "vector" and any(a and b and a > b for a, b in [(image, label), *years])
 
     @property
     def folder(self) -> Path:

@@ -32,25 +32,25 @@ def load_dataset(name: str) -> Dataset:
     Where such a file is not there, as on a machine without the data, its key stays, for the checks to find.
     """
     dataset = _load("datasets", name, Dataset)
-    sides = {side: _listed(dataset, side) for side in SPLIT_NAMES}
-    listed = {side: share for side, share in sides.items() if share is not None}
+    listed_specs = {split: _with_listed_tiles(dataset, split) for split in SPLIT_NAMES}
+    listed = {split: spec for split, spec in listed_specs.items() if spec is not None}
     if not listed:
         return dataset
     splits = parse({**dict(dataset.splits), **listed}, Splits, f"configs/datasets/{name}.yaml: splits")
     return dataset.model_copy(update={"splits": splits})
 
 
-def _listed(dataset: Dataset, side: str) -> SplitSpec | None:
+def _with_listed_tiles(dataset: Dataset, split: str) -> SplitSpec | None:
     """A side of the split with the tiles of its CSV file by name; None where there is no such file."""
-    share: SplitSpec = getattr(dataset.splits, side)
-    if share.from_csv is None or not (root := _root(dataset)):
+    spec: SplitSpec = getattr(dataset.splits, split)
+    if spec.from_csv is None or not (root := _root(dataset)):
         return None
-    path = inside(root, share.from_csv, f"configs/datasets/{dataset.name}.yaml: splits.{side}.from_csv")
+    path = inside(root, spec.from_csv, f"configs/datasets/{dataset.name}.yaml: splits.{split}.from_csv")
     if not path.is_file():
         return None
     with path.open(newline="", encoding="utf-8") as file:
         names = [row[0].strip() for row in csv.reader(file) if row][1:]
-    return share.model_copy(update={"tiles": tuple(dict.fromkeys((*share.tiles, *names))), "from_csv": None})
+    return spec.model_copy(update={"tiles": tuple(dict.fromkeys((*spec.tiles, *names))), "from_csv": None})
 
 
 def _root(dataset: Dataset) -> Path | None:
@@ -84,12 +84,12 @@ def load_experiment(name: str) -> Experiment:
     recipes, where = _recipes(base)
     if base not in recipes:
         raise ConfigError(_no_recipe(base, list(recipes), where))
-    found = parse(recipes[base], Experiment, where if len(recipes) == 1 else f"{where} ({base})")
-    if found.name == name:
-        return found
-    repeated = repetitions.repetition(found, name)
+    experiment = parse(recipes[base], Experiment, where if len(recipes) == 1 else f"{where} ({base})")
+    if experiment.name == name:
+        return experiment
+    repeated = repetitions.repetition(experiment, name)
     if repeated is None:
-        expected = found.protocol.words() or "no repetitions"
+        expected = experiment.protocol.words() or "no repetitions"
         where = f"{where}: protocol"
         raise ConfigError(Problem(where, f"no repetition {name}", expected, "add it to `protocol`, or name another"))
     return repeated
@@ -101,11 +101,11 @@ def load_search(name: str) -> Search:
     Raises:
         ConfigError: there is no such file, or it or its recipe is wrong, or values of its space give no recipe.
     """
-    found = _load("searches", name, Search)
-    problems = searching.problems(found, load_experiment(found.experiment))
+    search = _load("searches", name, Search)
+    problems = searching.problems(search, load_experiment(search.experiment))
     if problems:
         raise ConfigError(*problems)
-    return found
+    return search
 
 
 def _recipes(name: str) -> tuple[dict[str, dict[str, object]], str]:
@@ -119,8 +119,8 @@ def _recipes(name: str) -> tuple[dict[str, dict[str, object]], str]:
 
 def _no_recipe(name: str, known: list[str], where: str) -> Problem:
     shown = f"one of {known[:3]}" + (f" and {len(known) - 3} more" if len(known) > 3 else "")
-    found = f"a matrix of {len(known)} recipes" if name == matrix.file_of(name) else f"no recipe {name}"
-    return Problem(where, found, shown, did_you_mean(name, known) or "name one of them")
+    content = f"a matrix of {len(known)} recipes" if name == matrix.file_of(name) else f"no recipe {name}"
+    return Problem(where, content, shown, did_you_mean(name, known) or "name one of them")
 
 
 def experiment_names(name: str) -> tuple[str, ...]:
@@ -150,17 +150,17 @@ def load_experiments(name: str) -> dict[str, Experiment]:
     if name != matrix.file_of(name):
         return {name: load_experiment(name)}
     recipes, where = _recipes(name)
-    found: dict[str, Experiment] = {}
-    wrong: dict[Problem, list[str]] = {}
+    experiments: dict[str, Experiment] = {}
+    invalid: dict[Problem, list[str]] = {}
     for recipe, content in recipes.items():
         try:
-            found[recipe] = parse(content, Experiment, where)
+            experiments[recipe] = parse(content, Experiment, where)
         except ConfigError as error:
             for problem in error.problems:
-                wrong.setdefault(problem, []).append(recipe)
-    if wrong:
-        raise ConfigError(*(_of_some(problem, names, len(recipes)) for problem, names in wrong.items()))
-    return found
+                invalid.setdefault(problem, []).append(recipe)
+    if invalid:
+        raise ConfigError(*(_of_some(problem, names, len(recipes)) for problem, names in invalid.items()))
+    return experiments
 
 
 def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
@@ -170,14 +170,14 @@ def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
 
 def experiment_problems(dataset: Dataset) -> list[Problem]:
     """What is wrong with a dataset's experiments and searches: files missing, parts that do not go together."""
-    found: list[Problem] = []
-    for look, names in ((_recipes_of, (*dataset.experiments, *dataset.baselines)), (load_search, dataset.searches)):
+    problems: list[Problem] = []
+    for load, names in ((_recipes_of, (*dataset.experiments, *dataset.baselines)), (load_search, dataset.searches)):
         for name in names:
             try:
-                look(name)
+                load(name)
             except ConfigError as error:
-                found.extend(error.problems)
-    return found or [*_label_review_problems(dataset)]
+                problems.extend(error.problems)
+    return problems or [*_label_review_problems(dataset)]
 
 
 def _label_review_problems(dataset: Dataset) -> Iterator[Problem]:
@@ -203,21 +203,23 @@ def with_members(name: str) -> tuple[Experiment, ...]:
     return experiment, *(load_experiment(member) for member in members if "/" not in member)
 
 
-def _load(room: str, name: str, model: type[Model]) -> Model:
-    content, where = _read(room, name)
-    found = parse(content, model, where)
-    if getattr(found, "name", name) != name:
+def _load(kind: str, name: str, model: type[Model]) -> Model:
+    content, where = _read(kind, name)
+    settings = parse(content, model, where)
+    if getattr(settings, "name", name) != name:
         expected = f"{name!r}, as the file is called"
-        raise ConfigError(Problem(f"{where}: name", repr(getattr(found, "name", None)), expected, "rename one of them"))
-    return found
+        raise ConfigError(
+            Problem(f"{where}: name", repr(getattr(settings, "name", None)), expected, "rename one of them")
+        )
+    return settings
 
 
-def _read(room: str, name: str) -> tuple[object, str]:
+def _read(kind: str, name: str) -> tuple[object, str]:
     """What configs/<room>/<name>.yaml holds, and the file as messages call it."""
-    folder = configs() / room
+    folder = configs() / kind
     path = folder / f"{name}.yaml"
     if not re.match(KEY, name) or not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
         fix = did_you_mean(name, known) or "write the file"
-        raise ConfigError(Problem(f"configs/{room}", f"no file {name}.yaml", f"one of {known}", fix))
-    return read_yaml(path), f"configs/{room}/{name}.yaml"
+        raise ConfigError(Problem(f"configs/{kind}", f"no file {name}.yaml", f"one of {known}", fix))
+    return read_yaml(path), f"configs/{kind}/{name}.yaml"

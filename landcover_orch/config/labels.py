@@ -79,7 +79,7 @@ class Labels(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Labels:
-        wrong = {
+        conflicts = {
             f"content {self.content!r} is for polygons (kind vector)": self.composite and self.kind != "vector",
             "content 'values' needs `id`, the column that the table names polygons by": self.content == "values"
             and not self.id,
@@ -91,8 +91,8 @@ class Labels(Settings):
             and self.content == "values",
             "`components` are for kind 'components'": self.kind != "components" and bool(self.components),
         }
-        if any(wrong.values()):
-            raise ValueError("; ".join(text for text, met in wrong.items() if met))
+        if any(conflicts.values()):
+            raise ValueError("; ".join(text for text, met in conflicts.items() if met))
         return self
 
     @property

@@ -20,8 +20,8 @@ def configs() -> Path:
     """The folder of configurations: LANDCOVER_CONFIGS, or `configs` beside the library, or in the working folder."""
     if "LANDCOVER_CONFIGS" in os.environ:
         return Path(os.environ["LANDCOVER_CONFIGS"]).expanduser().resolve()
-    beside = Path(__file__).resolve().parents[2] / "configs"
-    return beside if beside.is_dir() else Path("configs").resolve()
+    shipped = Path(__file__).resolve().parents[2] / "configs"
+    return shipped if shipped.is_dir() else Path("configs").resolve()
 
 
 def expand(text: str, where: str) -> str:

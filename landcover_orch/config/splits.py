@@ -64,12 +64,12 @@ class Splits(Settings):
 
     @model_validator(mode="after")
     def _disjoint(self) -> Splits:
-        sides: dict[str, SplitSpec] = {side: getattr(self, side) for side in SPLIT_NAMES}
-        for (one, left), (other, right) in combinations(sides.items(), 2):
+        specs: dict[str, SplitSpec] = {name: getattr(self, name) for name in SPLIT_NAMES}
+        for (first, left), (second, right) in combinations(specs.items(), 2):
             if both := set(left.tiles) & set(right.tiles):
-                raise ValueError(f"tiles {sorted(both)} are both {one} and {other}")
+                raise ValueError(f"tiles {sorted(both)} are both {first} and {second}")
         for part in ("blocks", "random_fraction"):
-            if sum(getattr(share, part) for share in sides.values()) >= 1:
+            if sum(getattr(share, part) for share in specs.values()) >= 1:
                 raise ValueError(f"validation.{part} + test.{part} + excluded.{part} leave nothing to train on")
         if self.fold and (self.validation.blocks or self.test.blocks):
             raise ValueError("a fold deals out all blocks: validation.blocks and test.blocks must be 0")

@@ -88,7 +88,7 @@ def parse(value: object, model: type[Model], where: str) -> Model:
 
 
 def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
-    path, here = _place(model, item["loc"])
+    path, here = _location(model, item["loc"])
     if item["type"] == "extra_forbidden":
         known = sorted(here.model_fields)
         key = str(item["loc"][-1])
@@ -103,9 +103,9 @@ def _problem(item: Any, model: type[BaseModel], where: str) -> Problem:
     if item["type"] == "union_tag_not_found":
         return Problem(f"{where}: {path}", "no `name`", "the name of one of the kinds", f"add the key `{path}.name`")
     if item["type"] == "value_error":
-        place = where if path == WHOLE else f"{where}: {path}"
+        location = where if path == WHOLE else f"{where}: {path}"
         return Problem(
-            place, item["msg"].removeprefix("Value error, "), "values that go together", "change one of them"
+            location, item["msg"].removeprefix("Value error, "), "values that go together", "change one of them"
         )
     return Problem(f"{where}: {path}", repr(item["input"])[:80], item["msg"], f"correct `{path}`")
 
@@ -115,7 +115,7 @@ def _renamed(key: str, known: list[str]) -> str | None:
     return f"it is called `{RENAMED[key]}` now" if RENAMED.get(key) in known else None
 
 
-def _place(model: type[BaseModel], location: tuple[object, ...]) -> tuple[str, type[BaseModel]]:
+def _location(model: type[BaseModel], location: tuple[object, ...]) -> tuple[str, type[BaseModel]]:
     """Where an error lies as a person writes it (pydantic adds the chosen `name`), and the model around its end."""
     written: list[str] = []
     choices: list[type[BaseModel]] = []
@@ -140,4 +140,4 @@ def _models(annotation: object) -> list[type[BaseModel]]:
     """The models that stand anywhere in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
-    return [found for inner in get_args(annotation) for found in _models(inner)]
+    return [model for inner in get_args(annotation) for model in _models(inner)]

@@ -348,7 +348,7 @@ def _preview(classes: Path, image: raster.Raster, dataset: Dataset, legend: Lege
     truth = raster.thumbnail(raster.inspect(classes), PREVIEW_SIDE)[0]
     shown = picture.display(raster.thumbnail(image, PREVIEW_SIDE), dataset.bands)
     over = picture.overlay(shown, truth, legend.palette)
-    return picture.small_png(picture.beside([shown, picture.interpreted(shown, truth), over]))
+    return picture.small_png(picture.hstack([shown, picture.interpreted(shown, truth), over]))
 
 
 def _before_and_after(image: raster.Raster, dataset: Dataset) -> bytes:

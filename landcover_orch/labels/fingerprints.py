@@ -1,4 +1,4 @@
-"""TODO."""
+"""Fingerprints of tiles: what their images and labels hold, corrections on their ground included."""
 
 from __future__ import annotations
 

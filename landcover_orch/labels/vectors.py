@@ -1,4 +1,4 @@
-"""Checks of labels that arrive as polygons: layer, column, CRS, and whether any lies on the orthophoto."""
+"""Vector labels: layers, columns and files of polygons that can be read whole."""
 
 from __future__ import annotations
 

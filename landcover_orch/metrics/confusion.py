@@ -65,8 +65,8 @@ def count(actual: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int)
     return table[:classes, :classes].copy()
 
 
-def _ratios(part: Counts, whole: Counts) -> list[Value]:
-    return [float(p / w) if w else None for p, w in zip(part, whole, strict=True)]
+def _ratios(part: Counts, total: Counts) -> list[Value]:
+    return [float(p / w) if w else None for p, w in zip(part, total, strict=True)]
 
 
 def accuracy(matrix: Counts) -> Value:
@@ -118,23 +118,23 @@ def mcc(matrix: Counts) -> Value:
     total = float(matrix.sum())
     if not total:
         return None
-    share = matrix / total
-    predicted, actual = share.sum(axis=0), share.sum(axis=1)
+    fractions = matrix / total
+    predicted, actual = fractions.sum(axis=0), fractions.sum(axis=1)
     spread = (1 - predicted @ predicted) * (1 - actual @ actual)
-    return float((np.trace(share) - predicted @ actual) / np.sqrt(spread)) if spread > 0 else 0.0
+    return float((np.trace(fractions) - predicted @ actual) / np.sqrt(spread)) if spread > 0 else 0.0
 
 
 def normalised(matrix: Counts, axis: str) -> list[list[Value]]:
     """The matrix as shares of each `actual` row or each `predicted` column; None where that has no pixel."""
-    whole = matrix.sum(axis=1, keepdims=True) if axis == "actual" else matrix.sum(axis=0, keepdims=True)
-    whole = np.broadcast_to(whole, matrix.shape)
-    return [_ratios(part, of) for part, of in zip(matrix, whole, strict=True)]
+    totals = matrix.sum(axis=1, keepdims=True) if axis == "actual" else matrix.sum(axis=0, keepdims=True)
+    totals = np.broadcast_to(totals, matrix.shape)
+    return [_ratios(part, of) for part, of in zip(matrix, totals, strict=True)]
 
 
 def occurring(matrix: Counts) -> list[bool]:
     """Which classes occur as actual: the same for all maps of the same pixels."""
-    found: list[bool] = (matrix.sum(axis=1) > 0).tolist()
-    return found
+    occurs: list[bool] = (matrix.sum(axis=1) > 0).tolist()
+    return occurs
 
 
 def summary(matrix: Counts, among: Sequence[bool] | None = None) -> dict[str, Value]:

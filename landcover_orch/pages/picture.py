@@ -60,14 +60,14 @@ def interpreted(image: RGB, classes: NDArray[np.uint8]) -> RGB:
 
 def errors(actual: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> RGB:
     """Where a map is right (light grey) and wrong (red); unlabelled pixels are black."""
-    labelled, wrong = actual != IGNORE, actual != predicted
+    labelled, differs = actual != IGNORE, actual != predicted
     picture = np.zeros((*actual.shape, 3), np.uint8)
     picture[labelled] = (225, 225, 225)
-    picture[labelled & wrong] = (215, 25, 28)
+    picture[labelled & differs] = (215, 25, 28)
     return picture
 
 
-def beside(pictures: Sequence[RGB], gap: int = 6) -> RGB:
+def hstack(pictures: Sequence[RGB], gap: int = 6) -> RGB:
     """Pictures of one height in a row, white between them."""
     white = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
     parts = [part for picture in pictures for part in (picture, white)][:-1]

@@ -65,7 +65,7 @@ def _drawn(image: NDArray[Any], label: NDArray[np.uint8], manifest: DatasetManif
         _larger(picture.display(image, manifest.dataset.bands), times),
         np.kron(label, np.ones((times, times), np.uint8)),
     )
-    return picture.beside([shown, picture.colourise(drawn, palette), picture.overlay(shown, drawn, palette)])
+    return picture.hstack([shown, picture.colourise(drawn, palette), picture.overlay(shown, drawn, palette)])
 
 
 def _larger(shown: picture.RGB, times: int) -> picture.RGB:
@@ -74,7 +74,7 @@ def _larger(shown: picture.RGB, times: int) -> picture.RGB:
 
 def preview(found: Sequence[Sample]) -> bytes:
     """One picture of the samples, a row a split, small enough for Dagster."""
-    rows = [picture.beside([s.picture for s in found if s.split == split], gap=12) for split in _drawn_splits(found)]
+    rows = [picture.hstack([s.picture for s in found if s.split == split], gap=12) for split in _drawn_splits(found)]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 12), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return picture.small_png(np.concatenate(padded))

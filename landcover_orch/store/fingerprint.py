@@ -30,8 +30,8 @@ def fingerprint(path: Path, memory: Path) -> str:
     if not path.is_file():
         raise RasterError(Problem(str(path), "no such file", "a file", "restore it, or correct the dataset's paths"))
     hashes = [_remembered_hash(part, memory) for part in (path, *_companions(path)) if part.is_file()]
-    joined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return f"sha256:{joined}"
+    combined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+    return f"sha256:{combined}"
 
 
 def combined_fingerprint(paths: Iterable[Path], memory: Path) -> str:

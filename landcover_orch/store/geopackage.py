@@ -1,4 +1,4 @@
-"""TODO."""
+"""GeoPackage writer: vector layers whose bytes follow from their features alone."""
 
 from __future__ import annotations
 

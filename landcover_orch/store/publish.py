@@ -162,15 +162,15 @@ def load(path: Path, *, deep: bool = False) -> Product:
     if not (path / MANIFEST).is_file():
         raise IncompleteError(Problem(str(path), f"no {MANIFEST}", "a published product", remedy))
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    wrong = [
+    problems = [
         Problem(
             str(path / name), "missing or changed", f"{entry['bytes']} bytes, sha256 {entry['sha256'][:12]}", remedy
         )
         for name, entry in manifest["files"].items()
         if not _matches(path / name, entry, deep=deep)
     ]
-    if wrong:
-        raise IncompleteError(*wrong)
+    if problems:
+        raise IncompleteError(*problems)
     return Product(path, manifest["fingerprint"], Recipe(**manifest["recipe"]), manifest["files"])
 
 
@@ -237,12 +237,12 @@ def _acquire(descriptor: int, path: Path) -> None:
 
 
 def _point(folder: Path, name: str, final: Path) -> None:
-    link, fresh = folder / name, folder / f".{name}.link"
+    link, temporary = folder / name, folder / f".{name}.link"
     if link.is_symlink() and link.readlink() == Path(final.name):
         return
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(final.name)
-    fresh.replace(link)
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(final.name)
+    temporary.replace(link)
     _sync(folder)
 
 
@@ -252,10 +252,10 @@ def _read_journal(path: Path) -> dict[str, dict[str, Any]]:
     if not journal.exists():
         return {}
     lines = journal.read_text(encoding="utf-8").split("\n")
-    whole, rest = lines[:-1], lines[-1]
+    complete, rest = lines[:-1], lines[-1]
     if rest:
-        _replace_text(journal, "".join(f"{line}\n" for line in whole))
-    return {entry["part"]: entry["files"] for entry in map(json.loads, whole)}
+        _replace_text(journal, "".join(f"{line}\n" for line in complete))
+    return {entry["part"]: entry["files"] for entry in map(json.loads, complete)}
 
 
 def _entry(file: Path) -> dict[str, Any]:
@@ -273,9 +273,9 @@ def _cost_path(product: Path) -> Path:
 
 
 def _replace_text(path: Path, text: str) -> None:
-    fresh = path.with_name(path.name + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
 
 
 def _sync_tree(folder: Path) -> None:

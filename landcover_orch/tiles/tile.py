@@ -1,4 +1,4 @@
-"""TODO."""
+"""Tile: one input raster and its label files."""
 
 from __future__ import annotations
 

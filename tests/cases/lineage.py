@@ -18,7 +18,7 @@ from unittest import mock
 
 import dagster as dg
 
-from assets import failures, jobs, raw, staleness
+from assets import failures, jobs, sources, staleness
 from assets.cli import main
 from assets.definitions import collect
 from assets.materialise import materialise
@@ -125,7 +125,7 @@ def training_in_process() -> Iterator[None]:
 def image_fingerprint(tile: str) -> str:
     """The fingerprint of a tile's orthophoto as Dagster is told."""
     dataset = config.load_dataset(NAME)
-    seen = raw.observations(dataset, catalogue.tiles(dataset))
+    seen = sources.observations(dataset, catalogue.tiles(dataset))
     return next(version for key, name, version in seen if key.path[-1] == "orthophoto" and name == tile)
 
 
@@ -138,7 +138,7 @@ def training_digest() -> str:
 def stale(dagster: dg.DagsterInstance) -> set[str]:
     """What is missing or stale now, and what depends on it: `asset partition`, or `asset` where it has none."""
     dataset = config.load_dataset(NAME)
-    raw.observe(dagster, dataset)
+    sources.observe(dagster, dataset)
     graph = collect([dataset]).resolve_asset_graph()
     needed = staleness.unsynced(dagster, graph, jobs.keys(dataset, jobs.EVERYTHING))
     return {

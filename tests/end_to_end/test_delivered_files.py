@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import yaml
 
-from assets import raw
+from assets import sources
 from assets.materialise import materialise
 from landcover_orch import config, raster
 from landcover_orch.grid import Window
@@ -34,9 +34,9 @@ def test_pictures_without_a_place_with_heights_and_unlabelled_tiles(configs: Pat
         assert materialise(dagster, dataset) > 0
         assert materialise(dagster, dataset) == 0
         assert set(dagster.get_dynamic_partitions("tiny_tiles")) == {"t0", "t1", "t2", "u0"}
-        seen = raw.observations(dataset, catalogue.tiles(dataset))
+        seen = sources.observations(dataset, catalogue.tiles(dataset))
         labels = {name: version for asset, name, version in seen if asset.path[-1] == "labels"}
-        assert labels["u0"] == raw.UNLABELLED != labels["t0"]
+        assert labels["u0"] == sources.UNLABELLED != labels["t0"]
     found = manifest.load(publish.current(home / tiny.NAME / "dataset_manifest", "dataset").path)
     assert [(tile.name, tile.crs, tile.transform[0]) for tile in found.tiles if sum(tile.counts.values())] == [
         (name, None, 0.5) for name in ("t0", "t1", "t2")

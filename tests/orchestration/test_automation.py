@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets import jobs, partitions, raw
+from assets import jobs, partitions, sources
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
@@ -78,10 +78,10 @@ def test_a_tile_whose_files_are_gone_is_no_partition(dagster: dg.DagsterInstance
     assert dagster.get_dynamic_partitions("tiny_tiles") == ["t1", "t2"]
     (dataset.folder / "t1.tif").rename(dataset.folder / "t5.tif")
     (dataset.folder / "t1.gpkg").rename(dataset.folder / "t5.gpkg")
-    raw.observe(dagster, config.load_dataset(tiny.NAME).model_copy(update={"splits": config.Splits()}))
+    sources.observe(dagster, config.load_dataset(tiny.NAME).model_copy(update={"splits": config.Splits()}))
     assert dagster.get_dynamic_partitions("tiny_tiles") == ["t2", "t5"]
     with pytest.raises(CatalogueError, match="t9: no files"):
-        raw.tiles_of(dataset.model_copy(update={"splits": config.Splits()}), ["t9"])
+        sources.tiles_of(dataset.model_copy(update={"splits": config.Splits()}), ["t9"])
 
 
 def test_an_observation_shows_the_tile(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
@@ -134,7 +134,7 @@ def test_retraining_waits_for_another_manifest(dagster: dg.DagsterInstance, data
 def test_a_backfill_asks_for_what_is_stale_and_what_is_made_of_it(
     dagster: dg.DagsterInstance, dataset: Dataset
 ) -> None:
-    raw.observe(dagster, dataset)
+    sources.observe(dagster, dataset)
     graph = collect([dataset]).resolve_asset_graph()
     wanted = jobs.keys(dataset, jobs.EVERYTHING)
     backfill = jobs.request_backfill(dagster, graph, wanted, "all")

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from shapely.geometry import box
 
-from assets import jobs, raw, staleness
+from assets import jobs, sources, staleness
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
@@ -50,7 +50,7 @@ def stale(dagster: dg.DagsterInstance, dataset: Dataset, assets: tuple[str, ...]
 def test_only_the_touched_tiles_go_stale(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
     materialise(dagster, dataset, jobs.PREPARE)
     correct(dataset, 1)
-    raw.observe(dagster, dataset)
+    sources.observe(dagster, dataset)
     assert stale(dagster, dataset, jobs.PREPARE) == {"ground_truth": ["t1"]}
     materialise(dagster, dataset, ("ground_truth",))
     assert stale(dagster, dataset, jobs.PREPARE) == {"patches": ["t1"], "dataset_manifest": [None]}
@@ -60,7 +60,7 @@ def test_only_the_touched_tiles_go_stale(dagster: dg.DagsterInstance, dataset: D
     assert stale(dagster, dataset, jobs.PREPARE) == {}
     assert stale(dagster, dataset, ("model",)) == {"model": [tiny.EXPERIMENT]}
     correct(dataset, 1, 3)
-    raw.observe(dagster, dataset)
+    sources.observe(dagster, dataset)
     assert stale(dagster, dataset, jobs.PREPARE) == {"ground_truth": ["t3"]}
 
 

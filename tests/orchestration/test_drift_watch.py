@@ -8,7 +8,7 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets import jobs, patches, prediction, raw
+from assets import jobs, patches, prediction, sources
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
@@ -35,7 +35,7 @@ def _prepared(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
     tiny.write_tile(dataset.folder, "t7", column=7)
     bright = np.full((3, tiny.SIDE, tiny.SIDE), 250, np.uint8)
     write_geotiff(dataset.folder / "t7.tif", bright, origin=(ORIGIN[0] + 7 * tiny.SIDE, ORIGIN[1]))
-    raw.observe(dagster, dataset)
+    sources.observe(dagster, dataset)
 
 
 def _checked(dagster: dg.DagsterInstance, dataset: Dataset) -> dg.AssetCheckEvaluation:

@@ -11,7 +11,7 @@ import pandas as pd  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from assets import jobs, label_changes, raw, staleness
+from assets import jobs, label_changes, sources, staleness
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config, raster
@@ -60,7 +60,7 @@ def outdated(configs: Path, home: Path, tmp_path: Path) -> Dataset:
 
 def stale(dagster: dg.DagsterInstance, dataset: Dataset) -> dict[str, list[str | None]]:
     """What is stale of all that training needs, once the raw files were looked at."""
-    raw.observe(dagster, dataset)
+    sources.observe(dagster, dataset)
     graph = collect([dataset]).resolve_asset_graph()
     found = staleness.unsynced(dagster, graph, jobs.keys(dataset, jobs.PREPARE))
     return {key.path[-1]: partitions for key, partitions in found.items()}

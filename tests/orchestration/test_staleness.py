@@ -51,9 +51,9 @@ def test_a_changed_label_file_makes_its_own_tile_stale(dagster: dg.DagsterInstan
     materialise(dagster, dataset, PREPARED)
     tiny.write_tile(dataset.folder, "t1", column=1, lake=0.6)
     assert _stale(dagster) == {}, "nothing is known before somebody looks"
-    from assets import raw
+    from assets import sources
 
-    raw.observe(dagster, dataset)
+    sources.observe(dagster, dataset)
     assert _stale(dagster) == {"ground_truth": ["t1"], "patches": ["t1"]}
     assert materialise(dagster, dataset, PREPARED) == 2
     assert _stale(dagster) == {}

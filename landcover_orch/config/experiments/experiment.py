@@ -147,31 +147,31 @@ def _of_what_takes_no_steps(recipe: Experiment) -> list[str]:
 
 def _of_members(recipe: Experiment) -> list[str]:
     members = recipe.model.members if isinstance(recipe.model, Ensemble) else ()
-    found = [f"{recipe.name} is a member of itself: drop it from `members`"] if recipe.name in members else []
+    problems = [f"{recipe.name} is a member of itself: drop it from `members`"] if recipe.name in members else []
     single = [member for member in members if not re.match(KEY, member)]
     if single and recipe.protocol.repeats:
-        found.append(f"members {single} have no repetitions: name recipes as members, or drop `protocol`")
-    return found
+        problems.append(f"members {single} have no repetitions: name recipes as members, or drop `protocol`")
+    return problems
 
 
 def _of_a_schedule(recipe: Experiment) -> list[str]:
-    found = []
+    problems = []
     if isinstance(recipe.schedule, OneCycle) and recipe.schedule.momentum and not has_momentum(recipe.optimiser):
-        found.append(
+        problems.append(
             f"one_cycle turns momentum, and {recipe.optimiser.name} has none: set `schedule.momentum: null`,"
             " or another optimiser"
         )
     if isinstance(recipe.schedule, Plateau) and recipe.patience and recipe.schedule.patience >= recipe.patience:
-        found.append(
+        problems.append(
             f"training stops after {recipe.patience} epochs without improvement, before the plateau's"
             f" {recipe.schedule.patience} lower the rate: raise `patience`, or lower `schedule.patience`"
         )
     steps = recipe.epochs * recipe.steps_per_epoch if recipe.steps_per_epoch else None
     if isinstance(recipe.schedule, Constant | Polynomial) and steps and recipe.schedule.warmup >= steps:
-        found.append(
+        problems.append(
             f"a warm-up of {recipe.schedule.warmup} steps does not end within the run's {steps}: lower `warmup`"
         )
-    return found
+    return problems
 
 
 def has_momentum(optimiser: Optimiser) -> bool:
@@ -182,7 +182,7 @@ def has_momentum(optimiser: Optimiser) -> bool:
 
 
 def _of_a_step(recipe: Experiment) -> list[str]:
-    found = [] if recipe.loss else ["no loss: name at least one under `loss`"]
+    problems = [] if recipe.loss else ["no loss: name at least one under `loss`"]
     if recipe.accumulate > recipe.batch_size:
-        found.append(f"a batch of {recipe.batch_size} cannot pass in {recipe.accumulate} parts: lower `accumulate`")
-    return found
+        problems.append(f"a batch of {recipe.batch_size} cannot pass in {recipe.accumulate} parts: lower `accumulate`")
+    return problems

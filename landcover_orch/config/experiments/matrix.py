@@ -47,28 +47,32 @@ def expand(content: Plain, file: str, where: str) -> dict[str, dict[str, Any]]:
     problems = _of_the_file(content, file, where)
     base = {key: value for key, value in content.items() if key != "matrix"}
     where = f"{where}: matrix"
-    axes, wrong = _axes(content["matrix"], where) if "matrix" in content else ({}, [])
+    axes, axis_problems = _axes(content["matrix"], where) if "matrix" in content else ({}, [])
     rows, more = _rows(content["matrix"], axes, where) if axes else ([], [])
-    problems = [*problems, *wrong, *more]
+    problems = [*problems, *axis_problems, *more]
     if problems:
         raise ConfigError(*problems)
     if not axes:
         return {file: base}
     made = [(file + SEPARATOR + "-".join(row), *_with(base, axes, row, where)) for row in rows]
-    problems = _twice([name for name, _, _ in made], where, "name") + [one for _, _, wrong in made for one in wrong]
+    problems = _twice([name for name, _, _ in made], where, "name") + [
+        problem for _, _, axis_problems in made for problem in axis_problems
+    ]
     if problems:
         raise ConfigError(*dict.fromkeys(problems))
     return {name: {**recipe, "name": name} for name, recipe, _ in made}
 
 
 def _of_the_file(content: Plain, file: str, where: str) -> list[Problem]:
-    found = []
+    problems = []
     if content.get("name", file) != file:
-        found.append(Problem(f"{where}: name", repr(content["name"]), f"{file!r}, as the file is called", "rename one"))
+        problems.append(
+            Problem(f"{where}: name", repr(content["name"]), f"{file!r}, as the file is called", "rename one")
+        )
     if SEPARATOR in file or file.endswith("_"):
         expected = f"a name without {SEPARATOR}, which begins the choices of a matrix, and without a last _"
-        found.append(Problem(where, f"a file called {file}", expected, "rename the file"))
-    return found
+        problems.append(Problem(where, f"a file called {file}", expected, "rename the file"))
+    return problems
 
 
 def _axes(matrix: object, where: str) -> tuple[Axes, list[Problem]]:
@@ -79,8 +83,8 @@ def _axes(matrix: object, where: str) -> tuple[Axes, list[Problem]]:
     problems = []
     for path, values in matrix.items():
         if path != ROWS:
-            axes[str(path)], wrong = _axis(str(path), values, f"{where}: {path}")
-            problems += wrong
+            axes[str(path)], axis_problems = _axis(str(path), values, f"{where}: {path}")
+            problems += axis_problems
     return axes, problems
 
 
@@ -116,8 +120,8 @@ def _rows(matrix: Plain, axes: Axes, where: str) -> tuple[list[tuple[str, ...]],
     rows, where = matrix[ROWS], f"{where}: {ROWS}"
     if not isinstance(rows, list) or not rows or not all(isinstance(row, list) for row in rows):
         return [], [Problem(where, repr(rows)[:80], f"a list of rows, each [{', '.join(axes)}]", "write a row a run")]
-    found = [tuple(label(value) for value in row) for row in rows]
-    return found, [problem for number, row in enumerate(found, 1) for problem in _of_a_row(row, number, axes, where)]
+    labels = [tuple(label(value) for value in row) for row in rows]
+    return labels, [problem for number, row in enumerate(labels, 1) for problem in _of_a_row(row, number, axes, where)]
 
 
 def _of_a_row(row: tuple[str, ...], number: int, axes: Axes, where: str) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Repetitions of an experiment: one a seed, one a fold, or one a seed of each fold."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def repetitions(experiment: Experiment, tiles: int) -> tuple[Experiment, ...]:
 
 
 def _repetition(experiment: Experiment, seed: int | None, fold: int | None) -> Experiment:
-    said = {"seed": seed, "fold": fold}
-    suffix = "".join(f".{key}-{value}" for key, value in said.items() if value is not None)
+    settings = {"seed": seed, "fold": fold}
+    suffix = "".join(f".{key}-{value}" for key, value in settings.items() if value is not None)
     protocol = Protocol(folds=experiment.protocol.folds, fold=fold) if fold else Protocol()
     return experiment.model_copy(
         update={
@@ -53,15 +53,15 @@ def _repeated(model: Model, suffix: str) -> Model:
 
 def repetition(experiment: Experiment, name: str) -> Experiment | None:
     """The repetition that `name` says, 'demo-unet.seed-1.fold-2'; None where the recipe has none of that name."""
-    said = _REPETITION.fullmatch(name)
-    if said is None or said["base"] != experiment.name:
+    match = _REPETITION.fullmatch(name)
+    if match is None or match["base"] != experiment.name:
         return None
-    seed, fold = (int(said[key]) if said[key] else None for key in ("seed", "fold"))
+    seed, fold = (int(match[key]) if match[key] else None for key in ("seed", "fold"))
     protocol = experiment.protocol
     seeds: tuple[int | None, ...] = protocol.seeds or (None,)
     if seed not in seeds or (fold is None) != (protocol.folds is None):
         return None
     if fold is not None and protocol.folds and not 1 <= fold <= protocol.folds.number(fold):
         return None
-    found = _repetition(experiment, seed, fold)
-    return found if found.name == name else None
+    repeated = _repetition(experiment, seed, fold)
+    return repeated if repeated.name == name else None

@@ -97,15 +97,15 @@ class Search(Settings):
     def _says_how_many(self) -> Self:
         ranges = [path for path, axis in self.space.items() if not axis.choices]
         fixed = sorted({path.partition(".")[0] for path in self.space} & {*FIXED})
-        wrong = {
+        conflicts = {
             f"a grid has no `trials`, and no ranges ({', '.join(ranges)}): list values, or take tpe or random": (
                 self.sampler == "grid" and bool(self.trials or ranges)
             ),
             f"{self.sampler} needs `trials`": self.sampler != "grid" and self.trials is None,
             f"{', '.join(fixed)}: no search varies that": bool(fixed),
         }
-        if any(wrong.values()):
-            raise ValueError("; ".join(text for text, met in wrong.items() if met))
+        if any(conflicts.values()):
+            raise ValueError("; ".join(text for text, met in conflicts.items() if met))
         return self
 
     @property
@@ -115,8 +115,8 @@ class Search(Settings):
 
     def metric(self, base: Experiment) -> Metric:
         """What trials are compared by: the validation metric that chooses each one's checkpoint."""
-        found: Metric = self.changes.get("metric", base.metric)
-        return found
+        metric: Metric = self.changes.get("metric", base.metric)
+        return metric
 
 
 def combinations(search: Search) -> Iterator[Choices]:
@@ -135,13 +135,13 @@ def variant(search: Search, base: Experiment, choices: Choices) -> Experiment:
         ConfigError: the choices do not go together.
     """
     where = f"configs/searches/{search.name}.yaml: space"
-    plain, wrong = base.said(), list[Problem]()
+    plain, problems = base.said(), list[Problem]()
     for values in (search.changes, choices):
         unsaid = {path.partition(".")[0] for path in values if "." in path} - {*plain}
         parts = {key: part.said() for key in unsaid if isinstance(part := getattr(base, key, None), Settings)}
-        plain, wrong = changed({**plain, **parts}, values, where)
-        if wrong:
-            raise ConfigError(*wrong)
+        plain, problems = changed({**plain, **parts}, values, where)
+        if problems:
+            raise ConfigError(*problems)
     return parse(plain, Experiment, where)
 
 

@@ -13,6 +13,7 @@ from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError, ConfigError, LandcoverError, Problem
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import EXPERIMENT, LABELS, ORTHOPHOTO
 from landcover_orch.tiles import catalogue
 from landcover_orch.tiles.tile import Tile
 
@@ -38,9 +39,9 @@ def definitions(dataset: Dataset) -> list[Any]:
 def _specs(dataset: Dataset) -> list[dg.AssetSpec]:
     tiles, recipes = partitions.tiles(dataset), partitions.experiments(dataset)
     described = {
-        "orthophoto": (tiles, f"The raster as it was delivered, below {dataset.root}; never written to.", "geotiff"),
-        "labels": (tiles, "Polygons or code raster drawn over the orthophoto; never written to.", "file"),
-        "experiment": (recipes, "The recipe: a file of configs/experiments.", "yaml"),
+        ORTHOPHOTO: (tiles, f"The raster as it was delivered, below {dataset.root}; never written to.", "geotiff"),
+        LABELS: (tiles, "Polygons or code raster drawn over the orthophoto; never written to.", "file"),
+        EXPERIMENT: (recipes, "The recipe: a file of configs/experiments.", "yaml"),
     }
     return [
         dg.AssetSpec(
@@ -59,12 +60,12 @@ def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float
     """Fingerprints of a dataset's files and recipes; stops after the first file that is read past `seconds`."""
     memory = config.home() / "fingerprints.sqlite"
     for name in config.experiments_of(dataset):
-        yield partitions.key(dataset, "experiment"), name, digest(config.with_members(name))
+        yield partitions.key(dataset, EXPERIMENT), name, digest(config.with_members(name))
     deadline = time.monotonic() + seconds
     for tile in tiles:
         image, label = tile_fingerprints(tile, memory)
-        yield partitions.key(dataset, "orthophoto"), tile.name, image
-        yield partitions.key(dataset, "labels"), tile.name, label or UNLABELLED
+        yield partitions.key(dataset, ORTHOPHOTO), tile.name, image
+        yield partitions.key(dataset, LABELS), tile.name, label or UNLABELLED
         if time.monotonic() > deadline:
             return
 
@@ -92,8 +93,8 @@ def observe(instance: dg.DagsterInstance, dataset: Dataset) -> list[str]:
     instance.add_dynamic_partitions(partition, names)
     for gone in sorted(set(instance.get_dynamic_partitions(partition)) - set(names)):
         instance.delete_dynamic_partition(partition, gone)
-    fresh = news(instance, list(observations(dataset, tiles)))
-    for event in _events(dataset, tiles, fresh):
+    changed = news(instance, list(observations(dataset, tiles)))
+    for event in _events(dataset, tiles, changed):
         instance.report_runless_asset_event(event)
     return names
 
@@ -115,7 +116,7 @@ def _events(dataset: Dataset, tiles: Sequence[Tile], seen: Sequence[Observation]
 def _metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[str, Any]:
     from landcover_orch.tiles import preview
 
-    if asset == "labels":
+    if asset == LABELS:
         if tile.label is None:
             return {"path": "none: mapped, but neither trained on nor scored"}
         shown = {"path": dg.MetadataValue.path(str(tile.label)), "year": tile.label_year}
@@ -145,24 +146,24 @@ def _watch(dataset: Dataset) -> dg.SensorDefinition:
             return dg.SkipReason(str(error))  # nobody has said yet where the data lie: a variable in `root` is not set
         definition = partitions.tiles(dataset)
         known = set(context.instance.get_dynamic_partitions(str(definition.name)))
-        fresh = news(context.instance, list(observations(dataset, tiles, SECONDS_A_TICK)))
-        new = sorted({partition for asset, partition, _ in fresh if asset.path[-1] == "orthophoto"} - known)
+        changed = news(context.instance, list(observations(dataset, tiles, SECONDS_A_TICK)))
+        new = sorted({partition for asset, partition, _ in changed if asset.path[-1] == ORTHOPHOTO} - known)
         gone = sorted(known - {tile.name for tile in tiles})
-        if not fresh and not new and not gone:
+        if not changed and not new and not gone:
             return dg.SkipReason(f"{len(tiles)} tiles, nothing new")
         requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
         if new:
             requests.append(definition.build_add_request(new))
         if gone:
             requests.append(definition.build_delete_request(gone))
-        return dg.SensorResult(asset_events=_events(dataset, tiles, fresh), dynamic_partitions_requests=requests)
+        return dg.SensorResult(asset_events=_events(dataset, tiles, changed), dynamic_partitions_requests=requests)
 
     return watch
 
 
 def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
-        asset=partitions.key(dataset, "orthophoto"),
+        asset=partitions.key(dataset, ORTHOPHOTO),
         name="files_fit",
         description="Orthophoto and labels can be read, fit each other, and are what the dataset says.",
         blocking=True,
@@ -171,15 +172,15 @@ def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
     def files_fit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.checks import dataset as checks
 
-        wanted = set(partitions.chosen_tiles(context, dataset))
-        tiles = [tile for tile in catalogue.tiles(dataset) if tile.name in wanted]
-        findings = checks.check(dataset, config.load_legend(dataset.legend), tiles)
-        rows = [vars(problem) for problem in findings.problems]
+        chosen = set(partitions.chosen_tiles(context, dataset))
+        tiles = [tile for tile in catalogue.tiles(dataset) if tile.name in chosen]
+        issues = checks.check(dataset, config.load_legend(dataset.legend), tiles)
+        rows = [vars(problem) for problem in issues.problems]
         shown: dict[str, Any] = {"tiles": len(tiles), "problems": table(rows)} if rows else {"tiles": len(tiles)}
         return dg.AssetCheckResult(
             passed=not rows,
-            metadata={**shown, "notes": "\n".join(findings.notes)},
-            description="\n".join(str(problem) for problem in findings.problems) or None,
+            metadata={**shown, "notes": "\n".join(issues.notes)},
+            description="\n".join(str(problem) for problem in issues.problems) or None,
         )
 
     return files_fit
@@ -193,7 +194,7 @@ def tiles_of(dataset: Dataset, names: Sequence[str]) -> dict[str, Tile]:
     """
     tiles = {tile.name: tile for tile in catalogue.tiles(dataset)}
     fix = "restore its files, or remove the partition (the watch sensor does)"
-    gone = [Problem(f"{dataset.name}: tile {name}", "no files", "a tile", fix) for name in names if name not in tiles]
-    if gone:
-        raise CatalogueError(*gone)
+    missing = [name for name in names if name not in tiles]
+    if missing:
+        raise CatalogueError(*(Problem(f"{dataset.name}: tile {name}", "no files", "a tile", fix) for name in missing))
     return {name: tiles[name] for name in names}
