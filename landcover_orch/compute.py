@@ -26,7 +26,7 @@ def run(
     cluster: str | None = None,
     label: str = "work",
 ) -> list[R]:
-    """Parallel map: results of `function` for each item, in order; `done` is called with each as it ends, one at a time.
+    """Parallel map: results of `function` for each item, in order; `done` is called with each as it ends, one by one.
 
     The first error ends the work and is raised. `cluster` is the address of a Dask scheduler; the function and items
     must then be of importable types, and paths must mean the same on every machine.

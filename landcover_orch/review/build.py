@@ -1,4 +1,4 @@
-"""Lists of polygons whose label maps speak against, as products: CSV, GeoPackage, a page of pictures.
+"""Label review: polygons whose label maps speak against, as products: CSV, GeoPackage, a page of pictures.
 
 `label_review` ranks polygons for whoever corrects labels, by out-of-fold maps. `label_changes` ranks them for whoever
 brings labels up to date, by maps of a newer orthophoto.
@@ -28,7 +28,7 @@ from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.raster import inspect
 from landcover_orch.review import geopackage, train_ground
 from landcover_orch.review.comparison import Compared, Subject, compare
-from landcover_orch.review.evidence import Look
+from landcover_orch.review.evidence import MapLayer
 from landcover_orch.review.ranking import COLUMNS, flagged_rows, rows
 from landcover_orch.store import publish
 from landcover_orch.store.products import LABEL_REVIEW
@@ -86,24 +86,31 @@ def label_review(
         ContractError: a model or map is of other data.
         LabelError: labels are no polygons, or cannot be read.
     """
-    if not repetitions or any(one.fold is None for one in repetitions):
+    if not repetitions or any(repetition.fold is None for repetition in repetitions):
         fix = "name a recipe with `protocol.folds` as the dataset's `label_review`"
         raise IncompleteError(Problem(f"label review by {experiment.name}", "no folds", "maps out of fold", fix))
     require_own_ground(manifest, repetitions)
-    looks: dict[str, list[Look]] = {}
-    for one in repetitions:
-        for tile, product in one.maps.items():
-            looks.setdefault(tile, []).append(look(product, one.manifest))
+    map_layers: dict[str, list[MapLayer]] = {}
+    for repetition in repetitions:
+        for tile, product in repetition.maps.items():
+            map_layers.setdefault(tile, []).append(map_layer(product, repetition.manifest))
     named = {tile.name: tile for tile in tiles}
-    subject = Subject(manifest, named, looks, home, len({one.recipe.seed for one in repetitions}))
-    maps = {f"{one.name} {tile}": product for one in repetitions for tile, product in one.maps.items()}
+    subject = Subject(manifest, named, map_layers, home, len({repetition.recipe.seed for repetition in repetitions}))
+    maps = {
+        f"{repetition.name} {tile}": product for repetition in repetitions for tile, product in repetition.maps.items()
+    }
     what = List(LABEL_REVIEW, f"Suspicious polygons of {manifest.dataset.name}, by {experiment.name}")
     return published(subject, what, maps, experiment.name)
 
 
-def look(product: Product, fold: DatasetManifest | None = None) -> Look:
+def named_maps(repetitions: Sequence[Repetition]) -> dict[str, Product]:
+    """'<repetition> <tile>' -> map, of all maps of some repetitions: what a build recipe calls them."""
+    return {f"{each.name} {tile}": product for each in repetitions for tile, product in each.maps.items()}
+
+
+def map_layer(product: Product, fold: DatasetManifest | None = None) -> MapLayer:
     """A published map as it is looked at; of a fold, where its model never saw the ground."""
-    return Look(inspect(product.file(MAP)), inspect(product.file(CONFIDENCE)), fold)
+    return MapLayer(inspect(product.file(MAP)), inspect(product.file(CONFIDENCE)), fold)
 
 
 def published(subject: Subject, what: List, maps: Mapping[str, Product], name: str) -> Product:
@@ -154,41 +161,41 @@ def _write(stage: Stage, subject: Subject, what: List) -> None:
 
 def _rows(subject: Subject, what: List, compared: Compared) -> list[dict[str, Any]]:
     """The list's rows, with the columns that only their tile tells."""
-    listed = rows(compared.found, subject.manifest.legend.names, by_area=what.by_area)
+    listed = rows(compared.polygons, subject.manifest.legend.names, by_area=what.by_area)
     for entry in subject.entries:
-        own = [row for row in listed if row["tile"] == entry.name]
-        for row in own:
+        tile_rows = [row for row in listed if row["tile"] == entry.name]
+        for row in tile_rows:
             row.update(zip(YEARS, _years(subject, entry), strict=True))
         if what.by_area:
-            for row, share in zip(own, _learnt(what.learnt, entry, compared, own), strict=True):
+            for row, share in zip(tile_rows, _learnt(what.learnt, entry, compared, tile_rows), strict=True):
                 row[LEARNT] = share
     return listed
 
 
 def _years(subject: Subject, entry: TileEntry) -> tuple[int | None, int | None]:
     """The year that a tile's maps show, and that of its labels."""
-    return raster.year(subject.looks[entry.name][0].classes.path) or entry.year, entry.label_year
+    return raster.year(subject.map_layers[entry.name][0].classes.path) or entry.year, entry.label_year
 
 
 def _learnt(
-    splits: Splits | None, entry: TileEntry, compared: Compared, own: Sequence[Mapping[str, Any]]
+    splits: Splits | None, entry: TileEntry, compared: Compared, tile_rows: Sequence[Mapping[str, Any]]
 ) -> list[float | None]:
     if splits is None:
-        return [None] * len(own)
+        return [None] * len(tile_rows)
     outlines = compared.outlines[entry.name]
-    shapes = outlines.geometry[np.array([row["index"] for row in own], np.int64)]
-    found = train_ground.shares(splits, entry.name, entry.grid, shapes, outlines.place)
-    return [round(float(share), 4) for share in found]
+    shapes = outlines.geometry[np.array([row["index"] for row in tile_rows], np.int64)]
+    fractions = train_ground.train_fractions(splits, entry.name, entry.grid, shapes, outlines.label_grid)
+    return [round(float(share), 4) for share in fractions]
 
 
 def _summary(subject: Subject, what: List, compared: Compared, listed: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    names, area = subject.manifest.legend.names, float(compared.found.m2.sum())
+    names, area = subject.manifest.legend.names, float(compared.polygons.m2.sum())
     flagged = flagged_rows(listed)
     m2, listed_m2 = (sum(row["m2"] for row in some) for some in (flagged, listed))
     columns = ("rank", "tile", "polygon", "label", "suggestion", "m2", "margin", "disagreement", "flagged")
-    joint = compared.found.joint if len(compared.found) else np.zeros((len(names), len(names)))
+    joint = compared.polygons.joint if len(compared.polygons) else np.zeros((len(names), len(names)))
     return {
-        "polygons": len(compared.found),
+        "polygons": len(compared.polygons),
         "m2": round(area, 2),
         "listed": len(listed),
         "listed_hectares": round(listed_m2 / M2_A_HECTARE, 4),
@@ -217,7 +224,11 @@ def _tiles(
 
     Of a list by area all that are listed stand out, of another one those that are flagged.
     """
-    looked_at, counted, m2 = Counter(one.tile for one in compared.found.polygons), Counter[str](), Counter[str]()
+    looked_at, counted, m2 = (
+        Counter(polygon.tile for polygon in compared.polygons.polygons),
+        Counter[str](),
+        Counter[str](),
+    )
     out = "listed" if what.by_area else "flagged"
     for row in listed if what.by_area else flagged_rows(listed):
         counted[row["tile"]] += 1
@@ -246,6 +257,6 @@ def _cards(
     for row in listed[:PICTURED]:
         tile = row["tile"]
         drawn = pictures(subject, entries[tile], compared.outlines[tile], row["index"])
-        cards.append({**row, "pictures": [picture.png(one, colours=128) for one in drawn]})
+        cards.append({**row, "pictures": [picture.png(drawing, colours=128) for drawing in drawn]})
         photos.append(drawn[0])
     return cards, picture.small_png(sheet(photos[:PREVIEWED]))

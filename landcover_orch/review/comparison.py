@@ -1,4 +1,4 @@
-"""The labels of a dataset beside maps of it: every polygon of the label files, with what the maps say of it."""
+"""Comparison of labels with maps: every polygon of the label files, with what the maps say of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from landcover_orch.labels.polygons import Polygons
 from landcover_orch.labels.rasterise import carried
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
-from landcover_orch.review.evidence import Look, gather
+from landcover_orch.review.evidence import MapLayer, gather
 from landcover_orch.review.ranking import Examined, Part, Polygon, examined
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.tiles import imagery
@@ -44,14 +44,14 @@ class Subject:
 
     manifest: DatasetManifest
     tiles: Mapping[str, Tile]
-    looks: Mapping[str, Sequence[Look]]
+    map_layers: Mapping[str, Sequence[MapLayer]]
     home: Path
     seeds: int = 1
 
     @property
     def entries(self) -> list[TileEntry]:
         """The tiles that have maps and labels."""
-        return [e for e in self.manifest.tiles if self.looks.get(e.name) and e.label_fingerprint is not None]
+        return [e for e in self.manifest.tiles if self.map_layers.get(e.name) and e.label_fingerprint is not None]
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Outlines:
     """Polygons of a tile on the ground of its orthophoto, moved as its `shift` says, and that grid."""
 
     geometry: NDArray[Any]
-    place: GeoBox
+    label_grid: GeoBox
 
 
 @dataclass(frozen=True)
 class Compared:
     """The polygons that maps tell of, their outlines by tile, and how many are left out and why."""
 
-    found: Examined
+    polygons: Examined
     outlines: Mapping[str, Outlines]
     left_out: Mapping[str, int]
 
@@ -80,14 +80,14 @@ def compare(subject: Subject) -> Compared:
         GridError: a map does not lie on its labels' grid.
     """
     _require_polygons(subject)
-    parts, outlines, why = [], {}, dict[Hashable, str]()
+    parts, outlines, reasons = [], {}, dict[Hashable, str]()
     for entry in subject.entries:
         part, skipped, outlines[entry.name] = _of_tile(subject, entry)
         parts.append(part)
-        why |= skipped
-    found, counts = examined(parts, subject.seeds), Counter(why.values())
-    few = len({name for part in parts for name in part.listed}) - len(found)
-    return Compared(found, outlines, {COMPOSITE: counts[COMPOSITE], IGNORED: counts[IGNORED], FEW: few})
+        reasons |= skipped
+    polygons, counts = examined(parts, subject.seeds), Counter(reasons.values())
+    few = len({name for part in parts for name in part.listed}) - len(polygons)
+    return Compared(polygons, outlines, {COMPOSITE: counts[COMPOSITE], IGNORED: counts[IGNORED], FEW: few})
 
 
 def _require_polygons(subject: Subject) -> None:
@@ -100,8 +100,8 @@ def _require_polygons(subject: Subject) -> None:
     present = {entry.name: tile_fingerprints(subject.tiles[entry.name], memory)[1] for entry in subject.entries}
     stale = [entry.name for entry in subject.entries if present[entry.name] != entry.label_fingerprint]
     if not subject.entries or stale:
-        found = f"labels of {stale} are not those of the manifest" if stale else "no map of a tile with labels"
-        raise IncompleteError(Problem(where, found, "maps and labels that belong together", "materialise it again"))
+        message = f"labels of {stale} are not those of the manifest" if stale else "no map of a tile with labels"
+        raise IncompleteError(Problem(where, message, "maps and labels that belong together", "materialise it again"))
 
 
 def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Part, dict[Hashable, str], Outlines]:
@@ -109,40 +109,40 @@ def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Part, dict[Hashable, s
     legend, codes = manifest.legend, truth.code_numbers(manifest.dataset, manifest.legend, tile)
     image = imagery.inspect(manifest.dataset, entry.images)
     labels = truth.read_labels(manifest.dataset, legend, tile, image, [], codes)
-    found = labels.found
-    if found is None:
+    polygons = labels.found
+    if polygons is None:
         raise LabelError(Problem(str(tile.label), "no polygons", "polygons to look at", "leave out `label_review`"))
     evidence = gather(
         entry.name,
-        found.geometry,
+        polygons.geometry,
         labels.place,
         labels_of(entry, subject.home),
-        subject.looks[entry.name],
+        subject.map_layers[entry.name],
         len(legend.classes),
         all_touched=legend.all_touched,
     )
-    listed, skipped = _listed(tile, found, codes)
-    ground, pixel_m2 = labels.place.extent.geom, resolution(image.grid) ** 2
-    part = Part(listed, evidence, found.geometry, ground, pixel_m2)
-    return part, skipped, Outlines(carried(found.geometry, labels.place, image.grid), image.grid)
+    listed, skipped = _listed(tile, polygons, codes)
+    extent, pixel_m2 = labels.place.extent.geom, resolution(image.grid) ** 2
+    part = Part(listed, evidence, polygons.geometry, extent, pixel_m2)
+    return part, skipped, Outlines(carried(polygons.geometry, labels.place, image.grid), image.grid)
 
 
-def _listed(tile: Tile, found: Polygons, codes: Coding) -> tuple[dict[Hashable, Polygon], dict[Hashable, str]]:
+def _listed(tile: Tile, polygons: Polygons, codes: Coding) -> tuple[dict[Hashable, Polygon], dict[Hashable, str]]:
     """The polygons that are looked at, and why each other one is not, by what tells them from all others."""
-    simple = [decision.how == SIMPLE for decision in found.decisions] or [True] * len(found.names)
-    classes, names = codes.classes[found.number].tolist(), _names(tile, found)
-    said = found.values or [codes.codes[number] for number in found.number]
+    simple = [decision.how == SIMPLE for decision in polygons.decisions] or [True] * len(polygons.names)
+    classes, names = codes.classes[polygons.number].tolist(), _names(tile, polygons)
+    codes_of = polygons.values or [codes.codes[number] for number in polygons.number]
     listed, skipped = dict[Hashable, Polygon](), dict[Hashable, str]()
     for i, name in enumerate(names):
         if simple[i] and classes[i] != IGNORE:
-            listed[name] = Polygon(tile.name, found.names[i], said[i], classes[i], i)
+            listed[name] = Polygon(tile.name, polygons.names[i], codes_of[i], classes[i], i)
         else:
             skipped[name] = IGNORED if simple[i] else COMPOSITE
     return listed, skipped
 
 
-def _names(tile: Tile, found: Polygons) -> list[Hashable]:
+def _names(tile: Tile, polygons: Polygons) -> list[Hashable]:
     """What tells each polygon from all others, whichever tile it lies on: file, name, code and geometry."""
-    outlines = (hashlib.sha256(outline).digest() for outline in shapely.to_wkb(found.geometry))
+    outlines = (hashlib.sha256(outline).digest() for outline in shapely.to_wkb(polygons.geometry))
     file = tile.label, tile.layer
-    return [(file, *one) for one in zip(found.names, found.number.tolist(), outlines, strict=True)]
+    return [(file, *key) for key in zip(polygons.names, polygons.number.tolist(), outlines, strict=True)]

@@ -22,14 +22,14 @@ def thresholds(labels: Labels, probabilities: Probabilities) -> NDArray[np.float
     """
     classes = probabilities.shape[1]
     counts = np.bincount(labels, minlength=classes)
-    sums = np.bincount(labels, own(labels, probabilities), classes)
+    sums = np.bincount(labels, self_confidence(labels, probabilities), classes)
     return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.inf))
 
 
-def own(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
+def self_confidence(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
     """Self-confidence: the probability of each example's own label."""
-    found: NDArray[np.float64] = probabilities[np.arange(labels.size), labels]
-    return found
+    confidence: NDArray[np.float64] = probabilities[np.arange(labels.size), labels]
+    return confidence
 
 
 def confident_joint(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
@@ -78,7 +78,7 @@ def levelled(labels: Labels, probabilities: Probabilities) -> Probabilities:
     of a rare class pull down far enough to hide themselves. A class without examples, of which nothing is known, is
     levelled by 1.
     """
-    each = own(labels, probabilities)
+    each = self_confidence(labels, probabilities)
     members = (each[labels == j] for j in range(probabilities.shape[1]))
     return np.asarray(probabilities - [float(np.median(held)) if held.size else 1.0 for held in members])
 
@@ -87,8 +87,8 @@ def margins(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]
     """Normalised margin of each example: the probability, or score, of its label less that of the best other class."""
     others = probabilities.copy()
     others[np.arange(labels.size), labels] = -np.inf
-    found: NDArray[np.float64] = own(labels, probabilities) - others.max(axis=1)
-    return found
+    margin: NDArray[np.float64] = self_confidence(labels, probabilities) - others.max(axis=1)
+    return margin
 
 
 def suggested(labels: Labels, probabilities: Probabilities) -> Labels:
@@ -104,12 +104,12 @@ def prune_by_noise_rate(labels: Labels, probabilities: Probabilities) -> NDArray
     For each pair of classes i and j that differ, the n Q[i, j] examples labelled i (rounded) whose probability of j is
     most above that of i.
     """
-    found = np.zeros(labels.size, bool)
+    pruned = np.zeros(labels.size, bool)
     counts = np.bincount(labels, minlength=probabilities.shape[1])
-    wanted = np.rint(calibrated(confident_joint(labels, probabilities), counts)).astype(np.int64)
-    np.fill_diagonal(wanted, 0)
-    for given, true in np.argwhere(wanted):
+    number = np.rint(calibrated(confident_joint(labels, probabilities), counts)).astype(np.int64)
+    np.fill_diagonal(number, 0)
+    for given, true in np.argwhere(number):
         members = np.flatnonzero(labels == given)
         lead = probabilities[members, true] - probabilities[members, given]
-        found[members[np.argsort(-lead, kind="stable")[: wanted[given, true]]]] = True
-    return found
+        pruned[members[np.argsort(-lead, kind="stable")[: number[given, true]]]] = True
+    return pruned

@@ -1,4 +1,4 @@
-"""What maps say of every labelled polygon: pixels by mapped class and their confidence, counted block by block."""
+"""Zonal statistics of maps by labelled polygon: pixels by mapped class and their confidence, block by block."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Look:
+class MapLayer:
     """A map of a tile, and the ground of it that counts.
 
     Where it is a fold's, `fold` is its manifest, and the fold's own ground, which its model never saw, counts alone.
@@ -57,32 +57,32 @@ class Look:
 class Evidence:
     """Sums over the counted pixels of polygons, each an array (polygon, mapped class).
 
-    `pixels` counts them and `steps` sums their confidence in 1/254; `surprise` sums what the cross-entropy is made of:
-    -ln p of the mapped class, and `doubt` -ln of the probability of each other class.
+    `pixels` counts them and `steps` sums their confidence in 1/254; `cross_entropy` sums -ln p of the mapped class, and
+    `other_class_nll` -ln of the probability of each other class.
     """
 
     polygons: int
     classes: int
     pixels: Counts = field(init=False)
     steps: Counts = field(init=False)
-    surprise: NDArray[np.float64] = field(init=False)
-    doubt: NDArray[np.float64] = field(init=False)
+    cross_entropy: NDArray[np.float64] = field(init=False)
+    other_class_nll: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
         shape = (self.polygons, self.classes)
         self.pixels, self.steps = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        self.surprise, self.doubt = np.zeros(shape), np.zeros(shape)
+        self.cross_entropy, self.other_class_nll = np.zeros(shape), np.zeros(shape)
 
     def add(self, polygon: NDArray[Any], mapped: NDArray[np.uint8], steps: NDArray[np.uint8]) -> None:
         """Adds pixels: the polygon of each (its index), its mapped class, and that class's confidence in 1/254."""
-        there, place = np.unique(polygon, return_inverse=True)
-        size, shape = there.size * self.classes, (there.size, self.classes)
-        joint = place * self.classes + mapped
-        surprise, doubt = _logarithms(self.classes)
-        self.pixels[there] += np.bincount(joint, minlength=size).reshape(shape)
-        self.steps[there] += np.bincount(joint, steps, size).astype(np.int64).reshape(shape)
-        self.surprise[there] += np.bincount(joint, surprise[steps], size).reshape(shape)
-        self.doubt[there] += np.bincount(joint, doubt[steps], size).reshape(shape)
+        polygons, inverse = np.unique(polygon, return_inverse=True)
+        size, shape = polygons.size * self.classes, (polygons.size, self.classes)
+        joint = inverse * self.classes + mapped
+        cross_entropy, other_class_nll = _logarithms(self.classes)
+        self.pixels[polygons] += np.bincount(joint, minlength=size).reshape(shape)
+        self.steps[polygons] += np.bincount(joint, steps, size).astype(np.int64).reshape(shape)
+        self.cross_entropy[polygons] += np.bincount(joint, cross_entropy[steps], size).reshape(shape)
+        self.other_class_nll[polygons] += np.bincount(joint, other_class_nll[steps], size).reshape(shape)
 
     def counted(self) -> Counts:
         """Pixels of each polygon."""
@@ -106,8 +106,11 @@ class Evidence:
     def loss(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Mean cross-entropy of each polygon's label over its pixels, in nats, with the same spread of the rest."""
         each, total = np.arange(labels.size), self.counted()
-        right, wrong = self.surprise[each, labels], self.doubt.sum(axis=1) - self.doubt[each, labels]
-        return np.asarray((right + wrong) / np.maximum(total, 1))
+        right, others = (
+            self.cross_entropy[each, labels],
+            self.other_class_nll.sum(axis=1) - self.other_class_nll[each, labels],
+        )
+        return np.asarray((right + others) / np.maximum(total, 1))
 
 
 def summed(parts: Sequence[tuple[Evidence, NDArray[np.int64]]], which: NDArray[np.int64]) -> Evidence:
@@ -117,24 +120,24 @@ def summed(parts: Sequence[tuple[Evidence, NDArray[np.int64]]], which: NDArray[n
         parts: the evidence of each tile, and which of its polygons (their places) are taken.
         which: the polygon that each of all these is, numbered from 0.
     """
-    found = Evidence(int(which.max(initial=-1)) + 1, parts[0][0].classes)
-    for name in ("pixels", "steps", "surprise", "doubt"):
-        np.add.at(getattr(found, name), which, np.concatenate([getattr(one, name)[index] for one, index in parts]))
-    return found
+    evidence = Evidence(int(which.max(initial=-1)) + 1, parts[0][0].classes)
+    for name in ("pixels", "steps", "cross_entropy", "other_class_nll"):
+        np.add.at(getattr(evidence, name), which, np.concatenate([getattr(part, name)[index] for part, index in parts]))
+    return evidence
 
 
 def _logarithms(classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """-ln of the probability of the mapped class, and of each other one, by confidence in 1/254; never infinite."""
-    share = np.clip(np.arange(256) / STEPS, 0.5 / STEPS, 1 - 0.5 / STEPS)
-    return -np.log(share), -np.log((1 - share) / max(classes - 1, 1))
+    probability = np.clip(np.arange(256) / STEPS, 0.5 / STEPS, 1 - 0.5 / STEPS)
+    return -np.log(probability), -np.log((1 - probability) / max(classes - 1, 1))
 
 
 def gather(
     tile: str,
     geometry: NDArray[Any],
-    place: GeoBox,
+    label_grid: GeoBox,
     truth: Raster,
-    looks: Sequence[Look],
+    map_layers: Sequence[MapLayer],
     classes: int,
     *,
     all_touched: bool,
@@ -144,47 +147,34 @@ def gather(
     Args:
         tile: its name.
         geometry: the polygons, in the CRS of the tile.
-        place: where the tile's grid lies among them: beside itself, where its labels are moved.
+        label_grid: where the tile's grid lies among them: beside itself, where its labels are moved.
         truth: the tile's class raster; where it is ignored, no pixel counts.
-        looks: the maps.
+        map_layers: the maps.
         classes: how many the legend has.
         all_touched: as the legend says.
 
     Raises:
         GridError: a map does not lie on its labels' grid.
     """
-    _require_one_grid(truth, looks)
-    found, windows = Evidence(len(geometry), classes), blocks(truth.shape, BLOCK, BLOCK)
+    other_grids = [layer.classes.path for layer in map_layers if layer.classes.grid != truth.grid]
+    if other_grids:
+        fix = "materialise `ground_truth` and the map again"
+        raise GridError(*(Problem(str(p), "another grid", f"the grid of {truth.path}", fix) for p in other_grids))
+    evidence, windows = Evidence(len(geometry), classes), blocks(truth.shape, BLOCK, BLOCK)
     numbers = np.arange(1, len(geometry) + 1, dtype=np.uint32)
-    burnt = rasterise.burnt(geometry, numbers, place, windows, all_touched=all_touched, fill=0)
+    rasterised = rasterise.burnt(geometry, numbers, label_grid, windows, all_touched=all_touched, fill=0)
     with ExitStack() as stack:
         labels = stack.enter_context(raster.reader(truth, nodata="none", cache=CACHE))
         maps = [
-            [stack.enter_context(raster.reader(part, nodata="none", cache=CACHE)) for part in look.rasters]
-            for look in looks
+            [stack.enter_context(raster.reader(part, nodata="none", cache=CACHE)) for part in layer.rasters]
+            for layer in map_layers
         ]
-        for window, ids in zip(windows, burnt, strict=True):
+        for window, ids in zip(windows, rasterised, strict=True):
             labelled = (ids > 0) & (labels.read(window)[0] != IGNORE)
-            for look, (mapped, confidence) in zip(looks, maps, strict=True):
-                counted = labelled & look.counted(tile, window)
+            for layer, (mapped, confidence) in zip(map_layers, maps, strict=True):
+                counted = labelled & layer.counted(tile, window)
                 if counted.any():
-                    _count(found, ids, counted, mapped.read(window)[0], confidence.read(window)[0])
-    return found
-
-
-def _count(
-    found: Evidence,
-    ids: NDArray[np.uint32],
-    counted: NDArray[np.bool_],
-    mapped: NDArray[np.uint8],
-    steps: NDArray[np.uint8],
-) -> None:
-    counted = counted & (mapped != IGNORE)
-    found.add(ids[counted].astype(np.int64) - 1, mapped[counted], steps[counted])
-
-
-def _require_one_grid(truth: Raster, looks: Sequence[Look]) -> None:
-    strays = [look.classes for look in looks if look.classes.grid != truth.grid]
-    if strays:
-        fix = "materialise `ground_truth` and the map again"
-        raise GridError(*(Problem(str(r.path), "another grid", f"the grid of {truth.path}", fix) for r in strays))
+                    classes_there, steps = mapped.read(window)[0], confidence.read(window)[0]
+                    counted &= classes_there != IGNORE
+                    evidence.add(ids[counted].astype(np.int64) - 1, classes_there[counted], steps[counted])
+    return evidence

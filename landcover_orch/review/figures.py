@@ -1,4 +1,4 @@
-"""A suspicious polygon as a picture: the photograph, the labels and the maps around it, each with its outline."""
+"""Pictures of a polygon under review: the photograph, the labels and the maps around it, each with its outline."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SIDE = 176
 LARGEST = 1024
 """Pixels of the tile that a picture shows at most; of a larger polygon it shows the middle."""
 
-MARGIN, ROOM = 0.35, 12
+MARGIN_FRACTION, MIN_MARGIN = 0.35, 12
 """Ground around a polygon: a share of its longer side, and pixels at least."""
 
 
 def pictures(subject: Subject, entry: TileEntry, outlines: Outlines, index: int) -> list[RGB]:
     """Photograph, labels, and maps where they count, around a polygon of a tile, each with the polygon's outline."""
-    shape = in_pixels(outlines.geometry[index : index + 1], outlines.place)[0]
+    shape = in_pixels(outlines.geometry[index : index + 1], outlines.label_grid)[0]
     window = around(shape, entry.shape)
     dataset, palette = subject.manifest.dataset, subject.manifest.legend.palette
     with raster.reader(imagery.inspect(dataset, entry.images), nodata=dataset.nodata) as pixels:
@@ -46,11 +46,11 @@ def pictures(subject: Subject, entry: TileEntry, outlines: Outlines, index: int)
 def around(shape: Any, tile: tuple[int, int]) -> Window:
     """The window of a tile (height, width) that shows a geometry in pixels, with some ground around it."""
     left, top, right, bottom = shapely.bounds(shape).tolist()
-    room = max(ROOM, MARGIN * max(right - left, bottom - top))
+    margin = max(MIN_MARGIN, MARGIN_FRACTION * max(right - left, bottom - top))
     spans = []
     for low, high, length in ((top, bottom, tile[0]), (left, right, tile[1])):
         low, high = max(low, 0), min(high, length)
-        middle, half = (low + high) / 2, min((high - low) / 2 + room, LARGEST / 2)
+        middle, half = (low + high) / 2, min((high - low) / 2 + margin, LARGEST / 2)
         first = min(max(floor(middle - half), 0), length - 1)
         spans.append((first, max(min(ceil(middle + half), length) - first, 1)))
     (row, height), (col, width) = spans
@@ -64,10 +64,10 @@ def _read(source: raster.Raster, window: Window) -> Any:
 
 def _mapped(subject: Subject, tile: str, window: Window) -> Any:
     """Classes (y, x) of the maps, each where it counts; of several seeds the last."""
-    found = np.full((window.height, window.width), IGNORE, np.uint8)
-    for look in subject.looks[tile]:
-        found = np.where(look.counted(tile, window), _read(look.classes, window), found)
-    return found
+    classes = np.full((window.height, window.width), IGNORE, np.uint8)
+    for layer in subject.map_layers[tile]:
+        classes = np.where(layer.counted(tile, window), _read(layer.classes, window), classes)
+    return classes
 
 
 def outlined(drawn: RGB, shape: Any, window: Window) -> RGB:
@@ -86,11 +86,11 @@ def _rings(shape: Any) -> Sequence[Any]:
     return [shapely.get_coordinates(ring) for ring in shapely.get_rings(shapely.get_parts([shape]))]
 
 
-def sheet(found: Sequence[RGB], columns: int = 4) -> RGB:
+def sheet(pictures_drawn: Sequence[RGB], columns: int = 4) -> RGB:
     """Pictures side by side on squares of white, row by row; one empty square for none."""
-    rows = max(-(-len(found) // columns), 1)
-    board = np.full((rows * SIDE, min(columns, max(len(found), 1)) * SIDE, 3), 255, np.uint8)
-    for i, one in enumerate(found):
+    rows = max(-(-len(pictures_drawn) // columns), 1)
+    board = np.full((rows * SIDE, min(columns, max(len(pictures_drawn), 1)) * SIDE, 3), 255, np.uint8)
+    for i, drawing in enumerate(pictures_drawn):
         top, left = i // columns * SIDE, i % columns * SIDE
-        board[top : top + one.shape[0], left : left + one.shape[1]] = one
+        board[top : top + drawing.shape[0], left : left + drawing.shape[1]] = drawing
     return board

@@ -1,4 +1,4 @@
-"""A list of polygons as a GeoPackage whose rows, once their code is mended, are corrections of the labels."""
+"""GeoPackage of polygons under review, whose rows, once their code is mended, are corrections of the labels."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def columns(labels: Labels, listed: Sequence[str], layer: str) -> dict[str, str]
     Raises:
         LabelError: the two columns of the labels differ in case alone.
     """
-    own = label_columns(labels)
-    if len({column.casefold() for column in own}) < len(own):
+    from_labels = label_columns(labels)
+    if len({column.casefold() for column in from_labels}) < len(from_labels):
         where, fix = "labels.id and labels.attribute", "rename one of the columns in the label files"
-        raise LabelError(Problem(where, f"columns {list(own)}", "names that differ in more than case", fix))
-    return {**own, **{free(key, own, layer): key for key in listed if key not in own.values()}}
+        raise LabelError(Problem(where, f"columns {list(from_labels)}", "names that differ in more than case", fix))
+    return {**from_labels, **{free(key, from_labels, layer): key for key in listed if key not in from_labels.values()}}
 
 
 def free(name: str, taken: Mapping[str, str], layer: str) -> str:
@@ -75,16 +75,16 @@ def write(
     target = next(iter(entries.values())).crs
     parts = []
     for tile, outlines in compared.outlines.items():
-        own = [row for row in listed if row["tile"] == tile]
-        shapes = outlines.geometry[np.array([row["index"] for row in own], np.int64)]
-        shapes, crs = carried(shapes, outlines.place, entries[tile].grid), entries[tile].crs
-        table = {column: [_value(row[key]) for row in own] for column, key in named.items()}
+        tile_rows = [row for row in listed if row["tile"] == tile]
+        shapes = outlines.geometry[np.array([row["index"] for row in tile_rows], np.int64)]
+        shapes, crs = carried(shapes, outlines.label_grid, entries[tile].grid), entries[tile].crs
+        table = {column: [_value(row[key]) for row in tile_rows] for column, key in named.items()}
         frame = geopandas.GeoDataFrame(pd.DataFrame(table), geometry=shapes, crs=crs)
         parts.append(frame if crs == target else frame.to_crs(target))
     rank = next(column for column, key in named.items() if key == "rank")
-    found = geopandas.GeoDataFrame(pd.concat([p for p in parts if len(p)] or parts[:1])).sort_values(rank)
+    polygons = geopandas.GeoDataFrame(pd.concat([p for p in parts if len(p)] or parts[:1])).sort_values(rank)
     names = {"FID": free(FID, named, layer), "GEOMETRY_NAME": free(GEOMETRY, named, layer)}
-    write_layer(path, layer, found, layer_options=names, geometry_type="MultiPolygon", promote_to_multi=True)
+    write_layer(path, layer, polygons, layer_options=names, geometry_type="MultiPolygon", promote_to_multi=True)
 
 
 def _value(value: Any) -> Any:

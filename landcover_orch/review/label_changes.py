@@ -21,9 +21,9 @@ from landcover_orch.evaluation.repetition import Repetition, require_own_ground
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import of_digest
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
-from landcover_orch.review.build import List, look, published
+from landcover_orch.review.build import List, map_layer, named_maps, published
 from landcover_orch.review.comparison import Subject
-from landcover_orch.review.evidence import Look
+from landcover_orch.review.evidence import MapLayer
 from landcover_orch.store.products import LABEL_CHANGES, current_maps, published_products
 from landcover_orch.store.publish import Product
 from landcover_orch.tiles import catalogue
@@ -62,24 +62,25 @@ def build(
     left_out = {entry.name: why for entry in labelled if (why := _left_out(entry, maps.get(entry.name)))}
     compared = {entry.name: maps[entry.name] for entry in labelled if entry.name not in left_out}
     if not compared:
-        found = "; ".join(f"{tile}: {why}" for tile, why in left_out.items()) or "no tile with labels"
+        message = "; ".join(f"{tile}: {why}" for tile, why in left_out.items()) or "no tile with labels"
         fix = "materialise `land_cover_map`, and state `year` and `label_year` of the tiles"
-        raise IncompleteError(Problem(f"changes of {manifest.dataset.name}", found, "a map newer than labels", fix))
-    looks = {tile: [look(product)] for tile, product in compared.items()}
-    folds = [one for one in out_of_fold if one.recipe.seed == out_of_fold[0].recipe.seed]
+        raise IncompleteError(Problem(f"changes of {manifest.dataset.name}", message, "a map newer than labels", fix))
+    map_layers = {tile: [map_layer(product)] for tile, product in compared.items()}
+    folds = [repetition for repetition in out_of_fold if repetition.recipe.seed == out_of_fold[0].recipe.seed]
     if folds:
         require_own_ground(manifest, folds)
-        looks = {tile: _unseen(manifest, tile, product, folds) for tile, product in compared.items()}
+        map_layers = {tile: _unseen(manifest, tile, product, folds) for tile, product in compared.items()}
         learnt = Splits(test=SplitSpec(tiles=tuple(compared)))  # no ground of theirs is train ground
-    used = {f"{one.name} {tile}": product for one in folds for tile, product in one.maps.items() if tile in compared}
+    used = {key: product for key, product in named_maps(folds).items() if key.rpartition(" ")[2] in compared}
     what = List(LABEL_CHANGES, f"Change candidates of {manifest.dataset.name}", True, learnt, left_out)
-    subject = Subject(manifest, {tile.name: tile for tile in tiles}, looks, home)
+    subject = Subject(manifest, {tile.name: tile for tile in tiles}, map_layers, home)
     return published(subject, what, {**compared, **used}, LABEL_CHANGES)
 
 
-def _unseen(manifest: DatasetManifest, tile: str, product: Product, folds: Sequence[Repetition]) -> list[Look]:
-    """Maps of a tile that together tell once of all ground, but for excluded one, by models that never saw it."""
-    return [look(product, manifest), *(look(one.maps[tile], one.manifest) for one in folds if tile in one.maps)]
+def _unseen(manifest: DatasetManifest, tile: str, product: Product, folds: Sequence[Repetition]) -> list[MapLayer]:
+    """Maps of a tile that together cover all ground once, but for excluded one, by models that never saw it."""
+    of_tile = [fold for fold in folds if tile in fold.maps]
+    return [map_layer(product, manifest), *(map_layer(fold.maps[tile], fold.manifest) for fold in of_tile)]
 
 
 def _left_out(entry: TileEntry, product: Product | None) -> str | None:
@@ -100,8 +101,8 @@ def by_champion(dataset: str, home: Path, out_of_fold: Sequence[Repetition] = ()
         LabelError: labels are no polygons, or cannot be read.
     """
     manifest, elected = manifests.load_current(home, dataset), champion.load(dataset, home)
-    own = current_maps(home, dataset, (entry.name for entry in manifest.tiles), elected.fingerprint)
-    return build(manifest, _tiles(dataset), own, home, learnt_by(elected, dataset, home), out_of_fold)
+    maps = current_maps(home, dataset, (entry.name for entry in manifest.tiles), elected.fingerprint)
+    return build(manifest, _tiles(dataset), maps, home, learnt_by(elected, dataset, home), out_of_fold)
 
 
 def learnt_by(elected: Champion, dataset: str, home: Path) -> Splits | None:

@@ -1,4 +1,4 @@
-"""Which class explains best what maps show of a polygon: naive Bayes over its mean probabilities.
+"""Naive Bayes: which class explains best what maps show of a polygon, over its mean probabilities.
 
 No IO; arrays are given labels (polygon) and probabilities (polygon, class).
 """
@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from landcover_orch.review.confident_learning import Labels, Probabilities
 
-LOOKS = 5
-"""How many independent looks the pixels of a polygon are worth, however many: neighbours tell much the same."""
+INDEPENDENT_OBSERVATIONS = 5
+"""How many independent observations the pixels of a polygon are worth, however many: neighbours tell much the same."""
 
 
 def profiles(labels: Labels, probabilities: Probabilities) -> Probabilities:
@@ -34,4 +34,6 @@ def evidence(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64
     """
     classes = probabilities.shape[1]
     prior = (np.bincount(labels, minlength=classes) + 1 / classes) / (labels.size + 1)
-    return np.asarray(np.log(prior) + LOOKS * probabilities @ np.log(profiles(labels, probabilities)).T)
+    return np.asarray(
+        np.log(prior) + INDEPENDENT_OBSERVATIONS * probabilities @ np.log(profiles(labels, probabilities)).T
+    )

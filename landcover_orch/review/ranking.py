@@ -1,4 +1,4 @@
-"""Suspicious polygons: those whose label the evidence speaks against, ranked, and flagged by confident learning."""
+"""Ranking of polygons for label review by how far the evidence speaks against their label."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Examined:
     @property
     def labels(self) -> NDArray[np.int64]:
         """Class id of each polygon's label."""
-        return np.array([one.label for one in self.polygons], np.int64)
+        return np.array([polygon.label for polygon in self.polygons], np.int64)
 
     @property
     def m2(self) -> NDArray[np.float64]:
@@ -91,7 +91,7 @@ class Part:
     @property
     def index(self) -> NDArray[np.int64]:
         """The places of the listed polygons."""
-        return np.array([one.index for one in self.listed.values()], np.int64)
+        return np.array([polygon.index for polygon in self.listed.values()], np.int64)
 
 
 def examined(parts: Sequence[Part], seeds: int = 1) -> Examined:
@@ -111,9 +111,9 @@ def examined(parts: Sequence[Part], seeds: int = 1) -> Examined:
     pixel_m2 = np.repeat([part.pixel_m2 for part in parts], [len(part.listed) for part in parts])
     shown = _most(which, pixels)
     unit = pixel_m2[shown]
-    ground = np.minimum(np.bincount(which, pixels * (pixel_m2 / unit[which])), _ground(parts, which) / unit)
-    polygons = [one for part in parts for one in part.listed.values()]
-    return _told([polygons[i] for i in shown], evidence, ground, unit)
+    capped = np.minimum(np.bincount(which, pixels * (pixel_m2 / unit[which])), _area_on_tiles(parts, which) / unit)
+    polygons = [polygon for part in parts for polygon in part.listed.values()]
+    return _examined([polygons[i] for i in shown], evidence, capped, unit)
 
 
 def _most(which: NDArray[np.int64], pixels: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -122,32 +122,32 @@ def _most(which: NDArray[np.int64], pixels: NDArray[np.float64]) -> NDArray[np.i
     return np.asarray(order[np.flatnonzero(np.diff(which[order], prepend=-1))], np.int64)
 
 
-def _ground(parts: Sequence[Part], which: NDArray[np.int64]) -> NDArray[np.float64]:
+def _area_on_tiles(parts: Sequence[Part], which: NDArray[np.int64]) -> NDArray[np.float64]:
     """Area of each polygon on all its tiles in square metres; infinite where it lies on one alone."""
-    several, shapes, extents = np.bincount(which) > 1, dict[int, Any](), dict[int, list[Any]]()
-    each = ((part, one) for part in parts for one in part.listed.values())
-    for (part, one), number in zip(each, which.tolist(), strict=True):
-        if several[number]:
-            shapes[number] = part.geometry[one.index]
+    shared, shapes, extents = np.bincount(which) > 1, dict[int, Any](), dict[int, list[Any]]()
+    each = ((part, polygon) for part in parts for polygon in part.listed.values())
+    for (part, polygon), number in zip(each, which.tolist(), strict=True):
+        if shared[number]:
+            shapes[number] = part.geometry[polygon.index]
             extents.setdefault(number, []).append(part.extent)
-    found = np.full(several.size, np.inf)
+    area = np.full(shared.size, np.inf)
     for number, shape in shapes.items():
-        found[number] = shapely.intersection(shape, shapely.union_all(extents[number])).area
-    return found
+        area[number] = shapely.intersection(shape, shapely.union_all(extents[number])).area
+    return area
 
 
-def _told(
+def _examined(
     polygons: Sequence[Polygon], evidence: Evidence, pixels: NDArray[np.float64], pixel_m2: NDArray[np.float64]
 ) -> Examined:
-    labels = np.array([one.label for one in polygons], np.int64)
-    kept = pixels >= FEWEST
+    labels = np.array([polygon.label for polygon in polygons], np.int64)
+    enough = pixels >= FEWEST
     return Examined(
-        tuple(one for one, keep in zip(polygons, kept, strict=True) if keep),
-        pixels[kept],
-        pixel_m2[kept],
-        evidence.probabilities()[kept],
-        evidence.disagreement(labels)[kept],
-        evidence.loss(labels)[kept],
+        tuple(polygon for polygon, keep in zip(polygons, enough, strict=True) if keep),
+        pixels[enough],
+        pixel_m2[enough],
+        evidence.probabilities()[enough],
+        evidence.disagreement(labels)[enough],
+        evidence.loss(labels)[enough],
     )
 
 
@@ -162,7 +162,7 @@ def scores(labels: confident_learning.Labels, probabilities: confident_learning.
     )
 
 
-def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> list[dict[str, Any]]:
+def rows(examined_polygons: Examined, names: Sequence[str], *, by_area: bool = False) -> list[dict[str, Any]]:
     """A row a polygon, the most suspicious first: `COLUMNS`, and its `index` among the polygons of its tile.
 
     margin: that of the label to the suggestion, the other class of the highest score (see `scores`); by area, the most
@@ -170,30 +170,33 @@ def rows(found: Examined, names: Sequence[str], *, by_area: bool = False) -> lis
     loss: mean cross-entropy of the label in nats.
 
     Args:
-        found: the polygons.
+        examined_polygons: the polygons.
         names: of the classes.
         by_area: rank by area times the suggestion's lead, and leave out polygons whose label leads; else by the margin
             alone, the smallest first. Of equals the larger comes first.
     """
-    if not len(found):
+    if not len(examined_polygons):
         return []
-    labels, flagged, m2 = found.labels, found.flagged, found.m2
-    told = found.probabilities if by_area else scores(labels, found.probabilities)
-    margin, other = confident_learning.margins(labels, told).round(9), confident_learning.suggested(labels, told)
-    order = np.lexsort((np.arange(len(found)), -m2, margin * m2 if by_area else margin))
+    labels, flagged, m2 = examined_polygons.labels, examined_polygons.flagged, examined_polygons.m2
+    class_scores = examined_polygons.probabilities if by_area else scores(labels, examined_polygons.probabilities)
+    margin, other = (
+        confident_learning.margins(labels, class_scores).round(9),
+        confident_learning.suggested(labels, class_scores),
+    )
+    order = np.lexsort((np.arange(len(examined_polygons)), -m2, margin * m2 if by_area else margin))
     if by_area:
         order = order[margin[order] < 0]
     listed = []
     for rank, i in enumerate(order.tolist(), start=1):
-        one, p = found.polygons[i], found.probabilities[i]
-        sums = (margin[i], p[one.label], p[other[i]], found.disagreement[i], found.loss[i])
+        polygon, p = examined_polygons.polygons[i], examined_polygons.probabilities[i]
+        sums = (margin[i], p[polygon.label], p[other[i]], examined_polygons.disagreement[i], examined_polygons.loss[i])
         values = (
-            *(rank, one.tile, one.name, one.code, names[one.label], names[other[i]]),
-            *(round(float(m2[i]), 2), round(float(found.pixels[i]))),
+            *(rank, polygon.tile, polygon.name, polygon.code, names[polygon.label], names[other[i]]),
+            *(round(float(m2[i]), 2), round(float(examined_polygons.pixels[i]))),
             *(round(float(value), 6) for value in sums),
             bool(flagged[i]),
         )
-        listed.append({**dict(zip(COLUMNS, values, strict=True)), "index": one.index})
+        listed.append({**dict(zip(COLUMNS, values, strict=True)), "index": polygon.index})
     return listed
 
 

@@ -1,4 +1,4 @@
-"""How much of a polygon lies on ground that a model learnt from: there its map leans to the label it was taught."""
+"""Train fraction of polygons: how much of each a model learnt from; there its map leans to the label it was taught."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ from landcover_orch.patches.manifest import TileEntry
 from landcover_orch.patches.splits import held_out
 
 
-def shares(splits: Splits, tile: str, grid: GeoBox, geometry: NDArray[Any], place: GeoBox) -> NDArray[np.float64]:
+def train_fractions(
+    splits: Splits, tile: str, grid: GeoBox, geometry: NDArray[Any], label_grid: GeoBox
+) -> NDArray[np.float64]:
     """Share of the area that each polygon has on a tile which is train ground; 0 for one beside the tile.
 
     Args:
         splits: those that the model was trained with.
         tile: its name.
         grid: of the tile.
-        geometry: the polygons, in the CRS of `place`.
-        place: where the tile's grid lies among them (see `comparison.Outlines`).
+        geometry: the polygons, in the CRS of `label_grid`.
+        label_grid: where the tile's grid lies among them (see `comparison.Outlines`).
     """
     height, width = (int(side) for side in grid.shape)
-    shapes = shapely.make_valid(in_pixels(geometry, place))
+    shapes = shapely.make_valid(in_pixels(geometry, label_grid))
     inside = _areas(shapes, [Window(0, 0, height, width)])
     held = _areas(shapes, held_out(splits, tile, grid))
     return np.asarray(np.clip((inside - held) / np.where(inside > 0, inside, 1), 0, 1))

@@ -29,7 +29,7 @@ bands: [grey]
 legend: cover
 labels: {{attribute: code}}
 experiments: [small]
-floors: []
+baselines: []
 """
 LEGEND = """
 name: cover

@@ -19,7 +19,7 @@ from landcover_orch.ground_truth import build as truth
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.review.comparison import Compared, Subject, compare
-from landcover_orch.review.evidence import Look
+from landcover_orch.review.evidence import MapLayer
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.tiles import catalogue
 from landcover_orch.tiles.tile import Tile
@@ -72,14 +72,14 @@ class Ground:
         looks = {tile: [self._look(home, tile)] for tile in self.at}
         return compare(Subject(manifest.model_copy(update={"tiles": entries}), tiles, looks, home))
 
-    def _look(self, home: Path, tile: str) -> Look:
+    def _look(self, home: Path, tile: str) -> MapLayer:
         origin, classes = (ORIGIN[0] + self.at[tile], ORIGIN[1]), np.asarray(self.maps[tile], np.uint8)
         shown = np.broadcast_to(classes, (SIDE, SIDE)).copy()
         paths = [
             write_geotiff(home / "maps" / f"{tile}-{name}.tif", pixels, origin=origin)
             for name, pixels in (("class", shown), ("confidence", np.full_like(shown, CERTAIN)))
         ]
-        return Look(raster.inspect(paths[0]), raster.inspect(paths[1]))
+        return MapLayer(raster.inspect(paths[0]), raster.inspect(paths[1]))
 
 
 def _entry(entry: TileEntry, tile: Tile, manifest: DatasetManifest, home: Path) -> TileEntry:

@@ -28,7 +28,7 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.review import build as review
 from landcover_orch.review import evidence as evidences
 from landcover_orch.review.build import label_review
-from landcover_orch.review.evidence import Evidence, Look, gather
+from landcover_orch.review.evidence import Evidence, MapLayer, gather
 from landcover_orch.review.figures import around
 from landcover_orch.review.label_changes import build as changes
 from landcover_orch.review.ranking import Examined, Polygon, rows
@@ -175,8 +175,8 @@ def test_every_pixel_counts_once_and_out_of_fold(home: Path) -> None:
     assert {row["pixels"] for row in listed} == {str(CELL**2)}
     by_place = {(row["tile"], int(row["polygon"]) - 1): float(row["disagreement"]) for row in listed}
     for entry in right.manifest.tiles:
-        look = Look(_map(right, entry.name), _map(right, entry.name), right.manifest)
-        own = np.asarray(look.counted(entry.name, Window(0, 0, *entry.shape)))
+        map_layer = MapLayer(_map(right, entry.name), _map(right, entry.name), right.manifest)
+        own = np.asarray(map_layer.counted(entry.name, Window(0, 0, *entry.shape)))
         for (tile, i), share in by_place.items():
             if tile == entry.name and (tile, str(i + 1)) not in made.wrong:
                 row, col = i // CELLS * CELL, i % CELLS * CELL
@@ -313,10 +313,10 @@ def test_a_large_unsure_change_may_stand_before_a_small_sure_one() -> None:
 def test_a_map_on_another_grid_is_refused(tmp_path: Path) -> None:
     shifted = write_geotiff(tmp_path / "a.tif", np.zeros((8, 8), np.uint8), origin=(ORIGIN[0] + 5, ORIGIN[1]))
     truth = raster.inspect(write_geotiff(tmp_path / "b.tif", np.zeros((8, 8), np.uint8)))
-    look = Look(raster.inspect(shifted), raster.inspect(shifted))
+    map_layer = MapLayer(raster.inspect(shifted), raster.inspect(shifted))
     place = GeoBox((8, 8), transform(), CRS)
     with pytest.raises(GridError, match="another grid"):
-        gather("a", np.array([box(0, 0, 1, 1)]), place, truth, [look], 2, all_touched=False)
+        gather("a", np.array([box(0, 0, 1, 1)]), place, truth, [map_layer], 2, all_touched=False)
 
 
 def test_pixels_that_are_ignored_or_not_mapped_do_not_count(tmp_path: Path) -> None:
@@ -325,8 +325,8 @@ def test_pixels_that_are_ignored_or_not_mapped_do_not_count(tmp_path: Path) -> N
     truth, found = (write_geotiff(tmp_path / f"{i}.tif", a) for i, a in enumerate((labels, mapped)))
     place = GeoBox((8, 8), transform(), CRS)
     whole = box(ORIGIN[0], ORIGIN[1] - 8, ORIGIN[0] + 8, ORIGIN[1])
-    look = Look(raster.inspect(found), raster.inspect(found))
-    evidence = gather("a", np.array([whole]), place, raster.inspect(truth), [look], 2, all_touched=False)
+    map_layer = MapLayer(raster.inspect(found), raster.inspect(found))
+    evidence = gather("a", np.array([whole]), place, raster.inspect(truth), [map_layer], 2, all_touched=False)
     assert evidence.pixels.tolist() == [[0, 6 * 7]]
 
 
