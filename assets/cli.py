@@ -66,7 +66,7 @@ def materialise(dataset: DatasetName) -> None:
     """Materialise all that is missing or stale of a dataset, stage by stage, through Dagster."""
     from landcover_orch import config
 
-    described = config.load_dataset(dataset)  # a misspelt name is told before Dagster is loaded
+    described = config.load_dataset(dataset)  # a misspelt name ends here, before Dagster is loaded
     from assets import failures, instance
     from assets.materialise import materialise as materialise_dataset
 

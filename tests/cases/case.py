@@ -102,7 +102,7 @@ def copy_after(case: Case, folder: Path) -> None:
 
 
 def mirror(source: Path, target: Path) -> None:
-    """Makes `target` equal to `source`; files that differ are written in place: an open database stays valid."""
+    """Makes `target` equal to `source`; files are overwritten in place: an open database stays valid."""
     for path in sorted(target.rglob("*"), reverse=True):
         twin = source / path.relative_to(target)
         if path.is_symlink() or not twin.exists() or twin.is_symlink() or twin.is_dir() != path.is_dir():
@@ -119,5 +119,5 @@ def mirror(source: Path, target: Path) -> None:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

@@ -21,7 +21,7 @@ from tests.cases.lineage import LAST, NAME, PREPARED, Attempt
 from tests.cases.renamed import renamed_path, set_key
 
 STAGES = ("check", "ground_truth", "dataset_manifest", "model")
-"""Where a problem may be told, in order."""
+"""Stages at which a problem may be reported, in order."""
 
 FILE_OR_KEY = re.compile(r"\.(tiff?|gpkg|geojson|shp|csv|yaml|json)\b|`[\w.]+`|\w+\.\w+: |dataset \w+", re.IGNORECASE)
 SETTING = re.compile(r"`([\w.]+): ([^`]+)`")
@@ -81,7 +81,7 @@ class CaseRun:
 
 
 def differences(run: CaseRun, outcome: Outcome) -> Iterator[str]:
-    """What is not as an outcome says; whoever asks for the first one alone pays for no stage behind it."""
+    """What is not as an outcome says; whoever asks for the first alone pays for no stage behind it."""
     if run.case.workflow:
         yield from _works(run, run.depth)
         run.digest_before = lineage.training_digest()
@@ -127,10 +127,10 @@ def _refused(run: CaseRun, outcome: Outcome) -> Iterator[str]:
     for attempt in attempts:
         if attempt.crash:
             yield f"traceback: {attempt.crash}"
-    told = [problem for attempt in attempts for problem in attempt.problems]
-    right = _holding(told, outcome["says"])
+    problems = [problem for attempt in attempts for problem in attempt.problems]
+    right = _holding(problems, outcome["says"])
     if not right:
-        yield f"no problem with {', '.join(outcome['says'])}; problems: {'; '.join(told) or 'none'}"
+        yield f"no problem with {', '.join(outcome['says'])}; problems: {'; '.join(problems) or 'none'}"
     elif not FILE_OR_KEY.search(right):
         yield f"neither file nor key is named: {right}"
     elif "Traceback" in right:
@@ -155,7 +155,7 @@ def _fix_works(run: CaseRun, message: str) -> Iterator[str]:
 
 
 def _attempts(run: CaseRun, outcome: Outcome) -> Iterator[Attempt]:
-    """What is said on the way to the stage where it must be told, until it is."""
+    """What each stage reports, up to the one at which the problem must be reported."""
     if outcome["at"] == "definitions":
         yield lineage.load_definitions()[1]
         return
@@ -173,14 +173,14 @@ def _attempts(run: CaseRun, outcome: Outcome) -> Iterator[Attempt]:
 def _holding(texts: Sequence[str], says: Sequence[str]) -> str | None:
     """The first text that holds all of `says`, without regard to case; names of a letter or two as words."""
     for text in texts:
-        if all(_pattern(said).search(text) for said in says):
+        if all(_pattern(expected).search(text) for expected in says):
             return text
     return None
 
 
-def _pattern(said: str) -> re.Pattern[str]:
-    word = re.escape(said)
-    return re.compile(rf"(?<![^\W_]){word}(?![^\W_])" if len(said) <= 2 and said.isalnum() else word, re.IGNORECASE)
+def _pattern(text: str) -> re.Pattern[str]:
+    word = re.escape(text)
+    return re.compile(rf"(?<![^\W_]){word}(?![^\W_])" if len(text) <= 2 and text.isalnum() else word, re.IGNORECASE)
 
 
 def _installed(grid: str | None) -> bool:
@@ -190,10 +190,10 @@ def _installed(grid: str | None) -> bool:
     import pyproj
 
     packages = Path(sysconfig.get_paths()["purelib"])
-    places = [Path(pyproj.datadir.get_data_dir()), Path(pyproj.datadir.get_user_data_dir())]
-    places += [packages / "rasterio" / "proj_data", packages / "pyogrio" / "proj_data"]
-    places += [Path(place) for place in os.environ.get("PROJ_DATA", "").split(os.pathsep) if place]
-    return any((place / grid).exists() for place in places)
+    folders = [Path(pyproj.datadir.get_data_dir()), Path(pyproj.datadir.get_user_data_dir())]
+    folders += [packages / "rasterio" / "proj_data", packages / "pyogrio" / "proj_data"]
+    folders += [Path(folder) for folder in os.environ.get("PROJ_DATA", "").split(os.pathsep) if folder]
+    return any((folder / grid).exists() for folder in folders)
 
 
 def _same_answer_everywhere(run: CaseRun) -> Iterator[str]:
@@ -219,9 +219,9 @@ def _counts(run: CaseRun, outcome: Outcome) -> Iterator[str]:
         classes = _classes(run, tile)
         values, numbers = np.unique(classes, return_counts=True)
         if classes.shape != expected.shape or not np.array_equal(classes, expected):
-            found = dict(zip(values.tolist(), numbers.tolist(), strict=True))
+            histogram = dict(zip(values.tolist(), numbers.tolist(), strict=True))
             wrong = int((classes != expected).sum()) if classes.shape == expected.shape else classes.size
-            yield f"ground truth of {tile}: {wrong} px wrong, {found} px by class for {counts}"
+            yield f"ground truth of {tile}: {wrong} px wrong, {histogram} px by class for {counts}"
 
 
 def _classes(run: CaseRun, tile: str) -> Any:
@@ -308,14 +308,14 @@ def _exit_code(run: CaseRun, _: Outcome) -> Iterator[str]:
 
 def _stale(run: CaseRun, outcome: Outcome) -> Iterator[str]:
     compared = lineage.assets_through(run.depth)
-    found = {entry for entry in lineage.stale(run.dagster) if _asset(entry) in compared}
+    stale = {entry for entry in lineage.stale(run.dagster) if _asset(entry) in compared}
     expected = {entry for entry in outcome["stale"] if _asset(entry) in compared}
-    missing = {entry for entry in expected if entry not in found | {_asset(known) for known in found}}
+    missing = {entry for entry in expected if entry not in stale | {_asset(known) for known in stale}}
     if missing:
-        yield f"not stale: {', '.join(sorted(missing))}; stale: {', '.join(sorted(found)) or 'nothing'}"
+        yield f"not stale: {', '.join(sorted(missing))}; stale: {', '.join(sorted(stale)) or 'nothing'}"
     tiles = {entry.partition(" ")[2] for entry in expected}
-    of_tiles = {entry for entry in found if _asset(entry) in lineage.assets_through("ground_truth")}
-    more = {entry for entry in of_tiles if entry.partition(" ")[2] not in tiles} if expected else found
+    of_tiles = {entry for entry in stale if _asset(entry) in lineage.assets_through("ground_truth")}
+    more = {entry for entry in of_tiles if entry.partition(" ")[2] not in tiles} if expected else stale
     if more:
         yield f"stale as well: {', '.join(sorted(more))}"
 
@@ -330,33 +330,33 @@ def _not_stale(run: CaseRun, outcome: Outcome) -> Iterator[str]:
         if lineage.training_digest() != run.digest_before:
             yield "the digest of what training reads is another one"
         return
-    found = {_asset(entry) for entry in lineage.stale(run.dagster)} & set(outcome["not_stale"])
-    if found:
-        yield f"stale: {', '.join(sorted(found))}"
+    stale = {_asset(entry) for entry in lineage.stale(run.dagster)} & set(outcome["not_stale"])
+    if stale:
+        yield f"stale: {', '.join(sorted(stale))}"
 
 
 def _class_at(run: CaseRun, outcome: Outcome) -> Iterator[str]:
     yield from _works(run, "ground_truth")
     pixel = outcome["class_at"]
-    found = int(_classes(run, pixel["tile"])[pixel["row"], pixel["col"]])
-    if found != pixel["id"]:
-        yield f"class {found} for {pixel['id']} at ({pixel['row']}, {pixel['col']}) of {pixel['tile']}"
+    class_id = int(_classes(run, pixel["tile"])[pixel["row"], pixel["col"]])
+    if class_id != pixel["id"]:
+        yield f"class {class_id} for {pixel['id']} at ({pixel['row']}, {pixel['col']}) of {pixel['tile']}"
 
 
 def _ticked(run: CaseRun, outcome: Outcome) -> Iterator[str]:
-    said = {}
+    answer = {}
 
     def tick() -> Attempt:
-        said["added"], said["text"] = lineage.tick(run.dagster)
+        answer["added"], answer["text"] = lineage.tick(run.dagster)
         return Attempt()
 
     failed = run.attempt("sensor", tick).failed
     if failed:
         yield f"sensor: {failed}"
         return
-    if said["added"] != outcome["new_partitions"]:
-        yield f"new partitions {said['added']} for {outcome['new_partitions']}"
-    if not _holding([said["text"]], outcome["says"]):
+    if answer["added"] != outcome["new_partitions"]:
+        yield f"new partitions {answer['added']} for {outcome['new_partitions']}"
+    if not _holding([answer["text"]], outcome["says"]):
         yield f"the sensor does not tell of {', '.join(outcome['says'])}"
 
 

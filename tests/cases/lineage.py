@@ -34,7 +34,7 @@ PREPARED, LAST = "dataset_manifest", jobs.STAGES[-1][0]
 
 @dataclass(frozen=True)
 class Attempt:
-    """What a check or a run says: problems (of one place in one text), notes; what it crashed with, if it did."""
+    """What a check or a run says: problems (with the same `where` in one text), notes; its crash, if any."""
 
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ def check(name: str = NAME) -> Attempt:
 
 
 def assets_through(asset: str) -> list[str]:
-    """The assets up to the stage of one, with those of its stage."""
+    """The assets up to the stage of an asset, with those of that stage."""
     stage = next(i for i, stage in enumerate(jobs.STAGES) if asset in stage)
     return [asset for stage in jobs.STAGES[: stage + 1] for asset in stage]
 
@@ -106,12 +106,12 @@ def training_in_process() -> Iterator[None]:
         from landcover_orch.training.__main__ import Console, train
 
         class Silent(Console):
-            """Tells nobody."""
+            """Null reporter."""
 
             def line(self, text: str) -> None:
                 """Nothing."""
 
-            def done(self, product: Any, told: Any) -> None:
+            def done(self, product: Any, versions: Any) -> None:
                 """Nothing."""
 
         product = train(module[2], module[4], config.home(), Silent())
@@ -123,7 +123,7 @@ def training_in_process() -> Iterator[None]:
 
 
 def image_fingerprint(tile: str) -> str:
-    """The fingerprint of a tile's orthophoto as Dagster is told."""
+    """The fingerprint of a tile's orthophoto as it is reported to Dagster."""
     dataset = config.load_dataset(NAME)
     seen = sources.observations(dataset, catalogue.tiles(dataset))
     return next(version for key, name, version in seen if key.path[-1] == "orthophoto" and name == tile)
@@ -170,14 +170,14 @@ def load_definitions() -> tuple[set[str], Attempt]:
     with logged() as lines, warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the module is loaded already, and read anew on purpose
         try:
-            found = runpy.run_module("assets.definitions")["defs"]
+            definitions = runpy.run_module("assets.definitions")["defs"]
         except LandcoverError as error:
             return set(), Attempt((str(error),))
-    assets = {key.path[0] for key in found.resolve_asset_graph().get_all_asset_keys()}
-    repository = found.get_repository_def()
+    assets = {key.path[0] for key in definitions.resolve_asset_graph().get_all_asset_keys()}
+    repository = definitions.get_repository_def()
     automated = [item.name for item in (*repository.sensor_defs, *repository.schedule_defs)]
-    whole = {name for name in assets if any(item.startswith(f"{name}_") for item in automated)}
-    return whole, Attempt(tuple(lines))
+    complete = {name for name in assets if any(item.startswith(f"{name}_") for item in automated)}
+    return complete, Attempt(tuple(lines))
 
 
 @contextlib.contextmanager
@@ -189,7 +189,7 @@ def logged() -> Iterator[list[str]]:
         """Keeps texts."""
 
         def emit(self, record: logging.LogRecord) -> None:
-            """Keeps one."""
+            """Keeps the text of a record."""
             lines.append(record.getMessage())
 
     handler = Handler(logging.WARNING)

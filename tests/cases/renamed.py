@@ -73,7 +73,7 @@ def _put(node: Node | None, path: Sequence[str], value: Node | None) -> None:
     """Sets the value at a path, with the mappings on the way to it."""
     assert isinstance(node, MappingNode), "a configuration is a mapping"
     for step in path[:-1]:
-        inner = next((found for key, found in node.value if key.value == step), None)
+        inner = next((content for key, content in node.value if key.value == step), None)
         if inner is None:
             inner = MappingNode("tag:yaml.org,2002:map", [], flow_style=False)
             node.value.append((ScalarNode("tag:yaml.org,2002:str", step), inner))

@@ -131,11 +131,11 @@ def _replaced(run: CaseRun) -> Iterator[str]:
     old, read = lineage.image_fingerprint("a"), raster.reader
     replaced = []
 
-    def replacing(found: Any, *more: Any, **how: Any) -> Any:
-        if Path(found.path) == image and not replaced:
+    def replacing(source: Any, *more: Any, **how: Any) -> Any:
+        if Path(source.path) == image and not replaced:
             copy_after(run.case, run.folder)
             replaced.append(image)
-        return read(found, *more, **how)
+        return read(source, *more, **how)
 
     with mock.patch.object(raster, "reader", replacing):
         attempt = lineage.guarded(lambda: lineage.run(run.dagster, ["patches"]))

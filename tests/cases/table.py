@@ -1,4 +1,4 @@
-"""The cases as a table: name, kinds of outcome, verdict, and what was found where it is wrong."""
+"""The cases as a table: name, kinds of outcome, verdict, and the differences where it is wrong."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def unexpected(verdict: Verdict) -> bool:
 
 def lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
     """A row a case, the counts, and the workflows that nothing runs yet."""
-    yield f"{'case':<26}{'right outcome':<22}{'verdict':<30}{'CPU-s':>6}  found"
+    yield f"{'case':<26}{'right outcome':<22}{'verdict':<30}{'CPU-s':>6}  differences"
     for verdict in verdicts:
-        found = " | ".join(" ".join(text.split()) for text in verdict.differences)
+        differences = " | ".join(" ".join(text.split()) for text in verdict.differences)
         row = f"{verdict.case.name:<26}{verdict.case.kinds:<22}{verdict_text(verdict):<30}{verdict.cpu_s:6.1f}"
-        yield f"{row}  {found[:WIDTH]}".rstrip()
+        yield f"{row}  {differences[:WIDTH]}".rstrip()
     right = sum(verdict.right for verdict in verdicts)
     known = sum(not verdict.right and not unexpected(verdict) for verdict in verdicts)
     yield f"{len(verdicts)} cases: {right} right, {known} known failures, {len(verdicts) - right - known} wrong"

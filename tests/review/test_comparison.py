@@ -99,7 +99,7 @@ def test_a_polygon_on_two_tiles_is_one(home: Path) -> None:
     across, alone = on(10, 0, 26, SIDE), on(0, 0, 10, SIDE)
     maps = {"east": everywhere(FOREST), "west": everywhere(FIELD)}
     ground = Ground({"east": SIDE, "west": 0}, [(across, "0"), (alone, "1")], maps)
-    found = ground.compared(home).found
+    found = ground.compared(home).polygons
     by_name = {one.name: i for i, one in enumerate(found.polygons)}
     i = by_name["1"]
     assert len(found) == 2
@@ -118,7 +118,7 @@ def test_ground_that_several_tiles_show_counts_once(home: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.evaluation.scored.legend", _with_an_ignored_code)
         compared = ground.compared(home)
-    found = compared.found
+    found = compared.polygons
     assert [one.name for one in found.polygons] == ["1", "3"]
     assert found.pixels.tolist() == [64, 100], "as many as lie on the tiles, not thrice as many"
     assert found.probabilities[0] == pytest.approx([2 / 3, 1 / 3, 0]), "all three maps tell of it"
@@ -139,7 +139,7 @@ def _with_an_ignored_code(names: tuple[str, ...]) -> Any:
 def test_polygons_of_files_of_their_own_are_not_one(home: Path) -> None:
     maps = {"a": everywhere(FIELD), "b": everywhere(FOREST)}
     ground = Ground({"a": 0, "b": 0}, [(on(0, 0, 8, 8), "0")], maps, files="{tile}.gpkg")
-    found = ground.compared(home).found
+    found = ground.compared(home).polygons
     assert [(one.tile, one.name) for one in found.polygons] == [("a", "1"), ("b", "1")]
     assert found.disagreement.tolist() == [0, 1]
 
@@ -149,21 +149,21 @@ def test_the_parts_of_a_polygon_are_one(home: Path) -> None:
     shown = np.full((SIDE, SIDE), FIELD)
     shown[10:15, 10:15] = FOREST
     compared = Ground({"a": 0}, [(parts, "0")], {"a": shown}).compared(home)
-    assert compared.found.pixels.tolist() == [50]
-    assert compared.found.disagreement.tolist() == [0.5]
+    assert compared.polygons.pixels.tolist() == [50]
+    assert compared.polygons.disagreement.tolist() == [0.5]
     assert compared.outlines["a"].geometry[0].equals(parts)
 
 
 def test_of_a_polygon_half_in_a_tile_the_inner_half_counts(home: Path) -> None:
     half = on(15, 5, 25, 15)
     compared = Ground({"a": 0}, [(half, "0")], {"a": everywhere(FOREST)}).compared(home)
-    assert compared.found.m2.tolist() == [50]
+    assert compared.polygons.m2.tolist() == [50]
     assert compared.outlines["a"].geometry[0].equals(half), "the outline is the polygon's own"
 
 
 def test_what_lies_below_another_polygon_does_not_count(home: Path) -> None:
     below, above = on(0, 0, 10, 10), on(0, 0, 10, 5)
-    found = Ground({"a": 0}, [(below, "0"), (above, "1")], {"a": everywhere(FIELD)}).compared(home).found
+    found = Ground({"a": 0}, [(below, "0"), (above, "1")], {"a": everywhere(FIELD)}).compared(home).polygons
     assert found.pixels.tolist() == [50, 50]
     assert found.disagreement.tolist() == [0, 1]
 
@@ -174,7 +174,7 @@ def test_a_corrected_polygon_is_looked_at_as_corrected(home: Path) -> None:
     labels = Labels(attribute="code", id="id", corrections="corrections.gpkg")
     maps = {"a": everywhere(FOREST), "b": everywhere(FOREST)}
     compared = Ground(dict.fromkeys(maps, 0.0), [(wrong, "0"), (other, "0")], maps, labels=labels).compared(home)
-    found = compared.found
+    found = compared.polygons
     assert [(one.name, one.code, one.label) for one in found.polygons] == [("1", "1", FOREST), ("2", "0", FIELD)]
     assert found.pixels.tolist() == [80, 36]
     assert found.disagreement.tolist() == [0, 1]
@@ -188,10 +188,10 @@ def test_moved_labels_are_compared_where_they_then_lie(home: Path, shift: tuple[
     shown[5 + down : 13 + down, 5 + right : 13 + right] = FIELD
     labelled = [(on(0, 0, SIDE, SIDE), "1"), (on(5, 5, 13, 13), "0")]
     moved = Ground({"a": 0}, labelled, {"a": shown}, overrides={"a": TileOverride(shift=shift)}).compared(home)
-    inner = next(i for i, one in enumerate(moved.found.polygons) if one.code == "0")
-    assert moved.found.disagreement.tolist() == [0, 0]
-    assert moved.found.pixels[inner] == 64
+    inner = next(i for i, one in enumerate(moved.polygons.polygons) if one.code == "0")
+    assert moved.polygons.disagreement.tolist() == [0, 0]
+    assert moved.polygons.pixels[inner] == 64
     outlines = moved.outlines["a"]
-    assert outlines.geometry[moved.found.polygons[inner].index].equals(
+    assert outlines.geometry[moved.polygons.polygons[inner].index].equals(
         on(5 + right, 5 + down, 13 + right, 13 + down)
     ), "drawn on the photograph where it was burnt"
