@@ -1,4 +1,4 @@
-"""How assets are partitioned: tiles are dynamic partitions, experiments static ones."""
+"""Partitions: how assets are partitioned: tiles are dynamic partitions, experiments static ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def experiments(dataset: Dataset) -> dg.StaticPartitionsDefinition:
 
 
 def key(dataset: Dataset, asset: str) -> dg.AssetKey:
-    """The key of one of a dataset's assets: dataset, then room."""
+    """The key of one of a dataset's assets: dataset, then asset."""
     return dg.AssetKey([dataset.name, asset])
 
 

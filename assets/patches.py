@@ -1,4 +1,4 @@
-"""Patch stores a tile, and the dataset's manifest: the first look at the data, and the door to training."""
+"""Patch stores a tile, and the dataset manifest: the first look at the data, and what training reads."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any

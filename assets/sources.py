@@ -1,4 +1,4 @@
-"""Raw files: external assets, their observations, the sensor that watches for new tiles, and the check at the door."""
+"""Source files: external assets, their observations, the sensor that watches for new tiles, and their check."""
 
 import time
 from collections.abc import Iterator, Sequence

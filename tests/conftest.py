@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures that every kind's tests share."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of configurations of this test, with its three rooms."""
+    """An empty folder of configurations of this test, with its three folders."""
     folder = tmp_path / "configs"
-    for room in ("datasets", "legends", "experiments"):
-        (folder / room).mkdir(parents=True)
+    for kind in ("datasets", "legends", "experiments"):
+        (folder / kind).mkdir(parents=True)
     monkeypatch.setenv("LANDCOVER_CONFIGS", str(folder))
     return folder
 

@@ -47,14 +47,14 @@ def write(configs: Path, raw: Path, tiles: int = 3) -> Dataset:
         "experiments": [EXPERIMENT],
         "baselines": [],
     }
-    for room, content in (("datasets", described), ("legends", LEGEND), ("experiments", RECIPE)):
-        save(configs, room, content)
+    for kind, content in (("datasets", described), ("legends", LEGEND), ("experiments", RECIPE)):
+        save(configs, kind, content)
     return config.load_dataset(NAME)
 
 
-def save(configs: Path, room: str, content: dict[str, object]) -> None:
+def save(configs: Path, kind: str, content: dict[str, object]) -> None:
     """Writes one configuration file."""
-    (configs / room / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
+    (configs / kind / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
 
 
 def write_tile(raw: Path, name: str, column: int, *, lake: float = 0.4) -> None:

@@ -215,7 +215,7 @@ def _load(kind: str, name: str, model: type[Model]) -> Model:
 
 
 def _read(kind: str, name: str) -> tuple[object, str]:
-    """What configs/<room>/<name>.yaml holds, and the file as messages call it."""
+    """What configs/<kind>/<name>.yaml holds, and the file as messages call it."""
     folder = configs() / kind
     path = folder / f"{name}.yaml"
     if not re.match(KEY, name) or not path.is_file():

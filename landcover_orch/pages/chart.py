@@ -1,4 +1,4 @@
-"""Figures of matplotlib as every room draws and keeps them: no window, no date in the file, one resolution."""
+"""Charts: figures of matplotlib without a window, with one resolution and no date in the file."""
 
 from __future__ import annotations
 

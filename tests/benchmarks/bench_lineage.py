@@ -36,8 +36,8 @@ def _measure(folder: Path) -> dict[str, float]:
     from landcover_orch.tiles import catalogue
     from tests import tiny
 
-    for room in ("datasets", "legends", "experiments"):
-        (folder / "configs" / room).mkdir(parents=True)
+    for kind in ("datasets", "legends", "experiments"):
+        (folder / "configs" / kind).mkdir(parents=True)
     os.environ["LANDCOVER_CONFIGS"] = str(folder / "configs")
     dataset = tiny.write(folder / "configs", folder / "raw", tiles=TILES)
     legend = config.load_legend(dataset.legend)

@@ -51,9 +51,9 @@ class Tile:
         """The GeoPackage."""
         return self.root / "t.gpkg"
 
-    def save(self, room: str, content: dict[str, Any]) -> None:
+    def save(self, kind: str, content: dict[str, Any]) -> None:
         """Writes one configuration file."""
-        (self.configs / room / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
+        (self.configs / kind / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
 
     def label(self, labels: dict[str, Any]) -> None:
         """Configures how the labels are read."""
@@ -90,7 +90,7 @@ class Tile:
         file.close()
 
     def made(self) -> list[str]:
-        """What the lineage says of the ground truth: the texts of its error and of the check at its door; or none."""
+        """What the lineage says of the ground truth: the texts of its error and of its input check; or none."""
         try:
             materialise(self.dagster, config.load_dataset(NAME), ["ground_truth"])
         except (dg.DagsterError, LandcoverError) as error:

@@ -53,8 +53,8 @@ def inventory(real_data: Path, configs: Path, home: Path, tmp_path: Path) -> Ope
     return opened
 
 
-def save(configs: Path, room: str, content: dict[str, Any]) -> None:
-    (configs / room / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
+def save(configs: Path, kind: str, content: dict[str, Any]) -> None:
+    (configs / kind / f"{content['name']}.yaml").write_text(yaml.safe_dump(content))
 
 
 def described(root: Path) -> dict[str, Any]:

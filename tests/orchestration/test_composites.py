@@ -39,8 +39,8 @@ def relabel(dataset: Dataset, tile: int, labels: dict[str, str]) -> None:
     )
 
 
-def save(configs: Path, room: str, **changes: Any) -> None:
-    path = configs / room / f"{tiny.NAME}.yaml"
+def save(configs: Path, kind: str, **changes: Any) -> None:
+    path = configs / kind / f"{tiny.NAME}.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}))
 
 

@@ -1,4 +1,4 @@
-"""Years of images and labels in the lineage: too wide a gap stops its tile at the door."""
+"""Years of images and labels in the lineage: too wide a gap stops its tile at its input check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from assets.materialise import materialise
 from landcover_orch import config
 from tests import tiny
 
-DOOR = dg.AssetCheckKey(dg.AssetKey([tiny.NAME, "orthophoto"]), "files_fit")
+FILES_FIT = dg.AssetCheckKey(dg.AssetKey([tiny.NAME, "orthophoto"]), "files_fit")
 
 
 def test_a_tile_beyond_the_limit_is_named_and_has_no_ground_truth(
@@ -27,7 +27,7 @@ def test_a_tile_beyond_the_limit_is_named_and_has_no_ground_truth(
     path.write_text(yaml.safe_dump(described))
     with pytest.raises(dg.DagsterError):
         materialise(dagster, config.load_dataset(tiny.NAME), ["ground_truth"])
-    (record,) = dagster.event_log_storage.get_latest_asset_check_execution_by_key([DOOR]).values()
+    (record,) = dagster.event_log_storage.get_latest_asset_check_execution_by_key([FILES_FIT]).values()
     found = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
     (row,) = found.metadata["problems"].value.records  # type: ignore[union-attr]

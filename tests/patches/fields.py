@@ -1,4 +1,4 @@
-"""A small dataset with ground truth and patches, for the tests of this room."""
+"""A small dataset with ground truth and patches, for the tests of patches."""
 
 from __future__ import annotations
 
