@@ -1,4 +1,4 @@
-"""Whole-tile maps: streamed windows, blended so that the map does not depend on how it was computed."""
+"""Sliding-window prediction of whole tiles: streamed windows, blended so that the map does not depend on its order."""
 
 VERSION = 1
 """Raised when the same inputs and configuration would give other bytes."""

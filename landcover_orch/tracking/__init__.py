@@ -1,4 +1,4 @@
-"""The only importer of MLflow: runs, their data and metrics, registered models and their aliases."""
+"""MLflow tracking, its only importer: runs, their data and metrics, registered models and their aliases."""
 
 from landcover_orch.tracking.leaderboard import log_leaderboard
 from landcover_orch.tracking.registry import (

@@ -171,7 +171,7 @@ class _Listener:
         pass
 
     def finish(self, folder: Path, metrics: Any, status: Any = "FINISHED") -> bool:
-        self.heard.finished[self.start.experiment] = dict(metrics)
+        self.log.finished[self.start.experiment] = dict(metrics)
         return True
 
 
