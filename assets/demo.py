@@ -20,22 +20,24 @@ def main() -> int:
     started = time.perf_counter()
     instance.prepare()
     dataset = config.load_dataset(NAME)
-    _landscape(dataset)
+    write_landscape(dataset)
     print("Materialising the lineage:")
     with instance.opened() as dagster:
         runs = materialise(dagster, dataset)
-    _close(dataset, runs, time.perf_counter() - started)
+    print_summary(dataset, runs, time.perf_counter() - started)
     return 0
 
 
-def _landscape(dataset: Dataset) -> None:
+def write_landscape(dataset: Dataset) -> None:
+    """Writes the generated landscape where it is missing."""
     from landcover_orch.synthetic import landscape
 
     names = landscape.write(dataset.folder)
     print(f"Landscape: {len(names)} tiles in {os.path.relpath(dataset.folder)}")
 
 
-def _close(dataset: Dataset, runs: int, seconds: float) -> None:
+def print_summary(dataset: Dataset, runs: int, seconds: float) -> None:
+    """Prints the scores, the champion and where to look next."""
     from landcover_orch import tracking
     from landcover_orch.evaluation import champion as election
     from landcover_orch.evaluation.build import current_reports

@@ -26,7 +26,7 @@ def messages(instance: dg.DagsterInstance, error: BaseException) -> list[str]:
     if not any(isinstance(link, RUN_ERRORS) for link in chain):
         return texts
     for run in instance.get_runs(limit=1):
-        texts += _of_checks(instance, run.run_id) + _of_processes(instance, run.run_id)
+        texts += check_messages(instance, run.run_id) + process_messages(instance, run.run_id)
     return list(dict.fromkeys(texts))
 
 
@@ -34,7 +34,7 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return [] if error is None else [error, *_chain(error.__cause__)]
 
 
-def _of_checks(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+def check_messages(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     """Descriptions of the blocking checks that failed in a run."""
     logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     events = [entry.dagster_event for entry in logs if entry.dagster_event]
@@ -46,7 +46,7 @@ def _of_checks(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     ]
 
 
-def _of_processes(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+def process_messages(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     """Errors that processes of a run reported through Pipes, without the names of their classes."""
     logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
     errors = [entry.dagster_event.engine_event_data.error for entry in logs if entry.dagster_event]

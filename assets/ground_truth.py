@@ -17,10 +17,15 @@ from landcover_orch.store.publish import current
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `ground_truth` of a dataset and its checks; decisions are checked where labels hold composites."""
     composite = dataset.labels.composite or dataset.labels.kind == "components"
-    return [_asset(dataset), _areas_agree(dataset), *([_composites_decided(dataset)] if composite else [])]
+    return [
+        ground_truth_asset(dataset),
+        areas_agree_check(dataset),
+        *([composites_decided_check(dataset)] if composite else []),
+    ]
 
 
-def _asset(dataset: Dataset) -> dg.AssetsDefinition:
+def ground_truth_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `ground_truth`: source codes relabelled to classes on the orthophoto's grid."""
     legend = config.load_legend(dataset.legend)
     key = partitions.key(dataset, GROUND_TRUTH)
 
@@ -48,7 +53,9 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _areas_agree(dataset: Dataset) -> dg.AssetChecksDefinition:
+def areas_agree_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Blocking asset check: areas by source code in labels and class raster."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, GROUND_TRUTH),
         name="areas_agree",
@@ -71,7 +78,9 @@ def _areas_agree(dataset: Dataset) -> dg.AssetChecksDefinition:
     return areas_agree
 
 
-def _composites_decided(dataset: Dataset) -> dg.AssetChecksDefinition:
+def composites_decided_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Blocking asset check: the rule for composites leaves labelled pixels on every tile."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, GROUND_TRUTH),
         name="composites_decided",

@@ -61,8 +61,8 @@ EVERYTHING = tuple(asset for stage in STAGES for asset in stage)
 def definitions(dataset: Dataset) -> list[Any]:
     """Jobs, schedule and automation sensor of a dataset."""
     name = partitions.identifier(dataset)
-    train = _asset_job(dataset, f"{name}_train", "Train an experiment.", MODEL)
-    score = _asset_job(
+    train = asset_job(dataset, f"{name}_train", "Train an experiment.", MODEL)
+    score = asset_job(
         dataset,
         f"{name}_predict_and_report",
         "Predict an experiment's test tiles and score them.",
@@ -70,12 +70,12 @@ def definitions(dataset: Dataset) -> list[Any]:
         REPORT,
     )
     return [
-        _backfill_job(dataset, f"{name}_prepare", TILES_READY),
+        backfill_job(dataset, f"{name}_prepare", TILES_READY),
         train,
         score,
-        _backfill_job(dataset, f"{name}_everything", EVERYTHING),
-        _retrain(dataset, train),
-        _automation(dataset),
+        backfill_job(dataset, f"{name}_everything", EVERYTHING),
+        retraining_schedule(dataset, train),
+        automation_sensor(dataset),
     ]
 
 
@@ -85,12 +85,15 @@ def keys(dataset: Dataset, assets: Sequence[str]) -> list[dg.AssetKey]:
     return [partitions.key(dataset, asset) for asset in assets if asset not in lacking]
 
 
-def _asset_job(dataset: Dataset, name: str, text: str, *assets: str) -> Any:
+def asset_job(dataset: Dataset, name: str, text: str, *assets: str) -> Any:
+    """A job of some of a dataset's assets."""
     selection = dg.AssetSelection.assets(*keys(dataset, assets))
     return dg.define_asset_job(name, selection=selection, description=text)
 
 
-def _backfill_job(dataset: Dataset, name: str, assets: Sequence[str]) -> dg.JobDefinition:
+def backfill_job(dataset: Dataset, name: str, assets: Sequence[str]) -> dg.JobDefinition:
+    """A job that requests one backfill of what is missing or stale of some assets."""
+
     @dg.op(name=f"request_{name}", out=dg.Out(dg.Nothing))
     def request(context: dg.OpExecutionContext) -> None:
         sources.observe(context.instance, dataset)
@@ -131,7 +134,9 @@ def request_backfill(
     return str(backfill.backfill_id)
 
 
-def _retrain(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
+def retraining_schedule(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
+    """The retraining schedule: every experiment anew where the manifest has changed since the champion."""
+
     @dg.schedule(
         name=f"{partitions.identifier(dataset)}_retrain",
         job=job,
@@ -141,7 +146,7 @@ def _retrain(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
         description="Trains every experiment anew, only when the manifest's digest changed since the champion.",
     )
     def retrain(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        digest, trained_on = _digests(dataset)
+        digest, trained_on = digests(dataset)
         if digest is None:
             yield dg.SkipReason("no manifest yet: materialise dataset_manifest first")
         elif digest == trained_on:
@@ -153,7 +158,7 @@ def _retrain(dataset: Dataset, job: Any) -> dg.ScheduleDefinition:
     return retrain
 
 
-def _digests(dataset: Dataset) -> tuple[str | None, str | None]:
+def digests(dataset: Dataset) -> tuple[str | None, str | None]:
     """Digests of the present manifest and of the one the champion was trained on; None where there is none."""
     from assets import patches
     from landcover_orch.evaluation import champion as election
@@ -166,7 +171,8 @@ def _digests(dataset: Dataset) -> tuple[str | None, str | None]:
     return digest, champion.data_digest if champion else None
 
 
-def _automation(dataset: Dataset) -> dg.AutomationConditionSensorDefinition:
+def automation_sensor(dataset: Dataset) -> dg.AutomationConditionSensorDefinition:
+    """The automation sensor that prepares new and changed tiles."""
     return dg.AutomationConditionSensorDefinition(
         name=f"{partitions.identifier(dataset)}_prepare_new_tiles",
         target=dg.AssetSelection.assets(*keys(dataset, TILES_READY)),

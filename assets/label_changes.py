@@ -17,10 +17,11 @@ ASSET = LABEL_CHANGES
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `label_changes` and its check, of a dataset some of whose orthophotos are newer than their labels."""
-    return [_label_changes(dataset), _map_plausible(dataset)] if dataset.outdated else []
+    return [label_changes_asset(dataset), map_plausible_check(dataset)] if dataset.outdated else []
 
 
-def _label_changes(dataset: Dataset) -> dg.AssetsDefinition:
+def label_changes_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `label_changes`: change candidates of a dataset."""
     folds = [dataset.label_review] if dataset.label_review in config.experiments_of(dataset) else []
 
     @dg.asset(
@@ -50,7 +51,9 @@ def _label_changes(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _map_plausible(dataset: Dataset) -> dg.AssetChecksDefinition:
+def map_plausible_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: change candidates cover no more of the labelled area than is plausible."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, ASSET),
         name="map_plausible",

@@ -24,10 +24,11 @@ Problems = Callable[[dict[str, Any]], list[Problem]]
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `label_quality` of a dataset and its checks."""
-    return [_asset(dataset), *_checks(dataset)]
+    return [label_quality_asset(dataset), *quality_checks(dataset)]
 
 
-def _asset(dataset: Dataset) -> dg.AssetsDefinition:
+def label_quality_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `label_quality`: shift, topology and conserved areas of a tile's labels."""
     legend = config.load_legend(dataset.legend)
     key = partitions.key(dataset, LABEL_QUALITY)
     inputs = (ORTHOPHOTO, LABELS, GROUND_TRUTH, PATCHES)
@@ -50,13 +51,14 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
 
         tiles = sources.tiles_of(dataset, context.partition_keys)
         yield from tile_results(
-            context, lambda name: build(dataset, legend, tiles[name], config.home(), _cut(dataset, name)), key
+            context, lambda name: build(dataset, legend, tiles[name], config.home(), cut_of(dataset, name)), key
         )
 
     return asset
 
 
-def _cut(dataset: Dataset, tile: str) -> "Cut":
+def cut_of(dataset: Dataset, tile: str) -> "Cut":
+    """The patches of a tile, whose counted pixels are held against its labels."""
     from landcover_orch.ground_truth.build import CLASSES
     from landcover_orch.ground_truth.quality.build import Cut
     from landcover_orch.patches import store
@@ -67,7 +69,9 @@ def _cut(dataset: Dataset, tile: str) -> "Cut":
     return Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), truth.file(CLASSES)))
 
 
-def _checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
+def quality_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
+    """The asset checks of label quality."""
+
     def of(name: str, description: str, problems_of: Problems, severity: dg.AssetCheckSeverity) -> Any:
         @dg.asset_check(
             asset=partitions.key(dataset, LABEL_QUALITY),
@@ -76,7 +80,7 @@ def _checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
             partitions_def=partitions.tiles(dataset),
         )
         def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-            return _result(context, dataset, problems_of, severity)
+            return quality_result(context, dataset, problems_of, severity)
 
         return check
 
@@ -99,11 +103,13 @@ def _checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
             lambda summary: _quality().topology_problems(summary),
             dg.AssetCheckSeverity.WARN,
         ),
-        _common_check(dataset),
+        common_shift_check(dataset),
     ]
 
 
-def _common_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+def common_shift_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: the shift of all labels of a flight, estimated together."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, LABEL_QUALITY),
         name="common_shift",
@@ -128,9 +134,10 @@ def _quality() -> Any:
     return quality
 
 
-def _result(
+def quality_result(
     context: dg.AssetCheckExecutionContext, dataset: Dataset, problems_of: Problems, severity: dg.AssetCheckSeverity
 ) -> dg.AssetCheckResult:
+    """The result of a check over the chosen tiles' summaries."""
     from landcover_orch.ground_truth.quality.build import ASSET, SUMMARY
 
     folder = config.home() / dataset.name / ASSET

@@ -18,13 +18,15 @@ ASSET = LABEL_REVIEW
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `label_review` and its check, of a dataset whose `label_review` names one of its recipes."""
     return (
-        [_label_review(dataset), _labels_plausible(dataset)]
+        [label_review_asset(dataset), labels_plausible_check(dataset)]
         if dataset.label_review in config.experiments_of(dataset)
         else []
     )
 
 
-def _label_review(dataset: Dataset) -> dg.AssetsDefinition:
+def label_review_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `label_review`: polygons that out-of-fold maps disagree with, ranked."""
+
     @dg.asset(
         key=partitions.key(dataset, ASSET),
         description=f"Polygons of the labels that the folds of {dataset.label_review} disagree with, ranked: CSV, "
@@ -50,7 +52,9 @@ def _label_review(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _labels_plausible(dataset: Dataset) -> dg.AssetChecksDefinition:
+def labels_plausible_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: flagged polygons cover no more of the labelled area than is plausible."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, ASSET),
         name="labels_plausible",

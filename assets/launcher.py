@@ -41,12 +41,12 @@ def run(
     if launcher == LOCAL:
         return pipes.run(context=context, command=command, env=environment)
     ending = [sys.executable, "-m", "landcover_orch.training.distributed.process", *command]
-    with _shared(context.run_id) as client:
+    with shared_file_client(context.run_id) as client:
         return client.run(context=context, command=ending, env=environment)
 
 
 @contextmanager
-def _shared(run_id: str) -> Iterator[dg.PipesSubprocessClient]:
+def shared_file_client(run_id: str) -> Iterator[dg.PipesSubprocessClient]:
     """A client that speaks through files that all nodes see."""
     parent = config.home() / FOLDER
     parent.mkdir(parents=True, exist_ok=True)

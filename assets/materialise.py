@@ -28,7 +28,7 @@ def is_step_line(record: logging.LogRecord) -> bool:
     return not getattr(record, "dagster_event", None) and not getattr(record, "dagster_meta", {}).get("dagster_event")
 
 
-def _console(context: dg.InitLoggerContext) -> logging.Logger:
+def console_logger(context: dg.InitLoggerContext) -> logging.Logger:
     """Console logger: lines of steps and failures, without the noise of events."""
     handler = logging.StreamHandler()
     handler.setFormatter(StepLine())
@@ -38,7 +38,7 @@ def _console(context: dg.InitLoggerContext) -> logging.Logger:
     return logger
 
 
-console = dg.LoggerDefinition(_console, description="Prints the lines that steps write to standard error.")
+console = dg.LoggerDefinition(console_logger, description="Prints the lines that steps write to standard error.")
 
 
 def materialise(dagster: dg.DagsterInstance, dataset: Dataset, assets: Sequence[str] = jobs.EVERYTHING) -> int:
@@ -59,13 +59,13 @@ def materialise(dagster: dg.DagsterInstance, dataset: Dataset, assets: Sequence[
         keys = jobs.keys(dataset, [asset for asset in stage if asset in assets])
         stale = staleness.unsynced(dagster, graph, keys)
         stale = staleness.with_downstream(dagster, graph, stale, keys)
-        for group in _runs(stale):
-            _run(dagster, definitions, *group)
+        for group in plan_runs(stale):
+            run_job(dagster, definitions, *group)
             runs += 1
     return runs
 
 
-def _runs(stale: staleness.Needed) -> list[tuple[list[dg.AssetKey], list[str]]]:
+def plan_runs(stale: staleness.Needed) -> list[tuple[list[dg.AssetKey], list[str]]]:
     """Which assets run together over which partitions: tiles in one run, experiments one by one."""
     if not stale:
         return []
@@ -78,7 +78,10 @@ def _runs(stale: staleness.Needed) -> list[tuple[list[dg.AssetKey], list[str]]]:
     return [(keys, [partition]) for partition in chosen]
 
 
-def _run(dagster: dg.DagsterInstance, definitions: dg.Definitions, keys: list[dg.AssetKey], chosen: list[str]) -> None:
+def run_job(
+    dagster: dg.DagsterInstance, definitions: dg.Definitions, keys: list[dg.AssetKey], chosen: list[str]
+) -> None:
+    """Runs the chosen partitions of some assets, with the input check of ground truth, in this process."""
     print(f"  {', '.join(key.path[-1] for key in keys)}" + (f" [{_shown(chosen)}]" if chosen else ""), flush=True)
     selection: dg.AssetSelection = dg.AssetSelection.assets(*keys)
     checked = [dg.AssetKey([*key.path[:-1], ORTHOPHOTO]) for key in keys if key.path[-1] == GROUND_TRUTH]

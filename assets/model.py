@@ -14,7 +14,7 @@ POOL = "training"
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `model` of a dataset and its check."""
-    return [_asset(dataset), _learned(dataset)]
+    return [model_asset(dataset), learned_check(dataset)]
 
 
 def module(dataset: Dataset, experiment: str) -> list[str]:
@@ -22,7 +22,9 @@ def module(dataset: Dataset, experiment: str) -> list[str]:
     return ["landcover_orch.training", "--dataset", dataset.name, "--experiment", experiment]
 
 
-def _asset(dataset: Dataset) -> dg.AssetsDefinition:
+def model_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `model`: each experiment trained in a process of its own."""
+
     @dg.asset(
         key=partitions.key(dataset, MODEL),
         description="A network trained on the manifest's patches: weights, contract, history; in MLflow's registry "
@@ -44,7 +46,9 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _learned(dataset: Dataset) -> dg.AssetChecksDefinition:
+def learned_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: checkpoints beat the most frequent class on validation patches."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, MODEL),
         name="learned",

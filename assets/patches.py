@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The assets `patches` and `dataset_manifest` of a dataset, and their checks."""
-    checks = [_tiles_complete(dataset), _classes_trained(dataset), _radiometry_like_training(dataset)]
-    return [_patches(dataset), _store_is_whole(dataset), _manifest(dataset), *checks]
+    checks = [tiles_complete_check(dataset), classes_trained_check(dataset), drift_check(dataset)]
+    return [patches_asset(dataset), store_is_whole_check(dataset), manifest_asset(dataset), *checks]
 
 
-def _patches(dataset: Dataset) -> dg.AssetsDefinition:
+def patches_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `patches`: a Zarr store a tile."""
     key = partitions.key(dataset, PATCHES)
 
     @dg.asset(
@@ -54,7 +55,9 @@ def _patches(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _store_is_whole(dataset: Dataset) -> dg.AssetChecksDefinition:
+def store_is_whole_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Blocking asset check: checksums of the store."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, PATCHES),
         name="store_is_whole",
@@ -65,7 +68,7 @@ def _store_is_whole(dataset: Dataset) -> dg.AssetChecksDefinition:
     def store_is_whole(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         folder = config.home() / dataset.name / PATCHES
         names = partitions.chosen_tiles(context, dataset)
-        problems = [problem for name in names for problem in _damage(folder / name)]
+        problems = [problem for name in names for problem in damage(folder / name)]
         return dg.AssetCheckResult(
             passed=not problems, metadata={"tiles": len(names)}, description="\n".join(problems) or None
         )
@@ -73,7 +76,8 @@ def _store_is_whole(dataset: Dataset) -> dg.AssetChecksDefinition:
     return store_is_whole
 
 
-def _damage(link: Any) -> list[str]:
+def damage(link: Any) -> list[str]:
+    """What is wrong with the product behind a link: a sentence a file; empty where it is whole."""
     try:
         publish.load(link.resolve(), deep=True)
     except IncompleteError as error:
@@ -81,7 +85,9 @@ def _damage(link: Any) -> list[str]:
     return []
 
 
-def _manifest(dataset: Dataset) -> dg.AssetsDefinition:
+def manifest_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `dataset_manifest`: tiles, splits, statistics and class weights under one digest."""
+
     @dg.asset(
         key=partitions.key(dataset, DATASET_MANIFEST),
         description="The first look at the data: tiles, versions, splits, class distribution, band statistics, "
@@ -102,7 +108,9 @@ def _manifest(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _tiles_complete(dataset: Dataset) -> dg.AssetChecksDefinition:
+def tiles_complete_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Blocking asset check: the manifest holds the current patches of every tile."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, DATASET_MANIFEST),
         name="tiles_complete",
@@ -127,7 +135,9 @@ def _tiles_complete(dataset: Dataset) -> dg.AssetChecksDefinition:
     return tiles_complete
 
 
-def _classes_trained(dataset: Dataset) -> dg.AssetChecksDefinition:
+def classes_trained_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: every class has train pixels."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, DATASET_MANIFEST),
         name="classes_trained",
@@ -144,7 +154,9 @@ def _classes_trained(dataset: Dataset) -> dg.AssetChecksDefinition:
     return classes_trained
 
 
-def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:
+def drift_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: radiometric drift of the tiles against the train pixels."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, DATASET_MANIFEST),
         name="radiometry_like_training",

@@ -27,11 +27,13 @@ from landcover_orch.store.products import (
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The assets `prediction` and `land_cover_map` of a dataset, and the checks of the maps."""
-    checks = [_covers_the_tile(dataset), _radiometry_like_training(dataset)]
-    return [_prediction(dataset), _land_cover_map(dataset), *checks]
+    checks = [covers_the_tile_check(dataset), drift_check(dataset)]
+    return [prediction_asset(dataset), land_cover_map_asset(dataset), *checks]
 
 
-def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
+def prediction_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `prediction`: maps of the evaluation tiles by an experiment."""
+
     @dg.asset(
         key=partitions.key(dataset, PREDICTION),
         description="Class and confidence maps of the evaluation tiles by each repetition: streamed, blended windows; "
@@ -56,12 +58,13 @@ def _prediction(dataset: Dataset) -> dg.AssetsDefinition:
         if not products:
             where, fix = f"dataset {dataset.name}", "set `splits.test`, or give the experiment `protocol.folds`"
             raise IncompleteError(Problem(where, "no labelled test pixel", "ground to score on", fix))
-        return _result(products)
+        return prediction_result(products)
 
     return asset
 
 
-def _result(products: Mapping[tuple[str, str], publish.Product]) -> dg.MaterializeResult[Any]:
+def prediction_result(products: Mapping[tuple[str, str], publish.Product]) -> dg.MaterializeResult[Any]:
+    """The materialisation of an experiment's maps: paths, preview, smoothing energies and years."""
     shown: dict[str, Any] = {
         f"tile {tile} by {name}": dg.MetadataValue.path(str(product.path)) for (name, tile), product in products.items()
     }
@@ -89,7 +92,9 @@ def of_experiment(dataset: Dataset, experiment: str) -> dg.AssetDep:
     return dg.AssetDep(partitions.key(dataset, PREDICTION), partition_mapping=mapping)
 
 
-def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
+def covers_the_tile_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Blocking asset check: maps have a class where, and only where, the image has data."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, PREDICTION),
         name="covers_the_tile",
@@ -122,7 +127,8 @@ def _covers_the_tile(dataset: Dataset) -> dg.AssetChecksDefinition:
     return covers_the_tile
 
 
-def _land_cover_map(dataset: Dataset) -> dg.AssetsDefinition:
+def land_cover_map_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `land_cover_map`: any tile mapped by the champion."""
     key = partitions.key(dataset, LAND_COVER_MAP)
 
     @dg.asset(
@@ -172,7 +178,9 @@ def drifts(dataset: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
     return [drift_watch.build(dataset, tiles[name], trained, home).json(drift_watch.SUMMARY) for name in names]
 
 
-def _radiometry_like_training(dataset: Dataset) -> dg.AssetChecksDefinition:
+def drift_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: radiometric drift of a mapped tile against its model's train pixels."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, LAND_COVER_MAP),
         name="radiometry_like_training",

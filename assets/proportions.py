@@ -15,10 +15,12 @@ from landcover_orch.store.products import CHAMPION, DATASET_MANIFEST, LAND_COVER
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `proportions` of a dataset."""
-    return [_proportions(dataset)]
+    return [proportions_asset(dataset)]
 
 
-def _proportions(dataset: Dataset) -> dg.AssetsDefinition:
+def proportions_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `proportions`: class proportions of the champion's maps."""
+
     @dg.asset(
         key=partitions.key(dataset, PROPORTIONS),
         description=f"Class proportions of each {dataset.proportions.unit} by the champion's maps, beside those of the "

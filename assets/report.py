@@ -25,10 +25,12 @@ from landcover_orch.store.products import (
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The assets `report`, `leaderboard` and `champion` of a dataset, and the check of the matrix."""
-    return [_report(dataset), _counted_once(dataset), _leaderboard(dataset), _champion(dataset)]
+    return [report_asset(dataset), counted_once_check(dataset), leaderboard_asset(dataset), champion_asset(dataset)]
 
 
-def _report(dataset: Dataset) -> dg.AssetsDefinition:
+def report_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `report`: confusion matrix, metrics and figures of an experiment."""
+
     @dg.asset(
         key=partitions.key(dataset, REPORT),
         description="Confusion matrix a tile and pooled, metrics, figures, costs: one HTML page, also in MLflow.",
@@ -63,7 +65,9 @@ def _report(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _counted_once(dataset: Dataset) -> dg.AssetChecksDefinition:
+def counted_once_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Blocking asset check: every test pixel counts exactly once."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, REPORT),
         name="counted_once",
@@ -99,7 +103,9 @@ def _pixels(scores: Iterable[Mapping[str, Any]]) -> dict[str, int]:
     return {score["name"]: score["metrics"]["pixels"] for score in scores}
 
 
-def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
+def leaderboard_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `leaderboard`: every experiment in one table."""
+
     @dg.asset(
         key=partitions.key(dataset, LEADERBOARD),
         description="Every experiment of the dataset and the baselines below it in one table, on the same test tiles.",
@@ -130,7 +136,9 @@ def _leaderboard(dataset: Dataset) -> dg.AssetsDefinition:
     return asset
 
 
-def _champion(dataset: Dataset) -> dg.AssetsDefinition:
+def champion_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `champion`: the elected model, alias `champion` in MLflow."""
+
     @dg.asset(
         key=partitions.key(dataset, CHAMPION),
         description="The model with the best mean IoU on the present test tiles; alias `champion` in MLflow.",

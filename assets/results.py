@@ -49,7 +49,7 @@ def tile_results(
         yield result(products[tiles[0]], **more(tiles[0]))
         return
     yield dg.MaterializeResult(metadata={"tiles in this run": len(tiles)})
-    tags = _tags_of_last(context, asset, tiles[-1])
+    tags = provenance_tags(context, asset, tiles[-1])
     for tile, product in products.items():
         shown = {**metadata(product), **more(tile)}
         yield dg.AssetMaterialization(
@@ -57,7 +57,7 @@ def tile_results(
         )
 
 
-def _tags_of_last(context: dg.AssetExecutionContext, asset: dg.AssetKey, tile: str) -> dict[str, str]:
+def provenance_tags(context: dg.AssetExecutionContext, asset: dg.AssetKey, tile: str) -> dict[str, str]:
     """Provenance tags (code version, inputs) that Dagster gave the run's common event."""
     records = context.instance.fetch_materializations(
         dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[tile]), limit=1
@@ -93,10 +93,11 @@ def metadata(product: Product) -> dict[str, Any]:
 
 def facts(values: Mapping[str, Any]) -> dict[str, Any]:
     """Plain values as metadata: numbers as floats (Dagster plots them over time), lists of rows as tables."""
-    return {name: shown for name, value in values.items() if (shown := _fact(value)) is not None}
+    return {name: shown for name, value in values.items() if (shown := metadata_value(value)) is not None}
 
 
-def _fact(value: Any) -> Any:
+def metadata_value(value: Any) -> Any:
+    """A value as Dagster's metadata: numbers as floats, rows as a table, else JSON or text."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):

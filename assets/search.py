@@ -17,7 +17,7 @@ from landcover_orch.store.products import DATASET_MANIFEST, EXPERIMENT, SEARCH
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `search` of a dataset that lists any."""
-    return [_asset(dataset)] if dataset.searches else []
+    return [search_asset(dataset)] if dataset.searches else []
 
 
 def command(dataset: Dataset, search: str) -> list[str]:
@@ -25,12 +25,14 @@ def command(dataset: Dataset, search: str) -> list[str]:
     return [sys.executable, "-m", "landcover_orch.training.search", "--dataset", dataset.name, "--search", search]
 
 
-def _asset(dataset: Dataset) -> dg.AssetsDefinition:
+def search_asset(dataset: Dataset) -> dg.AssetsDefinition:
+    """The asset `search`: a hyperparameter search in a process of its own."""
+
     @dg.asset(
         key=partitions.key(dataset, SEARCH),
         description="Trials of a recipe over a space of settings, compared on validation patches: a table, figures, "
         "and the best as a recipe (best.yaml). Runs when it is asked to, never by itself.",
-        deps=[partitions.key(dataset, DATASET_MANIFEST), *_recipes(dataset)],
+        deps=[partitions.key(dataset, DATASET_MANIFEST), *varied_experiments(dataset)],
         partitions_def=dg.StaticPartitionsDefinition(list(dataset.searches)),
         group_name=partitions.identifier(dataset),
         kinds={"optuna", "mlflow"},
@@ -45,12 +47,12 @@ def _asset(dataset: Dataset) -> dg.AssetsDefinition:
         pipes.run(command=command(dataset, name), context=context, env=env)
         product = publish.current(config.home() / dataset.name / SEARCH, name)
         figures = [name for name in ("trials", "choices", "heatmap") if f"{name}.png" in product.files]
-        return result(product, **{f"preview of {name}": _small(product, name) for name in figures})
+        return result(product, **{f"preview of {name}": thumbnail(product, name) for name in figures})
 
     return asset
 
 
-def _recipes(dataset: Dataset) -> list[dg.AssetDep]:
+def varied_experiments(dataset: Dataset) -> list[dg.AssetDep]:
     """The recipes that are varied, as far as they are among the dataset's own."""
     varied: dict[str, list[str]] = {}
     for name in dataset.searches:
@@ -63,7 +65,8 @@ def _recipes(dataset: Dataset) -> list[dg.AssetDep]:
     return [dg.AssetDep(partitions.key(dataset, EXPERIMENT), partition_mapping=mapping)] if known else []
 
 
-def _small(product: publish.Product, name: str) -> dg.MarkdownMetadataValue:
+def thumbnail(product: publish.Product, name: str) -> dg.MarkdownMetadataValue:
+    """A figure of a product, small enough for Dagster's metadata."""
     import numpy as np
     from PIL import Image
 

@@ -33,10 +33,11 @@ Observation = tuple[dg.AssetKey, str, str]
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The external assets of a dataset, its watch sensor, and its file check."""
-    return [*_specs(dataset), _watch(dataset), _files_fit(dataset)]
+    return [*source_specs(dataset), watch_sensor(dataset), files_fit_check(dataset)]
 
 
-def _specs(dataset: Dataset) -> list[dg.AssetSpec]:
+def source_specs(dataset: Dataset) -> list[dg.AssetSpec]:
+    """The external assets `orthophoto`, `labels` and `experiment`."""
     tiles, recipes = partitions.tiles(dataset), partitions.experiments(dataset)
     described = {
         ORTHOPHOTO: (tiles, f"The raster as it was delivered, below {dataset.root}; never written to.", "geotiff"),
@@ -72,11 +73,12 @@ def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float
 
 def news(instance: dg.DagsterInstance, seen: Sequence[Observation]) -> list[Observation]:
     """The observations whose fingerprint differs from the one Dagster last heard of."""
-    known = {asset: _known_versions(instance, asset) for asset in {asset for asset, _, _ in seen}}
+    known = {asset: observed_versions(instance, asset) for asset in {asset for asset, _, _ in seen}}
     return [entry for entry in seen if known[entry[0]].get(entry[1]) != entry[2]]
 
 
-def _known_versions(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, str]:
+def observed_versions(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[str, str]:
+    """Partition -> data version that Dagster last observed of an asset."""
     tags = instance.event_log_storage.get_latest_tags_by_partition(
         asset, dg.DagsterEventType.ASSET_OBSERVATION, tag_keys=[VERSION_TAG]
     )
@@ -107,13 +109,16 @@ def _events(dataset: Dataset, tiles: Sequence[Tile], seen: Sequence[Observation]
             asset,
             partition=partition,
             tags={VERSION_TAG: version},
-            metadata=_metadata(dataset, by_name[partition], asset.path[-1], pictured) if partition in by_name else {},
+            metadata=source_metadata(dataset, by_name[partition], asset.path[-1], pictured)
+            if partition in by_name
+            else {},
         )
         for asset, partition, version in seen
     ]
 
 
-def _metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[str, Any]:
+def source_metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[str, Any]:
+    """What Dagster shows of a tile's file: path, grid, bands, year and, where asked for, its picture."""
     from landcover_orch.tiles import preview
 
     if asset == LABELS:
@@ -132,7 +137,9 @@ def _metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) -> dict[
         return {"path": path, "problem": str(error)}
 
 
-def _watch(dataset: Dataset) -> dg.SensorDefinition:
+def watch_sensor(dataset: Dataset) -> dg.SensorDefinition:
+    """The sensor that turns new and changed files into partitions and observations."""
+
     @dg.sensor(
         name=f"{partitions.identifier(dataset)}_watch",
         description="New and changed files become tile partitions and observations.",
@@ -161,7 +168,9 @@ def _watch(dataset: Dataset) -> dg.SensorDefinition:
     return watch
 
 
-def _files_fit(dataset: Dataset) -> dg.AssetChecksDefinition:
+def files_fit_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Blocking asset check: orthophoto and labels can be read and fit each other."""
+
     @dg.asset_check(
         asset=partitions.key(dataset, ORTHOPHOTO),
         name="files_fit",

@@ -15,6 +15,7 @@ from landcover_orch import config, tracking
 DAGSTER_PORT = int(os.environ.get("LANDCOVER_DAGSTER_PORT", "3000"))
 MLFLOW_PORT = int(os.environ.get("LANDCOVER_MLFLOW_PORT", "5000"))
 PATIENCE_S = 15
+WORKSPACE = Path(__file__).resolve().parent.parent / "workspace.yaml"
 WATCH_S = 0.5
 
 
@@ -24,17 +25,13 @@ def commands() -> dict[str, list[str]]:
     home = config.home()
     return {
         "Dagster webserver": [python, "-m", "assets.webserver", "--port", str(DAGSTER_PORT)],
-        "Dagster daemon": [python, "-m", "dagster._daemon", "run", "-w", str(_workspace())],
+        "Dagster daemon": [python, "-m", "dagster._daemon", "run", "-w", str(WORKSPACE)],
         "MLflow": [
             *(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--workers", "1"),
             *("--backend-store-uri", tracking.address(home), "--default-artifact-root", str(home / "mlartifacts")),
             "--no-serve-artifacts",
         ],
     }
-
-
-def _workspace() -> Path:
-    return Path(__file__).resolve().parent.parent / "workspace.yaml"
 
 
 def main() -> int:
@@ -49,14 +46,15 @@ def main() -> int:
     print(f"Dagster  http://127.0.0.1:{DAGSTER_PORT}\nMLflow   http://127.0.0.1:{MLFLOW_PORT}\nCtrl-C ends both.")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return _watch(running)
+        return wait_for_first_exit(running)
     except KeyboardInterrupt:
         return 0
     finally:
-        _end(running)
+        terminate(running)
 
 
-def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
+def wait_for_first_exit(running: dict[str, subprocess.Popen[bytes]]) -> int:
+    """Waits until one of the processes ends; 1, after saying which."""
     while True:
         for name, process in running.items():
             if process.poll() is not None:
@@ -65,7 +63,8 @@ def _watch(running: dict[str, subprocess.Popen[bytes]]) -> int:
         time.sleep(WATCH_S)
 
 
-def _end(running: dict[str, subprocess.Popen[bytes]]) -> None:
+def terminate(running: dict[str, subprocess.Popen[bytes]]) -> None:
+    """Ends process groups: SIGTERM, then SIGKILL after `PATIENCE_S`."""
     for process in running.values():
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
