@@ -83,8 +83,8 @@ def test_a_second_run_finds_the_first(home: Path) -> None:
 def test_prediction_and_description_do_not_train_anew_all_else_does(home: Path) -> None:
     described, usual = classroom.manifest(), classroom.experiment()
     base = training.recipe(described, usual)
-    told = classroom.experiment(description="x", prediction={"window": 64, "stride": 32})
-    assert training.recipe(described, told) == base
+    unrelated = classroom.experiment(description="x", prediction={"window": 64, "stride": 32})
+    assert training.recipe(described, unrelated) == base
     for change in (
         {"seed": 1},
         {"epochs": 9},
