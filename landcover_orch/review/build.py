@@ -20,7 +20,7 @@ from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.evaluate import MAP
-from landcover_orch.evaluation.repetition import Repetition, require_own_ground
+from landcover_orch.evaluation.repetition import Repetition, require_matching_versions
 from landcover_orch.evaluation.tables import csv_text
 from landcover_orch.evaluation.views import CONFIDENCE
 from landcover_orch.pages import page, picture
@@ -89,13 +89,13 @@ def label_review(
     if not repetitions or any(repetition.fold is None for repetition in repetitions):
         fix = "name a recipe with `protocol.folds` as the dataset's `label_review`"
         raise IncompleteError(Problem(f"label review by {experiment.name}", "no folds", "maps out of fold", fix))
-    require_own_ground(manifest, repetitions)
+    require_matching_versions(manifest, repetitions)
     map_layers: dict[str, list[MapLayer]] = {}
     for repetition in repetitions:
         for tile, product in repetition.maps.items():
             map_layers.setdefault(tile, []).append(map_layer(product, repetition.manifest))
     named = {tile.name: tile for tile in tiles}
-    subject = Subject(manifest, named, map_layers, home, len({repetition.recipe.seed for repetition in repetitions}))
+    subject = Subject(manifest, named, map_layers, home, len({repetition.experiment.seed for repetition in repetitions}))
     maps = {
         f"{repetition.name} {tile}": product for repetition in repetitions for tile, product in repetition.maps.items()
     }

@@ -17,7 +17,7 @@ from landcover_orch.errors import IncompleteError, LandcoverError, Problem
 from landcover_orch.evaluation import champion
 from landcover_orch.evaluation.champion import Champion
 from landcover_orch.evaluation.evaluate import MAP
-from landcover_orch.evaluation.repetition import Repetition, require_own_ground
+from landcover_orch.evaluation.repetition import Repetition, require_matching_versions
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import of_digest
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
@@ -66,9 +66,9 @@ def build(
         fix = "materialise `land_cover_map`, and state `year` and `label_year` of the tiles"
         raise IncompleteError(Problem(f"changes of {manifest.dataset.name}", message, "a map newer than labels", fix))
     map_layers = {tile: [map_layer(product)] for tile, product in compared.items()}
-    folds = [repetition for repetition in out_of_fold if repetition.recipe.seed == out_of_fold[0].recipe.seed]
+    folds = [repetition for repetition in out_of_fold if repetition.experiment.seed == out_of_fold[0].experiment.seed]
     if folds:
-        require_own_ground(manifest, folds)
+        require_matching_versions(manifest, folds)
         map_layers = {tile: _unseen(manifest, tile, product, folds) for tile, product in compared.items()}
         learnt = Splits(test=SplitSpec(tiles=tuple(compared)))  # no ground of theirs is train ground
     used = {key: product for key, product in named_maps(folds).items() if key.rpartition(" ")[2] in compared}

@@ -194,7 +194,7 @@ def _swapped(made: Planted, one: Repetition) -> Mapping[str, Product]:
         with raster.reader(raster.inspect(product.file("class.tif"))) as pixels:
             classes = pixels.read(Window(0, 0, CELL * CELLS, CELL * CELLS))[0]
         maps[tile] = ((classes + 1) % 3).astype(np.uint8)
-    return made.scene.repetition(one.recipe, maps, one.manifest, one.model).maps
+    return made.scene.repetition(one.experiment, maps, one.manifest, one.model).maps
 
 
 def test_the_list_does_not_depend_on_blocks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
