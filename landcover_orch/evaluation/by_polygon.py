@@ -183,8 +183,8 @@ def picture(polygons: Sequence[PolygonRow], legend: Legend) -> bytes:
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, zorder=1)
         for land in legend.classes:
             declared, predicted = [p.declared[land.name] for p in drawn], [p.predicted[land.name] for p in drawn]
-            style = {"s": 16, "edgecolors": "#0006", "linewidths": 0.4}
-            axes.scatter(declared, predicted, color=land.colour, label=literal(land.name), **style)
+            name, colour = literal(land.name), land.colour
+            axes.scatter(declared, predicted, s=16, color=colour, edgecolors="#0006", linewidths=0.4, label=name)
         limits = (-0.03, 1.03)
         axes.set(xlabel="declared fraction", ylabel="predicted fraction", xlim=limits, ylim=limits, aspect="equal")
         despine(axes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 from matplotlib.axes import Axes
 
@@ -44,8 +45,7 @@ def draw_row(axes: Axes, row: int, values: Sequence[float]) -> None:
     if not values:
         axes.text(0, row, DASH, ha="center", va="center", color=QUIET)
         return
-    statistics = spread(values)
-    mean, sd = statistics.mean, statistics.sd
+    mean, sd = fmean(values), spread(values).sd
     axes.plot(values, [row] * len(values), "o", color=DOT, markersize=5.5, alpha=0.75, markeredgewidth=0)
     axes.errorbar(mean, row, xerr=sd, fmt="|", color=MEAN, markersize=11, markeredgewidth=1.8, capsize=3, linewidth=1.2)
     text = f"{mean:.3f}" + (f" \u00b1 {sd:.3f}" if sd is not None else "")

@@ -84,7 +84,7 @@ class LeaderboardRow:
 
     def columns(self) -> dict[str, Any]:
         """Columns of leaderboard.csv."""
-        measures = {}
+        measures: Measures = {}
         for name, over in self.measures.items():
             measures |= {name: over.mean, f"{name}_sd": over.sd}
         return {
@@ -206,8 +206,9 @@ def rank(
         row = experiment_row(name, measured[name], manifest, content["choices"], baseline=name in baselines)
         seeds = content["out_of_fold"]["seeds"] if content["out_of_fold"] else []
         out_of_fold = [measure(np.array(seed["matrix"], np.int64), manifest)["mean_iou"] for seed in seeds]
-        details = {"gain": gain(content, values), "training": training_summary(content, models[name])}
-        rows.append(replace(row, out_of_fold_mean_iou=spread(out_of_fold).mean, **details))
+        training = training_summary(content, models[name])
+        mean = spread(out_of_fold).mean
+        rows.append(replace(row, out_of_fold_mean_iou=mean, gain=gain(content, values), training=training))
     best = best_baseline(rows)
     if best is not None and best.mean_iou is not None:
         leads = [None if row.baseline or row.mean_iou is None else row.mean_iou - best.mean_iou for row in rows]

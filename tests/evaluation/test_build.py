@@ -90,8 +90,16 @@ def test_the_page_stands_alone_and_escapes_names(report: Product) -> None:
 
 def test_the_page_says_what_was_counted_and_what_it_cost(report: Product) -> None:
     text = report.file("index.html").read_text(encoding="utf-8")
-    for said in ("actual", "predicted", "recall", "precision", "ground truth", "peak memory", "12\u202f345 parameters"):
-        assert said in text
+    for words in (
+        "actual",
+        "predicted",
+        "recall",
+        "precision",
+        "ground truth",
+        "peak memory",
+        "12\u202f345 parameters",
+    ):
+        assert words in text
     assert f"{report.json('summary.json')['accuracy']:.3f}" in text
 
 

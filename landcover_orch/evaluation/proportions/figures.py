@@ -83,7 +83,8 @@ def scatter_plot(axes: Axes, rows: Sequence[UnitRow], names: Sequence[str], lege
     axes.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, zorder=1)
     for land in legend.classes:
         if land.name in names:
-            actual, mapped = [row.actual[land.name] for row in rows], [row.mapped[land.name] for row in rows]
+            actual = np.array([row.actual[land.name] for row in rows], float)
+            mapped = np.array([row.mapped[land.name] for row in rows], float)
             axes.scatter(
                 actual, mapped, s=14, color=land.colour, edgecolors="#0006", linewidths=0.4, alpha=0.8, zorder=2
             )
