@@ -46,7 +46,7 @@ def print_summary(dataset: Dataset, runs: int, seconds: float) -> None:
     print(f"{summary_line}. Test tiles: {', '.join(dataset.splits.test.tiles)}.\n")
     for name, product in current_reports(dataset, config.home()).items():
         summary = product.json(SUMMARY)
-        scores = "  ".join(f"{key} {page.share(summary[key])}" for key in ("accuracy", "mean_iou", "mean_f1"))
+        scores = "  ".join(f"{key} {page.format_ratio(summary[key])}" for key in ("accuracy", "mean_iou", "mean_f1"))
         page_there = config.home() / dataset.name / REPORT / name / PAGE
         print(f"  {name:<14} {scores}\n  {'':<14} {os.path.relpath(page_there)}")
     current_champion = election.load(dataset.name, config.home())

@@ -62,7 +62,7 @@ def map_plausible_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     )
     def map_plausible() -> dg.AssetCheckResult:
         summary = publish.current(config.home() / dataset.name / ASSET, ASSET).json(SUMMARY)
-        fraction = float(summary["listed_share_of_area"])
+        fraction = float(summary["listed_fraction_of_area"])
         return dg.AssetCheckResult(
             passed=fraction <= dataset.limits.max_changed,
             severity=dg.AssetCheckSeverity.WARN,

@@ -63,7 +63,7 @@ def labels_plausible_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     )
     def labels_plausible() -> dg.AssetCheckResult:
         summary = publish.current(config.home() / dataset.name / ASSET, str(dataset.label_review)).json(SUMMARY)
-        fraction = float(summary["flagged_share_of_area"])
+        fraction = float(summary["flagged_fraction_of_area"])
         return dg.AssetCheckResult(
             passed=fraction <= dataset.limits.max_flagged,
             severity=dg.AssetCheckSeverity.WARN,

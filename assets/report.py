@@ -160,7 +160,7 @@ def champion_asset(dataset: Dataset) -> dg.AssetsDefinition:
             for name, product in current_reports(dataset, home).items()
         ]
         seated = election.find(dataset.name, home)
-        present = election.on_present_tiles(seated, manifest, home) if seated else None
+        present = election.rescored(seated, manifest, home) if seated else None
         chosen = election.elect(present, candidates)
         product = election.build(dataset.name, chosen, home)
         tracking.promote(dataset.name, chosen.product(home), product.json(SUMMARY), context.run.run_id, home)

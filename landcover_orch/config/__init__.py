@@ -25,7 +25,7 @@ from landcover_orch.config.files import (
     with_members,
 )
 from landcover_orch.config.labels import Component, Labels, Values
-from landcover_orch.config.places import configs, expand, home, inside
+from landcover_orch.config.paths import configs, expand, home, inside
 from landcover_orch.config.splits import SPLIT_NAMES, BlockFold, Splits, SplitSpec
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""A dataset: tiles, legend, splits, patch settings, and what runs on them."""
+"""Dataset: tiles, legend, splits, patch settings, and what runs on them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pydantic import Field, model_validator
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.config.labels import Labels
-from landcover_orch.config.places import expand
+from landcover_orch.config.paths import expand
 from landcover_orch.config.splits import Splits
 from landcover_orch.grid import Edge
 
 
 class TileOverride(Settings):
-    """What one tile has different from its dataset's patterns."""
+    """Tile override: what a tile has different from its dataset's patterns."""
 
     image: str | None = Field(default=None, description="path of the orthophoto below `root`")
     label: str | None = Field(default=None, description="path of the labels below `root`")
@@ -31,8 +31,8 @@ class TileOverride(Settings):
     )
     shift: tuple[float, float] = Field(
         default=(0.0, 0.0),
-        description="pixels (right, down) by which the labels are moved before they are burnt, as the checks "
-        "`shift_within_limit` and `common_shift` advise; whole numbers where labels arrive as rasters",
+        description="pixels (right, down) by which the labels are translated before they are rasterised, as the checks "
+        "`shift_within_limit` and `common_shift` advise; integers where labels arrive as rasters",
     )
 
 
@@ -41,7 +41,7 @@ Bands = tuple[Annotated[int, Field(ge=1)], ...]
 
 
 class Further(Settings):
-    """Bands of a tile that lie in a file of their own, pixel by pixel on the orthophoto's grid: a surface model."""
+    """Further bands of a tile in a separate file, pixel by pixel on the orthophoto's grid: a surface model."""
 
     image: str = Field(description="pattern below `root`, as that of the orthophotos")
     bands: tuple[str, ...] = Field(min_length=1, description="their names, as they stand in the dataset's `bands`")
@@ -50,7 +50,7 @@ class Further(Settings):
 
 
 class Tiles(Settings):
-    """Which files are the tiles: patterns with {tile} in them, corrected tile by tile.
+    """Tile files: patterns with {tile} in them, corrected tile by tile.
 
     {tile:02} is the name with every number in it filled up with zeros to two digits: 02_10 for tile 2_10.
     """
@@ -75,7 +75,7 @@ class Tiles(Settings):
 
 
 class Patches(Settings):
-    """How training arrays are cut."""
+    """Patch settings: how training arrays are cut."""
 
     size: int = Field(default=256, ge=16, le=4096, description="side of a patch in pixels")
     stride: int = Field(default=256, ge=1, description="step between patches in pixels")
@@ -94,24 +94,24 @@ class Patches(Settings):
 
 
 class Match(Settings):
-    """How the radiometry of all tiles is made like that of one, where they were flown in other years or light."""
+    """Radiometric matching of all tiles to one, where they were flown in other years or light."""
 
     match: Literal["moments", "histogram"] = Field(
         description="moments: the mean and standard deviation of each band; histogram: all of its distribution, for "
         "tiles of much the same land cover, as it makes a tile of fields as dark as one of woods. Either makes a tile "
-        "under cloud like a clear one as far as its histogram goes: look at the pictures"
+        "under cloud like a clear one as far as its histogram goes: check the pictures"
     )
     reference: str = Field(description="the tile that the others are made like")
 
 
 class Proportions(Settings):
-    """What class proportions are told of: patches, tiles, or polygons."""
+    """Units of class proportions: patches, tiles, or polygons."""
 
     unit: Literal["tile", "patch", "polygon"] = Field(
-        default="tile", description="a whole tile, a window of the patch grid, or a polygon of `polygons`"
+        default="tile", description="a tile, a window of the patch grid, or a polygon of `polygons`"
     )
     exclude_classes: tuple[str, ...] = Field(
-        default=(), description="classes that are not predicted: their pixels do not count, and their share is 0"
+        default=(), description="classes that are not predicted: their pixels do not count, and their fraction is 0"
     )
     polygons: str | None = Field(default=None, description="vector file below `root`, for the unit polygon")
     layer: str | None = Field(default=None, description="layer of that file; empty: its only")
@@ -125,12 +125,12 @@ class Proportions(Settings):
 
 
 class Limits(Settings):
-    """Where a check refuses an input."""
+    """Limits of the checks: where an input is refused."""
 
     max_pixels: int = Field(default=4_000_000_000, gt=0, description="largest tile, in pixels")
     max_year_gap: int = Field(default=3, ge=0, description="most years between orthophoto and labels")
     max_shift: float = Field(
-        default=3.0, gt=0, description="most pixels by which a tile's labels may lie beside what its image shows"
+        default=3.0, gt=0, description="most pixels by which a tile's labels may be shifted against its image"
     )
     max_drift: float = Field(
         default=1.0,
@@ -152,19 +152,19 @@ class Limits(Settings):
         le=1,
         exclude=True,  # no product depends on it
         description="most of the labelled area that may lie in change candidates: where it is more, the map is wrong "
-        "rather than the ground another one",
+        "rather than the labels outdated",
     )
 
 
 class Automation(Settings):
-    """What runs by itself once switched on in Dagster."""
+    """Automation in Dagster, once switched on."""
 
     retrain: str = Field(default="0 3 * * 0", description="cron time of the retraining schedule")
     timezone: str = Field(default="UTC", description="time zone of the schedule")
 
 
 class Dataset(Settings):
-    """Tiles + legend + patch settings + the experiments that run on them: one file of configs/datasets."""
+    """Dataset: tiles, legend, patch settings and experiments: one file of configs/datasets."""
 
     name: str = Field(pattern=KEY, description="the file's name without .yaml; key prefix and group in Dagster")
     description: str = Field(default="", description="one sentence for people")
@@ -181,7 +181,7 @@ class Dataset(Settings):
         default="file",
         pattern=r"^(file|none|EPSG:\d+)$",
         description="where the pixels lie: in the CRS that each file states (file); in this one, where a file states "
-        "none (EPSG:n); or nowhere (none): tiles then share no ground, whatever their files say",
+        "none (EPSG:n); or nowhere (none): tiles then do not overlap, whatever their files say",
     )
     resolution: float | None = Field(
         default=None, gt=0, description="side of a pixel in metres, where `crs` is none and the files cannot say it"
@@ -198,11 +198,11 @@ class Dataset(Settings):
     splits: Splits = Field(default=Splits(), description="train, validation, test")
     patches: Patches = Field(default=Patches(), description="how training arrays are cut")
     proportions: Proportions = Field(
-        default=Proportions(), description="what the class proportions of the champion's maps are told of"
+        default=Proportions(), description="units of the class proportions of the champion's maps"
     )
     experiments: tuple[str, ...] = Field(
         min_length=1,
-        description="names of files in configs/experiments; one with a `matrix` stands for all its recipes",
+        description="names of files in configs/experiments; one with a `matrix` stands for all its experiments",
     )
     baselines: tuple[str, ...] = Field(
         default=("k-means", "random-forest"),
@@ -215,7 +215,7 @@ class Dataset(Settings):
     label_review: str | None = Field(
         default=None,
         exclude=True,  # no other product depends on it
-        description="the one of its experiments, with `protocol.folds`, whose out-of-fold maps are held against the "
+        description="that of its experiments, with `protocol.folds`, whose out-of-fold maps are compared with the "
         "polygons of the labels (asset `label_review`); empty: none",
     )
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
@@ -226,13 +226,13 @@ class Dataset(Settings):
     def _consistent(self) -> Dataset:
         added = tuple(band for file in self.tiles.further for band in file.bands)
         count = len(self.bands) - len(added)
-        torn = [
+        fractional = [
             name
             for name, count in self.tiles.overrides.items()
             if self.labels.kind != "vector" and any(by % 1 for by in count.shift)
         ]
         conflicts = {
-            f"labels that arrive as rasters move by whole pixels: `shift` of {torn}": bool(torn),
+            f"labels that arrive as rasters are translated by whole pixels: `shift` of {fractional}": bool(fractional),
             f"`tiles.further` holds {list(added)}, which must be the last of `bands`": count < 1
             or self.bands[count:] != added,
             f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {count}": bool(self.tiles.select)
@@ -241,9 +241,9 @@ class Dataset(Settings):
             and self.resolution is None,
             "`resolution` is for `crs: none`: else the files say it": self.crs != "none"
             and self.resolution is not None,
-            "`label_review` looks at polygons, labels of kind vector": bool(self.label_review)
+            "`label_review` is of polygons, labels of kind vector": bool(self.label_review)
             and self.labels.kind != "vector",
-            "polygons need a place: `crs: none` is for labels that arrive as rasters": self.crs == "none"
+            "polygons need a CRS: `crs: none` is for labels that arrive as rasters": self.crs == "none"
             and self.labels.kind == "vector",
         }
         if any(conflicts.values()):
@@ -252,7 +252,7 @@ class Dataset(Settings):
 
     @property
     def imagery(self) -> dict[str, object]:
-        """Everything but the files themselves that the pixels of a tile, and their place, depend on."""
+        """Imagery settings: all but the files that the pixels of a tile, and their georeference, depend on."""
         files = {"select": self.tiles.select, "further": self.tiles.further}
         georeference = {"crs": self.crs, "resolution": self.resolution}
         matched = {"radiometry": self.radiometry} if self.radiometry else {}
@@ -260,7 +260,7 @@ class Dataset(Settings):
 
     @property
     def years(self) -> dict[str, object]:
-        """What is stated of the years of images and labels: of all tiles (key ''), and of those that differ."""
+        """Years of images and labels as stated: of all tiles (key ''), and of those that differ."""
         overrides = {name: (override.year, override.label_year) for name, override in self.tiles.overrides.items()}
         return {"": (self.tiles.year, self.tiles.label_year), **overrides}
 

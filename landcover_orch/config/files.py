@@ -1,4 +1,4 @@
-"""The files of configs/ by name: datasets, legends, launchers, recipes, searches."""
+"""Configuration files of configs/ by name: datasets, legends, launchers, experiments, searches."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from landcover_orch.config.datasets import Dataset
 from landcover_orch.config.experiments import KEY, Experiment, matrix, models, repetitions
 from landcover_orch.config.experiments import search as searching
 from landcover_orch.config.experiments.search import Search
 from landcover_orch.config.launchers import LOCAL, Launcher
-from landcover_orch.config.places import configs, inside
+from landcover_orch.config.paths import configs, inside
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
 from landcover_orch.errors import ConfigError, Problem, did_you_mean
@@ -32,18 +31,22 @@ def load_dataset(name: str) -> Dataset:
     Where such a file is not there, as on a machine without the data, its key stays, for the checks to find.
     """
     dataset = _load("datasets", name, Dataset)
-    listed_specs = {split: _with_listed_tiles(dataset, split) for split in SPLIT_NAMES}
-    listed = {split: spec for split, spec in listed_specs.items() if spec is not None}
+    specs = {split: read_listed_tiles(dataset, split) for split in SPLIT_NAMES}
+    listed = {split: spec for split, spec in specs.items() if spec is not None}
     if not listed:
         return dataset
     splits = parse({**dict(dataset.splits), **listed}, Splits, f"configs/datasets/{name}.yaml: splits")
     return dataset.model_copy(update={"splits": splits})
 
 
-def _with_listed_tiles(dataset: Dataset, split: str) -> SplitSpec | None:
-    """A side of the split with the tiles of its CSV file by name; None where there is no such file."""
+def read_listed_tiles(dataset: Dataset, split: str) -> SplitSpec | None:
+    """A split with the tiles of its CSV file by name; None where there is no such file, as without the data."""
     spec: SplitSpec = getattr(dataset.splits, split)
-    if spec.from_csv is None or not (root := _root(dataset)):
+    if spec.from_csv is None:
+        return None
+    try:
+        root = dataset.folder
+    except ConfigError:  # it stands in a variable that is not set
         return None
     path = inside(root, spec.from_csv, f"configs/datasets/{dataset.name}.yaml: splits.{split}.from_csv")
     if not path.is_file():
@@ -51,14 +54,6 @@ def _with_listed_tiles(dataset: Dataset, split: str) -> SplitSpec | None:
     with path.open(newline="", encoding="utf-8") as file:
         names = [row[0].strip() for row in csv.reader(file) if row][1:]
     return spec.model_copy(update={"tiles": tuple(dict.fromkeys((*spec.tiles, *names))), "from_csv": None})
-
-
-def _root(dataset: Dataset) -> Path | None:
-    """The dataset's folder, None where it stands in a variable that is not set."""
-    try:
-        return dataset.folder
-    except ConfigError:
-        return None
 
 
 def load_legend(name: str) -> Legend:
@@ -78,13 +73,17 @@ def load_experiment(name: str) -> Experiment:
     A combination is called <file>__<choice>-<choice>, a repetition of either <name>.seed-1.fold-2.
 
     Raises:
-        ConfigError: there is no such file, it is wrong, or has no such combination or repetition.
+        ConfigError: there is no such file, it is invalid, or has no such combination or repetition.
     """
     base = repetitions.base_of(name)
-    recipes, where = _recipes(base)
-    if base not in recipes:
-        raise ConfigError(_no_recipe(base, list(recipes), where))
-    experiment = parse(recipes[base], Experiment, where if len(recipes) == 1 else f"{where} ({base})")
+    contents, where = _read_experiments(base)
+    if base not in contents:
+        known = list(contents)
+        expected = f"one of {known[:3]}" + (f" and {len(known) - 3} more" if len(known) > 3 else "")
+        content = f"a matrix of {len(known)} experiments" if base == matrix.file_of(base) else f"no experiment {base}"
+        fix = did_you_mean(base, known) or "name one of them"
+        raise ConfigError(Problem(where, content, expected, fix))
+    experiment = parse(contents[base], Experiment, where if len(contents) == 1 else f"{where} ({base})")
     if experiment.name == name:
         return experiment
     repeated = repetitions.repetition(experiment, name)
@@ -99,7 +98,7 @@ def load_search(name: str) -> Search:
     """The search of configs/searches/<name>.yaml.
 
     Raises:
-        ConfigError: there is no such file, or it or its recipe is wrong, or values of its space give no recipe.
+        ConfigError: there is no such file, it or its experiment is invalid, or values of its space are.
     """
     search = _load("searches", name, Search)
     problems = searching.problems(search, load_experiment(search.experiment))
@@ -108,31 +107,25 @@ def load_search(name: str) -> Search:
     return search
 
 
-def _recipes(name: str) -> tuple[dict[str, dict[str, object]], str]:
-    """The plain recipes of the file that a name stands in, and the file as messages call it."""
+def _read_experiments(name: str) -> tuple[dict[str, dict[str, object]], str]:
+    """Plain values of the experiments of the file that a name stands in, and the file as messages call it."""
     file = name if (configs() / "experiments" / f"{name}.yaml").is_file() else matrix.file_of(name)
     content, where = _read("experiments", file)
     if not isinstance(content, dict):
-        raise ConfigError(Problem(where, repr(content)[:80], "keys and values", "write a recipe"))
+        raise ConfigError(Problem(where, repr(content)[:80], "keys and values", "write an experiment"))
     return matrix.expand(content, file, where), where
 
 
-def _no_recipe(name: str, known: list[str], where: str) -> Problem:
-    shown = f"one of {known[:3]}" + (f" and {len(known) - 3} more" if len(known) > 3 else "")
-    content = f"a matrix of {len(known)} recipes" if name == matrix.file_of(name) else f"no recipe {name}"
-    return Problem(where, content, shown, did_you_mean(name, known) or "name one of them")
-
-
 def experiment_names(name: str) -> tuple[str, ...]:
-    """The recipes that a name in `Dataset.experiments` stands for: a file's, or the one of that name.
+    """Experiments that a name in `Dataset.experiments` stands for: a file's, or that of this name.
 
-    A file that is missing or wrong stands for itself: what is wrong with it is said where it is loaded.
+    A file that is missing or invalid stands for itself: its problems are raised where it is loaded.
     """
     try:
-        recipes, _ = _recipes(name)
+        contents, _ = _read_experiments(name)
     except ConfigError:
         return (name,)
-    return tuple(recipes) if name == matrix.file_of(name) else (name,)
+    return tuple(contents) if name == matrix.file_of(name) else (name,)
 
 
 def experiments_of(dataset: Dataset) -> tuple[str, ...]:
@@ -142,58 +135,57 @@ def experiments_of(dataset: Dataset) -> tuple[str, ...]:
 
 
 def load_experiments(name: str) -> dict[str, Experiment]:
-    """The recipes by name that a name in `Dataset.experiments` stands for.
+    """Experiments by name that a name in `Dataset.experiments` stands for.
 
     Raises:
-        ConfigError: every problem of every combination; one that several have is said once.
+        ConfigError: every problem of every combination; one that several have stands there once.
     """
     if name != matrix.file_of(name):
         return {name: load_experiment(name)}
-    recipes, where = _recipes(name)
+    contents, where = _read_experiments(name)
     experiments: dict[str, Experiment] = {}
     invalid: dict[Problem, list[str]] = {}
-    for recipe, content in recipes.items():
+    for key, content in contents.items():
         try:
-            experiments[recipe] = parse(content, Experiment, where)
+            experiments[key] = parse(content, Experiment, where)
         except ConfigError as error:
             for problem in error.problems:
-                invalid.setdefault(problem, []).append(recipe)
+                invalid.setdefault(problem, []).append(key)
     if invalid:
-        raise ConfigError(*(_of_some(problem, names, len(recipes)) for problem, names in invalid.items()))
+        problems = [
+            problem if len(keys) == len(contents) else replace(problem, where=f"{problem.where} ({', '.join(keys)})")
+            for problem, keys in invalid.items()
+        ]
+        raise ConfigError(*problems)
     return experiments
 
 
-def _of_some(problem: Problem, names: list[str], all_recipes: int) -> Problem:
-    """A problem with the recipes that have it, where a file's others have not."""
-    return problem if len(names) == all_recipes else replace(problem, where=f"{problem.where} ({', '.join(names)})")
-
-
 def experiment_problems(dataset: Dataset) -> list[Problem]:
-    """What is wrong with a dataset's experiments and searches: files missing, parts that do not go together."""
+    """Problems of a dataset's experiments and searches: files missing, parts that do not go together."""
     problems: list[Problem] = []
-    for load, names in ((_recipes_of, (*dataset.experiments, *dataset.baselines)), (load_search, dataset.searches)):
-        for name in names:
-            try:
-                load(name)
-            except ConfigError as error:
-                problems.extend(error.problems)
-    return problems or [*_label_review_problems(dataset)]
+    for name in (*dataset.experiments, *dataset.baselines):
+        try:
+            for experiment in load_experiments(name):
+                with_members(experiment)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    for name in dataset.searches:
+        try:
+            load_search(name)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    return problems or [*label_review_problems(dataset)]
 
 
-def _label_review_problems(dataset: Dataset) -> Iterator[Problem]:
-    """What is wrong with the recipe that a dataset's `label_review` names, where its other recipes are right."""
+def label_review_problems(dataset: Dataset) -> Iterator[Problem]:
+    """Problems of the experiment that a dataset's `label_review` names, where its other experiments are valid."""
     where, name = f"configs/datasets/{dataset.name}.yaml: label_review", dataset.label_review
     if name is not None and name not in experiments_of(dataset):
         fix = did_you_mean(name, list(experiments_of(dataset))) or "add it to `experiments`"
         yield Problem(where, repr(name), f"one of {list(experiments_of(dataset))}", fix)
     elif name is not None and load_experiment(name).protocol.folds is None:
-        fix = "give the recipe `protocol: {folds: {}}`, or name one that has them"
-        yield Problem(where, f"{name!r}, which has no folds", "a recipe with `protocol.folds`", fix)
-
-
-def _recipes_of(name: str) -> None:
-    for recipe in load_experiments(name):
-        with_members(recipe)
+        fix = "give the experiment `protocol: {folds: {}}`, or name one that has them"
+        yield Problem(where, f"{name!r}, which has no folds", "an experiment with `protocol.folds`", fix)
 
 
 def with_members(name: str) -> tuple[Experiment, ...]:
@@ -215,7 +207,7 @@ def _load(kind: str, name: str, model: type[Model]) -> Model:
 
 
 def _read(kind: str, name: str) -> tuple[object, str]:
-    """What configs/<kind>/<name>.yaml holds, and the file as messages call it."""
+    """Content of configs/<kind>/<name>.yaml, and the file as messages call it."""
     folder = configs() / kind
     path = folder / f"{name}.yaml"
     if not re.match(KEY, name) or not path.is_file():

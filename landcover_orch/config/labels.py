@@ -1,4 +1,4 @@
-"""How labels arrive, and what is read from them."""
+"""Label settings: vector or raster format, columns, and table of covers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from landcover_orch.legend import IGNORE_NAME
 
 
 class Values(Settings):
-    """The table that lists the covers of polygons, a row each: SIOSE's T_VALORES."""
+    """Table of covers of polygons, a row each: SIOSE's T_VALORES."""
 
     layer: str = Field(default="T_VALORES", description="the table, in the file of the polygons")
     polygon: str = Field(default="ID_POLYGON", description="column that names the polygon, as `labels.id` does")
@@ -25,7 +25,7 @@ class Values(Settings):
 
 
 class Component(Settings):
-    """One of the rasters that together tell each pixel's covers."""
+    """Component raster: one of those that together hold each pixel's covers."""
 
     code: str = Field(description="pattern below `root` of the raster of covers, GeoTIFF or ENVI")
     percent: str | None = Field(default=None, description="pattern of the raster of its percentages; empty: 100")
@@ -35,7 +35,7 @@ class Component(Settings):
 
 
 class Labels(Settings):
-    """How labels are read."""
+    """Label settings: how labels are read."""
 
     kind: Literal["vector", "raster", "rgb", "components"] = Field(
         default="vector",
@@ -49,7 +49,7 @@ class Labels(Settings):
     attribute: str | None = Field(default=None, description="column of a vector file that holds the source code")
     content: Literal["code", "siose", "largest", "values"] = Field(
         default="code",
-        description="what the column tells: a code of the legend; a SIOSE label; the largest cover alone, by number "
+        description="what the column holds: a code of the legend; a SIOSE label; the largest cover alone, by number "
         "or label; or nothing, for the covers stand in the table `values`",
     )
     id: str | None = Field(
@@ -85,7 +85,7 @@ class Labels(Settings):
             and not self.id,
             "kind 'components' needs `components`": self.kind == "components" and not self.components,
             "`corrections` are polygons, for labels of kind vector": bool(self.corrections) and self.kind != "vector",
-            "`corrections` tell covers in their column, which content 'values' reads from a table": bool(
+            "`corrections` hold covers in their column, which content 'values' reads from a table": bool(
                 self.corrections
             )
             and self.content == "values",

@@ -1,4 +1,4 @@
-"""What starts the processes of a training: itself, torchrun on this machine, a cluster's queue."""
+"""Launchers: what starts the processes of a training, itself, torchrun on this machine, a cluster's queue."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
 class Launcher(Settings):
-    """One file of configs/launchers. How many processes train is the launcher's word, not the recipe's."""
+    """Launcher: one file of configs/launchers. The launcher sets how many processes train, not the experiment."""
 
-    name: str = Field(pattern=KEY, description="the file's name without .yaml; a recipe's `launcher`")
+    name: str = Field(pattern=KEY, description="the file's name without .yaml; an experiment's `launcher`")
     description: str = Field(default="", description="one sentence for people")
     prefix: tuple[Argument, ...] = Field(
         min_length=1,
@@ -30,9 +30,9 @@ class Launcher(Settings):
     environment: dict[Variable, str] = Field(default={}, description="variables that are set for it, and where they go")
 
     def command(self, python: str, module: Sequence[str]) -> list[str]:
-        """The arguments that start a module (its name, then its own arguments) with this interpreter."""
+        """Command line that starts a module (its name, then its own arguments) with this interpreter."""
         return [*(part.replace(PYTHON, python) for part in self.prefix), "-m", *module]
 
 
 LOCAL = Launcher(name="local", description="One process on this machine.", prefix=(PYTHON,))
-"""What launches where a recipe names nothing else; no file describes it."""
+"""Default launcher of an experiment that names none; no file describes it."""

@@ -1,4 +1,4 @@
-"""Who learns from what: the sides of a split, and folds."""
+"""Train, validation and test splits of a dataset, and folds by spatial blocks."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ SPLIT_NAMES = ("validation", "test", "excluded")
 
 
 class SplitSpec(Settings):
-    """One side of a split: whole tiles, by name or drawn, or a fraction of the spatial blocks of the other tiles."""
+    """Specification of a split: tiles, by name or at random, or a fraction of the spatial blocks of the other tiles."""
 
-    tiles: tuple[str, ...] = Field(default=(), description="tiles that belong to this side whole")
+    tiles: tuple[str, ...] = Field(default=(), description="tiles that belong to this split")
     from_csv: str | None = Field(
         default=None, description="CSV file below `root` whose first column, under a header, names further such tiles"
     )
     random_fraction: float = Field(
-        default=0.0, ge=0, lt=1, description="fraction of the tiles that no side names, drawn whole by their names"
+        default=0.0, ge=0, lt=1, description="fraction of the tiles that no split names, drawn by their names"
     )
     blocks: float = Field(default=0.0, ge=0, lt=1, description="fraction of the spatial blocks of all other tiles")
 
 
 class BlockFold(Settings):
-    """One of the folds that spatial blocks are dealt out to: its blocks are test, the next fold's validation."""
+    """Fold of spatial blocks: its blocks are test, the next fold's validation."""
 
     index: int = Field(ge=1, description="which fold, counted from 1")
     count: int = Field(ge=3, description="how many folds there are")
@@ -39,7 +39,7 @@ class BlockFold(Settings):
 
 
 class Splits(Settings):
-    """Who learns from what: everything that is not validation, test or excluded is train."""
+    """Train, validation and test splits: everything that is not validation, test or excluded is train."""
 
     validation: SplitSpec = Field(default=SplitSpec(), description="chooses the checkpoint")
     test: SplitSpec = Field(default=SplitSpec(), description="scored in the report; never seen by training")
@@ -48,18 +48,19 @@ class Splits(Settings):
         description="neither trained on nor scored; may be mapped. Its blocks are drawn first, and count in every tile",
     )
     fold: BlockFold | None = Field(
-        default=None, description="deals out the blocks of all tiles that are on no side, instead of drawing shares"
+        default=None,
+        description="divides the blocks of all tiles that no split names into folds, instead of drawing fractions",
     )
     checkpoint_split: Literal["validation", "test"] = Field(
         default="validation",
-        description="the side whose patches choose the checkpoint; test where a study chose and scored on the same "
+        description="the split whose patches choose the checkpoint; test where a study chose and scored on the same "
         "tiles, which flatters its scores",
     )
     block: float = Field(default=128.0, gt=0, description="side of a spatial block in units of the CRS (metres)")
     seed: int = Field(default=0, description="draws the blocks and tiles")
     on_overlap: Literal["refuse", "drop"] = Field(
         default="refuse",
-        description="train windows that meet validation or test ground: refuse the dataset, or drop and count them",
+        description="train windows that overlap validation or test areas: refuse the dataset, or drop and count them",
     )
 
     @model_validator(mode="after")
@@ -69,8 +70,8 @@ class Splits(Settings):
             if both := set(left.tiles) & set(right.tiles):
                 raise ValueError(f"tiles {sorted(both)} are both {first} and {second}")
         for part in ("blocks", "random_fraction"):
-            if sum(getattr(share, part) for share in specs.values()) >= 1:
+            if sum(getattr(spec, part) for spec in specs.values()) >= 1:
                 raise ValueError(f"validation.{part} + test.{part} + excluded.{part} leave nothing to train on")
         if self.fold and (self.validation.blocks or self.test.blocks):
-            raise ValueError("a fold deals out all blocks: validation.blocks and test.blocks must be 0")
+            raise ValueError("a fold takes all blocks: validation.blocks and test.blocks must be 0")
         return self

@@ -1,14 +1,15 @@
-"""The report of an experiment: matrices, metrics, figures and costs as one page, as JSON and as CSV.
+"""Evaluation report of an experiment: confusion matrix, metrics, figures and costs as a page, as JSON and as CSV.
 
 Matrix, figures and tables are those of the repetition that validation chose; all repetitions stand beside it with their
-spread. Everything but the table of costs follows from the recipe; the costs are those of the products as they were
+spread. Everything but the table of costs follows from the experiment; the costs are those of the products as they were
 built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,12 @@ from landcover_orch.errors import IncompleteError
 from landcover_orch.evaluation import VERSION, by_polygon, views
 from landcover_orch.evaluation.choices import choices
 from landcover_orch.evaluation.evaluate import tiles_to_predict
-from landcover_orch.evaluation.repetition import TEST_SIDE, Repetition, Score, Scores, scores
-from landcover_orch.evaluation.tables import CORNER, averaged, class_rows, csv_text, summary, words
+from landcover_orch.evaluation.figures import View
+from landcover_orch.evaluation.repetition import TEST_SPLIT, Repetition, Score, Scores, score_repetitions
+from landcover_orch.evaluation.tables import CORNER, class_rows, csv_text, defined_classes, summary, words
 from landcover_orch.metrics import confusion
-from landcover_orch.metrics.spread import spreads
+from landcover_orch.metrics.confusion import Value
+from landcover_orch.metrics.spread import Spread, spreads
 from landcover_orch.models.contract import load_contract
 from landcover_orch.pages import page, picture
 from landcover_orch.patches.manifest import DatasetManifest, load_current
@@ -31,7 +34,7 @@ from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.training.protocol import current_models
 
 PAGE, REPORT, MATRIX, METRICS, SUMMARY = "index.html", "report.json", "matrix.csv", "metrics.csv", "summary.json"
-REPETITIONS = "repetitions.csv"
+REPETITIONS, PREVIEW = "repetitions.csv", "preview.png"
 PICTURED = 4
 """Tiles that are drawn; all are counted."""
 
@@ -53,19 +56,232 @@ class Subject:
         """The classes that a second set of means leaves out."""
         return self.manifest.dataset.minor
 
-    def metrics(self, score: Score) -> dict[str, Any]:
-        """The headline metrics of a score, flat."""
-        return summary(score.found.classes, score.found.tiles.values(), self.minor)
+    def recipe(self) -> Recipe:
+        """Build recipe of the report: manifest, models and maps of all repetitions."""
+        inputs = {"manifest": self.manifest.digest}
+        for repetition in self.repetitions:
+            name = repetition.name
+            inputs |= {f"model {name}": repetition.model.fingerprint, f"data {name}": repetition.manifest.digest}
+            inputs |= {f"prediction {name} {tile}": product.fingerprint for tile, product in repetition.maps.items()}
+        configuration = {
+            "experiment": self.experiment,
+            "chosen": self.chosen.name,
+            "legend": self.manifest.legend,
+            "minor": self.minor,
+            "years": self.manifest.years(),
+        }
+        return Recipe(asset="report", version=VERSION, inputs=inputs, configuration=configuration)
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """Row of a repetition, seed or fold in a report: its matrix (actual, predicted) and its headline metrics."""
+
+    name: str
+    seed: int
+    fold: int | None
+    base_experiments: tuple[str, ...]
+    matrix: list[list[int]]
+    metrics: dict[str, Value]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Evaluation report: its contents as JSON, tables, figures and page."""
+
+    subject: Subject
+    scores: Scores
+    polygons: Sequence[by_polygon.PolygonRow]
+
+    def row(self, score: Score) -> ScoreRow:
+        """Matrix and headline metrics of a score."""
+        evaluation = score.evaluation
+        metrics = summary(evaluation.classes, evaluation.tiles.values(), self.subject.minor)
+        matrix = evaluation.pooled.tolist()
+        return ScoreRow(score.name, score.seed, score.fold, score.base_experiments, matrix, metrics)
+
+    @cached_property
+    def rows(self) -> list[ScoreRow]:
+        """The repetitions; of a dataset without test split, the seeds out of fold."""
+        return [self.row(score) for score in self.scores.scores]
+
+    @cached_property
+    def spread(self) -> dict[str, Spread]:
+        """Mean and standard deviation of each metric over the rows."""
+        return spreads([row.metrics for row in self.rows])
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """Contents of report.json."""
+        subject, manifest = self.subject, self.subject.manifest
+        classes, pooled = self.scores.chosen.evaluation.classes, self.scores.chosen.evaluation.pooled
+        return {
+            "dataset": manifest.dataset.name,
+            "experiment": subject.experiment.name,
+            "model": subject.chosen.model.fingerprint,
+            "models": {repetition.name: repetition.model.fingerprint for repetition in subject.repetitions},
+            "trained_on": {repetition.name: repetition.manifest.digest for repetition in subject.repetitions},
+            "choices": choices(subject.experiment, manifest.dataset.patches),
+            "prediction": subject.experiment.prediction.words(),
+            "data_digest": manifest.digest,
+            "test_digest": manifest.test_digest,
+            "scored_on": self.scores.split,
+            "chosen": subject.chosen.name,
+            "chosen_by": f"validation {words(subject.experiment.metric)}",
+            "classes": list(classes),
+            "axes": ["actual", "predicted"],
+            "matrix": pooled.tolist(),
+            "normalised_by_actual": confusion.normalised(pooled, "actual"),
+            "normalised_by_predicted": confusion.normalised(pooled, "predicted"),
+            "metrics": self.row(self.scores.chosen).metrics,
+            "means_over": defined_classes(classes, pooled),
+            "per_class": class_rows(classes, pooled),
+            "tiles": self.tiles(),
+            "repetitions": [asdict(row) for row in self.rows],
+            "spread": {name: asdict(spread) for name, spread in self.spread.items()},
+            "out_of_fold": self.out_of_fold() if self.scores.seed_groups else None,
+            **self.composites(),
+        }
+
+    def tiles(self) -> dict[str, dict[str, Any]]:
+        """Tile -> its years, matrix and headline metrics."""
+        evaluation, entries = self.scores.chosen.evaluation, {e.name: e for e in self.subject.manifest.tiles}
+        return {
+            name: {
+                "year": entries[name].year,
+                "label_year": entries[name].label_year,
+                "matrix": matrix.tolist(),
+                "metrics": summary(evaluation.classes, [matrix], self.subject.minor),
+            }
+            for name, matrix in evaluation.tiles.items()
+        }
+
+    def out_of_fold(self) -> dict[str, Any]:
+        """Cross-validation: all folds of the chosen seed as one matrix; each seed's; each fold, and their spread."""
+        seeds = {score.name: self.row(score) for score in self.scores.seed_groups}
+        folds = [self.row(score) for score in self.scores.folds]
+        chosen = seeds[self.subject.chosen.seed_group]
+        return {
+            "seed": chosen.seed,
+            "matrix": chosen.matrix,
+            "metrics": chosen.metrics,
+            "seeds": [asdict(row) for row in seeds.values()],
+            "folds": [asdict(row) for row in folds],
+            "spread": {name: asdict(spread) for name, spread in spreads([row.metrics for row in folds]).items()},
+        }
+
+    def composites(self) -> dict[str, Any]:
+        """Errors of declared class fractions, and decisions on composites; nothing where labels have none."""
+        legend, decided = self.subject.manifest.legend, by_polygon.decisions(self.subject.manifest, self.subject.home)
+        errors = {"by_polygon": by_polygon.summary(self.polygons, legend)} if self.polygons else {}
+        return errors | ({"decisions": decided} if decided else {})
+
+    def summary(self) -> dict[str, Any]:
+        """Contents of summary.json: the chosen one's metrics, then mean and standard deviation of several."""
+        spread = {name: asdict(value) for name, value in self.spread.items() if name != "pixels" and len(self.rows) > 1}
+        statistics = {f"{kind} of {name}": values[kind] for name, values in spread.items() for kind in ("mean", "sd")}
+        chosen = {"repetitions": len(self.rows), "chosen": self.subject.chosen.name}
+        return {**self.row(self.scores.chosen).metrics, **chosen, **statistics}
+
+    def tables(self) -> dict[str, str]:
+        """CSV tables by file: matrix, metrics of each class, repetitions, polygons."""
+        classes, pooled = self.scores.chosen.evaluation.classes, self.scores.chosen.evaluation.pooled
+        matrix = ([name, *counts] for name, counts in zip(classes, pooled.tolist(), strict=True))
+        metrics = class_rows(classes, pooled)
+        repetitions = ([row.name, row.seed, row.fold, *row.metrics.values()] for row in self.rows)
+        tables = {
+            MATRIX: csv_text([CORNER, *classes], matrix),
+            METRICS: csv_text(metrics[0], (row.values() for row in metrics)),
+            REPETITIONS: csv_text(["repetition", "seed", "fold", *self.rows[0].metrics], repetitions),
+        }
+        if self.polygons:
+            rows = [polygon.columns() for polygon in self.polygons]
+            tables[by_polygon.TABLE] = csv_text([*rows[0]], (row.values() for row in rows))
+        return tables
+
+    def views(self) -> Iterator[tuple[str, str, View]]:
+        """File, caption and view of the maps: overview and detail of test tiles, then tiles out of fold."""
+        manifest, chosen, home = self.subject.manifest, self.subject.chosen, self.subject.home
+        for entry in tiles_to_predict(manifest)[:PICTURED]:
+            overview = views.overview(manifest, entry, chosen.maps[entry.name], home)
+            yield f"tile-{entry.name}.png", f"Tile {entry.name}{f', {entry.year}' if entry.year else ''}", overview
+            detail = views.detail(manifest, entry, chosen.maps[entry.name], home, overview)
+            yield f"tile-{entry.name}-detail.png", f"Tile {entry.name}, a detail at full resolution", detail
+        folds = [r for r in self.subject.repetitions if r.fold is not None and r.seed_group == chosen.seed_group]
+        for entry in tiles_to_predict(*(fold.manifest for fold in folds))[:PICTURED] if folds else []:
+            view = views.out_of_fold([(fold.manifest, fold.maps) for fold in folds], entry, home)
+            yield f"tile-{entry.name}-out-of-fold.png", f"Tile {entry.name}, out of fold", view
+
+    def figures(self) -> dict[str, tuple[str, bytes]]:
+        """File -> caption and PNG of every figure, and the preview, which has no caption."""
+        from landcover_orch.evaluation import dots, figures
+
+        legend, pooled = self.subject.manifest.legend, self.scores.chosen.evaluation.pooled
+        drawn = {
+            "matrix.png": ("Confusion matrix", figures.matrices(pooled, legend.names)),
+            "classes.png": ("Precision, recall, F1 and IoU of each class", figures.class_bars(pooled, legend)),
+        }
+        if len(self.rows) > 1:
+            metrics = [*HEADLINE, *(f"iou {name}" for name in legend.names)]
+            values = {words(name): [row.metrics[name] for row in self.rows] for name in metrics}
+            drawn["repetitions.png"] = "What each repetition scored", dots.dots(values)
+        if self.polygons:
+            drawn[by_polygon.FIGURE] = by_polygon.CAPTION, by_polygon.picture(self.polygons, legend)
+        for name, caption, view in self.views():
+            drawn[name] = caption, figures.maps(view, legend)
+            if PREVIEW not in drawn and (name.endswith("-detail.png") or self.scores.split != TEST_SPLIT):
+                maps = [picture.colourise(classes, legend.palette) for classes in (view.scored, view.predicted)]
+                errors = picture.errors(view.scored, view.predicted)
+                drawn[PREVIEW] = "", picture.small_png(picture.hstack([view.image, *maps, errors]))
+        return drawn
+
+    def page(self, figures: Mapping[str, bytes]) -> str:
+        """HTML page, with the figures by caption."""
+        subject, scores, model = self.subject, self.scores, self.subject.chosen.model
+        maps = [product for repetition in subject.repetitions for product in repetition.maps.values()]
+        models = [repetition.model for repetition in subject.repetitions]
+        return page.render(
+            "report.html",
+            title=f"{subject.manifest.dataset.name} · {subject.experiment.name}",
+            manifest=subject.manifest,
+            experiment=subject.experiment,
+            contract=load_contract(model.path),
+            classical=isinstance(subject.experiment.model, Classical),
+            model=model,
+            learnt=model.json(SUMMARY) if SUMMARY in model.files else {},
+            report=self.content,
+            headline=HEADLINE,
+            words=words,
+            evaluation=scores.chosen.evaluation,
+            test_split=scores.split == TEST_SPLIT,
+            minor=subject.minor,
+            seeds_spread=spreads([self.row(score).metrics for score in scores.seed_groups]),
+            figures=figures,
+            by_polygon_caption=by_polygon.CAPTION,
+            stages=resource_usage(subject.manifest, models, maps, subject.home),
+        )
+
+    def write(self, stage: Stage) -> None:
+        """Writes all files of the product."""
+        stage.write_json(REPORT, self.content)
+        stage.write_json(SUMMARY, self.summary())
+        for name, text in self.tables().items():
+            (stage.path / name).write_text(text, encoding="utf-8")
+        figures = self.figures()
+        for name, (_, data) in figures.items():
+            (stage.path / name).write_bytes(data)
+        captions = {caption: data for name, (caption, data) in figures.items() if name != PREVIEW}
+        (stage.path / PAGE).write_text(self.page(captions), encoding="utf-8")
 
 
 def build(
     manifest: DatasetManifest, experiment: Experiment, repetitions: Sequence[Repetition], chosen: str, home: Path
 ) -> Product:
-    """The published report of an experiment: index.html, report.json, CSV tables and figures.
+    """Publishes the report of an experiment: index.html, report.json, CSV tables and figures.
 
     Args:
         manifest: the dataset's.
-        experiment: the recipe.
+        experiment: its configuration.
         repetitions: its trained models with their maps; one, where it does not repeat.
         chosen: name of the repetition that is best on validation: choosing by test would flatter.
         home: folder everything is written below.
@@ -75,239 +291,44 @@ def build(
         IncompleteError: a map is missing, or there is nothing to score on.
         GridError: a map does not fit its labels.
     """
-    drawn = next(one for one in repetitions if one.name == chosen)
-    subject = Subject(manifest, experiment, tuple(repetitions), drawn, home)
-    folder = home / manifest.dataset.name / "report"
-    return publish.publish(folder, experiment.name, _recipe(subject), lambda stage: _write(stage, subject))
+    best = next(repetition for repetition in repetitions if repetition.name == chosen)
+    subject = Subject(manifest, experiment, tuple(repetitions), best, home)
+
+    def write(stage: Stage) -> None:
+        scores = score_repetitions(manifest, repetitions, chosen, home)
+        Report(subject, scores, by_polygon.rows(manifest, best.maps, home)).write(stage)
+
+    return publish.publish(home / manifest.dataset.name / "report", experiment.name, subject.recipe(), write)
 
 
-def _recipe(subject: Subject) -> Recipe:
-    manifest, experiment = subject.manifest, subject.experiment
-    inputs = {"manifest": manifest.digest}
-    for one in subject.repetitions:
-        inputs |= {f"model {one.name}": one.model.fingerprint, f"data {one.name}": one.manifest.digest}
-        inputs |= {f"prediction {one.name} {tile}": product.fingerprint for tile, product in one.maps.items()}
-    told = {"experiment": experiment, "chosen": subject.chosen.name, "legend": manifest.legend, "minor": subject.minor}
-    told["years"] = manifest.years()
-    return Recipe(asset="report", version=VERSION, inputs=inputs, configuration=told)
-
-
-def _write(stage: Stage, subject: Subject) -> None:
-    found = scores(subject.manifest, subject.repetitions, subject.chosen.name, subject.home)
-    polygons = by_polygon.rows(subject.manifest, subject.chosen.maps, subject.home)
-    told = _report(subject, found) | _composites(subject, polygons)
-    _write_tables(stage, subject, found, told)
-    if polygons:
-        lines = (row.values() for row in polygons)
-        (stage.path / by_polygon.TABLE).write_text(csv_text([*polygons[0]], lines), encoding="utf-8")
-    figures = _write_figures(stage, subject, found, told, polygons)
-    (stage.path / PAGE).write_text(_page(subject, found, told, figures), encoding="utf-8")
-
-
-def _write_tables(stage: Stage, subject: Subject, found: Scores, told: Mapping[str, Any]) -> None:
-    names, pooled = found.chosen.found.classes, found.chosen.found.pooled
-    stage.write_json(REPORT, told)
-    stage.write_json(SUMMARY, _summary(told))
-    rows = ([name, *counts] for name, counts in zip(names, pooled.tolist(), strict=True))
-    (stage.path / MATRIX).write_text(csv_text([CORNER, *names], rows), encoding="utf-8")
-    measures = class_rows(names, pooled)
-    (stage.path / METRICS).write_text(csv_text(measures[0], (row.values() for row in measures)), encoding="utf-8")
-    each = told["repetitions"]
-    lines = ([one["name"], one["seed"], one["fold"], *one["metrics"].values()] for one in each)
-    header = ["repetition", "seed", "fold", *each[0]["metrics"]]
-    (stage.path / REPETITIONS).write_text(csv_text(header, lines), encoding="utf-8")
-
-
-def _composites(subject: Subject, polygons: Sequence[by_polygon.Row]) -> dict[str, Any]:
-    """How well the map keeps to declared shares, and what was decided on composites; nothing where labels have none."""
-    kept = {"by_polygon": by_polygon.summary(polygons, subject.manifest.legend)} if polygons else {}
-    decided = by_polygon.decisions(subject.manifest, subject.home)
-    return kept | ({"decisions": decided} if decided else {})
-
-
-def _summary(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The chosen repetition's metrics, then mean and standard deviation of all where there are several."""
-    several = len(told["repetitions"]) > 1
-    names = [name for name in told["spread"] if name != "pixels"] if several else []
-    spread = {f"{kind} of {name}": told["spread"][name][kind] for name in names for kind in ("mean", "sd")}
-    return {**told["metrics"], "repetitions": len(told["repetitions"]), "chosen": told["chosen"], **spread}
-
-
-def _report(subject: Subject, found: Scores) -> dict[str, Any]:
-    manifest, evaluation = subject.manifest, found.chosen.found
-    pooled = evaluation.pooled
-    years = {tile.name: {"year": tile.year, "label_year": tile.label_year} for tile in manifest.tiles}
-    return {
-        "dataset": manifest.dataset.name,
-        "experiment": subject.experiment.name,
-        "model": subject.chosen.model.fingerprint,
-        "models": {one.name: one.model.fingerprint for one in subject.repetitions},
-        "trained_on": {one.name: one.manifest.digest for one in subject.repetitions},
-        "choices": choices(subject.experiment, manifest.dataset.patches),
-        "prediction": subject.experiment.prediction.words(),
-        "data_digest": manifest.digest,
-        "test_digest": manifest.test_digest,
-        "scored_on": found.side,
-        "chosen": subject.chosen.name,
-        "chosen_by": f"validation {words(subject.experiment.metric)}",
-        "classes": list(evaluation.classes),
-        "axes": ["actual", "predicted"],
-        "matrix": pooled.tolist(),
-        "normalised_by_actual": confusion.normalised(pooled, "actual"),
-        "normalised_by_predicted": confusion.normalised(pooled, "predicted"),
-        "metrics": subject.metrics(found.chosen),
-        "means_over": averaged(evaluation.classes, pooled),
-        "per_class": class_rows(evaluation.classes, pooled),
-        "tiles": {
-            name: {
-                **years[name],
-                "matrix": matrix.tolist(),
-                "metrics": summary(evaluation.classes, [matrix], subject.minor),
-            }
-            for name, matrix in evaluation.tiles.items()
-        },
-        **_repeated(subject, found),
-    }
-
-
-def _repeated(subject: Subject, found: Scores) -> dict[str, Any]:
-    each = [_told(subject, score) for score in found.compared]
-    return {
-        "repetitions": each,
-        "spread": spreads([one["metrics"] for one in each]),
-        "out_of_fold": _out_of_fold(subject, found) if found.across else None,
-    }
-
-
-def _told(subject: Subject, score: Score) -> dict[str, Any]:
-    return {
-        "name": score.name,
-        "seed": score.seed,
-        "fold": score.fold,
-        "stands_on": list(score.stands_on),
-        "matrix": score.found.pooled.tolist(),
-        "metrics": subject.metrics(score),
-    }
-
-
-def _out_of_fold(subject: Subject, found: Scores) -> dict[str, Any]:
-    """All folds as one matrix, of the seed that was chosen; each seed's; each fold by itself, and their spread."""
-    seeds = {score.name: _told(subject, score) for score in found.across}
-    folds = [_told(subject, score) for score in found.folds]
-    own = seeds[subject.chosen.across]
-    return {
-        **{key: own[key] for key in ("seed", "matrix", "metrics")},
-        "seeds": [*seeds.values()],
-        "folds": folds,
-        "spread": spreads([one["metrics"] for one in folds]),
-    }
-
-
-def _write_figures(
-    stage: Stage, subject: Subject, found: Scores, told: Mapping[str, Any], polygons: Sequence[by_polygon.Row]
-) -> dict[str, bytes]:
-    """Writes each figure as PNG; gives them by caption."""
-    from landcover_orch.evaluation import dots, figures
-
-    legend, pooled = subject.manifest.legend, found.chosen.found.pooled
-    drawn = {
-        "matrix.png": ("Confusion matrix", figures.matrices(pooled, legend.names)),
-        "classes.png": ("Precision, recall, F1 and IoU of each class", figures.class_bars(pooled, legend)),
-    }
-    if len(told["repetitions"]) > 1:
-        shown = [*HEADLINE, *(f"iou {name}" for name in legend.names)]
-        values = {words(name): [one["metrics"][name] for one in told["repetitions"]] for name in shown}
-        drawn["repetitions.png"] = "What each repetition scored", dots.dots(values)
-    if polygons:
-        drawn[by_polygon.FIGURE] = by_polygon.CAPTION, by_polygon.picture(polygons, legend)
-    for name, (caption, view) in _looks(subject, found).items():
-        drawn[name] = caption, figures.maps(view, legend)
-        if name.endswith("-detail.png") or found.side != TEST_SIDE:
-            _keep_preview(stage, view, subject.manifest)
-    for name, (_, data) in drawn.items():
-        (stage.path / name).write_bytes(data)
-    return dict(drawn.values())
-
-
-def _looks(subject: Subject, found: Scores) -> dict[str, tuple[str, Any]]:
-    """File -> caption and view: test tiles whole and in detail, then tiles as their folds see them."""
-    manifest, maps, home = subject.manifest, subject.chosen.maps, subject.home
-    looks: dict[str, tuple[str, Any]] = {}
-    for entry in tiles_to_predict(manifest)[:PICTURED]:
-        whole = views.whole(manifest, entry, maps[entry.name], home)
-        looks[f"tile-{entry.name}.png"] = f"Tile {entry.name}{f', {entry.year}' if entry.year else ''}", whole
-        detail = views.detail(manifest, entry, maps[entry.name], home, whole)
-        looks[f"tile-{entry.name}-detail.png"] = f"Tile {entry.name}, a detail at full resolution", detail
-    folds = [one for one in subject.repetitions if one.fold is not None and one.across == subject.chosen.across]
-    for entry in tiles_to_predict(*(one.manifest for one in folds))[:PICTURED] if folds else []:
-        view = views.out_of_fold([(one.manifest, one.maps) for one in folds], entry, home)
-        looks[f"tile-{entry.name}-out-of-fold.png"] = f"Tile {entry.name}, out of fold", view
-    return looks
-
-
-def _keep_preview(stage: Stage, view: Any, manifest: DatasetManifest) -> None:
-    """Writes the first view that is asked for as the product's preview."""
-    if (stage.path / "preview.png").exists():
-        return
-    maps = [picture.colourise(classes, manifest.legend.palette) for classes in (view.scored, view.predicted)]
-    errors = picture.errors(view.scored, view.predicted)
-    (stage.path / "preview.png").write_bytes(picture.small_png(picture.hstack([view.image, *maps, errors])))
-
-
-def costs(
+def resource_usage(
     manifest: DatasetManifest, models: Sequence[Product], predictions: Sequence[Product], home: Path
 ) -> dict[str, tuple[int, Cost]]:
-    """Stage -> number of products and what building them took: times and bytes summed, the highest peak."""
+    """Resource usage by stage: number of products and what building them took."""
+    try:
+        manifests = [publish.current(home / manifest.dataset.name / "dataset_manifest", "dataset")]
+    except IncompleteError:
+        manifests = []
     stages = {
         "ground_truth": [publish.load(home / entry.ground_truth) for entry in manifest.tiles],
         "patches": [publish.load(home / entry.patches) for entry in manifest.tiles],
-        "dataset_manifest": _manifests(manifest, home),
+        "dataset_manifest": manifests,
         "model": models,
         "prediction": predictions,
     }
-    return {name: (len(products), _total([p.cost for p in products])) for name, products in stages.items()}
+    return {name: (len(built), total_cost([product.cost for product in built])) for name, built in stages.items()}
 
 
-def _manifests(manifest: DatasetManifest, home: Path) -> list[Product]:
-    try:
-        return [publish.current(home / manifest.dataset.name / "dataset_manifest", "dataset")]
-    except IncompleteError:
-        return []
+def total_cost(costs: Sequence[Cost]) -> Cost:
+    """Sum of times, bytes and files, None where one is unknown; the highest peak of those that are known."""
 
-
-def _total(found: Sequence[Cost]) -> Cost:
     def known(name: str) -> list[Any]:
-        return [value for cost in found if (value := getattr(cost, name)) is not None]
+        return [value for cost in costs if (value := getattr(cost, name)) is not None]
 
     def total(name: str) -> Any:
-        return sum(known(name)) if len(known(name)) == len(found) and found else None
+        return sum(known(name)) if len(known(name)) == len(costs) and costs else None
 
     return Cost(total("wall_s"), total("cpu_s"), max(known("peak_bytes"), default=None), total("bytes"), total("files"))
-
-
-def _page(subject: Subject, found: Scores, told: Mapping[str, Any], figures: Mapping[str, bytes]) -> str:
-    manifest, experiment, model = subject.manifest, subject.experiment, subject.chosen.model
-    products = [product for one in subject.repetitions for product in one.maps.values()]
-    return page.render(
-        "report.html",
-        title=f"{manifest.dataset.name} · {experiment.name}",
-        manifest=manifest,
-        experiment=experiment,
-        contract=load_contract(model.path),
-        classical=isinstance(experiment.model, Classical),
-        model=model,
-        learnt=model.json(SUMMARY) if SUMMARY in model.files else {},
-        told=told,
-        shown=HEADLINE,
-        words=words,
-        found=found.chosen.found,
-        test_side=found.side == TEST_SIDE,
-        minor=subject.minor,
-        seeds_spread=spreads([subject.metrics(score) for score in found.across]),
-        figures=figures,
-        by_polygon_caption=by_polygon.CAPTION,
-        stages=costs(manifest, [one.model for one in subject.repetitions], products, subject.home),
-    )
 
 
 def current_reports(dataset: Dataset, home: Path) -> dict[str, Product]:

@@ -1,4 +1,4 @@
-"""The champion: of the standing one and all challengers, the model with the best mean IoU on the same test tiles."""
+"""Champion model: of the current one and all challengers, that of the best mean IoU on the same test tiles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "champion"
 
 
 class Champion(BaseModel):
-    """A model and its score on named test tiles."""
+    """Champion model and its score on named test tiles."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,9 +39,9 @@ class Champion(BaseModel):
 
 
 def candidate(manifest: DatasetManifest, trained: Product, report: Product, home: Path) -> Champion:
-    """A freshly reported model as it stands for election: of repetitions the one that validation chose.
+    """Challenger: a freshly reported model; of repetitions the one that validation chose.
 
-    Its score is its own on the test side; of a dataset without any, that of its seed's folds together.
+    Its score is that on the test split; of a dataset without any, that of its seed's folds together.
     """
     return _scored(manifest, trained, np.array(report.json("report.json")["matrix"], np.int64), home)
 
@@ -59,47 +59,47 @@ def _scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: P
     )
 
 
-def on_present_tiles(standing: Champion, manifest: DatasetManifest, home: Path) -> Champion:
-    """The standing champion with a score on the manifest's test tiles; predicted anew where they have changed."""
-    if standing.test_digest == manifest.test_digest:
-        return standing
+def rescored(current_champion: Champion, manifest: DatasetManifest, home: Path) -> Champion:
+    """Current champion with a score on the manifest's test tiles; predicted anew where they have changed."""
+    if current_champion.test_digest == manifest.test_digest:
+        return current_champion
     from landcover_orch.evaluation.evaluate import evaluate, tiles_to_predict
     from landcover_orch.prediction.build import build as predict
 
-    trained = standing.product(home)
-    recipe = load_experiment(standing.experiment).model_copy(update={"name": NAME})
-    maps = {entry.name: predict(manifest, entry, trained, recipe, home) for entry in tiles_to_predict(manifest)}
+    trained = current_champion.product(home)
+    experiment = load_experiment(current_champion.experiment).model_copy(update={"name": NAME})
+    maps = {entry.name: predict(manifest, entry, trained, experiment, home) for entry in tiles_to_predict(manifest)}
     return _scored(manifest, trained, evaluate(manifest, maps, home).pooled, home)
 
 
-def elect(standing: Champion | None, candidates: list[Champion]) -> Champion:
-    """The best by mean IoU; the standing champion stays unless it is beaten.
+def elect(current_champion: Champion | None, candidates: list[Champion]) -> Champion:
+    """Model selection by mean IoU; the current champion stays unless it is beaten.
 
     All must be scored on the same test tiles.
 
     Raises:
         IncompleteError: there is nobody to elect.
     """
-    standing_first = [*([standing] if standing else []), *candidates]
-    if not standing_first:
+    models = [*([current_champion] if current_champion else []), *candidates]
+    if not models:
         raise IncompleteError(
-            Problem("champion", "no report", "one of the present models", "materialise `report` first")
+            Problem("champion", "no report", "one of the current models", "materialise `report` first")
         )
-    return max(standing_first, key=lambda one: one.mean_iou)
+    return max(models, key=lambda model: model.mean_iou)
 
 
-def build(dataset: str, chosen: Champion, home: Path) -> Product:
+def build(dataset: str, elected: Champion, home: Path) -> Product:
     """Publishes the election's result as home/<dataset>/champion/champion."""
 
     def write(stage: Stage) -> None:
-        stage.write_json(FILE, chosen.model_dump())
-        stage.write_json("summary.json", chosen.model_dump())
+        stage.write_json(FILE, elected.model_dump())
+        stage.write_json("summary.json", elected.model_dump())
 
     recipe = Recipe(
         asset=NAME,
         version=VERSION,
-        inputs={"model": chosen.fingerprint},
-        configuration={"test_digest": chosen.test_digest, "mean_iou": chosen.mean_iou},
+        inputs={"model": elected.fingerprint},
+        configuration={"test_digest": elected.test_digest, "mean_iou": elected.mean_iou},
     )
     return publish.publish(home / dataset / NAME, NAME, recipe, write)
 

@@ -1,4 +1,4 @@
-"""Maps against ground truth: one confusion matrix a tile, every labelled test pixel counted exactly once."""
+"""Evaluation of maps against ground truth: a confusion matrix a tile, every labelled test pixel counted once."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Evaluation:
 
     @cached_property
     def pooled(self) -> Matrix:
-        """The matrix of all tiles together."""
+        """Pooled confusion matrix: that of all tiles together."""
         empty = np.zeros((len(self.classes), len(self.classes)), np.int64)
         pooled: Matrix = np.sum([empty, *self.tiles.values()], axis=0)
         return pooled
 
     def __add__(self, other: Evaluation) -> Evaluation:
-        """Both together, tile by tile."""
+        """Sum of two evaluations, tile by tile."""
         tiles = {*self.tiles, *other.tiles}
         empty = np.zeros((len(self.classes), len(self.classes)), np.int64)
         return Evaluation(
@@ -50,24 +50,26 @@ class Evaluation:
 
 
 def tiles_to_predict(*manifests: DatasetManifest) -> list[TileEntry]:
-    """The tiles that have labelled test pixels in a manifest, or in one of several of the same tiles."""
-    wanted = {entry.name for manifest in manifests for entry in manifest.tiles if any(entry.class_pixels["test"])}
-    return [entry for entry in manifests[0].tiles if entry.name in wanted]
+    """Test tiles: those with labelled test pixels in a manifest, or in one of several of the same tiles."""
+    names = {entry.name for manifest in manifests for entry in manifest.tiles if any(entry.class_pixels["test"])}
+    return [entry for entry in manifests[0].tiles if entry.name in names]
 
 
 def labels_of(entry: TileEntry, home: Path) -> raster.Raster:
-    """A tile's ground truth as a raster."""
+    """Ground truth of a tile as a raster."""
     return raster.inspect(home / entry.ground_truth / LABELS)
 
 
-def tested(manifest: DatasetManifest, entry: TileEntry, window: Window, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The labels (y, x) of a window with everything that is not test ignored."""
+def scored_labels(
+    manifest: DatasetManifest, entry: TileEntry, window: Window, labels: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Labels (y, x) of a window, 255 wherever the pixel is not of the test split."""
     role = roles(manifest.dataset.splits, entry.name, entry.grid, window)
     return np.where(role == TEST, labels, np.uint8(IGNORE))
 
 
 def evaluate(manifest: DatasetManifest, predictions: Mapping[str, Product], home: Path) -> Evaluation:
-    """The matrices of a dataset's test pixels.
+    """Confusion matrices of a dataset's test pixels, tile by tile.
 
     Raises:
         IncompleteError: a tile that has test pixels has no map.
@@ -84,25 +86,17 @@ def evaluate(manifest: DatasetManifest, predictions: Mapping[str, Product], home
                 "materialise `prediction`",
             )
         )
-    matrices = {entry.name: _matrix(manifest, entry, predictions[entry.name], home) for entry in entries}
+    matrices = {entry.name: tile_matrix(manifest, entry, predictions[entry.name], home) for entry in entries}
     return Evaluation(manifest.legend.names, matrices)
 
 
-def _matrix(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> Matrix:
+def tile_matrix(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> Matrix:
+    """Confusion matrix (actual, predicted) of a tile, counted block by block.
+
+    Raises:
+        GridError: the map does not lie on its labels' grid, or has no class where a label has one.
+    """
     actual, predicted = labels_of(entry, home), raster.inspect(product.file(MAP))
-
-    def count(block: Window) -> Matrix:
-        with raster.reader(actual, nodata="none") as truth, raster.reader(predicted, nodata="none") as guess:
-            labels = tested(manifest, entry, block, truth.read(block)[0])
-            return confusion.count(labels, guess.read(block)[0], len(manifest.legend.classes))
-
-    _require_one_grid(actual, predicted)
-    found = compute.run(count, blocks(entry.shape, BLOCK, BLOCK), label=f"evaluation of {entry.name}")
-    matrix: Matrix = np.sum(found, axis=0)
-    return matrix
-
-
-def _require_one_grid(actual: raster.Raster, predicted: raster.Raster) -> None:
     if actual.grid != predicted.grid:
         raise GridError(
             Problem(
@@ -112,3 +106,12 @@ def _require_one_grid(actual: raster.Raster, predicted: raster.Raster) -> None:
                 "materialise `ground_truth` and `prediction` of the tile again",
             )
         )
+
+    def count(block: Window) -> Matrix:
+        with raster.reader(actual, nodata="none") as truth, raster.reader(predicted, nodata="none") as classes:
+            labels = scored_labels(manifest, entry, block, truth.read(block)[0])
+            return confusion.count(labels, classes.read(block)[0], len(manifest.legend.classes))
+
+    matrices = compute.run(count, blocks(entry.shape, BLOCK, BLOCK), label=f"evaluation of {entry.name}")
+    matrix: Matrix = np.sum(matrices, axis=0)
+    return matrix

@@ -1,4 +1,4 @@
-"""The report's pictures as PNG: confusion matrices, bars a class, and maps beside what they were made from."""
+"""Figures of the evaluation report as PNG: confusion matrices, bars a class, and panels of maps."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ RIGHT, WRONG = "#e1e1e1", "#d7191c"
 DASH = "\u2013"
 """Stands where a measure is undefined."""
 
-ROOMY = 12
-"""Classes up to which a matrix's numbers are written in full size; beyond, cells of nothing stay empty."""
+LARGE_TEXT = 12
+"""Classes up to which a matrix's numbers are written in full size; beyond, cells of 0 stay empty."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One look at a test tile: picture (y, x, 3), labels, the scored labels and the map's classes (y, x)."""
+    """View of a test tile: picture (y, x, 3), labels, the scored labels and the map's classes (y, x)."""
 
     name: str
     image: picture.RGB
@@ -42,30 +42,31 @@ class View:
 
 
 def matrices(matrix: Matrix, names: Sequence[str]) -> bytes:
-    """The matrix as counts, as shares of each actual class, and as shares of each predicted class."""
+    """Confusion matrix as counts, as fractions of each actual class, and as fractions of each predicted class."""
     side = min(max(3.4, 0.42 * len(names) + 1.9), 9.0)
     figure = canvas(3 * side + 0.6, side + 0.9)
-    shares = [np.array(confusion.normalised(matrix, axis), dtype=float) for axis in ("actual", "predicted")]
+    ratios = [np.array(confusion.normalised(matrix, axis), dtype=float) for axis in ("actual", "predicted")]
     counts = matrix / max(int(matrix.sum()), 1)
     panels: list[tuple[str, NDArray[Any], list[list[str]]]] = [
-        ("pixels", np.sqrt(counts), [[_short(n) for n in row] for row in matrix.tolist()]),
-        ("shares of each actual class (rows sum to 1)\ndiagonal = recall", shares[0], _shares(shares[0])),
-        ("shares of each predicted class (columns sum to 1)\ndiagonal = precision", shares[1], _shares(shares[1])),
+        ("pixels", np.sqrt(counts), [[short_count(n) for n in row] for row in matrix.tolist()]),
+        ("fractions of each actual class (rows sum to 1)\ndiagonal = recall", ratios[0], _texts(ratios[0])),
+        ("fractions of each predicted class (columns sum to 1)\ndiagonal = precision", ratios[1], _texts(ratios[1])),
     ]
     for i, (title, shade, texts) in enumerate(panels):
         axes = figure.add_subplot(1, 3, i + 1)
-        _cells(axes, shade, texts)
-        _name_axes(axes, names, title, first=i == 0)
+        heat_map(axes, shade, texts)
+        label_axes(axes, names, title, first=i == 0)
     return as_png(figure)
 
 
-def _cells(axes: Axes, shade: NDArray[Any], texts: list[list[str]]) -> None:
+def heat_map(axes: Axes, shade: NDArray[Any], texts: list[list[str]]) -> None:
+    """Annotated heat map of a matrix (y, x), with a text in each cell."""
     top = np.nanmax(shade) if np.isfinite(shade).any() else 1.0
     axes.imshow(np.nan_to_num(shade), cmap="Blues", vmin=0, vmax=float(top) or 1.0)
-    size = 9.0 if len(texts) <= ROOMY else max(4.0, 9.0 * ROOMY / len(texts))
+    size = 9.0 if len(texts) <= LARGE_TEXT else max(4.0, 9.0 * LARGE_TEXT / len(texts))
     for row, line in enumerate(texts):
         for col, text in enumerate(line):
-            if len(texts) > ROOMY and text in ("0", "0.00"):
+            if len(texts) > LARGE_TEXT and text in ("0", "0.00"):
                 continue
             dark = np.nan_to_num(shade[row, col]) > 0.6 * (float(top) or 1.0)
             colour = "white" if dark else INK
@@ -73,10 +74,11 @@ def _cells(axes: Axes, shade: NDArray[Any], texts: list[list[str]]) -> None:
             axes.text(col, row, text, ha="center", va="center", fontsize=size, color=colour, in_layout=False)
 
 
-def _name_axes(axes: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
-    places = range(len(names))
-    axes.set_xticks(places, [literal(n) for n in names], rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(places, [literal(n) for n in names] if first else [])
+def label_axes(axes: Axes, names: Sequence[str], title: str, *, first: bool) -> None:
+    """Tick labels of a confusion matrix: its classes along both axes; those of rows only in the first panel."""
+    ticks = range(len(names))
+    axes.set_xticks(ticks, [literal(n) for n in names], rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(ticks, [literal(n) for n in names] if first else [])
     axes.set_xlabel("predicted")
     axes.set_ylabel("actual")
     axes.set_title(title, fontsize=10, color=INK)
@@ -88,12 +90,12 @@ def _name_axes(axes: Axes, names: Sequence[str], title: str, *, first: bool) -> 
     axes.tick_params(which="minor", length=0)
 
 
-def _shares(values: NDArray[Any]) -> list[list[str]]:
+def _texts(values: NDArray[Any]) -> list[list[str]]:
     return [[DASH if np.isnan(v) else f"{v:.2f}" for v in row] for row in values]
 
 
-def _short(count: int) -> str:
-    """A pixel count in at most five characters: 812, 12.3k, 4.56M."""
+def short_count(count: int) -> str:
+    """Abbreviated count in at most five characters: 812, 12.3k, 4.56M."""
     for limit, unit in ((10**9, "G"), (10**6, "M"), (10**4, "k")):
         if count >= limit:
             scale = 1000 if unit == "k" else limit
@@ -102,7 +104,7 @@ def _short(count: int) -> str:
 
 
 def class_bars(matrix: Matrix, legend: Legend) -> bytes:
-    """Precision, recall, F1 and IoU of each class as bars; a dash where a class has none."""
+    """Grouped bar chart of precision, recall, F1 and IoU of each class; a dash where a class has none."""
     measures: dict[str, list[Value]] = {
         "precision": confusion.precision(matrix),
         "recall": confusion.recall(matrix),
@@ -112,37 +114,45 @@ def class_bars(matrix: Matrix, legend: Legend) -> bytes:
     figure = canvas(9.5, 0.72 * len(legend.names) + 1.3)
     axes = figure.add_subplot()
     for i, (name, values) in enumerate(measures.items()):
-        places = np.arange(len(values)) + (i - 1.5) * 0.2
-        axes.barh(places, [v or 0 for v in values], 0.18, color=MEASURES[name], label=name)
-        for place, value in zip(places, values, strict=True):
+        positions = np.arange(len(values)) + (i - 1.5) * 0.2
+        axes.barh(positions, [v or 0 for v in values], 0.18, color=MEASURES[name], label=name)
+        for position, value in zip(positions, values, strict=True):
             text = DASH if value is None else f"{value:.2f}"
-            axes.text((value or 0) + 0.008, place, text, va="center", fontsize=7.5, color=QUIET)
+            axes.text((value or 0) + 0.008, position, text, va="center", fontsize=7.5, color=QUIET)
     axes.set_yticks(range(len(legend.names)), [literal(n) for n in legend.names])
-    _quiet(axes)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1.06)
+    axes.set_xticks(np.linspace(0, 1, 6))
+    grid_only(axes)
     axes.legend(ncols=4, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return as_png(figure)
 
 
-def _quiet(axes: Axes) -> None:
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.06)
-    axes.set_xticks(np.linspace(0, 1, 6))
+def grid_only(axes: Axes) -> None:
+    """Axes without spines and tick marks, with a vertical grid behind the data."""
     axes.tick_params(length=0, colors=INK)
     axes.grid(axis="x", color="#e6eaf0")
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
 
 
+def despine(axes: Axes) -> None:
+    """Axes without their upper and right spines and without tick marks."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0, colors=INK)
+
+
 def maps(view: View, legend: Legend) -> bytes:
-    """Six panels of one view: orthophoto, labels, map; labelled pixels of the orthophoto, errors, confidence."""
+    """Map panels of a view, six: orthophoto, labels, map; labelled pixels of the orthophoto, errors, confidence."""
     palette = legend.palette
+    shade = np.where(view.confidence == IGNORE, np.uint8(0), view.confidence)
     panels = {
         "orthophoto": view.image,
         "labels (black: none)": picture.colourise(view.labels, palette),
         "predicted": picture.colourise(view.predicted, palette),
         "interpreted pixels (black: nobody labelled)": picture.interpreted(view.image, view.labels),
         "errors on the scored pixels": picture.errors(view.scored, view.predicted),
-        "confidence (dark: unsure)": _grey(view.confidence),
+        "confidence (dark: unsure)": np.repeat(shade[..., None], 3, axis=2),
     }
     height, width = view.labels.shape
     side = 4.0
@@ -152,29 +162,20 @@ def maps(view: View, legend: Legend) -> bytes:
         axes.imshow(rgb, interpolation="nearest" if max(height, width) < 400 else "antialiased")
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_axis_off()
-    _swatches(figure, legend)
-    return _small_png(figure)
-
-
-def _grey(confidence: NDArray[np.uint8]) -> picture.RGB:
-    shade = np.where(confidence == IGNORE, np.uint8(0), confidence)
-    return np.repeat(shade[..., None], 3, axis=2)
-
-
-def _swatches(figure: Figure, legend: Legend) -> None:
     entries = [Patch(facecolor=c.colour, edgecolor="#0004", label=literal(c.name)) for c in legend.classes]
     entries += [Patch(facecolor=RIGHT, edgecolor="#0004", label="right"), Patch(facecolor=WRONG, label="wrong")]
     figure.legend(handles=entries, ncols=min(len(entries), 8), frameon=False, loc="outside lower center")
+    return palette_png(figure)
 
 
 def literal(name: str) -> str:
-    """A name as matplotlib writes it letter by letter."""
+    """Escaped text: a name as matplotlib writes it letter by letter."""
     # matplotlib reads text between dollar signs as mathematics
     return name.replace("$", r"\$")
 
 
-def _small_png(figure: Figure) -> bytes:
-    """Photographs in 256 colours: a third of the bytes, which a page of many tiles needs."""
+def palette_png(figure: Figure) -> bytes:
+    """PNG of 256 colours, for photographs: a third of the bytes, which a page of many tiles needs."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]

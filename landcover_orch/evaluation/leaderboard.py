@@ -1,9 +1,10 @@
-"""Every experiment of a dataset in one table, on the same test pixels, above or below the baselines."""
+"""Leaderboard: every experiment of a dataset in one table, on the same test pixels, above or below the baselines."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import numpy as np
 from landcover_orch.config.experiments.repetitions import base_of
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.evaluation import VERSION
-from landcover_orch.evaluation.baselines import scored_pixels, trivial
+from landcover_orch.evaluation.baselines import dummy_classifiers, scored_pixels
 from landcover_orch.evaluation.build import HEADLINE, PAGE, REPORT, SUMMARY
-from landcover_orch.evaluation.choices import COLUMNS
-from landcover_orch.evaluation.repetition import TEST_SIDE
-from landcover_orch.evaluation.tables import csv_text, without
+from landcover_orch.evaluation.choices import COLUMNS, Choice
+from landcover_orch.evaluation.repetition import TEST_SPLIT
+from landcover_orch.evaluation.tables import csv_text, means_excluding
 from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Counts, Value
 from landcover_orch.metrics.spread import Spread, spread
@@ -30,9 +31,93 @@ TABLE, COMPETITION, FIGURE = "leaderboard.csv", "competition.csv", "leaderboard.
 THROUGHPUT = "throughput.json"
 MEASURES = ("mean_iou", *(name for name in HEADLINE if name != "mean_iou"))
 
-Row = dict[str, Any]
+Measures = dict[str, Value]
 Models = Mapping[str, Mapping[str, Product]]
 """Experiment -> repetition -> model."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Paired gain: what an ensemble's mean IoU has more than the mean of its base experiments'."""
+
+    gain: Value = None
+    gain_sd: Value = None
+    gain_n: int | None = None
+    base_experiments: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainingSummary:
+    """Training of an experiment: the chosen model's parameters, means over repetitions of all else."""
+
+    parameters: int | None = None
+    epochs_trained: Value = None
+    images_per_second: Value = None
+    training_s: Value = None
+    training_cpu_s: Value = None
+
+
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """An experiment or baseline on the leaderboard; `measures` are spreads over its repetitions."""
+
+    experiment: str
+    repetitions: int
+    measures: Mapping[str, Spread]
+    classes_found: int
+    choices: Mapping[str, Choice]
+    baseline: bool = False
+    above_baseline: Value = None
+    out_of_fold_mean_iou: Value = None
+    gain: Gain = Gain()
+    training: TrainingSummary = TrainingSummary()
+
+    @property
+    def mean_iou(self) -> Value:
+        """Mean over repetitions of the mean IoU."""
+        return self.measures["mean_iou"].mean
+
+    @property
+    def rank(self) -> tuple[float, str]:
+        """Sort key: the best mean IoU first, of equals by name."""
+        return -(self.mean_iou if self.mean_iou is not None else -1.0), self.experiment
+
+    def columns(self) -> dict[str, Any]:
+        """Columns of leaderboard.csv."""
+        measures: Measures = {}
+        for name, over in self.measures.items():
+            measures |= {name: over.mean, f"{name}_sd": over.sd}
+        return {
+            "experiment": self.experiment,
+            "baseline": self.baseline,
+            "above_baseline": self.above_baseline,
+            "repetitions": self.repetitions,
+            **measures,
+            "classes_found": self.classes_found,
+            "out_of_fold_mean_iou": self.out_of_fold_mean_iou,
+            **asdict(self.gain),
+            **dict.fromkeys(COLUMNS),
+            **self.choices,
+            **asdict(self.training),
+        }
+
+
+@dataclass(frozen=True)
+class CompetitionRow:
+    """An experiment in the competition of the Vaihingen study; the stride factor is its published 'overlap'."""
+
+    rank: int
+    experiment: str
+    accuracy: Value
+    accuracy_sd: Value
+    training_s: Value
+    optimiser: Choice
+    learning_rate: Choice
+    stride_factor: float
+    epochs: Choice
+    augmentation: Choice
+    device: Choice
+    launcher: Choice
 
 
 def build(
@@ -42,11 +127,11 @@ def build(
     home: Path,
     baselines: Collection[str] = (),
 ) -> Product:
-    """The published leaderboard: index.html, leaderboard.csv, competition.csv and summary.json, best mean IoU first.
+    """Publishes the leaderboard: index.html, leaderboard.csv, competition.csv and summary.json, best mean IoU first.
 
-    An experiment is its repetitions' mean, with their standard deviation. Two baselines that look at no pixel always
-    stand on it. All means over classes are over those that occur among the test pixels: the same for every row. Times
-    and images a second are those of the models as they were built; all else follows from the recipe.
+    An experiment is its repetitions' mean, with their standard deviation. Two dummy classifiers always stand on it as
+    baselines. All means over classes are over those that occur among the test pixels: the same for every row. Times
+    and images a second are those of the models as they were built; all else follows from the experiment.
 
     Args:
         manifest: the dataset.
@@ -60,14 +145,16 @@ def build(
             on another manifest; all of them are named.
     """
     contents = {name: report.json(REPORT) for name, report in reports.items()}
-    _require_one_ground(manifest, contents)
+    problems = version_problems(manifest, contents)
+    if problems:
+        raise GridError(*problems)
     recipe = Recipe(
         asset=NAME,
         version=VERSION,
         inputs={
             "manifest": manifest.digest,
             **{f"report {name}": product.fingerprint for name, product in reports.items()},
-            **{f"model {name}": product.fingerprint for found in models.values() for name, product in found.items()},
+            **{f"model {name}": model.fingerprint for group in models.values() for name, model in group.items()},
         },
         configuration={
             "test_digest": manifest.test_digest,
@@ -75,249 +162,218 @@ def build(
             "minor": manifest.dataset.minor,
         },
     )
-    rows = _ranked(manifest, contents, models, baselines)
+    rows = rank(manifest, contents, models, baselines)
     return publish.publish(
         home / manifest.dataset.name / NAME, NAME, recipe, lambda stage: _write(stage, manifest, rows, contents)
     )
 
 
-def _require_one_ground(manifest: DatasetManifest, contents: Mapping[str, Any]) -> None:
-    wrong = [
-        Problem(f"report of {name}", f"{what} {found}", f"{expected}, as all others", fix)
-        for name, content in contents.items()
-        for what, found, expected, fix in _grounds(manifest, content)
-        if found != expected
-    ]
-    if wrong:
-        raise GridError(*wrong)
+def version_problems(manifest: DatasetManifest, contents: Mapping[str, Any]) -> list[Problem]:
+    """Version conflicts of reports: other test data or another manifest than the present one.
+
+    Folds are held against the manifest where they are scored.
+    """
+    report_again = "materialise `prediction` and `report` of the experiment again"
+    train_again = "materialise `model` of the experiment again"
+    problems = []
+    for name, content in contents.items():
+        versions = [
+            ("scored on test data", content["test_digest"], manifest.test_digest, report_again),
+            ("made of manifest", content["data_digest"], manifest.digest, report_again),
+        ]
+        for repetition, digest in content["trained_on"].items():
+            if ".fold-" not in repetition:
+                versions.append((f"repetition {repetition} trained on manifest", digest, manifest.digest, train_again))
+        problems += [
+            Problem(f"report of {name}", f"{what} {digest}", f"{expected}, as all others", fix)
+            for what, digest, expected, fix in versions
+            if digest != expected
+        ]
+    return problems
 
 
-def _grounds(manifest: DatasetManifest, content: Any) -> Iterable[tuple[str, str, str, str]]:
-    """What a report stands on, and what it should; folds were held against the manifest where they were scored."""
-    again = "materialise `prediction` and `report` of the experiment again"
-    anew = "materialise `model` of the experiment again"
-    yield "scored on test data", content["test_digest"], manifest.test_digest, again
-    yield "made of manifest", content["data_digest"], manifest.digest, again
-    for name, digest in content["trained_on"].items():
-        if ".fold-" not in name:
-            yield f"repetition {name} trained on manifest", digest, manifest.digest, anew
-
-
-def _ranked(
+def rank(
     manifest: DatasetManifest, contents: Mapping[str, Any], models: Models, baselines: Collection[str]
-) -> list[Row]:
-    minor = manifest.dataset.minor
-    measured = {name: _measured(content, manifest) for name, content in contents.items()}
-    values = {name: one["mean_iou"] for found in measured.values() for name, one in found.items()}
-    unread = [
-        _row(name, {name: _measures(matrix, manifest)}, minor) | {"baseline": True, "model": how}
-        for name, (how, matrix) in trivial(manifest).items()
+) -> list[LeaderboardRow]:
+    """Ranked rows of all experiments and baselines, each but these with its lead over the best baseline."""
+    measured = {name: repetition_measures(content, manifest) for name, content in contents.items()}
+    values = {name: measures["mean_iou"] for group in measured.values() for name, measures in group.items()}
+    rows = [
+        experiment_row(name, {name: measure(matrix, manifest)}, manifest, {"model": prediction}, baseline=True)
+        for name, (prediction, matrix) in dummy_classifiers(manifest).items()
     ]
-    read = [
-        {
-            **_row(name, measured[name], minor),
-            "baseline": name in baselines,
-            **_gain(content, values),
-            **_out_of_fold(content, manifest),
-            **content["choices"],
-            **_learnt(content, models[name]),
-        }
-        for name, content in contents.items()
-    ]
-    return sorted(_above([*unread, *read]), key=_rank)
+    for name, content in contents.items():
+        row = experiment_row(name, measured[name], manifest, content["choices"], baseline=name in baselines)
+        seeds = content["out_of_fold"]["seeds"] if content["out_of_fold"] else []
+        out_of_fold = [measure(np.array(seed["matrix"], np.int64), manifest)["mean_iou"] for seed in seeds]
+        training = training_summary(content, models[name])
+        mean = spread(out_of_fold).mean
+        rows.append(replace(row, out_of_fold_mean_iou=mean, gain=gain(content, values), training=training))
+    best = best_baseline(rows)
+    if best is not None and best.mean_iou is not None:
+        leads = [None if row.baseline or row.mean_iou is None else row.mean_iou - best.mean_iou for row in rows]
+        rows = [replace(row, above_baseline=lead) for row, lead in zip(rows, leads, strict=True)]
+    return sorted(rows, key=lambda row: row.rank)
 
 
-def _measured(content: Any, manifest: DatasetManifest) -> dict[str, dict[str, Value]]:
+def repetition_measures(content: Any, manifest: DatasetManifest) -> dict[str, Measures]:
     """Repetition -> measures."""
-    return {one["name"]: _measures(np.array(one["matrix"], np.int64), manifest) for one in content["repetitions"]}
+    return {row["name"]: measure(np.array(row["matrix"], np.int64), manifest) for row in content["repetitions"]}
 
 
-def _measures(matrix: Counts, manifest: DatasetManifest) -> dict[str, Value]:
-    """Measures of a matrix, means over the classes that occur in it as actual."""
+def measure(matrix: Counts, manifest: DatasetManifest) -> Measures:
+    """Metrics of a matrix (actual, predicted), means over the classes that occur in it as actual."""
     among = confusion.occurring(matrix)
     precise = [value for value, occurs in zip(confusion.precision(matrix), among, strict=True) if occurs]
     return {
         **confusion.summary(matrix, among),
-        **without(manifest.legend.names, matrix, manifest.dataset.minor, among),
+        **means_excluding(manifest.legend.names, matrix, manifest.dataset.minor, among),
         "classes_found": sum(value is not None for value in precise),
     }
 
 
-def _row(name: str, measured: Mapping[str, Mapping[str, Value]], minor: Sequence[str]) -> Row:
-    """An experiment's means and standard deviations; what is known of a model alone is None."""
-    found = {measure: spread(one[measure] for one in measured.values()) for measure in _compared(minor)}
-    return {
-        "experiment": name,
-        "baseline": False,
-        "above_baseline": None,
-        "repetitions": len(measured),
-        **{column: value for measure, over in found.items() for column, value in _columns(measure, over).items()},
-        "classes_found": min((one["classes_found"] or 0 for one in measured.values()), default=0),
-        "out_of_fold_mean_iou": None,
-        **dict.fromkeys(("gain", "gain_sd", "gain_n", "stands_on")),
-        **dict.fromkeys(COLUMNS),
-        **dict.fromkeys(("parameters", "epochs_trained", "images_per_second", "training_s", "training_cpu_s")),
-    }
+def experiment_row(
+    name: str,
+    measured: Mapping[str, Measures],
+    manifest: DatasetManifest,
+    choices: Mapping[str, Choice],
+    *,
+    baseline: bool,
+) -> LeaderboardRow:
+    """Row of an experiment: means and standard deviations over its repetitions."""
+    minor = ", ".join(manifest.dataset.minor)
+    names = [*MEASURES, *([f"{mean} without {minor}" for mean in ("mean_iou", "mean_f1")] if minor else [])]
+    return LeaderboardRow(
+        experiment=name,
+        repetitions=len(measured),
+        measures={measure: spread(measures[measure] for measures in measured.values()) for measure in names},
+        classes_found=int(min((measures["classes_found"] or 0 for measures in measured.values()), default=0)),
+        choices=choices,
+        baseline=baseline,
+    )
 
 
-def _compared(minor: Sequence[str]) -> list[str]:
-    return [*MEASURES, *([f"{mean} without {', '.join(minor)}" for mean in ("mean_iou", "mean_f1")] if minor else [])]
+def gain(content: Any, values: Mapping[str, Value]) -> Gain:
+    """Paired gain of an ensemble over its base experiments, repetition by repetition.
+
+    A base experiment stands for its repetitions; where one has no value, as a registered version, there is no gain.
+    """
+    gains: list[Value] = []
+    for row in content["repetitions"]:
+        bases = [
+            [value for name, value in values.items() if base in (name, base_of(name)) and value is not None]
+            for base in row["base_experiments"]
+        ]
+        mean_iou = values[row["name"]]
+        if mean_iou is not None and bases and all(bases):
+            gains.append(mean_iou - statistics.fmean(value for group in bases for value in group))
+    over, names = spread(gains), dict.fromkeys(b for row in content["repetitions"] for b in row["base_experiments"])
+    return Gain(over.mean, over.sd, over.n or None, ", ".join(names) or None)
 
 
-def _columns(measure: str, found: Spread) -> dict[str, Value]:
-    return {measure: found["mean"], f"{measure}_sd": found["sd"]}
+def training_summary(content: Any, models: Mapping[str, Product]) -> TrainingSummary:
+    """Parameters, epochs, throughput and times of an experiment's models, as these state them."""
+    summaries = {name: product.json(SUMMARY) if SUMMARY in product.files else {} for name, product in models.items()}
+    throughput = {name: product.json(THROUGHPUT) for name, product in models.items() if THROUGHPUT in product.files}
+    seconds = {name: training_seconds(product, throughput.get(name, {})) for name, product in models.items()}
+    in_epochs = content["choices"]["epochs"] is not None
+    return TrainingSummary(
+        parameters=summaries[content["chosen"]].get("parameters"),
+        epochs_trained=spread(summary.get("epochs") for summary in summaries.values()).mean if in_epochs else None,
+        images_per_second=spread(rates["images_per_second"].get("step") for rates in throughput.values()).mean,
+        training_s=spread(seconds.values()).mean,
+        training_cpu_s=spread(product.cost.cpu_s for product in models.values()).mean,
+    )
 
 
-def _gain(content: Any, values: Mapping[str, Value]) -> Row:
-    """What an ensemble's mean IoU has more than the mean of what it stands on, repetition by repetition."""
-    gains = [
-        own - statistics.fmean(members)
-        for one in content["repetitions"]
-        if (own := values[one["name"]]) is not None and (members := _known(one["stands_on"], values))
-    ]
-    found, names = spread(gains), dict.fromkeys(m for one in content["repetitions"] for m in one["stands_on"])
-    told = {"gain": found["mean"], "gain_sd": found["sd"], "gain_n": found["n"] or None}
-    return {**told, "stands_on": ", ".join(names) or None}
-
-
-def _known(names: Sequence[str], values: Mapping[str, Value]) -> list[float]:
-    """The values of these, of a recipe those of its repetitions; none where one has none, as a registered version."""
-    found = [[v for one, v in values.items() if name in (one, base_of(one)) and v is not None] for name in names]
-    return [value for each in found for value in each] if all(found) else []
-
-
-def _out_of_fold(content: Any, manifest: DatasetManifest) -> Row:
-    """The mean over seeds of the mean IoU out of fold, where an experiment has folds."""
-    folded = content["out_of_fold"]
-    seeds = [_measures(np.array(one["matrix"], np.int64), manifest) for one in folded["seeds"]] if folded else []
-    return {"out_of_fold_mean_iou": spread(one["mean_iou"] for one in seeds)["mean"]}
-
-
-def _learnt(content: Any, models: Mapping[str, Product]) -> Row:
-    """What the models say of themselves: the chosen one's parameters, means of all else."""
-    told = {name: product.json(SUMMARY) if SUMMARY in product.files else {} for name, product in models.items()}
-    measured = {name: product.json(THROUGHPUT) for name, product in models.items() if THROUGHPUT in product.files}
-    stepped = content["choices"]["epochs"] is not None
-    return {
-        "parameters": told[content["chosen"]].get("parameters"),
-        "epochs_trained": spread(one.get("epochs") for one in told.values())["mean"] if stepped else None,
-        "images_per_second": spread(one["images_per_second"].get("step") for one in measured.values())["mean"],
-        "training_s": spread(_seconds(models[name], measured.get(name, {})) for name in models)["mean"],
-        "training_cpu_s": spread(product.cost.cpu_s for product in models.values())["mean"],
-    }
-
-
-def _seconds(model: Product, measured: Mapping[str, Any]) -> Value:
+def training_seconds(model: Product, throughput: Mapping[str, Any]) -> Value:
     """Wall time of a training; of one that was interrupted at least that of all its epochs."""
-    known = [second for second in (model.cost.wall_s, sum(measured.get("epoch_seconds", ())) or None) if second]
+    known = [second for second in (model.cost.wall_s, sum(throughput.get("epoch_seconds", ())) or None) if second]
     return max(known, default=None)
 
 
-def _above(rows: list[Row]) -> list[Row]:
-    """The rows, with how much mean IoU each that is no baseline has more than the best baseline."""
-    best = _best_baseline(rows)
-    if best is None:
-        return rows
-    return [row if row["baseline"] else {**row, "above_baseline": _difference(row, best)} for row in rows]
+def best_baseline(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
+    """Baseline of the best mean IoU; None where none has any."""
+    baselines = [row for row in rows if row.baseline and row.mean_iou is not None]
+    return min(baselines, key=lambda row: row.rank, default=None)
 
 
-def _best_baseline(rows: list[Row]) -> Row | None:
-    return min((row for row in rows if row["baseline"] and row["mean_iou"] is not None), key=_rank, default=None)
+def competition(rows: Sequence[LeaderboardRow]) -> list[CompetitionRow]:
+    """Experiments by overall accuracy, then by training time, with what such a table traditionally shows."""
 
-
-def _difference(row: Row, baseline: Row) -> float | None:
-    return None if row["mean_iou"] is None else row["mean_iou"] - baseline["mean_iou"]
-
-
-def _rank(row: Mapping[str, Any]) -> tuple[float, str]:
-    return -(row["mean_iou"] if row["mean_iou"] is not None else -1.0), row["experiment"]
-
-
-def competition(rows: Sequence[Row]) -> list[Row]:
-    """Experiments by overall accuracy, then by training time, with what such a table traditionally tells.
-
-    The stride factor is the step between patches over their side: the published 'overlap' of the Vaihingen study.
-    """
-
-    def order(row: Row) -> tuple[float, float, str]:
-        seconds = row["training_s"] if row["training_s"] is not None else float("inf")
-        return -(row["accuracy"] or 0.0), seconds, row["experiment"]
+    def order(row: LeaderboardRow) -> tuple[float, float, str]:
+        seconds = row.training.training_s if row.training.training_s is not None else float("inf")
+        return -(row.measures["accuracy"].mean or 0.0), seconds, row.experiment
 
     return [
-        {
-            "rank": rank,
-            "experiment": row["experiment"],
-            "accuracy": row["accuracy"],
-            "accuracy_sd": row["accuracy_sd"],
-            "training_s": row["training_s"],
-            "optimiser": row["optimiser"],
-            "learning_rate": row["learning_rate"],
-            "stride_factor": round(row["patch_stride"] / row["patch_size"], 3),
-            "epochs": row["epochs"],
-            "augmentation": row["augmentation"],
-            "device": row["device"],
-            "launcher": row["launcher"],
-        }
-        for rank, row in enumerate(sorted(rows, key=order), 1)
+        CompetitionRow(
+            rank=number,
+            experiment=row.experiment,
+            accuracy=row.measures["accuracy"].mean,
+            accuracy_sd=row.measures["accuracy"].sd,
+            training_s=row.training.training_s,
+            stride_factor=round(float(row.choices["patch_stride"] or 0) / float(row.choices["patch_size"] or 1), 3),
+            **{key: row.choices[key] for key in ("optimiser", "learning_rate", "epochs", "augmentation")},
+            **{key: row.choices[key] for key in ("device", "launcher")},
+        )
+        for number, row in enumerate(sorted(rows, key=order), 1)
     ]
 
 
-def _write(stage: Stage, manifest: DatasetManifest, rows: list[Row], contents: Mapping[str, Any]) -> None:
-    reported = [row for row in rows if row["experiment"] in contents]
-    ranked, summary = competition(reported), _summary(manifest, rows, contents)
-    header = [*_row("", {}, manifest.dataset.minor)]
-    (stage.path / TABLE).write_text(csv_text(header, ([row[name] for name in header] for row in rows)), "utf-8")
+def _write(stage: Stage, manifest: DatasetManifest, rows: list[LeaderboardRow], contents: Mapping[str, Any]) -> None:
+    reported = [row for row in rows if row.experiment in contents]
+    ranked, summary = [asdict(row) for row in competition(reported)], summarise(manifest, rows, contents)
+    header, lines = [*experiment_row("", {}, manifest, {}, baseline=False).columns()], [row.columns() for row in rows]
+    (stage.path / TABLE).write_text(csv_text(header, ([line[name] for name in header] for line in lines)), "utf-8")
     entries = [*ranked[0]] if ranked else ["rank", "experiment"]
     (stage.path / COMPETITION).write_text(csv_text(entries, (row.values() for row in ranked)), "utf-8")
-    stage.write_json(SUMMARY, {**summary, "leaderboard": rows, "competition": ranked})
-    figure = _figure(manifest, rows, contents)
+    stage.write_json(SUMMARY, {**summary, "leaderboard": lines, "competition": ranked})
+    figure = mean_iou_figure(manifest, rows, contents)
     if figure:
         (stage.path / FIGURE).write_bytes(figure)
-    alike, differing = _differing(reported)
+    known = {name: {row.choices.get(name) for row in reported} - {None} for name in COLUMNS}
     html = page.render(
         "leaderboard.html",
         title=f"{manifest.dataset.name} · leaderboard",
-        rows=rows,
+        rows=lines,
         reported=[*contents],
         competition=ranked,
         manifest=manifest,
         summary=summary,
         figure=figure,
         minor=manifest.dataset.minor,
-        alike=alike,
-        differing=differing,
+        common={name: next(iter(values)) for name, values in known.items() if len(values) == 1},
+        differing=[name for name, values in known.items() if len(values) > 1],
     )
     (stage.path / PAGE).write_text(html, encoding="utf-8")
 
 
-def _figure(manifest: DatasetManifest, rows: list[Row], contents: Mapping[str, Any]) -> bytes | None:
-    """Mean IoU of each experiment's repetitions, baselines as lines; None where no experiment was reported."""
+def mean_iou_figure(
+    manifest: DatasetManifest, rows: Sequence[LeaderboardRow], contents: Mapping[str, Any]
+) -> bytes | None:
+    """Dot plot of each experiment's mean IoU, baselines as lines; None where no experiment was reported. PNG."""
     from landcover_orch.evaluation import dots
 
-    lines = {row["experiment"]: row["mean_iou"] for row in rows if row["baseline"] and row["mean_iou"] is not None}
-    names = [row["experiment"] for row in rows if row["experiment"] in contents and not row["baseline"]]
-    shown = {name: [one["mean_iou"] for one in _measured(contents[name], manifest).values()] for name in names}
+    lines = {row.experiment: row.mean_iou for row in rows if row.baseline and row.mean_iou is not None}
+    names = [row.experiment for row in rows if row.experiment in contents and not row.baseline]
+    shown = {
+        name: [measures["mean_iou"] for measures in repetition_measures(contents[name], manifest).values()]
+        for name in names
+    }
     return dots.dots(shown, baselines=lines) if shown else None
 
 
-def _summary(manifest: DatasetManifest, rows: list[Row], contents: Mapping[str, Any]) -> Row:
-    nobody = {"experiment": None, "mean_iou": None}
-    best, baseline = next((row for row in rows if row["experiment"] in contents), nobody), _best_baseline(rows)
-    classes = [name for name, pixels in zip(manifest.legend.names, scored_pixels(manifest), strict=True) if pixels]
+def summarise(manifest: DatasetManifest, rows: Sequence[LeaderboardRow], contents: Mapping[str, Any]) -> dict[str, Any]:
+    """Summary of the leaderboard: the best experiment and baseline, and over which classes means are taken."""
+    best, baseline = next((row for row in rows if row.experiment in contents), None), best_baseline(rows)
+    pixels = scored_pixels(manifest)
     return {
         "experiments": len(contents),
-        "best": best["experiment"],
-        "best_mean_iou": best["mean_iou"],
-        "best_baseline": (baseline or nobody)["experiment"],
-        "best_baseline_mean_iou": (baseline or nobody)["mean_iou"],
-        "below_the_baseline": [row["experiment"] for row in rows if (row["above_baseline"] or 0) < 0],
-        "scored_on": next((content["scored_on"] for content in contents.values()), TEST_SIDE),
-        "means_over": classes,
+        "best": best.experiment if best else None,
+        "best_mean_iou": best.mean_iou if best else None,
+        "best_baseline": baseline.experiment if baseline else None,
+        "best_baseline_mean_iou": baseline.mean_iou if baseline else None,
+        "below_the_baseline": [row.experiment for row in rows if (row.above_baseline or 0) < 0],
+        "scored_on": next((content["scored_on"] for content in contents.values()), TEST_SPLIT),
+        "means_over": [name for name, count in zip(manifest.legend.names, pixels, strict=True) if count],
     }
-
-
-def _differing(rows: Sequence[Row]) -> tuple[Row, list[str]]:
-    """The choices that all experiments share, and the columns in which they differ."""
-    known = {name: {row[name] for row in rows} - {None} for name in COLUMNS}
-    alike = {name: found.copy().pop() for name, found in known.items() if len(found) == 1}
-    return alike, [name for name, found in known.items() if len(found) > 1]

@@ -1,4 +1,4 @@
-"""Numbers of a matrix as rows: a class each, flat headline metrics, CSV."""
+"""Metric tables of a confusion matrix: a row a class, flat headline metrics, CSV."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ WORDS = {"iou": "IoU", "f1": "F1", "kappa": "\u03ba", "mcc": "MCC"}
 
 
 def words(metric: str) -> str:
-    """A metric as people write it: 'mean IoU' of 'mean_iou'."""
+    """Display name of a metric: 'mean IoU' of 'mean_iou'."""
     return " ".join(WORDS.get(word, word) for word in metric.replace("_", " ").split(" "))
 
 
 def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Rows as CSV; an undefined value is an empty field."""
+    """CSV text of rows; an undefined value is an empty field."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
@@ -36,7 +36,7 @@ def csv_text(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def class_rows(names: Sequence[str], matrix: Matrix) -> list[dict[str, Any]]:
-    """One row a class: pixels actual and predicted, precision, recall, F1 and IoU, each None where undefined."""
+    """Per-class metrics: pixels actual and predicted, precision, recall, F1 and IoU, each None where undefined."""
     columns: dict[str, Sequence[Any]] = {
         "class": names,
         "actual_pixels": matrix.sum(axis=1).tolist(),
@@ -50,7 +50,7 @@ def class_rows(names: Sequence[str], matrix: Matrix) -> list[dict[str, Any]]:
 
 
 def summary(names: Sequence[str], tiles: Collection[Matrix], minor: Sequence[str] = ()) -> dict[str, Value]:
-    """The headline metrics of tiles together, flat: pixels, accuracy, means, kappa, MCC, and the IoU of each class.
+    """Headline metrics of tiles together, flat: pixels, accuracy, means, kappa, MCC, and the IoU of each class.
 
     `kl_proportions` alone is not of the pooled matrix: it is the mean over tiles of the divergence of their class
     proportions, which are the margins of their matrices. Where there are minor classes, each mean is also taken
@@ -60,14 +60,14 @@ def summary(names: Sequence[str], tiles: Collection[Matrix], minor: Sequence[str
     actual, predicted = (np.array([matrix.sum(axis=axis) for matrix in tiles or [pooled]]) for axis in (1, 0))
     ious = {f"iou {name}": value for name, value in zip(names, confusion.iou(pooled), strict=True)}
     divergence = proportions.divergence(actual, predicted)
-    headline = {**confusion.summary(pooled), **without(names, pooled, minor)}
+    headline = {**confusion.summary(pooled), **means_excluding(names, pooled, minor)}
     return {"pixels": int(pooled.sum()), **headline, "kl_proportions": divergence, **ious}
 
 
-def without(
+def means_excluding(
     names: Sequence[str], matrix: Counts, minor: Sequence[str], among: Sequence[bool] | None = None
 ) -> dict[str, Value]:
-    """The means over the classes that are not minor, 'mean_iou without clutter'; none where no class is minor.
+    """Class means without minor classes, as 'mean_iou without clutter'; none where no class is minor.
 
     Args:
         names: the classes.
@@ -77,13 +77,14 @@ def without(
     """
     if not minor:
         return {}
-    chosen = [name not in minor and kept for name, kept in zip(names, among or [True] * len(names), strict=True)]
-    means = confusion.summary(matrix, chosen)
+    included = among or [True] * len(names)
+    major = [name not in minor and used for name, used in zip(names, included, strict=True)]
+    means = confusion.summary(matrix, major)
     return {f"{mean} without {', '.join(minor)}": means[mean] for mean in MEANS}
 
 
-def averaged(names: Sequence[str], matrix: Matrix) -> dict[str, list[str]]:
-    """Over which classes each mean was taken: those where the measure is defined."""
+def defined_classes(names: Sequence[str], matrix: Matrix) -> dict[str, list[str]]:
+    """Defined classes of each mean: those where the measure has a value."""
     measures = {
         "mean_recall": confusion.recall(matrix),
         "mean_precision": confusion.precision(matrix),

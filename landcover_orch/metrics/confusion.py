@@ -1,4 +1,4 @@
-"""The confusion matrix, and every metric as a function of it. Rows = actual, columns = predicted.
+"""Confusion matrix, and every metric as a function of it. Rows = actual, columns = predicted.
 
 A class that occurs neither as actual nor as predicted has no precision, recall, F1 or IoU: it is None, never 0, and
 means leave it out and say over which classes they were taken.
@@ -26,7 +26,7 @@ BLOCK = 2**20
 
 
 def count(actual: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> Matrix:
-    """Pixel counts (actual, predicted) of two class arrays of one shape; pixels whose actual class is 255 do not count.
+    """Confusion matrix (actual, predicted) of two class arrays of one shape; where the actual is 255 nothing counts.
 
     Counts by `bincount` over a joint 16-bit code, block by block.
 
@@ -48,15 +48,15 @@ def count(actual: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int)
         code = flat_actual[start : start + BLOCK].astype(np.uint16) << 8 | flat_predicted[start : start + BLOCK]
         joint += np.bincount(code, minlength=65_536)
     table = joint.reshape(256, 256)
-    strays = {
+    invalid = {
         "actual": np.flatnonzero(table[classes:IGNORE].sum(axis=1)) + classes,
         "predicted": np.flatnonzero(table[:classes, classes:].sum(axis=0)) + classes,
     }
-    for side, values in strays.items():
+    for axis, values in invalid.items():
         if values.size:
             raise GridError(
                 Problem(
-                    f"confusion matrix, {side} classes",
+                    f"confusion matrix, {axis} classes",
                     f"values {values.tolist()}",
                     f"0 to {classes - 1}",
                     "use the legend both were made with",
@@ -66,7 +66,7 @@ def count(actual: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int)
 
 
 def _ratios(part: Counts, total: Counts) -> list[Value]:
-    return [float(p / w) if w else None for p, w in zip(part, total, strict=True)]
+    return [float(p / t) if t else None for p, t in zip(part, total, strict=True)]
 
 
 def accuracy(matrix: Counts) -> Value:
@@ -76,22 +76,22 @@ def accuracy(matrix: Counts) -> Value:
 
 
 def recall(matrix: Counts) -> list[Value]:
-    """Producer's accuracy a class: correct over actual; None for a class that does not occur."""
+    """Recall, producer's accuracy, a class: correct over actual; None for a class that does not occur."""
     return _ratios(np.diag(matrix), matrix.sum(axis=1))
 
 
 def precision(matrix: Counts) -> list[Value]:
-    """User's accuracy a class: correct over predicted; None for a class that is never predicted."""
+    """Precision, user's accuracy, a class: correct over predicted; None for a class that is never predicted."""
     return _ratios(np.diag(matrix), matrix.sum(axis=0))
 
 
 def f1(matrix: Counts) -> list[Value]:
-    """Harmonic mean of precision and recall a class: 2 hits / (actual + predicted)."""
+    """F1, the harmonic mean of precision and recall, a class: 2 hits / (actual + predicted)."""
     return _ratios(2 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
 
 
 def iou(matrix: Counts) -> list[Value]:
-    """Intersection over union a class: hits / (actual + predicted - hits)."""
+    """Intersection over union (Jaccard index) a class: hits / (actual + predicted - hits)."""
     return _ratios(np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix))
 
 
@@ -111,7 +111,7 @@ def kappa(matrix: Counts) -> Value:
 
 
 def mcc(matrix: Counts) -> Value:
-    """Matthews correlation for any number of classes (Gorodkin 2004); 0 by definition where a margin is empty.
+    """Matthews correlation coefficient for any number of classes (Gorodkin 2004); 0 where a margin is empty.
 
     None for an empty matrix.
     """
@@ -125,10 +125,10 @@ def mcc(matrix: Counts) -> Value:
 
 
 def normalised(matrix: Counts, axis: str) -> list[list[Value]]:
-    """The matrix as shares of each `actual` row or each `predicted` column; None where that has no pixel."""
+    """Normalised confusion matrix: fractions of each `actual` row or `predicted` column; None where it is empty."""
     totals = matrix.sum(axis=1, keepdims=True) if axis == "actual" else matrix.sum(axis=0, keepdims=True)
     totals = np.broadcast_to(totals, matrix.shape)
-    return [_ratios(part, of) for part, of in zip(matrix, totals, strict=True)]
+    return [_ratios(part, total) for part, total in zip(matrix, totals, strict=True)]
 
 
 def occurring(matrix: Counts) -> list[bool]:

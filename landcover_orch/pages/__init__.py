@@ -1,1 +1,1 @@
-"""HTML pages, charts and pictures that people look at."""
+"""HTML pages, charts and pictures for people."""

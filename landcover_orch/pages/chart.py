@@ -1,4 +1,4 @@
-"""Charts: figures of matplotlib without a window, with one resolution and no date in the file."""
+"""Matplotlib figures without a display: Agg canvas, no date in the file, one resolution."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DPI = 110
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches."""
+    """Figure: empty, of this size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -22,7 +22,7 @@ def canvas(width: float, height: float) -> Figure:
 
 
 def as_png(figure: Figure) -> bytes:
-    """The figure as PNG; the same figure has the same bytes."""
+    """PNG of a figure; the same figure has the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -12,29 +12,30 @@ from landcover_orch.pages.picture import data_uri
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Jinja environment of `pages/templates`: autoescaping, strict about undefined names, with the filters below."""
+    templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters["share"] = share
-    environment.filters["number"] = number
-    environment.filters["data_uri"] = data_uri
-    return environment
+    templates.filters["ratio"] = format_ratio
+    templates.filters["number"] = format_number
+    templates.filters["data_uri"] = data_uri
+    return templates
 
 
 def render(template: str, **values: Any) -> str:
-    """A page from a template of `pages/templates` by its file name, as "report.html"."""
-    return _environment().get_template(template).render(**values)
+    """Rendered HTML of a template of `pages/templates` by its file name, as "report.html"."""
+    return environment().get_template(template).render(**values)
 
 
-def share(value: float | None, digits: int = 3) -> str:
-    """A ratio for people: '0.812'; a dash where it is undefined."""
+def format_ratio(value: float | None, digits: int = 3) -> str:
+    """Formatted ratio: '0.812'; a dash where it is undefined."""
     return "\u2013" if value is None else f"{value:z.{digits}f}"
 
 
-def number(value: float | None) -> str:
-    """A count for people, in groups of three: '1 234 567'; a dash where it is unknown."""
+def format_number(value: float | None) -> str:
+    """Formatted count, thousands in groups: '1 234 567'; a dash where it is unknown."""
     return "\u2013" if value is None else f"{value:,.0f}".replace(",", "\u202f")

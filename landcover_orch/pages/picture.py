@@ -1,4 +1,4 @@
-"""Pictures of rasters as arrays of red, green, blue (y, x, 3) uint8, and as PNG. No files are read or written."""
+"""RGB pictures of rasters, as arrays of red, green, blue (y, x, 3) uint8, and as PNG. No files are read or written."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Palette = Mapping[int, tuple[int, int, int]]
 
 
 def display(image: NDArray[Any], bands: Sequence[str]) -> RGB:
-    """An orthophoto (band, y, x) as people expect it: red, green, blue, stretched from the 2nd to the 98th percentile.
+    """True-colour composite of an orthophoto (band, y, x), stretched from the 2nd to the 98th percentile.
 
     One stretch for all three, so that grey stays grey. The bands are found by name; without such names, the first
     three; of fewer bands, the first alone as grey.
     """
-    chosen = image[_colour_bands(bands)]
+    chosen = image[rgb_bands(bands)]
     if chosen.dtype.kind == "f":
         chosen = np.where(np.isfinite(chosen), chosen, 0)
     low, high = np.percentile(chosen, (2, 98))
@@ -31,7 +31,8 @@ def display(image: NDArray[Any], bands: Sequence[str]) -> RGB:
     return np.moveaxis(scaled.clip(0, 255).astype(np.uint8), 0, -1)
 
 
-def _colour_bands(bands: Sequence[str]) -> list[int]:
+def rgb_bands(bands: Sequence[str]) -> list[int]:
+    """RGB band indices, by name; the first three, or the first alone, where none is called so."""
     names = [band.lower() for band in bands]
     for triple in (("red", "green", "blue"), ("r", "g", "b"), ("b04", "b03", "b02")):
         if all(name in names for name in triple):
@@ -40,7 +41,7 @@ def _colour_bands(bands: Sequence[str]) -> list[int]:
 
 
 def colourise(classes: NDArray[np.uint8], palette: Palette) -> RGB:
-    """A class raster (y, x) in the legend's colours; ignored and unknown pixels are black."""
+    """Colour map applied to a class raster (y, x): the legend's colours; ignored and unknown pixels are black."""
     table = np.zeros((256, 3), np.uint8)
     for value, rgb in palette.items():
         table[value] = rgb
@@ -48,18 +49,18 @@ def colourise(classes: NDArray[np.uint8], palette: Palette) -> RGB:
 
 
 def overlay(image: RGB, classes: NDArray[np.uint8], palette: Palette, opacity: float = 0.45) -> RGB:
-    """The classes drawn over the picture; ignored pixels show the picture alone."""
+    """Alpha blending: the classes drawn over the picture; ignored pixels show the picture alone."""
     mixed = (1 - opacity) * image + opacity * colourise(classes, palette)
     return np.where((classes == IGNORE)[..., None], image, mixed).astype(np.uint8)
 
 
 def interpreted(image: RGB, classes: NDArray[np.uint8]) -> RGB:
-    """Labelled pixels in the orthophoto's colours, unlabelled ones black (as in the PNOA/SIOSE system)."""
+    """Masked orthophoto: labelled pixels in its colours, unlabelled ones black (as in the PNOA/SIOSE system)."""
     return np.where((classes == IGNORE)[..., None], 0, image).astype(np.uint8)
 
 
 def errors(actual: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> RGB:
-    """Where a map is right (light grey) and wrong (red); unlabelled pixels are black."""
+    """Error map: where a map is right (light grey) and wrong (red); unlabelled pixels are black."""
     labelled, differs = actual != IGNORE, actual != predicted
     picture = np.zeros((*actual.shape, 3), np.uint8)
     picture[labelled] = (225, 225, 225)
@@ -68,21 +69,21 @@ def errors(actual: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> RGB:
 
 
 def hstack(pictures: Sequence[RGB], gap: int = 6) -> RGB:
-    """Pictures of one height in a row, white between them."""
+    """Horizontal stack: pictures of one height in a row, white between them."""
     white = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
     parts = [part for picture in pictures for part in (picture, white)][:-1]
     return np.concatenate(parts, axis=1)
 
 
 def shrink(picture: RGB, side: int) -> RGB:
-    """The picture with its longer side reduced to at most `side` pixels."""
+    """Thumbnail: the picture with its longer side reduced to at most `side` pixels."""
     image = Image.fromarray(picture)
     image.thumbnail((side, side))
     return np.asarray(image)
 
 
 def png(picture: RGB, colours: int | None = None) -> bytes:
-    """The picture as PNG; `colours` (at most 256) makes it smaller."""
+    """PNG of a picture; `colours` (at most 256) makes it smaller."""
     image = Image.fromarray(picture)
     if colours is not None:
         image = image.quantize(colours, Image.Quantize.FASTOCTREE)  # 80 times as fast as the default, and as good
@@ -92,7 +93,7 @@ def png(picture: RGB, colours: int | None = None) -> bytes:
 
 
 def small_png(picture: RGB, limit: int = 75_000) -> bytes:
-    """A PNG of at most `limit` bytes: fewer colours first, then fewer pixels (Dagster takes 100 KB as base64)."""
+    """PNG of at most `limit` bytes: fewer colours first, then fewer pixels (Dagster takes 100 KB as base64)."""
     while True:
         data = png(picture, colours=128)
         if len(data) <= limit:
@@ -102,5 +103,5 @@ def small_png(picture: RGB, limit: int = 75_000) -> bytes:
 
 
 def data_uri(data: bytes) -> str:
-    """A PNG as data: address, for pages and markdown that stand alone."""
+    """Data URI of a PNG, for pages and markdown that stand alone."""
     return "data:image/png;base64," + base64.b64encode(data).decode()

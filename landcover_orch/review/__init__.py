@@ -1,4 +1,4 @@
-"""Label review: what maps say of the labels they were trained on, and where the ground has changed."""
+"""Label review: labels that out-of-fold maps contradict, and change candidates of newer orthophotos."""
 
 VERSION = 8
 """Raised when the same inputs and configuration would give other bytes."""

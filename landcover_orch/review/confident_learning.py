@@ -1,4 +1,4 @@
-"""Confident learning: which labels are probably wrong, from probabilities that no label's own example was learnt for.
+"""Confident learning: which labels are probably wrong, from out-of-sample probabilities.
 
 Written from C. G. Northcutt, L. Jiang, I. L. Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels",
 Journal of Artificial Intelligence Research 70 (2021). No IO; arrays are probabilities (example, class), given labels
@@ -16,9 +16,9 @@ Joint = NDArray[np.float64]
 
 
 def thresholds(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
-    """t_j: the mean probability of class j over the examples labelled j (equation 2); infinite where there are none.
+    """Class thresholds t_j: the mean probability of class j over the examples labelled j (equation 2).
 
-    A class without examples is thereby never confident.
+    Infinite where there are none: a class without examples is thereby never confident.
     """
     classes = probabilities.shape[1]
     counts = np.bincount(labels, minlength=classes)
@@ -33,7 +33,7 @@ def self_confidence(labels: Labels, probabilities: Probabilities) -> NDArray[np.
 
 
 def confident_joint(labels: Labels, probabilities: Probabilities) -> NDArray[np.int64]:
-    """C (given, true): examples labelled i that are confidently of class j (equation 1).
+    """Confident joint C (given, true): examples labelled i that are confidently of class j (equation 1).
 
     Confident are classes whose probability reaches their threshold; of several, the most probable (the lowest id of
     equals) counts; an example without any counts nowhere.
@@ -47,19 +47,19 @@ def confident_joint(labels: Labels, probabilities: Probabilities) -> NDArray[np.
 
 
 def calibrated(confident: NDArray[np.int64], counts: NDArray[np.int64]) -> Joint:
-    """The confident joint with each row scaled to the number of examples that bear its label (equation 3, above).
+    """Calibrated confident joint: each row scaled to the number of examples that bear its label (equation 3, above).
 
     A class none of whose examples is confident is taken as labelled right.
     """
-    held = np.where(confident.sum(axis=1, keepdims=True) > 0, confident, np.eye(len(counts), dtype=np.int64))
-    scaled: Joint = held * counts[:, None] / held.sum(axis=1, keepdims=True)  # halves stay halves
+    filled = np.where(confident.sum(axis=1, keepdims=True) > 0, confident, np.eye(len(counts), dtype=np.int64))
+    scaled: Joint = filled * counts[:, None] / filled.sum(axis=1, keepdims=True)  # halves stay halves
     return scaled
 
 
 def joint(labels: Labels, probabilities: Probabilities) -> Joint:
-    """Q (given, true): the estimated joint distribution of given and true labels (equation 3); sums to 1.
+    """Joint distribution Q (given, true): the estimated distribution of given and true labels (equation 3); sums to 1.
 
-    Its rows sum to the shares of the given labels.
+    Its rows sum to the fractions of the given labels.
 
     Raises:
         ValueError: there is no example.
@@ -71,16 +71,16 @@ def joint(labels: Labels, probabilities: Probabilities) -> Joint:
     return np.asarray(scaled / scaled.sum())
 
 
-def levelled(labels: Labels, probabilities: Probabilities) -> Probabilities:
-    """Probabilities less the median self-confidence of their classes.
+def adjusted(labels: Labels, probabilities: Probabilities) -> Probabilities:
+    """Adjusted probabilities: those less the median self-confidence of their classes.
 
-    So a class that is always doubtful is no more suspect for it. The paper's thresholds are means, which wrong labels
-    of a rare class pull down far enough to hide themselves. A class without examples, of which nothing is known, is
-    levelled by 1.
+    So a class that is always uncertain is not flagged for that alone. The paper's thresholds are means, which wrong
+    labels of a rare class pull down far enough to hide themselves. A class without examples, of which nothing is known,
+    is adjusted by 1.
     """
     each = self_confidence(labels, probabilities)
     members = (each[labels == j] for j in range(probabilities.shape[1]))
-    return np.asarray(probabilities - [float(np.median(held)) if held.size else 1.0 for held in members])
+    return np.asarray(probabilities - [float(np.median(group)) if group.size else 1.0 for group in members])
 
 
 def margins(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
@@ -92,14 +92,14 @@ def margins(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]
 
 
 def suggested(labels: Labels, probabilities: Probabilities) -> Labels:
-    """The most probable class besides the label, the lowest id of equals."""
+    """Suggested labels: the most probable class besides the label, the lowest id of equals."""
     others = probabilities.copy()
     others[np.arange(labels.size), labels] = -np.inf
     return np.asarray(others.argmax(axis=1), np.int64)
 
 
 def prune_by_noise_rate(labels: Labels, probabilities: Probabilities) -> NDArray[np.bool_]:
-    """Examples that the paper's rule 'prune by noise rate' takes out.
+    """Prune by noise rate: the mask of examples that this rule of the paper takes out.
 
     For each pair of classes i and j that differ, the n Q[i, j] examples labelled i (rounded) whose probability of j is
     most above that of i.

@@ -32,9 +32,9 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class MapLayer:
-    """A map of a tile, and the ground of it that counts.
+    """Map layer of a tile, and which of its pixels count.
 
-    Where it is a fold's, `fold` is its manifest, and the fold's own ground, which its model never saw, counts alone.
+    Where it is a fold's, `fold` is its manifest, and the fold's test pixels, which its model never saw, count alone.
     """
 
     classes: Raster
@@ -47,7 +47,7 @@ class MapLayer:
         return self.classes, self.confidence
 
     def counted(self, tile: str, window: Window) -> NDArray[np.bool_] | bool:
-        """Which pixels (y, x) of a window count."""
+        """Mask (y, x) of a window: which pixels count."""
         if self.fold is None:
             return True
         return np.asarray(roles(self.fold.dataset.splits, tile, self.classes.grid, window) == TEST)
@@ -55,7 +55,7 @@ class MapLayer:
 
 @dataclass
 class Evidence:
-    """Sums over the counted pixels of polygons, each an array (polygon, mapped class).
+    """Zonal sums over the counted pixels of polygons, each an array (polygon, mapped class).
 
     `pixels` counts them and `steps` sums their confidence in 1/254; `cross_entropy` sums -ln p of the mapped class, and
     `other_class_nll` -ln of the probability of each other class.
@@ -78,7 +78,9 @@ class Evidence:
         polygons, inverse = np.unique(polygon, return_inverse=True)
         size, shape = polygons.size * self.classes, (polygons.size, self.classes)
         joint = inverse * self.classes + mapped
-        cross_entropy, other_class_nll = _logarithms(self.classes)
+        probability = np.clip(np.arange(256) / STEPS, 0.5 / STEPS, 1 - 0.5 / STEPS)  # so no logarithm is infinite
+        cross_entropy = -np.log(probability)
+        other_class_nll = -np.log((1 - probability) / max(self.classes - 1, 1))
         self.pixels[polygons] += np.bincount(joint, minlength=size).reshape(shape)
         self.steps[polygons] += np.bincount(joint, steps, size).astype(np.int64).reshape(shape)
         self.cross_entropy[polygons] += np.bincount(joint, cross_entropy[steps], size).reshape(shape)
@@ -89,7 +91,7 @@ class Evidence:
         return np.asarray(self.pixels.sum(axis=1))
 
     def probabilities(self) -> NDArray[np.float64]:
-        """Mean predicted probability (polygon, class), as far as maps tell it; zeros for a polygon without pixels.
+        """Mean predicted probability (polygon, class), as far as maps hold it; zeros for a polygon without pixels.
 
         A map keeps the probability of its own class alone: the rest is spread evenly over the other classes.
         """
@@ -99,7 +101,7 @@ class Evidence:
         return np.asarray((known + spread) / np.maximum(self.counted(), 1)[:, None])
 
     def disagreement(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Share of each polygon's pixels whose mapped class is not its label."""
+        """Fraction of each polygon's pixels whose mapped class is not its label."""
         total = self.counted()
         return np.asarray((total - self.pixels[np.arange(total.size), labels]) / np.maximum(total, 1))
 
@@ -113,11 +115,11 @@ class Evidence:
         return np.asarray((right + others) / np.maximum(total, 1))
 
 
-def summed(parts: Sequence[tuple[Evidence, NDArray[np.int64]]], which: NDArray[np.int64]) -> Evidence:
-    """The evidence of polygons that lie on several tiles.
+def sum_evidence(parts: Sequence[tuple[Evidence, NDArray[np.int64]]], which: NDArray[np.int64]) -> Evidence:
+    """Sums the evidence on polygons that lie on several tiles.
 
     Args:
-        parts: the evidence of each tile, and which of its polygons (their places) are taken.
+        parts: the evidence of each tile, and which of its polygons (their indices) are taken.
         which: the polygon that each of all these is, numbered from 0.
     """
     evidence = Evidence(int(which.max(initial=-1)) + 1, parts[0][0].classes)
@@ -126,13 +128,7 @@ def summed(parts: Sequence[tuple[Evidence, NDArray[np.int64]]], which: NDArray[n
     return evidence
 
 
-def _logarithms(classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """-ln of the probability of the mapped class, and of each other one, by confidence in 1/254; never infinite."""
-    probability = np.clip(np.arange(256) / STEPS, 0.5 / STEPS, 1 - 0.5 / STEPS)
-    return -np.log(probability), -np.log((1 - probability) / max(classes - 1, 1))
-
-
-def gather(
+def collect_evidence(
     tile: str,
     geometry: NDArray[Any],
     label_grid: GeoBox,
@@ -142,12 +138,12 @@ def gather(
     *,
     all_touched: bool,
 ) -> Evidence:
-    """The evidence on polygons in burn order: each pixel that has a label counts for the last polygon on it.
+    """Zonal statistics of map layers on polygons in burn order: a labelled pixel counts for the last polygon on it.
 
     Args:
         tile: its name.
         geometry: the polygons, in the CRS of the tile.
-        label_grid: where the tile's grid lies among them: beside itself, where its labels are moved.
+        label_grid: where the tile's grid lies among them: translated, where its labels have a `shift`.
         truth: the tile's class raster; where it is ignored, no pixel counts.
         map_layers: the maps.
         classes: how many the legend has.

@@ -28,23 +28,26 @@ LARGEST = 1024
 """Pixels of the tile that a picture shows at most; of a larger polygon it shows the middle."""
 
 MARGIN_FRACTION, MIN_MARGIN = 0.35, 12
-"""Ground around a polygon: a share of its longer side, and pixels at least."""
+"""Margin around a polygon: a fraction of its longer side, and pixels at least."""
 
 
 def pictures(subject: Subject, entry: TileEntry, outlines: Outlines, index: int) -> list[RGB]:
-    """Photograph, labels, and maps where they count, around a polygon of a tile, each with the polygon's outline."""
+    """Image chips around a polygon: photograph, labels, and maps where they count, each with the polygon's outline."""
     shape = in_pixels(outlines.geometry[index : index + 1], outlines.label_grid)[0]
-    window = around(shape, entry.shape)
+    window = window_around(shape, entry.shape)
     dataset, palette = subject.manifest.dataset, subject.manifest.legend.palette
     with raster.reader(imagery.inspect(dataset, entry.images), nodata=dataset.nodata) as pixels:
         photo = picture.display(pixels.read(window), dataset.bands)
     labels = _read(labels_of(entry, subject.home), window)
-    classes = (labels, _mapped(subject, entry.name, window))
-    return [outlined(drawn, shape, window) for drawn in (photo, *(picture.colourise(c, palette) for c in classes))]
+    mapped = np.full((window.height, window.width), IGNORE, np.uint8)
+    for layer in subject.map_layers[entry.name]:  # of several seeds the last
+        mapped = np.where(layer.counted(entry.name, window), _read(layer.classes, window), mapped)
+    classes = (labels, mapped)
+    return [draw_outline(drawn, shape, window) for drawn in (photo, *(picture.colourise(c, palette) for c in classes))]
 
 
-def around(shape: Any, tile: tuple[int, int]) -> Window:
-    """The window of a tile (height, width) that shows a geometry in pixels, with some ground around it."""
+def window_around(shape: Any, tile: tuple[int, int]) -> Window:
+    """Window of a tile (height, width) that shows a geometry in pixels, with a margin around it."""
     left, top, right, bottom = shapely.bounds(shape).tolist()
     margin = max(MIN_MARGIN, MARGIN_FRACTION * max(right - left, bottom - top))
     spans = []
@@ -62,32 +65,21 @@ def _read(source: raster.Raster, window: Window) -> Any:
         return pixels.read(window)[0]
 
 
-def _mapped(subject: Subject, tile: str, window: Window) -> Any:
-    """Classes (y, x) of the maps, each where it counts; of several seeds the last."""
-    classes = np.full((window.height, window.width), IGNORE, np.uint8)
-    for layer in subject.map_layers[tile]:
-        classes = np.where(layer.counted(tile, window), _read(layer.classes, window), classes)
-    return classes
-
-
-def outlined(drawn: RGB, shape: Any, window: Window) -> RGB:
-    """The picture at its final size with the outline of a geometry in pixels: white on black, seen on any ground."""
+def draw_outline(drawn: RGB, shape: Any, window: Window) -> RGB:
+    """Outline overlay: the picture at its final size with the outline of a geometry in pixels, white on black."""
     scale = SIDE / max(window.height, window.width)
     size = (max(round(window.width * scale), 1), max(round(window.height * scale), 1))
     image = Image.fromarray(drawn).resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
     pen = ImageDraw.Draw(image)
     for colour, width in (((0, 0, 0), 4), ((255, 255, 255), 2)):
-        for ring in _rings(shape):
-            pen.line([((x - window.col) * scale, (y - window.row) * scale) for x, y in ring], colour, width)
+        for ring in shapely.get_rings(shapely.get_parts([shape])):
+            corners = shapely.get_coordinates(ring)
+            pen.line([((x - window.col) * scale, (y - window.row) * scale) for x, y in corners], colour, width)
     return np.asarray(image)
 
 
-def _rings(shape: Any) -> Sequence[Any]:
-    return [shapely.get_coordinates(ring) for ring in shapely.get_rings(shapely.get_parts([shape]))]
-
-
-def sheet(pictures_drawn: Sequence[RGB], columns: int = 4) -> RGB:
-    """Pictures side by side on squares of white, row by row; one empty square for none."""
+def contact_sheet(pictures_drawn: Sequence[RGB], columns: int = 4) -> RGB:
+    """Contact sheet: pictures side by side on squares of white, row by row; one empty square for none."""
     rows = max(-(-len(pictures_drawn) // columns), 1)
     board = np.full((rows * SIDE, min(columns, max(len(pictures_drawn), 1)) * SIDE, 3), 255, np.uint8)
     for i, drawing in enumerate(pictures_drawn):

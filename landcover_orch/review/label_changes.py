@@ -17,13 +17,12 @@ from landcover_orch.errors import IncompleteError, LandcoverError, Problem
 from landcover_orch.evaluation import champion
 from landcover_orch.evaluation.champion import Champion
 from landcover_orch.evaluation.evaluate import MAP
-from landcover_orch.evaluation.repetition import Repetition, require_own_ground
+from landcover_orch.evaluation.repetition import Repetition, require_matching_versions
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import of_digest
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
-from landcover_orch.review.build import List, map_layer, named_maps, published
+from landcover_orch.review.build import ReviewList, map_layer, named_maps, publish_list
 from landcover_orch.review.comparison import Subject
-from landcover_orch.review.evidence import MapLayer
 from landcover_orch.store.products import LABEL_CHANGES, current_maps, published_products
 from landcover_orch.store.publish import Product
 from landcover_orch.tiles import catalogue
@@ -37,21 +36,22 @@ def build(
     tiles: Sequence[Tile],
     maps: Mapping[str, Product],
     home: Path,
-    learnt: Splits | None = None,
+    trained_splits: Splits | None = None,
     out_of_fold: Sequence[Repetition] = (),
 ) -> Product:
-    """The published list of polygons that a map shows as another class, label_changes/label_changes, largest first.
+    """Publishes the polygons that a map shows as another class, label_changes/label_changes, largest first.
 
-    A tile whose map is known not to be newer than its labels is left out. Where a recipe has folds, each of these tells
-    of its own ground, and the maps of the test side alone: then no model was taught the label that it is held against.
+    A tile whose map is known not to be newer than its labels is left out. Where an experiment has folds, the map of
+    each counts on its test pixels, and the given maps on the test split alone: then no model was trained on the label
+    that it is compared with.
 
     Args:
         manifest: the dataset's.
         tiles: the dataset's tiles, with their files.
         maps: tile -> its map, of all of it.
         home: folder everything is written below.
-        learnt: the splits that the maps' model was trained with; None where that is not known.
-        out_of_fold: a recipe's folds with their maps; those of its first seed are looked at.
+        trained_splits: those that the maps' model was trained with; None where that is not known.
+        out_of_fold: an experiment's folds with their maps; those of its first seed are used.
 
     Raises:
         ContractError: a fold's model or map is of other data.
@@ -59,32 +59,28 @@ def build(
         LabelError: labels are no polygons, or cannot be read.
     """
     labelled = [entry for entry in manifest.tiles if entry.label_fingerprint is not None]
-    left_out = {entry.name: why for entry in labelled if (why := _left_out(entry, maps.get(entry.name)))}
-    compared = {entry.name: maps[entry.name] for entry in labelled if entry.name not in left_out}
-    if not compared:
+    left_out = {entry.name: why for entry in labelled if (why := reason_left_out(entry, maps.get(entry.name)))}
+    newer = {entry.name: maps[entry.name] for entry in labelled if entry.name not in left_out}
+    if not newer:
         message = "; ".join(f"{tile}: {why}" for tile, why in left_out.items()) or "no tile with labels"
         fix = "materialise `land_cover_map`, and state `year` and `label_year` of the tiles"
         raise IncompleteError(Problem(f"changes of {manifest.dataset.name}", message, "a map newer than labels", fix))
-    map_layers = {tile: [map_layer(product)] for tile, product in compared.items()}
-    folds = [repetition for repetition in out_of_fold if repetition.recipe.seed == out_of_fold[0].recipe.seed]
+    map_layers = {tile: [map_layer(product)] for tile, product in newer.items()}
+    folds = [repetition for repetition in out_of_fold if repetition.experiment.seed == out_of_fold[0].experiment.seed]
     if folds:
-        require_own_ground(manifest, folds)
-        map_layers = {tile: _unseen(manifest, tile, product, folds) for tile, product in compared.items()}
-        learnt = Splits(test=SplitSpec(tiles=tuple(compared)))  # no ground of theirs is train ground
-    used = {key: product for key, product in named_maps(folds).items() if key.rpartition(" ")[2] in compared}
-    what = List(LABEL_CHANGES, f"Change candidates of {manifest.dataset.name}", True, learnt, left_out)
+        require_matching_versions(manifest, folds)
+        for tile, product in newer.items():  # together they cover all but excluded pixels once
+            unseen = [map_layer(fold.maps[tile], fold.manifest) for fold in folds if tile in fold.maps]
+            map_layers[tile] = [map_layer(product, manifest), *unseen]
+        trained_splits = Splits(test=SplitSpec(tiles=tuple(newer)))  # nothing on them is of the train split
+    used = {key: product for key, product in named_maps(folds).items() if key.rpartition(" ")[2] in newer}
+    kind = ReviewList(LABEL_CHANGES, f"Change candidates of {manifest.dataset.name}", True, trained_splits, left_out)
     subject = Subject(manifest, {tile.name: tile for tile in tiles}, map_layers, home)
-    return published(subject, what, {**compared, **used}, LABEL_CHANGES)
+    return publish_list(subject, kind, {**newer, **used}, LABEL_CHANGES)
 
 
-def _unseen(manifest: DatasetManifest, tile: str, product: Product, folds: Sequence[Repetition]) -> list[MapLayer]:
-    """Maps of a tile that together cover all ground once, but for excluded one, by models that never saw it."""
-    of_tile = [fold for fold in folds if tile in fold.maps]
-    return [map_layer(product, manifest), *(map_layer(fold.maps[tile], fold.manifest) for fold in of_tile)]
-
-
-def _left_out(entry: TileEntry, product: Product | None) -> str | None:
-    """Why a tile cannot show changes; None where it can, or may, as years are not stated."""
+def reason_left_out(entry: TileEntry, product: Product | None) -> str | None:
+    """Reason why a tile cannot show changes; None where it can, or may, as years are not stated."""
     if product is None:
         return NO_MAP
     shown = raster.year(product.file(MAP)) or entry.year
@@ -94,7 +90,7 @@ def _left_out(entry: TileEntry, product: Product | None) -> str | None:
 
 
 def by_champion(dataset: str, home: Path, out_of_fold: Sequence[Repetition] = ()) -> Product:
-    """The published change candidates by the standing champion's maps of a dataset, and those out of fold.
+    """Publishes the change candidates by the current champion's maps of a dataset, and those out of fold.
 
     Raises:
         IncompleteError: there is no manifest, no champion, or no newer map of a tile with labels.
@@ -102,29 +98,37 @@ def by_champion(dataset: str, home: Path, out_of_fold: Sequence[Repetition] = ()
     """
     manifest, elected = manifests.load_current(home, dataset), champion.load(dataset, home)
     maps = current_maps(home, dataset, (entry.name for entry in manifest.tiles), elected.fingerprint)
-    return build(manifest, _tiles(dataset), maps, home, learnt_by(elected, dataset, home), out_of_fold)
+    return build(
+        manifest,
+        catalogue.tiles(config.load_dataset(dataset)),
+        maps,
+        home,
+        champion_splits(elected, dataset, home),
+        out_of_fold,
+    )
 
 
-def learnt_by(elected: Champion, dataset: str, home: Path) -> Splits | None:
-    """The splits that a champion was trained with; None where the manifest it learnt from is gone."""
+def champion_splits(elected: Champion, dataset: str, home: Path) -> Splits | None:
+    """Splits that a champion was trained with; None where that manifest is gone."""
     known = next(of_digest(dataset, elected.data_digest, home), None)
     return None if known is None else manifests.load(known.path).dataset.splits
 
 
-def _tiles(dataset: str) -> list[Tile]:
-    return catalogue.tiles(config.load_dataset(dataset))
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints where the list lies and its first lines; 1 where something is wrong, with the sentence that says what."""
-    options, home = _parser().parse_args(arguments), config.home()
+    """Command line: prints the path of the list and its first rows; 1 on an error, with its message."""
+    parser = argparse.ArgumentParser(
+        prog="python -m landcover_orch.review.label_changes", description="Change candidates"
+    )
+    parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
+    parser.add_argument("--maps", type=Path, help="folder of published maps by tile; the champion's where left out")
+    options, home = parser.parse_args(arguments), config.home()
     try:
         if options.maps is None:
             product = by_champion(options.dataset, home)
         else:
             manifest = manifests.load_current(home, options.dataset)
             maps = published_products(options.maps, (entry.name for entry in manifest.tiles))
-            product = build(manifest, _tiles(options.dataset), maps, home)
+            product = build(manifest, catalogue.tiles(config.load_dataset(options.dataset)), maps, home)
     except LandcoverError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command line
         return 1
@@ -133,15 +137,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line.format(**row))  # noqa: T201
     print(product.file("index.html"))  # noqa: T201
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m landcover_orch.review.label_changes", description="Change candidates"
-    )
-    parser.add_argument("--dataset", required=True, help="name of a file in configs/datasets")
-    parser.add_argument("--maps", type=Path, help="folder of published maps by tile; the champion's where left out")
-    return parser
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Naive Bayes: which class explains best what maps show of a polygon, over its mean probabilities.
+"""Multinomial naive Bayes: which class explains best the mean probabilities of a polygon.
 
 No IO; arrays are given labels (polygon) and probabilities (polygon, class).
 """
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from landcover_orch.review.confident_learning import Labels, Probabilities
 
 INDEPENDENT_OBSERVATIONS = 5
-"""How many independent observations the pixels of a polygon are worth, however many: neighbours tell much the same."""
+"""How many independent observations the pixels of a polygon are worth, however many: neighbours are correlated."""
 
 
 def profiles(labels: Labels, probabilities: Probabilities) -> Probabilities:
-    """What maps show of each class (class, probability): the mean over its polygons and one that is spread evenly.
+    """Class profiles (class, probability): the mean over its polygons and one that is spread evenly.
 
     So nothing is impossible, and of a class without polygons nothing is known.
     """
@@ -26,11 +26,11 @@ def profiles(labels: Labels, probabilities: Probabilities) -> Probabilities:
 
 
 def evidence(labels: Labels, probabilities: Probabilities) -> NDArray[np.float64]:
-    """ln of prior times likelihood of each class (polygon, class), in nats up to a term of the polygon alone.
+    """Log posterior: ln of prior times likelihood of each class (polygon, class), in nats, up to a constant a polygon.
 
     ln pi_j + 5 sum_k p_k ln q_jk, where p are the polygon's probabilities, q_j the profile of class j and pi_j its
-    share of all polygons and one that is spread evenly. A class that maps often take for another is no more suspect for
-    it.
+    fraction of all polygons and one that is spread evenly. A class that maps often take for another is not flagged for
+    that alone.
     """
     classes = probabilities.shape[1]
     prior = (np.bincount(labels, minlength=classes) + 1 / classes) / (labels.size + 1)

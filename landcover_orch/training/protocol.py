@@ -168,7 +168,7 @@ def write_summary(
         **best.product.json(SUMMARY),
         "repetitions": len(repetitions),
         "chosen": best.name,
-        "spread": spreads([repetition.metrics() for repetition in repetitions]),
+        "spread": {name: asdict(spread) for name, spread in spreads([r.metrics() for r in repetitions]).items()},
     }
     stage.write_json(REPETITIONS, [asdict(repetition.entry(home)) for repetition in repetitions])
     stage.write_json(SUMMARY, summary)

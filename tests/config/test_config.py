@@ -90,10 +90,10 @@ def test_a_key_of_an_earlier_version_is_refused_with_its_new_name(
 
 
 def test_all_problems_of_a_file_come_together() -> None:
-    wrong = {**DATASET, "name": "a/b", "patches": {"size": 3, "strid": 1}, "bands": []}
-    del wrong["legend"]
+    invalid = {**DATASET, "name": "a/b", "patches": {"size": 3, "strid": 1}, "bands": []}
+    del invalid["legend"]
     with pytest.raises(ConfigError) as error:
-        parse(wrong, Dataset, "test.yaml")
+        parse(invalid, Dataset, "test.yaml")
     assert len(error.value.problems) == 5
     assert "add the key `legend`" in str(error.value)
 
@@ -111,9 +111,9 @@ def test_splits_must_leave_something(splits: dict[str, Any], words: str) -> None
 
 
 def test_prediction_windows_must_meet() -> None:
-    recipe = {"name": "small", "model": {"name": "unet"}, "prediction": {"window": 64, "stride": 65}}
+    experiment = {"name": "small", "model": {"name": "unet"}, "prediction": {"window": 64, "stride": 65}}
     with pytest.raises(ConfigError, match="leaves gaps"):
-        parse(recipe, Experiment, "test.yaml")
+        parse(experiment, Experiment, "test.yaml")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ TREE = {"image": "dsm/{tile}.tif", "bands": ["dsm"]}
         ({"tiles": {**DATASET["tiles"], "select": [1, 2]}}, "`tiles.select` takes 2 bands, `bands` names 1"),
         ({"tiles": {**DATASET["tiles"], "select": [0]}}, "greater than or equal to 1"),
         ({"crs": "none", "labels": {"kind": "raster"}}, "`crs: none` needs `resolution`"),
-        ({"crs": "none", "resolution": 10}, "polygons need a place"),
+        ({"crs": "none", "resolution": 10}, "polygons need a CRS"),
         ({"resolution": 10}, "`resolution` is for `crs: none`"),
         ({"crs": "UTM"}, "should match pattern"),
     ],
@@ -239,7 +239,7 @@ def test_images_are_described_without_contradiction(changes: dict[str, Any], wor
 def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The configuration of a dataset whose validation tiles a file lists; the folder its data lies in."""
     (tmp_path / "datasets").mkdir()
-    told = {
+    settings = {
         "name": "town",
         "root": "${TOWN}",
         "tiles": {"image": "images/{tile}.tif", "label": "masks/{tile}.tif"},
@@ -248,7 +248,7 @@ def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "splits": {"validation": {"tiles": ["a"], "from_csv": "samples.csv"}, "test": {"tiles": ["d"]}},
         "experiments": ["small"],
     }
-    (tmp_path / "datasets" / "town.yaml").write_text(json.dumps(told))
+    (tmp_path / "datasets" / "town.yaml").write_text(json.dumps(settings))
     monkeypatch.setenv("LANDCOVER_CONFIGS", str(tmp_path))
     monkeypatch.setenv("TOWN", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()

@@ -1,4 +1,4 @@
-"""Recipes: what goes together parses in every combination, and what does not is refused at load with its reason."""
+"""Experiments: what goes together parses in every combination, and what does not is refused at load with its reason."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def _schedule(name: str, optimiser: str) -> dict[str, Any]:
 def test_any_network_loss_optimiser_schedule_and_augmentation_go_together(network: str) -> None:
     every = itertools.product(LOSSES, OPTIMISERS, SCHEDULES, AUGMENTATIONS)
     for loss, optimiser, schedule, augmentation in every:
-        found = _read(
+        experiment = _read(
             model=network,
             loss=loss,
             optimiser=optimiser,
             schedule=_schedule(schedule, optimiser),
             augmentation=augmentation,
         )
-        chosen = (found.model.name, found.loss[0].name, found.optimiser.name, found.schedule.name)
+        chosen = (experiment.model.name, experiment.loss[0].name, experiment.optimiser.name, experiment.schedule.name)
         assert chosen == (network, loss, optimiser, schedule)
-        assert Experiment.model_validate(found.model_dump(mode="json")) == found
+        assert Experiment.model_validate(experiment.model_dump(mode="json")) == experiment
 
 
 def test_so_many_kinds_there_are() -> None:
@@ -152,20 +152,20 @@ def test_a_slip_is_a_question(parts: dict[str, Any], words: str) -> None:
 
 def _covering() -> list[tuple[str, str, str]]:
     """Triples of loss, optimiser and schedule that hold each pair of two of them at least once."""
-    wanted = {
+    uncovered = {
         frozenset(pair)
         for kinds in itertools.combinations((OF_LABELS, OPTIMISERS, SCHEDULES), 2)
         for pair in itertools.product(*kinds)
     }
-    found: list[tuple[str, str, str]] = []
-    while wanted:
+    covering: list[tuple[str, str, str]] = []
+    while uncovered:
         best = max(
             itertools.product(OF_LABELS, OPTIMISERS, SCHEDULES),
-            key=lambda triple: sum(frozenset(pair) in wanted for pair in itertools.combinations(triple, 2)),
+            key=lambda triple: sum(frozenset(pair) in uncovered for pair in itertools.combinations(triple, 2)),
         )
-        found.append(best)
-        wanted -= {frozenset(pair) for pair in itertools.combinations(best, 2)}
-    return found
+        covering.append(best)
+        uncovered -= {frozenset(pair) for pair in itertools.combinations(best, 2)}
+    return covering
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_each_pair_of_loss_optimiser_and_schedule_trains(home: Path, monkeypatch
     assert len(triples) < 1.4 * len(OF_LABELS) * len(OPTIMISERS)
     with classroom.in_memory(train=8, validation=4):
         for loss, optimiser, schedule in triples:
-            recipe = classroom.experiment(
+            experiment = classroom.experiment(
                 model="pixel_classifier",
                 loss={"name": loss, "class_weights": "median"},
                 optimiser=optimiser,
@@ -184,6 +184,6 @@ def test_each_pair_of_loss_optimiser_and_schedule_trains(home: Path, monkeypatch
                 epochs=2,
                 batch_size=4,
             )
-            rows = training.train(described, recipe, home).json("history.json")
+            rows = training.train(described, experiment, home).json("history.json")
             numbers = [[row["loss"], row["validation_loss"], row["lr"], *row["metrics"].values()] for row in rows]
             assert np.isfinite(np.array(numbers, float)).all(), (loss, optimiser, schedule)

@@ -47,7 +47,7 @@ def test_a_machine_has_the_last_word(configs: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("invalid", "message"),
     [
         ({"prefix": "srun; rm -rf /"}, "prefix"),
         ({"prefix": []}, "prefix"),
@@ -56,9 +56,9 @@ def test_a_machine_has_the_last_word(configs: Path, monkeypatch: pytest.MonkeyPa
         ({"prefix": ["srun"], "shell": True}, "shell"),
     ],
 )
-def test_what_is_no_list_of_arguments_is_refused(configs: Path, wrong: dict[str, object], said: str) -> None:
-    _write(configs, **wrong)
-    with pytest.raises(ConfigError, match=said):
+def test_what_is_no_list_of_arguments_is_refused(configs: Path, invalid: dict[str, object], message: str) -> None:
+    _write(configs, **invalid)
+    with pytest.raises(ConfigError, match=message):
         config.load_launcher("mine")
 
 

@@ -24,35 +24,35 @@ GRID = {
     "model.residual": {"plain": False, "residual": True},
     "loss": ["cross_entropy", "jaccard"],
 }
-RECIPE: dict[str, Any] = {"name": "grid", "model": "resunet", "epochs": 3}
+EXPERIMENT: dict[str, Any] = {"name": "grid", "model": "resunet", "epochs": 3}
 
 
 def _save(configs: Path, file: str = "grid", **changed: Any) -> None:
-    content = {**RECIPE, "matrix": GRID, **changed, "name": file}
+    content = {**EXPERIMENT, "matrix": GRID, **changed, "name": file}
     (configs / f"experiments/{file}.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def _problems(content: dict[str, Any], file: str = "grid") -> str:
     with pytest.raises(ConfigError) as caught:
-        expand({**RECIPE, **content}, file, "grid.yaml")
+        expand({**EXPERIMENT, **content}, file, "grid.yaml")
     return str(caught.value)
 
 
 def test_every_combination_is_a_recipe_whose_name_carries_every_choice(configs: Path) -> None:
     _save(configs)
-    found = config.load_experiments("grid")
-    assert list(found) == [
+    experiments = config.load_experiments("grid")
+    assert list(experiments) == [
         f"grid__{skips}-{block}-{loss}"
         for skips, block, loss in itertools.product((3, 4, 5), ("plain", "residual"), ("cross_entropy", "jaccard"))
     ]
-    one = found["grid__4-residual-jaccard"]
-    assert isinstance(one, Experiment)
-    assert one.model_dump()["model"] == {
+    experiment = experiments["grid__4-residual-jaccard"]
+    assert isinstance(experiment, Experiment)
+    assert experiment.model_dump()["model"] == {
         "name": "resunet", "width": 32, "skips": 4, "residual": True, "centre": "serial"
     }  # fmt: skip
-    assert [loss.name for loss in one.loss] == ["jaccard"]
-    assert (one.name, one.epochs) == ("grid__4-residual-jaccard", 3)
-    assert config.load_experiment(one.name) == one
+    assert [loss.name for loss in experiment.loss] == ["jaccard"]
+    assert (experiment.name, experiment.epochs) == ("grid__4-residual-jaccard", 3)
+    assert config.load_experiment(experiment.name) == experiment
 
 
 def test_rows_are_those_combinations_alone(configs: Path) -> None:
@@ -62,8 +62,8 @@ def test_rows_are_those_combinations_alone(configs: Path) -> None:
 
 def test_a_combination_repeats_as_any_recipe(configs: Path) -> None:
     _save(configs, protocol={"seeds": [1, 2]})
-    found = config.load_experiment("grid__3-plain-jaccard.seed-2")
-    assert (found.name, found.seed) == ("grid__3-plain-jaccard.seed-2", 2)
+    repeated = config.load_experiment("grid__3-plain-jaccard.seed-2")
+    assert (repeated.name, repeated.seed) == ("grid__3-plain-jaccard.seed-2", 2)
     with pytest.raises(ConfigError, match=r"no repetition grid__3-plain-jaccard\.seed-7"):
         config.load_experiment("grid__3-plain-jaccard.seed-7")
 
@@ -79,23 +79,23 @@ def test_a_dataset_names_the_file_or_one_of_its_recipes(configs: Path) -> None:
         "legend": "cover",
         "baselines": [],
     }
-    whole = parse({**plain, "experiments": ["quick", "grid"]}, Dataset, "town.yaml")
-    assert config.experiments_of(whole) == ("quick", *config.load_experiments("grid"))
-    assert config.experiment_problems(whole) == []
-    one = parse({**plain, "experiments": ["grid__3-plain-jaccard"]}, Dataset, "town.yaml")
-    assert config.experiments_of(one) == ("grid__3-plain-jaccard",)
-    assert config.experiment_problems(one) == []
+    all_of_file = parse({**plain, "experiments": ["quick", "grid"]}, Dataset, "town.yaml")
+    assert config.experiments_of(all_of_file) == ("quick", *config.load_experiments("grid"))
+    assert config.experiment_problems(all_of_file) == []
+    single = parse({**plain, "experiments": ["grid__3-plain-jaccard"]}, Dataset, "town.yaml")
+    assert config.experiments_of(single) == ("grid__3-plain-jaccard",)
+    assert config.experiment_problems(single) == []
 
 
 def test_a_whole_setting_is_set_before_its_parts_whatever_the_order() -> None:
-    content = {**RECIPE, "matrix": {"optimiser.lr": [0.5], "optimiser": ["sgd"]}}
+    content = {**EXPERIMENT, "matrix": {"optimiser.lr": [0.5], "optimiser": ["sgd"]}}
     assert expand(content, "grid", "grid.yaml") == {
-        "grid__0_5-sgd": {**RECIPE, "name": "grid__0_5-sgd", "optimiser": {"name": "sgd", "lr": 0.5}}
+        "grid__0_5-sgd": {**EXPERIMENT, "name": "grid__0_5-sgd", "optimiser": {"name": "sgd", "lr": 0.5}}
     }
 
 
 def test_without_a_matrix_a_file_is_its_recipe() -> None:
-    assert expand(RECIPE, "grid", "grid.yaml") == {"grid": RECIPE}
+    assert expand(EXPERIMENT, "grid", "grid.yaml") == {"grid": EXPERIMENT}
 
 
 def test_combinations_share_nothing() -> None:
@@ -108,10 +108,10 @@ def test_combinations_share_nothing() -> None:
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True)))
 def test_any_grid_gives_the_product_of_its_axes(axes: dict[str, list[int]]) -> None:
-    found = expand({"name": "grid", **({"matrix": axes} if axes else {})}, "grid", "grid.yaml")
-    values = {tuple(recipe[key] for key in axes) for recipe in found.values()}
+    experiments = expand({"name": "grid", **({"matrix": axes} if axes else {})}, "grid", "grid.yaml")
+    values = {tuple(experiment[key] for key in axes) for experiment in experiments.values()}
     assert values == set(itertools.product(*axes.values()))
-    assert all(matrix.file_of(name) == "grid" for name in found)
+    assert all(matrix.file_of(name) == "grid" for name in experiments)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_what_a_value_is_called(value: object, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("content", "words"),
     [
         ([], "settings and their values"),
         ({}, "settings and their values"),
@@ -144,13 +144,13 @@ def test_what_a_value_is_called(value: object, expected: str) -> None:
         ({"epochs.of.what": [3]}, "`epochs` is 3; expected a part with settings"),
     ],
 )
-def test_a_matrix_that_says_nothing_clear_is_refused(found: Any, words: str) -> None:
-    assert words in _problems({"matrix": found})
+def test_a_matrix_that_says_nothing_clear_is_refused(content: Any, words: str) -> None:
+    assert words in _problems({"matrix": content})
 
 
 def test_all_problems_of_a_matrix_come_together() -> None:
-    said = _problems({"name": "other", "matrix": {"epochs": 3, "seed": [1, 1], "rows": [[1, 2, 3]]}})
-    assert said.startswith("4 problems")
+    message = _problems({"name": "other", "matrix": {"epochs": 3, "seed": [1, 1], "rows": [[1, 2, 3]]}})
+    assert message.startswith("4 problems")
 
 
 @pytest.mark.parametrize("file", ["a__b", "a_"])
@@ -163,7 +163,7 @@ def test_a_file_whose_name_reads_as_choices_is_refused(configs: Path, file: str)
 
 
 def test_the_file_has_its_own_name(configs: Path) -> None:
-    (configs / "experiments/grid.yaml").write_text(yaml.safe_dump({**RECIPE, "name": "other", "matrix": GRID}))
+    (configs / "experiments/grid.yaml").write_text(yaml.safe_dump({**EXPERIMENT, "name": "other", "matrix": GRID}))
     with pytest.raises(ConfigError, match="'grid', as the file is called"):
         config.load_experiments("grid")
 
@@ -176,10 +176,10 @@ def test_problems_of_all_combinations_are_named_at_once_each_with_those_that_hav
     )
     with pytest.raises(ConfigError) as caught:
         config.load_experiments("grid")
-    said = [str(problem) for problem in caught.value.problems]
-    assert sum("batch_sze" in line for line in said) == 1
+    lines = [str(problem) for problem in caught.value.problems]
+    assert sum("batch_sze" in line for line in lines) == 1
     assert "grid.yaml: batch_sze: an unknown key" in str(caught.value)
-    epochs = next(line for line in said if ": epochs" in line)
+    epochs = next(line for line in lines if ": epochs" in line)
     assert epochs.count("grid__") == 6
     assert "grid__sgd-constant-0" in epochs
 
@@ -198,7 +198,7 @@ def test_parts_that_do_not_go_together_name_their_combination(configs: Path) -> 
 
 def test_a_recipe_that_the_matrix_has_not_is_named(configs: Path) -> None:
     _save(configs)
-    with pytest.raises(ConfigError, match=r"a matrix of 12 recipes; .* and 9 more"):
+    with pytest.raises(ConfigError, match=r"a matrix of 12 experiments; .* and 9 more"):
         config.load_experiment("grid")
     with pytest.raises(ConfigError, match="did you mean 'grid__4-plain-jaccard'"):
         config.load_experiment("grid__4-plain-jacard")

@@ -33,7 +33,7 @@ LEARNT: dict[str, int] = {
     "s2glc-unet": 1,
     "course-networks": 9,
 }
-"""Files of configs/experiments that learn -> recipes in each."""
+"""Files of configs/experiments that learn -> experiments in each."""
 
 OF_MEMBERS = ("pnoa-deeplabv3-smoothed", "potsdam-unet-tta", "course-ensemble")
 
@@ -43,7 +43,7 @@ PARAMETERS: dict[str, tuple[int, int, int]] = {
     "inria-resunet": (3, 2, 10_338_626),
     "pnoa-segnet": (3, 2, 29_489_218),
 }
-"""Recipe -> bands, classes and the numbers of its network; the first two as published, with running statistics."""
+"""Experiment -> bands, classes and the numbers of its network; the first two as published, with running statistics."""
 
 POTSDAM = {
     ("3", "plain", "plain", "cross_entropy", "constant"): [0.6350],
@@ -69,11 +69,11 @@ POTSDAM = {
 """Skips, blocks, centre, loss and schedule -> validation mean IoU of each of its runs, as the study printed them."""
 
 
-def _recipes(*files: str) -> dict[str, Experiment]:
-    return {name: recipe for file in files for name, recipe in config.load_experiments(file).items()}
+def _experiments(*files: str) -> dict[str, Experiment]:
+    return {name: experiment for file in files for name, experiment in config.load_experiments(file).items()}
 
 
-def _one(name: str) -> Experiment:
+def _experiment(name: str) -> Experiment:
     return config.load_experiment(name)
 
 
@@ -92,20 +92,22 @@ def test_a_file_stands_for_so_many_recipes(file: str) -> None:
 def test_networks_have_their_published_size(name: str) -> None:
     bands, classes, expected = PARAMETERS[name]
     with torch.device("meta"):
-        network = networks.build(_one(name).model, bands, classes)
+        network = networks.build(_experiment(name).model, bands, classes)
     assert networks.parameters(network) == expected
 
 
 @pytest.mark.parametrize("file", LEARNT)
 def test_every_network_is_built_at_full_size(file: str) -> None:
-    for settings in {recipe.model.model_dump_json(): recipe.model for recipe in _recipes(file).values()}.values():
+    for settings in {
+        experiment.model.model_dump_json(): experiment.model for experiment in _experiments(file).values()
+    }.values():
         with torch.device("meta"):
             assert networks.parameters(networks.build(settings, 4, 6)) > 1_000
 
 
-def _small(recipe: Experiment) -> Experiment:
-    """The recipe on the classroom's patches: a narrow network without foreign weights, two steps of four patches."""
-    settings = recipe.model
+def _small(experiment: Experiment) -> Experiment:
+    """The experiment on the classroom's patches: a narrow network without foreign weights, two steps of four."""
+    settings = experiment.model
     if isinstance(settings, ResNetFCN | PSPNet | DeepLabV3):
         # eight channels: oneDNN's strided 1x1 convolution of four writes past its memory with AVX2 and one thread
         trunk = settings.trunk.model_copy(update={"width": 8, "depth": 18, "weights": None})
@@ -121,93 +123,100 @@ def _small(recipe: Experiment) -> Experiment:
         term.model_copy(update={"class_weights": term.class_weights.model_copy(update={"exclude_classes": ("dark",)})})
         if term.class_weights and term.class_weights.exclude_classes
         else term
-        for term in recipe.loss
+        for term in experiment.loss
     )
     quick = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 4, "device": "cpu", "cache": "none"}
-    return recipe.model_copy(update={"model": settings, "loss": loss, **quick})
+    return experiment.model_copy(update={"model": settings, "loss": loss, **quick})
 
 
-def _two_steps(recipe: Experiment) -> list[float]:
+def _two_steps(experiment: Experiment) -> list[float]:
     """The losses of two updates, as the learning loop takes them."""
     source = classroom.patches(8)
     bands = Bands(*(np.array(values, np.float32) for values in ([100, 100], [66, 66], [0, 0], [200, 200])))
-    task = fit.Task(recipe, source, source, classroom.CLASSES, bands, (5, 3, 2), device.choose(recipe))
+    task = fit.Task(experiment, source, source, classroom.CLASSES, bands, (5, 3, 2), device.choose(experiment))
     torch.manual_seed(0)
-    step = fit.step(task, Normalised(networks.build(recipe.model, 2, 3), [100, 100], [66, 66]), lambda line: None)
-    lr = 0.01 if recipe.optimiser.lr == "auto" else recipe.optimiser.lr
-    optimiser = optimisation.build_optimiser(recipe.optimiser, step.model, lr)
-    found = []
+    step = fit.step(task, Normalised(networks.build(experiment.model, 2, 3), [100, 100], [66, 66]), lambda line: None)
+    lr = 0.01 if experiment.optimiser.lr == "auto" else experiment.optimiser.lr
+    optimiser = optimisation.build_optimiser(experiment.optimiser, step.model, lr)
+    losses = []
     for batch in fit.train_batches(task, epoch=0):
-        optimisation.apply(optimisation.at(recipe.schedule, batch.step, task.steps), optimiser, lr)
-        found.append(float(step.update(batch, optimiser, seed=batch.step)))
-    return found
+        optimisation.apply(optimisation.at(experiment.schedule, batch.step, task.steps), optimiser, lr)
+        losses.append(float(step.update(batch, optimiser, seed=batch.step)))
+    return losses
 
 
 @pytest.mark.parametrize("file", LEARNT)
 def test_every_recipe_takes_two_steps(file: str) -> None:
-    for name, recipe in _recipes(file).items():
-        found = _two_steps(_small(recipe))
-        assert len(found) == 2, name
-        assert np.isfinite(found[0]), name
+    for name, experiment in _experiments(file).items():
+        losses = _two_steps(_small(experiment))
+        assert len(losses) == 2, name
+        assert np.isfinite(losses[0]), name
 
 
 @pytest.mark.parametrize("file", [file for file in LEARNT if not file.startswith(("vaihingen-c", "vaihingen-v"))])
 def test_the_first_recipe_of_each_file_becomes_a_model(home: Path, monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     monkeypatch.setattr(throughput, "PATIENCE_S", 0.01)
-    recipe = _small(next(iter(_recipes(file).values()))).model_copy(update={"protocol": Protocol()})
+    experiment = _small(next(iter(_experiments(file).values()))).model_copy(update={"protocol": Protocol()})
     with classroom.in_memory(train=8, validation=4):
-        product = training.train(classroom.published(home), recipe, home)
-    assert product.path.name.startswith(recipe.name)
+        product = training.train(classroom.published(home), experiment, home)
+    assert product.path.name.startswith(experiment.name)
     assert len(product.json("history.json")) == 1
 
 
 @pytest.mark.parametrize("name", OF_MEMBERS)
 def test_what_answers_for_members_names_recipes_that_are_there(name: str) -> None:
-    own, *members = config.with_members(name)
-    assert isinstance(own.model, Ensemble)
-    assert [member.name for member in members] == list(own.model.members)
+    ensemble, *members = config.with_members(name)
+    assert isinstance(ensemble.model, Ensemble)
+    assert [member.name for member in members] == list(ensemble.model.members)
 
 
 # what the studies printed, setting by setting
 
 
 def test_pnoa_fifty_thousand_iterations() -> None:
-    for recipe in _recipes("pnoa-segnet", "pnoa-networks").values():
-        assert recipe.epochs * (recipe.steps_per_epoch or 0) == 50_000
+    for experiment in _experiments("pnoa-segnet", "pnoa-networks").values():
+        assert experiment.epochs * (experiment.steps_per_epoch or 0) == 50_000
 
 
 def test_vaihingen_as_printed() -> None:
     for name in ("vaihingen-resnet-fcn", "vaihingen-resnet-fcn-imagenet"):
-        recipe = _one(name)
-        assert (recipe.optimiser.name, recipe.loss[0].name, recipe.metric) == ("adam", "cross_entropy", "loss")
-        assert (recipe.batch_size, recipe.epochs, recipe.steps_per_epoch) == (16, 20, -(-4166 // 16))
-        assert recipe.augmentation.flips
-        assert recipe.augmentation.right_angles
-        assert (recipe.prediction.window, recipe.prediction.stride) == (256, 256)
-    assert isinstance(found := _one("vaihingen-resnet-fcn-imagenet").model, ResNetFCN)
-    assert found.trunk.weights == "resnet50.pth"
+        experiment = _experiment(name)
+        assert (experiment.optimiser.name, experiment.loss[0].name, experiment.metric) == (
+            "adam",
+            "cross_entropy",
+            "loss",
+        )
+        assert (experiment.batch_size, experiment.epochs, experiment.steps_per_epoch) == (16, 20, -(-4166 // 16))
+        assert experiment.augmentation.flips
+        assert experiment.augmentation.right_angles
+        assert (experiment.prediction.window, experiment.prediction.stride) == (256, 256)
+    assert isinstance(model := _experiment("vaihingen-resnet-fcn-imagenet").model, ResNetFCN)
+    assert model.trunk.weights == "resnet50.pth"
 
 
 def test_the_competition_over_its_optimisers_and_rates() -> None:
-    found = {(recipe.optimiser.name, recipe.optimiser.lr) for recipe in _recipes("vaihingen-competition").values()}
+    pairs = {
+        (experiment.optimiser.name, experiment.optimiser.lr)
+        for experiment in _experiments("vaihingen-competition").values()
+    }
     rates = (10, 1, 0.1, 0.01, 0.001, 0.0001)
     kinds = ("sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamax")
-    assert found == {(kind, rate) for kind in kinds for rate in rates}
+    assert pairs == {(kind, rate) for kind in kinds for rate in rates}
 
 
 def test_the_21_runs_on_potsdam() -> None:
-    recipes = _recipes("potsdam-unet")
-    settings = {name: tuple(name.partition(matrix.SEPARATOR)[2].split("-")) for name in recipes}
-    assert len(recipes) == sum(len(runs) for runs in POTSDAM.values()) == 21
+    experiments = _experiments("potsdam-unet")
+    settings = {name: tuple(name.partition(matrix.SEPARATOR)[2].split("-")) for name in experiments}
+    assert len(experiments) == sum(len(runs) for runs in POTSDAM.values()) == 21
     assert {key[:5] for key in settings.values()} == set(POTSDAM)
     for name, (skips, blocks, centre, loss, schedule, batch, seed) in settings.items():
-        found = recipes[name].model_dump()
-        assert found["model"]["skips"] == int(skips)
-        assert found["model"]["residual"] == (blocks == "residual")
-        assert (found["model"]["centre"], found["loss"][0]["name"]) == (centre, loss)
-        assert (found["schedule"]["name"], found["batch_size"]) == (schedule, int(batch.removeprefix("bs")))
-        assert (found["epochs"], found["optimiser"]["name"], found["metric"]) == (100, "sgd", "mean_iou")
-        assert found["seed"] == ["first", "second"].index(seed)
+        plain = experiments[name].model_dump()
+        assert plain["model"]["skips"] == int(skips)
+        assert plain["model"]["residual"] == (blocks == "residual")
+        assert (plain["model"]["centre"], plain["loss"][0]["name"]) == (centre, loss)
+        assert (plain["schedule"]["name"], plain["batch_size"]) == (schedule, int(batch.removeprefix("bs")))
+        assert (plain["epochs"], plain["optimiser"]["name"], plain["metric"]) == (100, "sgd", "mean_iou")
+        assert plain["seed"] == ["first", "second"].index(seed)
 
 
 def test_the_file_prints_beside_each_run_on_potsdam_what_was_published() -> None:
@@ -219,26 +228,31 @@ def test_the_file_prints_beside_each_run_on_potsdam_what_was_published() -> None
 
 
 def test_inria_as_printed() -> None:
-    recipe = _one("inria-resunet")
-    assert (recipe.epochs, recipe.batch_size, recipe.optimiser.lr, recipe.metric) == (70, 50, 0.1, "mean_iou")
-    steps = -(-155 * 361 // recipe.batch_size)
+    experiment = _experiment("inria-resunet")
+    assert (experiment.epochs, experiment.batch_size, experiment.optimiser.lr, experiment.metric) == (
+        70,
+        50,
+        0.1,
+        "mean_iou",
+    )
+    steps = -(-155 * 361 // experiment.batch_size)
     assert steps == 1120
     for epoch, (lr, momentum) in enumerate([(0.0045361, 0.9491623), (0.0061325, 0.946668)], start=1):
-        point = optimisation.at(recipe.schedule, epoch * steps, recipe.epochs * steps)
+        point = optimisation.at(experiment.schedule, epoch * steps, experiment.epochs * steps)
         assert point.factor * 0.1 == pytest.approx(lr, abs=5e-8)
         assert point.momentum == pytest.approx(momentum, abs=5e-8)
 
 
 def test_the_sentinel_2_challenge_as_printed() -> None:
-    recipe = _one("s2glc-unet")
-    weights = recipe.loss[0].class_weights
+    experiment = _experiment("s2glc-unet")
+    weights = experiment.loss[0].class_weights
     assert weights is not None
     assert (weights.name, weights.exclude_classes, weights.clip) == ("balanced", ("no_data", "clouds"), 10)
     assert set(weights.exclude_classes) <= set(config.load_legend("s2glc").names)
-    schedule: Any = recipe.schedule
+    schedule: Any = experiment.schedule
     assert (schedule.name, schedule.factor, schedule.patience) == ("plateau", 0.5, 5)
-    assert (recipe.epochs, recipe.batch_size, recipe.optimiser.lr) == (90, 16, 0.0075)
-    assert (recipe.metric, recipe.patience, recipe.protocol.seeds[0]) == ("kl_proportions", 10, 42)
+    assert (experiment.epochs, experiment.batch_size, experiment.optimiser.lr) == (90, 16, 0.0075)
+    assert (experiment.metric, experiment.patience, experiment.protocol.seeds[0]) == ("kl_proportions", 10, 42)
 
 
 def test_the_challenges_search_is_five_folds_of_three_optimisers() -> None:
@@ -250,6 +264,6 @@ def test_the_challenges_search_is_five_folds_of_three_optimisers() -> None:
 
 
 def test_the_course_in_its_order() -> None:
-    names = [recipe.model.name for recipe in _recipes("course-networks").values()]
+    names = [experiment.model.name for experiment in _experiments("course-networks").values()]
     deep = ["patch_classifier", "pixel_classifier", "hypercolumn", "fcn", "pspnet", "resunet", "deeplabv3"]
     assert names == [*deep, "swin_unet", "swin_unet"]

@@ -32,8 +32,8 @@ def test_a_forest_may_become_champion(configs: Path, home: Path, tmp_path: Path)
             [dg.AssetCheckKey(dg.AssetKey([tiny.NAME, "model"]), "learned")]
         )
     assert [check.status.value for check in checks.values()] == ["SUCCEEDED"]
-    standing = champion.load(tiny.NAME, home)
-    assert (standing.experiment, standing.mean_iou > 0.8) == ("forest", True)
+    elected = champion.load(tiny.NAME, home)
+    assert (elected.experiment, elected.mean_iou > 0.8) == ("forest", True)
     board = publish.current(home / tiny.NAME / "leaderboard", "leaderboard").json("summary.json")
     assert (board["best"], board["best_baseline"], len(board["leaderboard"])) == ("forest", "forest", 3)
     maps = home / tiny.NAME / "land_cover_map"

@@ -30,7 +30,7 @@ def test_a_champion_is_elected_and_compared_anew_where_test_tiles_change(
         materialise(dagster, config.load_dataset(tiny.NAME))
     second, described = champion.load(tiny.NAME, home), _manifest(home)
     assert first.test_digest != second.test_digest == described.test_digest
-    again = champion.on_present_tiles(first, described, home)
+    again = champion.rescored(first, described, home)
     assert again.fingerprint == first.fingerprint
     assert second.mean_iou == max(again.mean_iou, _reported(home))
 

@@ -37,8 +37,8 @@ def test_pictures_without_a_place_with_heights_and_unlabelled_tiles(configs: Pat
         seen = sources.observations(dataset, catalogue.tiles(dataset))
         labels = {name: version for asset, name, version in seen if asset.path[-1] == "labels"}
         assert labels["u0"] == sources.UNLABELLED != labels["t0"]
-    found = manifest.load(publish.current(home / tiny.NAME / "dataset_manifest", "dataset").path)
-    assert [(tile.name, tile.crs, tile.transform[0]) for tile in found.tiles if sum(tile.counts.values())] == [
+    described = manifest.load(publish.current(home / tiny.NAME / "dataset_manifest", "dataset").path)
+    assert [(tile.name, tile.crs, tile.transform[0]) for tile in described.tiles if sum(tile.counts.values())] == [
         (name, None, 0.5) for name in ("t0", "t1", "t2")
     ]
     contract = load_contract(publish.current(home / tiny.NAME / "model", tiny.EXPERIMENT).path)
@@ -84,7 +84,7 @@ def _described(configs: Path) -> config.Dataset:
 
 def _require_map_of_the_unlabelled_tile(home: Path) -> None:
     path = publish.current(home / tiny.NAME / "land_cover_map", "u0").file("class.tif")
-    found = raster.inspect(path)
-    assert (found.crs, found.shape, found.grid.affine.a) == (None, (tiny.SIDE, tiny.SIDE), 0.5)
-    with raster.reader(found, nodata="none") as source:
-        assert (source.read(Window(0, 0, *found.shape)) <= 1).all()
+    mapped = raster.inspect(path)
+    assert (mapped.crs, mapped.shape, mapped.grid.affine.a) == (None, (tiny.SIDE, tiny.SIDE), 0.5)
+    with raster.reader(mapped, nodata="none") as source:
+        assert (source.read(Window(0, 0, *mapped.shape)) <= 1).all()

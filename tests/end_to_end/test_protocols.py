@@ -30,10 +30,10 @@ RECIPES = (SEEDS, FOLDS, SMOOTHED)
 
 def _write(configs: Path, raw: Path) -> config.Dataset:
     tiny.write(configs, raw, tiles=4)
-    for recipe in RECIPES:
-        tiny.save(configs, "experiments", recipe)
+    for experiment in RECIPES:
+        tiny.save(configs, "experiments", experiment)
     path = configs / "datasets" / "tiny.yaml"
-    names = {"experiments": [recipe["name"] for recipe in RECIPES]}
+    names = {"experiments": [experiment["name"] for experiment in RECIPES]}
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | names))
     return config.load_dataset(tiny.NAME)
 
@@ -53,11 +53,11 @@ def test_repetitions_go_through_the_whole_lineage(configs: Path, home: Path, tmp
     assert {path.name for path in folds.iterdir() if path.is_symlink()} == {"t0", "t3"}, "its ground, and test"
     _reported(home)
     _compared(home)
-    standing = champion.load(tiny.NAME, home)
-    assert standing.experiment in {f"{name}.seed-{n}" for name in ("seeds", "smoothed") for n in (1, 2)} | FOLD_NAMES
+    elected = champion.load(tiny.NAME, home)
+    assert elected.experiment in {f"{name}.seed-{n}" for name in ("seeds", "smoothed") for n in (1, 2)} | FOLD_NAMES
     version = tracking.champion(tiny.NAME, home)
     assert version is not None
-    assert version.tags["landcover.experiment"] == standing.experiment
+    assert version.tags["landcover.experiment"] == elected.experiment
 
 
 FOLD_NAMES = {f"folds.fold-{n}" for n in (1, 2, 3)}
@@ -65,10 +65,10 @@ FOLD_NAMES = {f"folds.fold-{n}" for n in (1, 2, 3)}
 
 def _reported(home: Path) -> None:
     seeds, folds = _report(home, "seeds"), _report(home, "folds")
-    assert [one["name"] for one in seeds["repetitions"]] == ["seeds.seed-1", "seeds.seed-2"]
-    assert {one["metrics"]["pixels"] for one in seeds["repetitions"]} == {tiny.SIDE**2}
+    assert [row["name"] for row in seeds["repetitions"]] == ["seeds.seed-1", "seeds.seed-2"]
+    assert {row["metrics"]["pixels"] for row in seeds["repetitions"]} == {tiny.SIDE**2}
     assert folds["out_of_fold"]["metrics"]["pixels"] == 3 * tiny.SIDE**2
-    assert {one["metrics"]["pixels"] for one in folds["repetitions"]} == {tiny.SIDE**2}
+    assert {row["metrics"]["pixels"] for row in folds["repetitions"]} == {tiny.SIDE**2}
 
 
 def _compared(home: Path) -> None:

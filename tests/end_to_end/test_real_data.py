@@ -58,7 +58,7 @@ def _report(home: Path, dataset: str, experiment: str) -> Any:
 
 
 def _labelled_test_pixels(home: Path, dataset: str) -> int:
-    """Labelled pixels of the test side, counted here from rasters and blocks, not by the library's evaluation."""
+    """Labelled pixels of the test split, counted here from rasters and blocks, not by the library's evaluation."""
     manifest = publish.current(home / dataset / "dataset_manifest", "dataset").json("dataset.json")
     return sum(sum(tile["class_pixels"]["test"]) for tile in manifest["tiles"])
 

@@ -78,12 +78,12 @@ def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[
 
 def _read_until(process: subprocess.Popen[str], pattern: str) -> str:
     assert process.stdout is not None
-    said = []
+    lines = []
     for line in process.stdout:
-        said.append(line)
+        lines.append(line)
         if re.search(pattern, line):
             return line
-    raise AssertionError(f"ended without {pattern!r}: {''.join(said[-20:])}")
+    raise AssertionError(f"ended without {pattern!r}: {''.join(lines[-20:])}")
 
 
 def _ask(port: int, query: str, headers: dict[str, str] | None = None, **variables: str) -> Any:

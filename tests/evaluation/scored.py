@@ -42,23 +42,23 @@ class Scored:
     predictions: dict[str, Product]
     home: Path
 
-    def report(self, recipe: Experiment = EXPERIMENT, model: Product | None = None) -> Product:
-        """The report of a recipe that does not repeat, with the scene's maps as its model's own."""
-        one = self.repetition(recipe, self.maps, model=model or self.model)
-        return build(self.manifest, recipe, [one], recipe.name, self.home)
+    def report(self, experiment: Experiment = EXPERIMENT, model: Product | None = None) -> Product:
+        """The report of an experiment that does not repeat, with the scene's maps as its model's own."""
+        repetition = self.repetition(experiment, self.maps, model=model or self.model)
+        return build(self.manifest, experiment, [repetition], experiment.name, self.home)
 
     def repetition(
         self,
-        recipe: Experiment,
+        experiment: Experiment,
         maps: Mapping[str, Classes],
         manifest: DatasetManifest | None = None,
         model: Product | None = None,
     ) -> Repetition:
         """A repetition with these maps, trained on the scene's manifest or on another."""
         manifest = manifest or self.manifest
-        model = model or _model(self.home, manifest, recipe)
+        model = model or _model(self.home, manifest, experiment)
         drawn = {name: _prediction(self.home, manifest.legend, name, classes, model) for name, classes in maps.items()}
-        return Repetition(recipe, manifest, model, drawn)
+        return Repetition(experiment, manifest, model, drawn)
 
 
 def legend(names: tuple[str, ...]) -> Legend:
@@ -151,12 +151,12 @@ def _prediction(home: Path, described: Legend, name: str, classes: Classes, mode
 def _published(folder: Path, name: str, described: Legend, files: Mapping[str, Classes], **inputs: str) -> Product:
     def write(stage: publish.Stage) -> None:
         for file, pixels in files.items():
-            whole = Window(0, 0, *pixels.shape)
+            extent = Window(0, 0, *pixels.shape)
             palette = described.palette if file != "confidence.tif" else None
             raster.write_cog(
                 stage.path / file,
                 _grid(pixels.shape),
-                [(whole, pixels)],
+                [(extent, pixels)],
                 band="class",
                 palette=palette,
                 names=described.names,
@@ -168,9 +168,9 @@ def _published(folder: Path, name: str, described: Legend, files: Mapping[str, C
     return publish.publish(folder, name, recipe, write)
 
 
-def _model(home: Path, manifest: DatasetManifest, recipe: Experiment = EXPERIMENT) -> Product:
+def _model(home: Path, manifest: DatasetManifest, experiment: Experiment = EXPERIMENT) -> Product:
     contract = Contract(
-        model=recipe.model,
+        model=experiment.model,
         bands=manifest.dataset.bands,
         dtype="uint8",
         resolution=1.0,
@@ -180,7 +180,7 @@ def _model(home: Path, manifest: DatasetManifest, recipe: Experiment = EXPERIMEN
         patch_size=16,
         dataset="scored",
         data_digest=manifest.digest,
-        experiment=recipe.name,
+        experiment=experiment.name,
     )
 
     def write(stage: publish.Stage) -> None:
@@ -188,5 +188,8 @@ def _model(home: Path, manifest: DatasetManifest, recipe: Experiment = EXPERIMEN
         stage.write_json("summary.json", {"parameters": 12345, "epochs": 7})
 
     return publish.publish(
-        home / "scored" / "model", recipe.name, Recipe("model", 1, {}, {"of": [manifest.digest, recipe.name]}), write
+        home / "scored" / "model",
+        experiment.name,
+        Recipe("model", 1, {}, {"of": [manifest.digest, experiment.name]}),
+        write,
     )

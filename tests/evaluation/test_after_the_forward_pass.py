@@ -47,7 +47,7 @@ def test_the_page_names_the_members_and_what_followed(scene: Scored) -> None:
     report = scene.report(TOGETHER, _ensemble(scene))
     page = report.file("index.html").read_text(encoding="utf-8")
     assert "votes of one (unet, width 8), other (unet, width 8)" in page
-    assert "each seen in all 8 symmetries of the square; then smoothed by icm, beta 2.0" in page
+    assert "test-time augmentation over all 8 symmetries of the square; then smoothed by icm, beta 2.0" in page
     assert "adam" not in page
     assert "1 epochs" not in page
 
@@ -55,12 +55,13 @@ def test_the_page_names_the_members_and_what_followed(scene: Scored) -> None:
 def test_the_leaderboard_compares_them_with_plain_maps(scene: Scored) -> None:
     trained = {"small": {"small": scene.model}, "together": {"together": _ensemble(scene)}}
     reports = {
-        recipe.name: scene.report(recipe, trained[recipe.name][recipe.name]) for recipe in (EXPERIMENT, TOGETHER)
+        experiment.name: scene.report(experiment, trained[experiment.name][experiment.name])
+        for experiment in (EXPERIMENT, TOGETHER)
     }
-    found = leaderboard.build(scene.manifest, reports, trained, scene.home)
-    rows = {row["experiment"]: row for row in found.json("summary.json")["leaderboard"]}
+    product = leaderboard.build(scene.manifest, reports, trained, scene.home)
+    rows = {row["experiment"]: row for row in product.json("summary.json")["leaderboard"]}
     assert rows["small"]["prediction"] == "window 256, stride 192"
     assert rows["together"]["prediction"] == "window 256, stride 192, tta 8, smoothing (icm, beta 2.0)"
     assert rows["together"]["model"] == "ensemble, members one/other, combine vote"
     assert rows["together"]["epochs"] is None
-    assert "stride 192, tta 8, smoothing (icm, beta 2.0)" in found.file("index.html").read_text("utf-8")
+    assert "stride 192, tta 8, smoothing (icm, beta 2.0)" in product.file("index.html").read_text("utf-8")

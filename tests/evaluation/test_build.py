@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landcover_orch.evaluation.build import costs
+from landcover_orch.evaluation.build import resource_usage
 from landcover_orch.legend import IGNORE
 from landcover_orch.store.publish import Product
 from tests.evaluation.scored import Scored, scored
@@ -90,24 +90,32 @@ def test_the_page_stands_alone_and_escapes_names(report: Product) -> None:
 
 def test_the_page_says_what_was_counted_and_what_it_cost(report: Product) -> None:
     text = report.file("index.html").read_text(encoding="utf-8")
-    for said in ("actual", "predicted", "recall", "precision", "ground truth", "peak memory", "12\u202f345 parameters"):
-        assert said in text
+    for words in (
+        "actual",
+        "predicted",
+        "recall",
+        "precision",
+        "ground truth",
+        "peak memory",
+        "12\u202f345 parameters",
+    ):
+        assert words in text
     assert f"{report.json('summary.json')['accuracy']:.3f}" in text
 
 
 def test_costs_are_summed_and_what_nobody_measured_stays_unknown(scene: Scored) -> None:
-    found = costs(scene.manifest, [scene.model], [*scene.predictions.values()], scene.home)
-    assert {name: count for name, (count, _) in found.items()} == {
+    usage = resource_usage(scene.manifest, [scene.model], [*scene.predictions.values()], scene.home)
+    assert {name: count for name, (count, _) in usage.items()} == {
         "ground_truth": 2,
         "patches": 2,
         "dataset_manifest": 0,
         "model": 1,
         "prediction": 2,
     }
-    assert found["dataset_manifest"][1].wall_s is None
+    assert usage["dataset_manifest"][1].wall_s is None
     single = [product.cost for product in scene.predictions.values()]
-    assert found["prediction"][1].bytes == sum(cost.bytes or 0 for cost in single) > 0
-    assert found["prediction"][1].peak_bytes == max(cost.peak_bytes or 0 for cost in single)
+    assert usage["prediction"][1].bytes == sum(cost.bytes or 0 for cost in single) > 0
+    assert usage["prediction"][1].peak_bytes == max(cost.peak_bytes or 0 for cost in single)
 
 
 def test_tables_and_figures_follow_from_the_recipe(scene: Scored, report: Product) -> None:

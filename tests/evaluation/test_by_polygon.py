@@ -1,4 +1,4 @@
-"""Compositions on the map against declared shares, polygon by polygon, on maps made by hand."""
+"""Compositions on the map against declared fractions, polygon by polygon, on maps made by hand."""
 
 from __future__ import annotations
 
@@ -29,21 +29,25 @@ from tests.evaluation.scored import EXPERIMENT, _model
 from tests.labels.siose_scenes import SIDE, legend
 from tests.patches.test_polygons import ground
 
-WHOLE = Window(0, 0, SIDE, SIDE)
+EXTENT = Window(0, 0, SIDE, SIDE)
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """A dataset with shares, and the map of its test tile."""
+    """A dataset with declared fractions, and the map of its test tile."""
 
     manifest: DatasetManifest
     model: Product
     maps: Mapping[str, Product]
     home: Path
 
-    def report(self, recipe: Experiment = EXPERIMENT) -> Product:
+    def report(self, experiment: Experiment = EXPERIMENT) -> Product:
         return build(
-            self.manifest, recipe, [Repetition(recipe, self.manifest, self.model, self.maps)], recipe.name, self.home
+            self.manifest,
+            experiment,
+            [Repetition(experiment, self.manifest, self.model, self.maps)],
+            experiment.name,
+            self.home,
         )
 
 
@@ -67,7 +71,7 @@ def _map(home: Path, manifest: DatasetManifest, classes: np.ndarray, model: Prod
 
     def written(stage: publish.Stage) -> None:
         for name in ("class.tif", "confidence.tif"):
-            pieces = [(WHOLE, classes)]
+            pieces = [(EXTENT, classes)]
             palette = manifest.legend.palette if name == "class.tif" else None
             names = manifest.legend.names
             raster.write_cog(stage.path / name, grid, pieces, band="class", palette=palette, names=names, nodata=255)
@@ -77,30 +81,30 @@ def _map(home: Path, manifest: DatasetManifest, classes: np.ndarray, model: Prod
 
 
 def test_each_polygon_by_hand(tmp_path: Path, home: Path) -> None:
-    one = mapped(tmp_path, home)
-    first, second, third = by_polygon.rows(one.manifest, one.maps, home)
+    scene = mapped(tmp_path, home)
+    first, second, third = by_polygon.rows(scene.manifest, scene.maps, home)
     named = ("tile", "polygon", "source", "decision", "kind", "pixels")
-    assert [first[key] for key in named] == ["u", 1, "Q1", "soft", "composite", 100]
-    assert [second[key] for key in named] == ["u", 2, "Q2", "simple", "simple", 100]
-    assert third["polygon"] == 3  # the fourth has no pixel on the map
-    assert [first[f"forest {side}"] for side in ("declared", "predicted")] == pytest.approx([0.3, 0.5])
-    assert [third[f"rest {side}"] for side in ("declared", "predicted")] == pytest.approx([0, 0.25])
-    assert first["kl"] == pytest.approx(0.3 * math.log(0.3 / 0.5) + 0.7 * math.log(0.7 / 0.5), rel=1e-4)
-    assert second["kl"] == pytest.approx(0, abs=1e-6)
-    assert third["kl"] == pytest.approx(-math.log(0.75), rel=1e-4)
+    assert [getattr(first, key) for key in named] == ["u", 1, "Q1", "soft", "composite", 100]
+    assert [getattr(second, key) for key in named] == ["u", 2, "Q2", "simple", "simple", 100]
+    assert third.polygon == 3  # the fourth has no pixel on the map
+    assert [first.declared["forest"], first.predicted["forest"]] == pytest.approx([0.3, 0.5])
+    assert [third.declared["rest"], third.predicted["rest"]] == pytest.approx([0, 0.25])
+    assert first.kl == pytest.approx(0.3 * math.log(0.3 / 0.5) + 0.7 * math.log(0.7 / 0.5), rel=1e-4)
+    assert second.kl == pytest.approx(0, abs=1e-6)
+    assert third.kl == pytest.approx(-math.log(0.75), rel=1e-4)
 
 
 def test_simple_and_composite_polygons_apart(tmp_path: Path, home: Path) -> None:
-    one = mapped(tmp_path, home)
-    found = by_polygon.summary(by_polygon.rows(one.manifest, one.maps, home), one.manifest.legend)
-    assert found["composite"]["polygons"] == 1
-    assert found["composite"]["error"] == pytest.approx({"forest": 0.2, "rest": 0.2})
-    simple = found["simple"]
+    scene = mapped(tmp_path, home)
+    errors = by_polygon.summary(by_polygon.rows(scene.manifest, scene.maps, home), scene.manifest.legend)
+    assert errors["composite"]["polygons"] == 1
+    assert errors["composite"]["error"] == pytest.approx({"forest": 0.2, "rest": 0.2})
+    simple = errors["simple"]
     assert (simple["polygons"], simple["pixels"]) == (2, 200)
     assert simple["error"] == pytest.approx({"forest": 0.125, "rest": 0.125})
     assert simple["kl"] == simple["kl_by_pixels"] == pytest.approx(-math.log(0.75) / 2, rel=1e-4)
-    nothing = by_polygon.summary([], one.manifest.legend)["simple"]
-    assert nothing == {
+    empty = by_polygon.summary([], scene.manifest.legend)["simple"]
+    assert empty == {
         "polygons": 0,
         "pixels": 0,
         "kl": None,
@@ -111,30 +115,30 @@ def test_simple_and_composite_polygons_apart(tmp_path: Path, home: Path) -> None
 
 
 def test_only_test_pixels_count(tmp_path: Path, home: Path) -> None:
-    one = mapped(tmp_path, home)
-    halved = one.manifest.dataset.model_copy(update={"splits": Splits(test=SplitSpec(blocks=0.5), block=5)})
-    manifest = one.manifest.model_copy(update={"dataset": halved})
+    scene = mapped(tmp_path, home)
+    halved = scene.manifest.dataset.model_copy(update={"splits": Splits(test=SplitSpec(blocks=0.5), block=5)})
+    manifest = scene.manifest.model_copy(update={"dataset": halved})
     entry = next(entry for entry in manifest.tiles if entry.name == "u")
-    tested = (roles(halved.splits, "u", entry.grid, WHOLE) == TEST).reshape(SIDE, 4, 5).sum(axis=(0, 2))
+    tested = (roles(halved.splits, "u", entry.grid, EXTENT) == TEST).reshape(SIDE, 4, 5).sum(axis=(0, 2))
     assert 0 < tested.sum() < SIDE**2
-    found = {row["polygon"]: row["pixels"] for row in by_polygon.rows(manifest, one.maps, home)}
-    assert found == {number: pixels for number, pixels in enumerate(tested[:3].tolist(), 1) if pixels}
+    pixels_of = {row.polygon: row.pixels for row in by_polygon.rows(manifest, scene.maps, home)}
+    assert pixels_of == {number: pixels for number, pixels in enumerate(tested[:3].tolist(), 1) if pixels}
 
 
 def test_decisions_add_up_over_tiles(tmp_path: Path, home: Path) -> None:
-    one = mapped(tmp_path, home)
-    found = {(row["decision"], row["class"]): row for row in by_polygon.decisions(one.manifest, home)}
-    assert found[("soft", "ignore")]["polygons"] == 4
-    assert found[("soft", "ignore")]["share"] == pytest.approx(0.5)
-    assert found[("simple", "forest")]["hectares"] == pytest.approx(300 / 10_000)
-    assert sum(row["share"] for row in found.values()) == pytest.approx(1)
+    scene = mapped(tmp_path, home)
+    rows = {(row["decision"], row["class"]): row for row in by_polygon.decisions(scene.manifest, home)}
+    assert rows[("soft", "ignore")]["polygons"] == 4
+    assert rows[("soft", "ignore")]["share"] == pytest.approx(0.5)
+    assert rows[("simple", "forest")]["hectares"] == pytest.approx(300 / 10_000)
+    assert sum(row["share"] for row in rows.values()) == pytest.approx(1)
 
 
 def test_the_report_has_table_picture_and_decisions(tmp_path: Path, home: Path) -> None:
     product = mapped(tmp_path, home, last=0).report()
-    told = product.json("report.json")
-    assert told["by_polygon"]["composite"]["polygons"] == 1
-    assert [row["decision"] for row in told["decisions"]]
+    content = product.json("report.json")
+    assert content["by_polygon"]["composite"]["polygons"] == 1
+    assert [row["decision"] for row in content["decisions"]]
     lines = product.file(by_polygon.TABLE).read_text().splitlines()
     assert lines[0].startswith("tile,polygon,source,decision,kind,pixels,kl,forest declared")
     assert len(lines) == 5

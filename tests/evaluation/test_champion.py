@@ -25,15 +25,15 @@ def test_the_best_challenger_wins_an_empty_seat() -> None:
 
 
 def test_the_standing_champion_is_only_replaced_when_beaten() -> None:
-    standing = _model("old", 0.6)
-    assert elect(standing, [_model("equal", 0.6)]) == standing
-    assert elect(standing, [_model("worse", 0.2)]) == standing
-    assert elect(standing, [_model("better", 0.61)]).experiment == "better"
+    current = _model("old", 0.6)
+    assert elect(current, [_model("equal", 0.6)]) == current
+    assert elect(current, [_model("worse", 0.2)]) == current
+    assert elect(current, [_model("better", 0.61)]).experiment == "better"
 
 
 def test_an_election_needs_somebody() -> None:
-    standing = _model("old", 0.6)
-    assert elect(standing, []) == standing
+    current = _model("old", 0.6)
+    assert elect(current, []) == current
     with pytest.raises(IncompleteError, match="materialise `report` first"):
         elect(None, [])
 
@@ -49,9 +49,9 @@ def test_an_election_is_published(tmp_path: Path) -> None:
 def test_a_candidate_is_the_repetition_that_validation_chose_with_its_own_score(home: Path) -> None:
     labels = np.repeat(np.arange(2, dtype=np.uint8), 50).reshape(10, 10)
     scene = scored(home, {"a": labels}, {"a": labels}, names=("field", "forest"))
-    recipe = EXPERIMENT.model_copy(update={"name": "seeds", "protocol": Protocol(seeds=(1, 2))})
-    found = [scene.repetition(one, {"a": labels if one.seed == 1 else 0 * labels}) for one in repetitions(recipe, 1)]
-    report = build(scene.manifest, recipe, found, "seeds.seed-2", home)
-    one = champion.candidate(scene.manifest, found[1].model, report, home)
-    assert (one.experiment, one.fingerprint) == ("seeds.seed-2", found[1].model.fingerprint)
-    assert one.mean_iou == pytest.approx(0.25), "not that of the better seed, nor the mean"
+    experiment = EXPERIMENT.model_copy(update={"name": "seeds", "protocol": Protocol(seeds=(1, 2))})
+    trained = [scene.repetition(r, {"a": labels if r.seed == 1 else 0 * labels}) for r in repetitions(experiment, 1)]
+    report = build(scene.manifest, experiment, trained, "seeds.seed-2", home)
+    challenger = champion.candidate(scene.manifest, trained[1].model, report, home)
+    assert (challenger.experiment, challenger.fingerprint) == ("seeds.seed-2", trained[1].model.fingerprint)
+    assert challenger.mean_iou == pytest.approx(0.25), "not that of the better seed, nor the mean"

@@ -1,4 +1,4 @@
-"""Every choice of a recipe, in words."""
+"""Every choice of an experiment, in words."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ STUDY = Experiment.model_validate(
 
 
 def test_no_field_of_a_recipe_is_left_out() -> None:
-    told = choices(STUDY, Patches(size=256, stride=153))
-    hidden = {*Experiment.model_fields} - {*told} - {"name", "description"}
+    columns = choices(STUDY, Patches(size=256, stride=153))
+    hidden = {*Experiment.model_fields} - {*columns} - {"name", "description"}
     assert hidden == set()
-    assert tuple(told) == COLUMNS
-    assert {"learning_rate", "class_weights", "patch_size", "patch_stride"} <= told.keys()
+    assert tuple(columns) == COLUMNS
+    assert {"learning_rate", "class_weights", "patch_size", "patch_stride"} <= columns.keys()
 
 
 def test_choices_are_plain_words_and_numbers() -> None:
-    told = choices(STUDY, Patches(size=256, stride=153))
-    assert told["model"] == "resunet, width 16"
-    assert (told["loss"], told["class_weights"]) == ("jaccard + cross entropy", "none + inverse")
-    assert (told["optimiser"], told["learning_rate"]) == ("sgd, momentum 0.95", 0.1)
-    assert told["augmentation"] == "right angles, rotation 10.0, brightness 0.1, contrast 0.1"
-    assert (told["seed"], told["protocol"]) == (None, "seeds 1/2, folds (by tiles)")
-    assert told["prediction"] == "window 512, stride 256, tta 8"
-    assert (told["patch_size"], told["patch_stride"]) == (256, 153)
+    columns = choices(STUDY, Patches(size=256, stride=153))
+    assert columns["model"] == "resunet, width 16"
+    assert (columns["loss"], columns["class_weights"]) == ("jaccard + cross entropy", "none + inverse")
+    assert (columns["optimiser"], columns["learning_rate"]) == ("sgd, momentum 0.95", 0.1)
+    assert columns["augmentation"] == "right angles, rotation 10.0, brightness 0.1, contrast 0.1"
+    assert (columns["seed"], columns["protocol"]) == (None, "seeds 1/2, folds (by tiles)")
+    assert columns["prediction"] == "window 512, stride 256, tta 8"
+    assert (columns["patch_size"], columns["patch_stride"]) == (256, 153)
 
 
 def test_what_says_nothing_of_a_model_is_none() -> None:
@@ -47,5 +47,5 @@ def test_what_says_nothing_of_a_model_is_none() -> None:
 
 def test_no_augmentation_is_called_none() -> None:
     still = Augmentation(flips=False, right_angles=False, brightness=0, contrast=0)
-    recipe = STUDY.model_copy(update={"augmentation": still})
-    assert choices(recipe, Patches())["augmentation"] == "none"
+    experiment = STUDY.model_copy(update={"augmentation": still})
+    assert choices(experiment, Patches())["augmentation"] == "none"

@@ -32,12 +32,12 @@ def _truth(shape: tuple[int, int], seed: int) -> Classes:
 
 def test_the_matrix_is_that_of_a_loop_over_pixels(home: Path) -> None:
     truth, maps = {"a": _truth((40, 50), 1)}, {"a": _classes((40, 50), 2)}
-    found = evaluate(scored(home, truth, maps).manifest, scored(home, truth, maps).predictions, home)
+    evaluation = evaluate(scored(home, truth, maps).manifest, scored(home, truth, maps).predictions, home)
     expected = np.zeros((3, 3), int)
     for actual, predicted in zip(truth["a"].flat, maps["a"].flat, strict=True):
         if actual != IGNORE:
             expected[actual, predicted] += 1
-    assert np.array_equal(found.pooled, expected)
+    assert np.array_equal(evaluation.pooled, expected)
 
 
 @pytest.mark.parametrize("block", [16, 23, 2048])
@@ -47,20 +47,22 @@ def test_every_test_pixel_counts_once_whatever_the_blocks(
     monkeypatch.setattr(module, "BLOCK", block)
     truth = {"a": _truth((90, 70), 1), "b": _truth((64, 100), 2)}
     scene = scored(home, truth, {name: _classes(labels.shape, 7) for name, labels in truth.items()}, splits=BLOCKS)
-    found = evaluate(scene.manifest, scene.predictions, home)
+    evaluation = evaluate(scene.manifest, scene.predictions, home)
     for entry in scene.manifest.tiles:
         role = roles(BLOCKS, entry.name, entry.grid, Window(0, 0, *entry.shape))
         labelled = truth[entry.name] != IGNORE
-        assert found.tiles[entry.name].sum() == ((role == TEST) & labelled).sum() == sum(entry.class_pixels["test"])
-        assert 0 < found.tiles[entry.name].sum() < labelled.sum()
-    assert np.array_equal(found.pooled, found.tiles["a"] + found.tiles["b"])
+        assert (
+            evaluation.tiles[entry.name].sum() == ((role == TEST) & labelled).sum() == sum(entry.class_pixels["test"])
+        )
+        assert 0 < evaluation.tiles[entry.name].sum() < labelled.sum()
+    assert np.array_equal(evaluation.pooled, evaluation.tiles["a"] + evaluation.tiles["b"])
 
 
 def test_a_perfect_map_scores_one(home: Path) -> None:
     truth = {"a": _truth((40, 50), 1)}
     scene = scored(home, truth, {"a": np.where(truth["a"] == IGNORE, 0, truth["a"]).astype(np.uint8)})
-    found = evaluate(scene.manifest, scene.predictions, home)
-    assert set(confusion.summary(found.pooled).values()) == {1.0}
+    evaluation = evaluate(scene.manifest, scene.predictions, home)
+    assert set(confusion.summary(evaluation.pooled).values()) == {1.0}
 
 
 def test_only_tiles_with_labelled_test_pixels_are_predicted(home: Path) -> None:

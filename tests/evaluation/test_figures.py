@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from landcover_orch.evaluation import figures
-from landcover_orch.evaluation.figures import View, _short
+from landcover_orch.evaluation.figures import View, short_count
 from landcover_orch.legend import IGNORE
 from tests.evaluation.scored import legend
 
@@ -21,7 +21,7 @@ def _pixels(data: bytes) -> np.ndarray:  # type: ignore[type-arg]
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
 
-def _share(data: bytes, colour: tuple[int, int, int]) -> float:
+def _fraction(data: bytes, colour: tuple[int, int, int]) -> float:
     return float((np.abs(_pixels(data).astype(int) - colour).max(axis=2) <= 3).mean())
 
 
@@ -42,7 +42,7 @@ def test_bars_are_as_long_as_their_measures() -> None:
     perfect = np.diag([5, 5, 5]).astype(np.int64)
     half = np.array([[5, 5, 0], [5, 5, 0], [0, 0, 0]], np.int64)
     blue = (0x2B, 0x6C, 0xA3)
-    full, less = (_share(figures.class_bars(m, legend(NAMES)), blue) for m in (perfect, half))
+    full, less = (_fraction(figures.class_bars(m, legend(NAMES)), blue) for m in (perfect, half))
     assert 0.2 < less / full < 0.5
 
 
@@ -60,11 +60,11 @@ def _view(predicted: int) -> View:
 
 
 def test_maps_show_photo_labels_errors_and_interpreted_pixels() -> None:
-    wrong, right = (figures.maps(_view(predicted), legend(NAMES)) for predicted in (1, 0))
+    incorrect, correct = (figures.maps(_view(predicted), legend(NAMES)) for predicted in (1, 0))
     red = (215, 25, 28)
-    assert _share(wrong, red) > 0.05 > 10 * _share(right, red)
-    photo = _share(wrong, (10, 200, 90))
-    black = _share(wrong, (0, 0, 0))
+    assert _fraction(incorrect, red) > 0.05 > 10 * _fraction(correct, red)
+    photo = _fraction(incorrect, (10, 200, 90))
+    black = _fraction(incorrect, (0, 0, 0))
     assert photo == pytest.approx(black, rel=0.1)  # photo: one panel whole, one half; black: half of three
 
 
@@ -72,5 +72,5 @@ def test_maps_show_photo_labels_errors_and_interpreted_pixels() -> None:
     ("count", "text"),
     [(0, "0"), (9999, "9999"), (12_345, "12.3k"), (999_999, "1e+03k"), (4_560_000, "4.56M"), (2_052_000_000, "2.05G")],
 )
-def test_counts_stay_short(count: int, text: str) -> None:
-    assert _short(count) == text
+def test_counts_stayshort_count(count: int, text: str) -> None:
+    assert short_count(count) == text

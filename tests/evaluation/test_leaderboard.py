@@ -21,7 +21,7 @@ from landcover_orch.store.publish import Product, Recipe
 from tests.evaluation.scored import EXPERIMENT, Scored, scored
 
 TRIVIAL = {"most frequent class", "training proportions"}
-NOTHING: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+NONE: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 TEST = (600, 300, 100, 0)
 """Test pixels of each class; the last does not occur."""
 
@@ -33,28 +33,28 @@ def scene(home: Path) -> Scored:
 
 
 def matrix(hits: float, *, into: int | None = None) -> Any:
-    """A map that finds this share of each class; its errors lie in the next class that occurs, or in `into`."""
-    found = np.diag([int(n * hits) for n in TEST])
+    """A map that finds this fraction of each class; its errors lie in the next class that occurs, or in `into`."""
+    counts = np.diag([int(n * hits) for n in TEST])
     for i, n in enumerate(TEST[:3]):
-        found[i, (i + 1) % 3 if into is None else into] += n - found[i, i]
-    return found
+        counts[i, (i + 1) % 3 if into is None else into] += n - counts[i, i]
+    return counts
 
 
 def report(
-    scene: Scored, name: str, counts: Any, stands_on: Mapping[str, tuple[str, ...]] = NOTHING, **changes: Any
+    scene: Scored, name: str, counts: Any, base_experiments: Mapping[str, tuple[str, ...]] = NONE, **changes: Any
 ) -> Product:
     """A report of one matrix, or of several: a repetition each."""
-    several = counts if isinstance(counts, dict) else {name: counts}
+    matrices = counts if isinstance(counts, dict) else {name: counts}
     content = {
         "test_digest": scene.manifest.test_digest,
         "data_digest": scene.manifest.digest,
-        "trained_on": dict.fromkeys(several, scene.manifest.digest),
-        "scored_on": "test side",
-        "chosen": next(iter(several)),
+        "trained_on": dict.fromkeys(matrices, scene.manifest.digest),
+        "scored_on": "test split",
+        "chosen": next(iter(matrices)),
         "choices": choices(EXPERIMENT, scene.manifest.dataset.patches),
         "repetitions": [
-            {"name": one, "stands_on": stands_on.get(one, ()), "matrix": found.tolist()}
-            for one, found in several.items()
+            {"name": key, "base_experiments": base_experiments.get(key, ()), "matrix": matrix.tolist()}
+            for key, matrix in matrices.items()
         ],
         "out_of_fold": None,
         **changes,
@@ -66,36 +66,36 @@ def report(
 
 
 def board(scene: Scored, reports: dict[str, Product], baselines: tuple[str, ...] = ()) -> Product:
-    told = {name: product.json("report.json") for name, product in reports.items()}
-    models = {name: {one["name"]: scene.model for one in content["repetitions"]} for name, content in told.items()}
+    contents = {name: product.json("report.json") for name, product in reports.items()}
+    models = {name: {row["name"]: scene.model for row in content["repetitions"]} for name, content in contents.items()}
     return leaderboard.build(scene.manifest, reports, models, scene.home, baselines)
 
 
-def rows(found: Product) -> dict[str, dict[str, Any]]:
-    return {row["experiment"]: row for row in found.json("summary.json")["leaderboard"]}
+def rows(product: Product) -> dict[str, dict[str, Any]]:
+    return {row["experiment"]: row for row in product.json("summary.json")["leaderboard"]}
 
 
 def test_the_best_comes_first(scene: Scored) -> None:
     reports = {name: report(scene, name, matrix(hits)) for name, hits in (("a", 0.6), ("b", 0.9), ("d", 0.6))}
-    found = board(scene, reports)
-    with found.file("leaderboard.csv").open(newline="", encoding="utf-8") as file:
+    product = board(scene, reports)
+    with product.file("leaderboard.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert [row["experiment"] for row in table if row["experiment"] not in TRIVIAL] == ["b", "a", "d"]
     assert table[0]["parameters"] == "12345"
     assert table[0]["model"] == "unet, width 8, levels 2"
     assert table[0]["images_per_second"] == "", "nobody measured it"
-    assert found.json("summary.json")["best"] == "b"
-    page = found.file("index.html").read_text(encoding="utf-8")
+    assert product.json("summary.json")["best"] == "b"
+    page = product.file("index.html").read_text(encoding="utf-8")
     assert page.index(">b<") < page.index(">a<") < page.index(">d<")
 
 
 def test_baselines_that_look_at_no_pixel_have_their_known_scores(scene: Scored) -> None:
-    found = rows(board(scene, {}))
-    constant, drawn = found["most frequent class"], found["training proportions"]
+    by_name = rows(board(scene, {}))
+    constant, drawn = by_name["most frequent class"], by_name["training proportions"]
     assert (constant["accuracy"], constant["mean_iou"]) == (pytest.approx(0.6), pytest.approx(0.6 / 3))
     assert (constant["kappa"], constant["mcc"]) == (pytest.approx(0), pytest.approx(0, abs=1e-6))
     assert (constant["mean_precision"], constant["classes_found"]) == (pytest.approx(0.6), 1)
-    # train shares 0.6, 0.3, 0.1 are those of the test pixels
+    # train fractions 0.6, 0.3, 0.1 are those of the test pixels
     assert drawn["accuracy"] == pytest.approx(0.6**2 + 0.3**2 + 0.1**2)
     assert drawn["mean_iou"] == pytest.approx(np.mean([p / (2 - p) for p in (0.6, 0.3, 0.1)]))
     assert (drawn["kappa"], drawn["mcc"]) == (pytest.approx(0), pytest.approx(0))
@@ -110,26 +110,26 @@ def test_random_draws_come_out_as_expected(scene: Scored) -> None:
 
 def test_experiments_are_measured_against_the_best_baseline(scene: Scored) -> None:
     reports = {name: report(scene, name, matrix(hits)) for name, hits in (("net", 0.9), ("bad", 0.3), ("forest", 0.7))}
-    found = board(scene, reports, baselines=("forest", "another"))
-    summary, told = found.json("summary.json"), rows(found)
+    product = board(scene, reports, baselines=("forest", "another"))
+    summary, by_name = product.json("summary.json"), rows(product)
     assert (summary["best_baseline"], summary["below_the_baseline"], summary["best"]) == ("forest", ["bad"], "net")
-    assert told["net"]["above_baseline"] == pytest.approx(told["net"]["mean_iou"] - told["forest"]["mean_iou"])
-    assert told["bad"]["above_baseline"] < 0
-    assert {name for name, row in told.items() if row["baseline"]} == {"forest", *TRIVIAL}
-    assert {name for name, row in told.items() if row["above_baseline"] is None} == {"forest", *TRIVIAL}
-    page = found.file("index.html").read_text(encoding="utf-8")
+    assert by_name["net"]["above_baseline"] == pytest.approx(by_name["net"]["mean_iou"] - by_name["forest"]["mean_iou"])
+    assert by_name["bad"]["above_baseline"] < 0
+    assert {name for name, row in by_name.items() if row["baseline"]} == {"forest", *TRIVIAL}
+    assert {name for name, row in by_name.items() if row["above_baseline"] is None} == {"forest", *TRIVIAL}
+    page = product.file("index.html").read_text(encoding="utf-8")
     assert page.count('<tr class="baseline">') == 3
     assert page.count(" below</td>") == 1
 
 
 def test_all_means_are_over_the_classes_of_the_test_pixels(scene: Scored) -> None:
     reports = {"within": report(scene, "within", matrix(0.8)), "snow": report(scene, "snow", matrix(0.8, into=3))}
-    found = board(scene, reports)
-    assert found.json("summary.json")["means_over"] == ["field", "forest", "water"]
-    snow = rows(found)["snow"]
+    product = board(scene, reports)
+    assert product.json("summary.json")["means_over"] == ["field", "forest", "water"]
+    snow = rows(product)["snow"]
     assert snow["mean_iou"] == pytest.approx(0.8), "errors in a class that does not occur are no fourth IoU of 0"
     assert snow["mean_precision"] == 1
-    assert "snow" not in found.json("summary.json")["means_over"]
+    assert "snow" not in product.json("summary.json")["means_over"]
 
 
 def test_it_takes_real_reports(scene: Scored) -> None:
@@ -166,9 +166,10 @@ def test_reports_of_another_manifest_and_repetitions_trained_on_one_are_refused_
 
 
 def test_folds_are_trained_on_manifests_of_their_own(scene: Scored) -> None:
-    several = {"f.fold-1": matrix(0.5), "f.fold-2": matrix(0.7)}
-    across = [{"name": "f", "matrix": matrix(0.8).tolist()}]
-    folded = report(scene, "f", several, trained_on=dict.fromkeys(several, "fold's"), out_of_fold={"seeds": across})
+    repetitions = {"f.fold-1": matrix(0.5), "f.fold-2": matrix(0.7)}
+    seeds = [{"name": "f", "matrix": matrix(0.8).tolist()}]
+    trained_on = dict.fromkeys(repetitions, "fold's")
+    folded = report(scene, "f", repetitions, trained_on=trained_on, out_of_fold={"seeds": seeds})
     row = rows(board(scene, {"f": folded}))["f"]
     assert row["repetitions"] == 2
     assert row["out_of_fold_mean_iou"] == pytest.approx(iou(0.8))
@@ -176,8 +177,8 @@ def test_folds_are_trained_on_manifests_of_their_own(scene: Scored) -> None:
 
 def iou(hits: float) -> float:
     """Mean IoU of `matrix`: each class loses its own misses and takes those of the class before it."""
-    found = matrix(hits)
-    return float(np.mean(np.diag(found)[:3] / (found.sum(0) + found.sum(1) - np.diag(found))[:3]))
+    counts = matrix(hits)
+    return float(np.mean(np.diag(counts)[:3] / (counts.sum(0) + counts.sum(1) - np.diag(counts))[:3]))
 
 
 def test_experiments_rank_by_the_mean_of_their_repetitions(scene: Scored) -> None:
@@ -186,55 +187,57 @@ def test_experiments_rank_by_the_mean_of_their_repetitions(scene: Scored) -> Non
         "lucky": report(scene, "lucky", {"lucky.seed-1": matrix(0.95), "lucky.seed-2": matrix(0.4)}),
         "once": report(scene, "once", matrix(0.7)),
     }
-    found = board(scene, reports)
-    told = rows(found)
-    assert [name for name in told if name not in TRIVIAL] == ["steady", "lucky", "once"]
-    assert told["lucky"]["mean_iou"] == pytest.approx((iou(0.95) + iou(0.4)) / 2)
-    assert told["lucky"]["mean_iou_sd"] == pytest.approx(abs(iou(0.95) - iou(0.4)) / 2**0.5)
-    assert told["steady"]["mean_iou_sd"] == pytest.approx(0)
-    assert (told["once"]["mean_iou_sd"], told["once"]["repetitions"]) == (None, 1)
-    assert "leaderboard.png" in found.files
+    product = board(scene, reports)
+    by_name = rows(product)
+    assert [name for name in by_name if name not in TRIVIAL] == ["steady", "lucky", "once"]
+    assert by_name["lucky"]["mean_iou"] == pytest.approx((iou(0.95) + iou(0.4)) / 2)
+    assert by_name["lucky"]["mean_iou_sd"] == pytest.approx(abs(iou(0.95) - iou(0.4)) / 2**0.5)
+    assert by_name["steady"]["mean_iou_sd"] == pytest.approx(0)
+    assert (by_name["once"]["mean_iou_sd"], by_name["once"]["repetitions"]) == (None, 1)
+    assert "leaderboard.png" in product.files
 
 
 def test_the_gain_of_a_variant_is_paired_by_repetition(scene: Scored) -> None:
     base = {f"base.seed-{n}": matrix(hits) for n, hits in ((1, 0.6), (2, 0.8))}
     better = {f"better.seed-{n}": matrix(hits) for n, hits in ((1, 0.7), (2, 0.85))}
-    stands_on = {f"better.seed-{n}": (f"base.seed-{n}",) for n in (1, 2)}
+    bases = {f"better.seed-{n}": (f"base.seed-{n}",) for n in (1, 2)}
     together = {"together": matrix(0.75)}
     reports = {
         "base": report(scene, "base", base),
-        "better": report(scene, "better", better, stands_on),
+        "better": report(scene, "better", better, bases),
         "together": report(scene, "together", together, {"together": ("base.seed-1", "base.seed-2")}),
         "all": report(scene, "all", {"all": matrix(0.75)}, {"all": ("base",)}),
         "registered": report(scene, "registered", matrix(0.9), {"registered": ("models:/tiny/3",)}),
     }
-    told = rows(board(scene, reports))
+    by_name = rows(board(scene, reports))
     gains = iou(0.7) - iou(0.6), iou(0.85) - iou(0.8)
-    assert told["better"]["gain"] == pytest.approx(np.mean(gains))
-    assert told["better"]["gain_sd"] == pytest.approx(np.std(gains, ddof=1))
-    assert (told["better"]["gain_n"], told["better"]["stands_on"]) == (2, "base.seed-1, base.seed-2")
-    assert told["together"]["gain"] == pytest.approx(iou(0.75) - (iou(0.6) + iou(0.8)) / 2)
-    assert told["together"]["gain_sd"] is None
-    assert told["all"]["gain"] == told["together"]["gain"], "a recipe that repeats stands for its repetitions"
-    assert [told[name]["gain"] for name in ("base", "registered")] == [None, None]
+    assert by_name["better"]["gain"] == pytest.approx(np.mean(gains))
+    assert by_name["better"]["gain_sd"] == pytest.approx(np.std(gains, ddof=1))
+    assert (by_name["better"]["gain_n"], by_name["better"]["base_experiments"]) == (2, "base.seed-1, base.seed-2")
+    assert by_name["together"]["gain"] == pytest.approx(iou(0.75) - (iou(0.6) + iou(0.8)) / 2)
+    assert by_name["together"]["gain_sd"] is None
+    assert by_name["all"]["gain"] == by_name["together"]["gain"], (
+        "an experiment that repeats stands for its repetitions"
+    )
+    assert [by_name[name]["gain"] for name in ("base", "registered")] == [None, None]
 
 
 def test_means_without_minor_classes_are_columns_too(home: Path) -> None:
     labels = np.repeat(np.arange(3, dtype=np.uint8), TEST[:3]).reshape(20, 50)
     scene = scored(home, {"a": labels}, {"a": labels}, names=("field", "forest", "water", "snow"), minor=("water",))
-    found = board(scene, {"a": report(scene, "a", matrix(0.8))})
+    product = board(scene, {"a": report(scene, "a", matrix(0.8))})
     hits = np.array([480, 240, 80])
     union = np.array([600, 300, 100]) + np.array([20, 120, 60])  # misses of water, field, forest
-    assert rows(found)["a"]["mean_iou without water"] == pytest.approx((hits / union)[:2].mean())
-    assert "mean IoU without water" in found.file("index.html").read_text(encoding="utf-8")
+    assert rows(product)["a"]["mean_iou without water"] == pytest.approx((hits / union)[:2].mean())
+    assert "mean IoU without water" in product.file("index.html").read_text(encoding="utf-8")
 
 
 def test_the_competition_is_by_accuracy_then_by_time(scene: Scored) -> None:
     reports = {name: report(scene, name, matrix(hits)) for name, hits in (("slow", 0.9), ("quick", 0.9), ("bad", 0.5))}
     seconds = {"slow": 9.0, "quick": 2.0, "bad": 1.0}
     models = {name: {name: _timed(scene, name, wall_s)} for name, wall_s in seconds.items()}
-    found = leaderboard.build(scene.manifest, reports, models, scene.home)
-    with found.file("competition.csv").open(newline="", encoding="utf-8") as file:
+    product = leaderboard.build(scene.manifest, reports, models, scene.home)
+    with product.file("competition.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert [(row["rank"], row["experiment"], row["training_s"]) for row in table] == [
         ("1", "quick", "2.0"),
@@ -252,9 +255,11 @@ def test_an_interrupted_training_took_at_least_its_epochs(scene: Scored) -> None
         "a": {"a": _timed(scene, "a", 3.0, epochs=(2.0, 2.5))},
         "b": {"b": _timed(scene, "b", 9.0, epochs=(4.0,))},
     }
-    told = rows(leaderboard.build(scene.manifest, {n: report(scene, n, matrix(0.8)) for n in "ab"}, models, scene.home))
-    assert [told[name]["training_s"] for name in "ab"] == [4.5, 9.0]
-    assert [told[name]["training_cpu_s"] for name in "ab"] == [6.0, 18.0]
+    by_name = rows(
+        leaderboard.build(scene.manifest, {n: report(scene, n, matrix(0.8)) for n in "ab"}, models, scene.home)
+    )
+    assert [by_name[name]["training_s"] for name in "ab"] == [4.5, 9.0]
+    assert [by_name[name]["training_cpu_s"] for name in "ab"] == [6.0, 18.0]
 
 
 def _timed(scene: Scored, name: str, wall_s: float, epochs: tuple[float, ...] = ()) -> Product:
@@ -264,29 +269,29 @@ def _timed(scene: Scored, name: str, wall_s: float, epochs: tuple[float, ...] = 
         stage.write_json("summary.json", {})
         stage.write_json("throughput.json", {"images_per_second": {}, "epoch_seconds": epochs})
 
-    found = publish.publish(scene.home / "timed", name, Recipe("test", 1, {}, {"of": name}), write)
+    product = publish.publish(scene.home / "timed", name, Recipe("test", 1, {}, {"of": name}), write)
     cost = {"wall_s": wall_s, "cpu_s": 2 * wall_s, "peak_bytes": 1, "bytes": 1, "files": 1}
-    found.path.with_name(f".{found.path.name}.cost.json").write_text(json.dumps(cost))
-    return found
+    product.path.with_name(f".{product.path.name}.cost.json").write_text(json.dumps(cost))
+    return product
 
 
 def test_every_choice_of_a_recipe_is_a_column_and_a_word_on_the_page(scene: Scored) -> None:
     other = EXPERIMENT.model_copy(update={"loss": (losses.Focal(class_weights=losses.ClassWeights(name="median")),)})
     changed = choices(other, scene.manifest.dataset.patches)
     reports = {"a": report(scene, "a", matrix(0.8)), "b": report(scene, "b", matrix(0.7), choices=changed)}
-    found = board(scene, reports)
-    with found.file("leaderboard.csv").open(newline="", encoding="utf-8") as file:
+    product = board(scene, reports)
+    with product.file("leaderboard.csv").open(newline="", encoding="utf-8") as file:
         table = {row["experiment"]: row for row in csv.DictReader(file)}
     assert set(COLUMNS) <= set(table["a"])
     assert (table["a"]["loss"], table["b"]["loss"], table["b"]["class_weights"]) == ("cross entropy", "focal", "median")
-    page = found.file("index.html").read_text(encoding="utf-8")
+    page = product.file("index.html").read_text(encoding="utf-8")
     assert '<th class="text">loss</th><th class="text">class weights</th></tr>' in page, "only what differs is a column"
     assert "batch size <b>16</b>" in page
 
 
 def test_without_a_report_the_baselines_stand_alone(scene: Scored) -> None:
-    found = board(scene, {})
-    summary = found.json("summary.json")
+    product = board(scene, {})
+    summary = product.json("summary.json")
     assert (summary["experiments"], summary["best"]) == (0, None)
-    assert set(rows(found)) == TRIVIAL
-    assert "No experiment" in found.file("index.html").read_text(encoding="utf-8")
+    assert set(rows(product)) == TRIVIAL
+    assert "No experiment" in product.file("index.html").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 
-from landcover_orch.evaluation.tables import averaged, class_rows, csv_text, summary
+from landcover_orch.evaluation.tables import class_rows, csv_text, defined_classes, summary
 
 NAMES = ("a", "b", "never")
 MATRIX = np.array([[6, 2, 0], [1, 1, 0], [0, 0, 0]], np.int64)
@@ -26,31 +26,31 @@ def test_rows_of_a_known_matrix() -> None:
 
 
 def test_the_summary_is_flat_and_keeps_absent_classes_undefined() -> None:
-    found = summary(NAMES, [MATRIX])
-    assert found["pixels"] == 10
-    assert found["accuracy"] == 0.7
-    assert found["iou never"] is None
-    assert found["mean_iou"] == pytest.approx((6 / 9 + 1 / 4) / 2)
+    metrics = summary(NAMES, [MATRIX])
+    assert metrics["pixels"] == 10
+    assert metrics["accuracy"] == 0.7
+    assert metrics["iou never"] is None
+    assert metrics["mean_iou"] == pytest.approx((6 / 9 + 1 / 4) / 2)
 
 
 def test_all_is_of_the_pooled_matrix_but_proportions_are_compared_by_tile() -> None:
     tiles = [np.array([[8, 0], [0, 0]]), np.array([[0, 4], [0, 4]])]
-    one, other = (summary(("a", "b"), [tile])["kl_proportions"] for tile in tiles)
-    assert one == pytest.approx(0, abs=1e-9)
-    assert other == pytest.approx(0.5 * math.log(0.5 / 1e-7) + 0.5 * math.log(0.5), abs=1e-4)
+    first, second = (summary(("a", "b"), [tile])["kl_proportions"] for tile in tiles)
+    assert first == pytest.approx(0, abs=1e-9)
+    assert second == pytest.approx(0.5 * math.log(0.5 / 1e-7) + 0.5 * math.log(0.5), abs=1e-4)
     both = summary(("a", "b"), tiles)
-    assert both["kl_proportions"] == pytest.approx((one + other) / 2)
+    assert both["kl_proportions"] == pytest.approx((first + second) / 2)
     assert both["accuracy"] == 12 / 16
     assert summary(("a", "b"), [])["kl_proportions"] is None
 
 
 def test_means_say_over_which_classes() -> None:
-    found = averaged(NAMES, MATRIX)
-    assert set(found) == {"mean_recall", "mean_precision", "mean_f1", "mean_iou"}
-    assert all(names == ["a", "b"] for names in found.values())
+    classes = defined_classes(NAMES, MATRIX)
+    assert set(classes) == {"mean_recall", "mean_precision", "mean_f1", "mean_iou"}
+    assert all(names == ["a", "b"] for names in classes.values())
     unpredicted = np.array([[5, 0, 0], [2, 0, 0], [0, 0, 0]], np.int64)
-    assert averaged(NAMES, unpredicted)["mean_precision"] == ["a"]
-    assert averaged(NAMES, unpredicted)["mean_recall"] == ["a", "b"]
+    assert defined_classes(NAMES, unpredicted)["mean_precision"] == ["a"]
+    assert defined_classes(NAMES, unpredicted)["mean_recall"] == ["a", "b"]
 
 
 def test_csv_survives_commas_quotes_and_none() -> None:

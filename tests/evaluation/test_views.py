@@ -1,4 +1,4 @@
-"""Looks at tiles: what is scored, and the detail where most is to be seen."""
+"""Views of tiles: what is scored, and the detail where most is to be seen."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _corner() -> np.ndarray:  # type: ignore[type-arg]
 def test_the_detail_is_where_the_classes_are(home: Path) -> None:
     scene = scored(home, {"a": _corner()}, {"a": _corner()})
     (entry,) = scene.manifest.tiles
-    whole = views.whole(scene.manifest, entry, scene.predictions["a"], home)
-    detail = views.detail(scene.manifest, entry, scene.predictions["a"], home, whole)
-    assert max(whole.labels.shape) == views.SIDE
+    overview = views.overview(scene.manifest, entry, scene.predictions["a"], home)
+    detail = views.detail(scene.manifest, entry, scene.predictions["a"], home, overview)
+    assert max(overview.labels.shape) == views.SIDE
     assert detail.labels.shape == (views.DETAIL, views.DETAIL)
     assert len(np.unique(detail.scored)) == 3
     assert np.array_equal(detail.predicted, detail.labels)
@@ -33,14 +33,14 @@ def test_pixels_that_are_not_test_are_not_shown_as_scored(home: Path) -> None:
     splits = Splits(test=SplitSpec(blocks=0.5), block=100)
     scene = scored(home, {"a": _corner()}, {"a": _corner()}, splits=splits)
     (entry,) = scene.manifest.tiles
-    whole = views.whole(scene.manifest, entry, scene.predictions["a"], home)
-    share = sum(entry.class_pixels["test"]) / (700 * 900)
-    assert abs((whole.scored != IGNORE).mean() - share) < 0.02
+    overview = views.overview(scene.manifest, entry, scene.predictions["a"], home)
+    fraction = sum(entry.class_pixels["test"]) / (700 * 900)
+    assert abs((overview.scored != IGNORE).mean() - fraction) < 0.02
 
 
 def test_a_tile_smaller_than_a_detail_is_shown_whole(home: Path) -> None:
     labels = np.tile(np.arange(3, dtype=np.uint8), (30, 7))
     scene = scored(home, {"a": labels}, {"a": labels})
     (entry,) = scene.manifest.tiles
-    whole = views.whole(scene.manifest, entry, scene.predictions["a"], home)
-    assert np.array_equal(views.detail(scene.manifest, entry, scene.predictions["a"], home, whole).labels, labels)
+    overview = views.overview(scene.manifest, entry, scene.predictions["a"], home)
+    assert np.array_equal(views.detail(scene.manifest, entry, scene.predictions["a"], home, overview).labels, labels)

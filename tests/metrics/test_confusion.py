@@ -73,14 +73,14 @@ def test_metrics_follow_their_definitions(matrix: np.ndarray) -> None:
     """Class by class, one against the rest, by the textbook."""
     for i in range(len(matrix)):
         hits = matrix[i, i]
-        missed, wrong = matrix[i].sum() - hits, matrix[:, i].sum() - hits
-        for found, part, whole in (
+        missed, false = matrix[i].sum() - hits, matrix[:, i].sum() - hits
+        for value, part, total in (
             (confusion.recall(matrix)[i], hits, hits + missed),
-            (confusion.precision(matrix)[i], hits, hits + wrong),
-            (confusion.iou(matrix)[i], hits, hits + missed + wrong),
-            (confusion.f1(matrix)[i], 2 * hits, 2 * hits + missed + wrong),
+            (confusion.precision(matrix)[i], hits, hits + false),
+            (confusion.iou(matrix)[i], hits, hits + missed + false),
+            (confusion.f1(matrix)[i], 2 * hits, 2 * hits + missed + false),
         ):
-            assert found == (pytest.approx(part / whole) if whole else None)
+            assert value == (pytest.approx(part / total) if total else None)
 
 
 @given(MATRICES)
@@ -97,11 +97,11 @@ def test_kappa_and_mcc_are_those_of_the_pixels(matrix: np.ndarray) -> None:
     spread = np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum())
     expected = (centred[0] * centred[1]).sum() / spread if spread > 1e-9 else 0.0
     assert confusion.mcc(matrix) == pytest.approx(expected, abs=1e-6)
-    chance = float(actual.mean(axis=0) @ predicted.mean(axis=0))
+    expected_agreement = float(actual.mean(axis=0) @ predicted.mean(axis=0))
     agreed = float((pairs[:, 0] == pairs[:, 1]).mean())
     kappa = confusion.kappa(matrix)
-    if chance < 1 - 1e-9:
-        assert kappa == pytest.approx((agreed - chance) / (1 - chance))
+    if expected_agreement < 1 - 1e-9:
+        assert kappa == pytest.approx((agreed - expected_agreement) / (1 - expected_agreement))
     else:
         assert kappa is None
 

@@ -26,9 +26,9 @@ def test_the_divergence_by_hand() -> None:
 
 
 def test_a_class_that_is_missed_costs_much_but_not_all() -> None:
-    one = divergence(np.array([[1, 1]]), np.array([[2, 0]]))
+    kl = divergence(np.array([[1, 1]]), np.array([[2, 0]]))
     y, p = (0.5 + FLOOR, 0.5 + FLOOR), (1 + FLOOR, FLOOR)
-    assert one == pytest.approx(sum(a * math.log(a / b) for a, b in zip(y, p, strict=True)))
+    assert kl == pytest.approx(sum(a * math.log(a / b) for a, b in zip(y, p, strict=True)))
 
 
 def test_pictures_without_labels_are_left_out() -> None:
@@ -43,6 +43,6 @@ def test_it_is_nothing_for_equal_shares_and_never_negative(rows: list[list[int]]
     actual[:, 0] += 1
     turned = np.roll(actual, 1, axis=1)
     assert divergence(actual, actual * times) == pytest.approx(0, abs=1e-12)
-    found = divergence(actual, turned)
-    assert found is not None
-    assert found >= -1e-12
+    kl = divergence(actual, turned)
+    assert kl is not None
+    assert kl >= -1e-12

@@ -102,7 +102,7 @@ def test_more_change_than_can_be_is_a_warning(
     configs: Path, home: Path, tmp_path: Path, share: float, passed: bool
 ) -> None:
     dataset = write(configs, tmp_path / "raw", "forest", tiles={"image": "a", "label": "b", "year": 2, "label_year": 1})
-    told = {"listed_share_of_area": share, "listed": 1, "worst": [], "tiles": [{"tile": "t0"}]}
+    told = {"listed_fraction_of_area": share, "listed": 1, "worst": [], "tiles": [{"tile": "t0"}]}
     folder = config.home() / tiny.NAME / "label_changes"
     publish.publish(
         folder,

@@ -63,7 +63,7 @@ def test_a_reviewer_without_folds_is_a_problem_of_the_dataset(
 
 
 def test_a_reviewer_is_for_polygons(configs: Path, home: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="`label_review` looks at polygons"):
+    with pytest.raises(ConfigError, match="`label_review` is of polygons"):
         _write(configs, tmp_path / "raw", label_review="forest", labels={"kind": "raster"})
 
 
@@ -73,7 +73,7 @@ def test_label_review_changes_no_other_product(dataset: Dataset) -> None:
 
 @pytest.mark.parametrize(("share", "passed"), [(0.1, True), (0.11, False)])
 def test_much_that_is_flagged_is_a_warning(dataset: Dataset, share: float, passed: bool) -> None:
-    told = {"flagged_share_of_area": share, "flagged": 1, "worst": [{"rank": 1, "tile": "t0"}]}
+    told = {"flagged_fraction_of_area": share, "flagged": 1, "worst": [{"rank": 1, "tile": "t0"}]}
     folder = config.home() / tiny.NAME / "label_review"
     publish.publish(
         folder, "forest", Recipe("label_review", 1, told, {}), lambda stage: stage.write_json("summary.json", told)

@@ -18,7 +18,7 @@ from landcover_orch.config import Labels, TileOverride, Tiles
 from landcover_orch.ground_truth import build as truth
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
-from landcover_orch.review.comparison import Compared, Subject, compare
+from landcover_orch.review.comparison import Comparison, Subject, compare
 from landcover_orch.review.evidence import MapLayer
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.tiles import catalogue
@@ -47,8 +47,8 @@ def write(path: Path, polygons: Sequence[tuple[BaseGeometry, str]], first: int =
 
 
 @dataclass(frozen=True)
-class Ground:
-    """Tiles by how far right of the origin they lie, their polygons (geometry, code), and what maps show of each."""
+class Scene:
+    """Tiles by how far right of the origin they lie, their polygons (geometry, code), and classes of their maps."""
 
     at: Mapping[str, float]
     polygons: Sequence[tuple[BaseGeometry, str]]
@@ -57,11 +57,11 @@ class Ground:
     files: str = "labels.gpkg"
     overrides: Mapping[str, TileOverride] = field(default_factory=dict)
 
-    def compared(self, home: Path) -> Compared:
-        """What the maps say of the polygons."""
+    def compare(self, home: Path) -> Comparison:
+        """Compares the polygons with the maps."""
         scene = scored(home, {tile: np.zeros((SIDE, SIDE), np.uint8) for tile in self.at}, {})
-        place = Tiles(image="{tile}.tif", label=self.files, overrides=dict(self.overrides))
-        dataset = scene.manifest.dataset.model_copy(update={"tiles": place, "labels": self.labels})
+        tile_settings = Tiles(image="{tile}.tif", label=self.files, overrides=dict(self.overrides))
+        dataset = scene.manifest.dataset.model_copy(update={"tiles": tile_settings, "labels": self.labels})
         for tile, right in self.at.items():
             image = np.full((3, SIDE, SIDE), 9, np.uint8)
             write_geotiff(home / f"{tile}.tif", image, origin=(ORIGIN[0] + right, ORIGIN[1]))
@@ -69,10 +69,10 @@ class Ground:
         tiles = {tile.name: tile for tile in catalogue.tiles(dataset)}
         manifest = scene.manifest.model_copy(update={"dataset": dataset})
         entries = tuple(_entry(entry, tiles[entry.name], manifest, home) for entry in manifest.tiles)
-        looks = {tile: [self._look(home, tile)] for tile in self.at}
-        return compare(Subject(manifest.model_copy(update={"tiles": entries}), tiles, looks, home))
+        map_layers = {tile: [self._map_layer(home, tile)] for tile in self.at}
+        return compare(Subject(manifest.model_copy(update={"tiles": entries}), tiles, map_layers, home))
 
-    def _look(self, home: Path, tile: str) -> MapLayer:
+    def _map_layer(self, home: Path, tile: str) -> MapLayer:
         origin, classes = (ORIGIN[0] + self.at[tile], ORIGIN[1]), np.asarray(self.maps[tile], np.uint8)
         shown = np.broadcast_to(classes, (SIDE, SIDE)).copy()
         paths = [
@@ -84,11 +84,11 @@ class Ground:
 
 def _entry(entry: TileEntry, tile: Tile, manifest: DatasetManifest, home: Path) -> TileEntry:
     product = truth.build(manifest.dataset, manifest.legend, tile, home)
-    said = {
+    changes = {
         "ground_truth": product.path.relative_to(home).as_posix(),
         "label_fingerprint": tile_fingerprints(tile, home / MEMORY)[1],
     }
-    return entry.model_copy(update=said)
+    return entry.model_copy(update=changes)
 
 
 def everywhere(class_id: int) -> np.ndarray[Any, Any]:
@@ -96,33 +96,33 @@ def everywhere(class_id: int) -> np.ndarray[Any, Any]:
 
 
 def test_a_polygon_on_two_tiles_is_one(home: Path) -> None:
-    across, alone = on(10, 0, 26, SIDE), on(0, 0, 10, SIDE)
+    shared, alone = on(10, 0, 26, SIDE), on(0, 0, 10, SIDE)
     maps = {"east": everywhere(FOREST), "west": everywhere(FIELD)}
-    ground = Ground({"east": SIDE, "west": 0}, [(across, "0"), (alone, "1")], maps)
-    found = ground.compared(home).polygons
-    by_name = {one.name: i for i, one in enumerate(found.polygons)}
+    scene = Scene({"east": SIDE, "west": 0}, [(shared, "0"), (alone, "1")], maps)
+    reviewed = scene.compare(home).polygons
+    by_name = {polygon.name: i for i, polygon in enumerate(reviewed.polygons)}
     i = by_name["1"]
-    assert len(found) == 2
-    assert found.polygons[i].tile == "west", "most of it lies there"
-    assert found.pixels[i] == found.m2[i] == 16 * SIDE
-    assert found.probabilities[i] == pytest.approx([10 / 16, 6 / 16, 0])
-    assert found.disagreement[i] == pytest.approx(6 / 16)
-    assert found.disagreement[by_name["2"]] == 1
+    assert len(reviewed) == 2
+    assert reviewed.polygons[i].tile == "west", "most of it lies there"
+    assert reviewed.pixels[i] == reviewed.m2[i] == 16 * SIDE
+    assert reviewed.probabilities[i] == pytest.approx([10 / 16, 6 / 16, 0])
+    assert reviewed.disagreement[i] == pytest.approx(6 / 16)
+    assert reviewed.disagreement[by_name["2"]] == 1
 
 
 def test_ground_that_several_tiles_show_counts_once(home: Path) -> None:
     known = on(0, 0, 8, 8)
     few, partly, ignored = on(10, 0, 13, 4), on(10, 10, 99, 20), on(0, 12, 8, 20)
     maps = {"a": everywhere(FIELD), "b": everywhere(FIELD), "c": everywhere(FOREST)}
-    ground = Ground(dict.fromkeys(maps, 0.0), [(known, "0"), (few, "0"), (partly, "1"), (ignored, "7")], maps)
+    scene = Scene(dict.fromkeys(maps, 0.0), [(known, "0"), (few, "0"), (partly, "1"), (ignored, "7")], maps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tests.evaluation.scored.legend", _with_an_ignored_code)
-        compared = ground.compared(home)
-    found = compared.polygons
-    assert [one.name for one in found.polygons] == ["1", "3"]
-    assert found.pixels.tolist() == [64, 100], "as many as lie on the tiles, not thrice as many"
-    assert found.probabilities[0] == pytest.approx([2 / 3, 1 / 3, 0]), "all three maps tell of it"
-    assert compared.left_out == {
+        comparison = scene.compare(home)
+    reviewed = comparison.polygons
+    assert [polygon.name for polygon in reviewed.polygons] == ["1", "3"]
+    assert reviewed.pixels.tolist() == [64, 100], "as many as lie on the tiles, not thrice as many"
+    assert reviewed.probabilities[0] == pytest.approx([2 / 3, 1 / 3, 0]), "all three maps tell of it"
+    assert comparison.left_out == {
         "with several covers": 0,
         "of a code that is ignored": 1,
         "with too few pixels that count": 1,
@@ -138,47 +138,50 @@ def _with_an_ignored_code(names: tuple[str, ...]) -> Any:
 
 def test_polygons_of_files_of_their_own_are_not_one(home: Path) -> None:
     maps = {"a": everywhere(FIELD), "b": everywhere(FOREST)}
-    ground = Ground({"a": 0, "b": 0}, [(on(0, 0, 8, 8), "0")], maps, files="{tile}.gpkg")
-    found = ground.compared(home).polygons
-    assert [(one.tile, one.name) for one in found.polygons] == [("a", "1"), ("b", "1")]
-    assert found.disagreement.tolist() == [0, 1]
+    scene = Scene({"a": 0, "b": 0}, [(on(0, 0, 8, 8), "0")], maps, files="{tile}.gpkg")
+    reviewed = scene.compare(home).polygons
+    assert [(polygon.tile, polygon.name) for polygon in reviewed.polygons] == [("a", "1"), ("b", "1")]
+    assert reviewed.disagreement.tolist() == [0, 1]
 
 
 def test_the_parts_of_a_polygon_are_one(home: Path) -> None:
     parts = MultiPolygon([on(0, 0, 5, 5), on(10, 10, 15, 15)])
     shown = np.full((SIDE, SIDE), FIELD)
     shown[10:15, 10:15] = FOREST
-    compared = Ground({"a": 0}, [(parts, "0")], {"a": shown}).compared(home)
-    assert compared.polygons.pixels.tolist() == [50]
-    assert compared.polygons.disagreement.tolist() == [0.5]
-    assert compared.outlines["a"].geometry[0].equals(parts)
+    comparison = Scene({"a": 0}, [(parts, "0")], {"a": shown}).compare(home)
+    assert comparison.polygons.pixels.tolist() == [50]
+    assert comparison.polygons.disagreement.tolist() == [0.5]
+    assert comparison.outlines["a"].geometry[0].equals(parts)
 
 
 def test_of_a_polygon_half_in_a_tile_the_inner_half_counts(home: Path) -> None:
     half = on(15, 5, 25, 15)
-    compared = Ground({"a": 0}, [(half, "0")], {"a": everywhere(FOREST)}).compared(home)
-    assert compared.polygons.m2.tolist() == [50]
-    assert compared.outlines["a"].geometry[0].equals(half), "the outline is the polygon's own"
+    comparison = Scene({"a": 0}, [(half, "0")], {"a": everywhere(FOREST)}).compare(home)
+    assert comparison.polygons.m2.tolist() == [50]
+    assert comparison.outlines["a"].geometry[0].equals(half), "the outline is the polygon's own"
 
 
 def test_what_lies_below_another_polygon_does_not_count(home: Path) -> None:
     below, above = on(0, 0, 10, 10), on(0, 0, 10, 5)
-    found = Ground({"a": 0}, [(below, "0"), (above, "1")], {"a": everywhere(FIELD)}).compared(home).polygons
-    assert found.pixels.tolist() == [50, 50]
-    assert found.disagreement.tolist() == [0, 1]
+    reviewed = Scene({"a": 0}, [(below, "0"), (above, "1")], {"a": everywhere(FIELD)}).compare(home).polygons
+    assert reviewed.pixels.tolist() == [50, 50]
+    assert reviewed.disagreement.tolist() == [0, 1]
 
 
 def test_a_corrected_polygon_is_looked_at_as_corrected(home: Path) -> None:
-    wrong, other, corrected = on(0, 0, 10, 10), on(12, 0, 18, 6), on(0, 0, 10, 8)
+    mislabelled, other, corrected = on(0, 0, 10, 10), on(12, 0, 18, 6), on(0, 0, 10, 8)
     write(home / "corrections.gpkg", [(corrected, "1")])
     labels = Labels(attribute="code", id="id", corrections="corrections.gpkg")
     maps = {"a": everywhere(FOREST), "b": everywhere(FOREST)}
-    compared = Ground(dict.fromkeys(maps, 0.0), [(wrong, "0"), (other, "0")], maps, labels=labels).compared(home)
-    found = compared.polygons
-    assert [(one.name, one.code, one.label) for one in found.polygons] == [("1", "1", FOREST), ("2", "0", FIELD)]
-    assert found.pixels.tolist() == [80, 36]
-    assert found.disagreement.tolist() == [0, 1]
-    assert compared.outlines["a"].geometry[found.polygons[0].index].equals(corrected)
+    comparison = Scene(dict.fromkeys(maps, 0.0), [(mislabelled, "0"), (other, "0")], maps, labels=labels).compare(home)
+    reviewed = comparison.polygons
+    assert [(polygon.name, polygon.code, polygon.label) for polygon in reviewed.polygons] == [
+        ("1", "1", FOREST),
+        ("2", "0", FIELD),
+    ]
+    assert reviewed.pixels.tolist() == [80, 36]
+    assert reviewed.disagreement.tolist() == [0, 1]
+    assert comparison.outlines["a"].geometry[reviewed.polygons[0].index].equals(corrected)
 
 
 @pytest.mark.parametrize("shift", [(3.0, -2.0), (-4.0, 1.0)])
@@ -187,11 +190,11 @@ def test_moved_labels_are_compared_where_they_then_lie(home: Path, shift: tuple[
     shown = np.full((SIDE, SIDE), FOREST)
     shown[5 + down : 13 + down, 5 + right : 13 + right] = FIELD
     labelled = [(on(0, 0, SIDE, SIDE), "1"), (on(5, 5, 13, 13), "0")]
-    moved = Ground({"a": 0}, labelled, {"a": shown}, overrides={"a": TileOverride(shift=shift)}).compared(home)
-    inner = next(i for i, one in enumerate(moved.polygons.polygons) if one.code == "0")
-    assert moved.polygons.disagreement.tolist() == [0, 0]
-    assert moved.polygons.pixels[inner] == 64
-    outlines = moved.outlines["a"]
-    assert outlines.geometry[moved.polygons.polygons[inner].index].equals(
+    comparison = Scene({"a": 0}, labelled, {"a": shown}, overrides={"a": TileOverride(shift=shift)}).compare(home)
+    inner = next(i for i, polygon in enumerate(comparison.polygons.polygons) if polygon.code == "0")
+    assert comparison.polygons.disagreement.tolist() == [0, 0]
+    assert comparison.polygons.pixels[inner] == 64
+    outlines = comparison.outlines["a"]
+    assert outlines.geometry[comparison.polygons.polygons[inner].index].equals(
         on(5 + right, 5 + down, 13 + right, 13 + down)
     ), "drawn on the photograph where it was burnt"

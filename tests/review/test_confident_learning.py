@@ -27,13 +27,13 @@ PROBABILITIES = np.array(
 
 
 def test_thresholds_are_the_mean_self_confidence() -> None:
-    found = confident_learning.thresholds(LABELS, PROBABILITIES)
-    assert found == pytest.approx([(0.9 + 0.7 + 0.7 + 0.2) / 4, (0.7 + 0.5 + 0.25) / 3, 0.4])
+    thresholds = confident_learning.thresholds(LABELS, PROBABILITIES)
+    assert thresholds == pytest.approx([(0.9 + 0.7 + 0.7 + 0.2) / 4, (0.7 + 0.5 + 0.25) / 3, 0.4])
 
 
 def test_the_confident_joint_by_hand() -> None:
-    found = confident_learning.confident_joint(LABELS, PROBABILITIES)
-    assert found.tolist() == [[3, 1, 0], [1, 2, 0], [0, 1, 0]]
+    joint = confident_learning.confident_joint(LABELS, PROBABILITIES)
+    assert joint.tolist() == [[3, 1, 0], [1, 2, 0], [0, 1, 0]]
 
 
 def test_an_example_that_reaches_no_threshold_counts_nowhere() -> None:
@@ -43,8 +43,8 @@ def test_an_example_that_reaches_no_threshold_counts_nowhere() -> None:
 
 
 def test_calibration_gives_every_label_its_count() -> None:
-    found = confident_learning.calibrated(np.array([[3, 1], [0, 0]]), np.array([8, 5]))
-    assert found.tolist() == [[6, 2], [0, 5]], "of a class without confident examples nothing is known"
+    joint = confident_learning.calibrated(np.array([[3, 1], [0, 0]]), np.array([8, 5]))
+    assert joint.tolist() == [[6, 2], [0, 5]], "of a class without confident examples nothing is known"
 
 
 def test_the_joint_by_hand() -> None:
@@ -57,26 +57,26 @@ def test_pruning_by_noise_rate_takes_those_with_the_widest_lead() -> None:
 
 
 def test_margins_and_suggestions() -> None:
-    found = confident_learning.margins(LABELS, PROBABILITIES)
-    assert found == pytest.approx([0.8, 0.5, 0.4, -0.6, 0.5, 0.2, -0.4, -0.1])
+    margins = confident_learning.margins(LABELS, PROBABILITIES)
+    assert margins == pytest.approx([0.8, 0.5, 0.4, -0.6, 0.5, 0.2, -0.4, -0.1])
     assert confident_learning.suggested(LABELS, PROBABILITIES).tolist() == [1, 1, 1, 1, 2, 0, 0, 1]
 
 
 def test_probabilities_are_levelled_by_what_a_class_typically_reaches() -> None:
     labels = np.array([0, 0, 0, 1])
     probabilities = np.array([[0.9, 0.1, 0.0], [0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.6, 0.4, 0.0]])
-    found = confident_learning.levelled(labels, probabilities)
-    assert found[3] == pytest.approx([-0.2, 0.0, -1.0]), "as probable as its class ever is; none is of the third"
-    margins = confident_learning.margins(labels, found)
+    adjusted = confident_learning.adjusted(labels, probabilities)
+    assert adjusted[3] == pytest.approx([-0.2, 0.0, -1.0]), "as probable as its class ever is; none is of the third"
+    margins = confident_learning.margins(labels, adjusted)
     assert margins[3] == pytest.approx(0.2)
     assert margins[2] == pytest.approx((0.1 - 0.8) - (0.8 - 0.4)), "a mean would be drawn down by the wrong label"
 
 
 def test_nothing_to_look_at() -> None:
-    none, nothing = np.empty(0, np.int64), np.empty((0, 3))
-    assert confident_learning.prune_by_noise_rate(none, nothing).size == 0
+    labels, probabilities = np.empty(0, np.int64), np.empty((0, 3))
+    assert confident_learning.prune_by_noise_rate(labels, probabilities).size == 0
     with pytest.raises(ValueError, match="no examples"):
-        confident_learning.joint(none, nothing)
+        confident_learning.joint(labels, probabilities)
 
 
 @given(st.integers(1, 60), st.integers(2, 6), st.integers(0, 2**20))
@@ -103,9 +103,9 @@ def test_the_rows_of_the_joint_are_the_shares_of_the_labels(examples: int, class
 def test_everything_is_as_the_formulas_of_the_paper_say(data: st.DataObject) -> None:
     classes = data.draw(st.integers(2, 4))
     labels = data.draw(st.lists(st.integers(0, classes - 1), min_size=1, max_size=25))
-    shares = [[data.draw(st.integers(0, 8)) for _ in range(classes)] for _ in labels]
-    exact = [[Fraction(share, 64) for share in row] for row in shares]
-    given_labels, probabilities = np.array(labels), np.array(shares) / 64
+    counts = [[data.draw(st.integers(0, 8)) for _ in range(classes)] for _ in labels]
+    exact = [[Fraction(count, 64) for count in row] for row in counts]
+    given_labels, probabilities = np.array(labels), np.array(counts) / 64
     counted = _confident_joint(labels, exact, classes)
     assert confident_learning.confident_joint(given_labels, probabilities).tolist() == counted
     expected = _joint(labels, counted)
@@ -118,7 +118,7 @@ def _confident_joint(labels: list[int], p: list[list[Fraction]], classes: int) -
     """Equations 1 and 2, example by example, in whole fractions."""
     counts = [[0] * classes for _ in range(classes)]
     held = {j: [p[x][j] for x in range(len(labels)) if labels[x] == j] for j in range(classes)}
-    threshold = {j: sum(found, Fraction(0)) / len(found) for j, found in held.items() if found}
+    threshold = {j: sum(values, Fraction(0)) / len(values) for j, values in held.items() if values}
     for x, i in enumerate(labels):
         reached = [j for j in threshold if p[x][j] >= threshold[j]]
         if reached:
@@ -135,14 +135,14 @@ def _joint(labels: list[int], counts: list[list[int]]) -> list[list[Fraction]]:
 
 def _pruned(labels: list[int], p: list[list[Fraction]], joint: list[list[Fraction]]) -> set[int]:
     """Section 3.2, prune by noise rate: n Q[i, j] examples labelled i with the largest p[j] - p[i], for each i != j."""
-    found = set()
+    pruned = set()
     for i, row in enumerate(joint):
-        for j, share in enumerate(row):
+        for j, fraction in enumerate(row):
             if i != j:
                 members = [x for x in range(len(labels)) if labels[x] == i]
                 members.sort(key=lambda x: p[x][i] - p[x][j])
-                found |= set(members[: round(share * len(labels))])
-    return found
+                pruned |= set(members[: round(fraction * len(labels))])
+    return pruned
 
 
 @given(st.integers(2, 5), st.integers(0, 2**20))

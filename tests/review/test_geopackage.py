@@ -71,7 +71,7 @@ def relabelled(made: Planted, labels: Labels) -> Product:
         for entry, tile in zip(made.manifest.tiles, tiles, strict=True)
     )
     manifest = made.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
-    return label_review(manifest, tiles, made.recipe, made.found, home)
+    return label_review(manifest, tiles, made.experiment, made.repetitions, home)
 
 
 @pytest.mark.parametrize(
@@ -89,26 +89,26 @@ def test_rows_are_read_as_the_labels_are(home: Path, labels: Labels) -> None:
     product = relabelled(made, labels)
     listed = listed_in(product)
     grid = GeoBox((CELL * CELLS, CELL * CELLS), transform(), CRS)
-    found = polygons.read(product.file("label_review.gpkg"), None, labels.attribute, grid, name=labels.id)
-    assert found.value.tolist() == [row["code"] for row in listed]
+    features = polygons.read(product.file("label_review.gpkg"), None, labels.attribute, grid, name=labels.id)
+    assert features.value.tolist() == [row["code"] for row in listed]
     if labels.id:
-        assert found.name.tolist() == [row["polygon"] for row in listed]
+        assert features.name.tolist() == [row["polygon"] for row in listed]
 
 
 def test_moved_labels_are_listed_where_their_shift_puts_them(home: Path) -> None:
     made = planted(home)
     tiles = made.manifest.dataset.tiles.model_copy(update={"overrides": {"a": TileOverride(shift=(3, -2))}})
     dataset = made.manifest.dataset.model_copy(update={"tiles": tiles})
-    found = catalogue.tiles(dataset)
+    shifted_tiles = catalogue.tiles(dataset)
     entries = tuple(
         entry.model_copy(update={"label_fingerprint": tile_fingerprints(tile, home / MEMORY)[1]})
-        for entry, tile in zip(made.manifest.tiles, found, strict=True)
+        for entry, tile in zip(made.manifest.tiles, shifted_tiles, strict=True)
     )
     manifest = made.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
-    product = build(manifest, found, {"a": made.found[0].maps["a"]}, home)
-    moved = geopandas.read_file(product.file("label_changes.gpkg")).iloc[0]
-    own = geopandas.read_file(home / "a.gpkg").iloc[int(moved["polygon"]) - 1]
-    by = np.array(moved.geometry.bounds) - own.geometry.bounds
+    product = build(manifest, shifted_tiles, {"a": made.repetitions[0].maps["a"]}, home)
+    listed = geopandas.read_file(product.file("label_changes.gpkg")).iloc[0]
+    original = geopandas.read_file(home / "a.gpkg").iloc[int(listed["polygon"]) - 1]
+    by = np.array(listed.geometry.bounds) - original.geometry.bounds
     assert by.tolist() == [3, 2, 3, 2], "3 px to the right and 2 up, at 1 m a pixel"
 
 

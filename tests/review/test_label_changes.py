@@ -1,4 +1,4 @@
-"""Change candidates: planted changes come first, years decide what is compared, and what the model learnt is told."""
+"""Change candidates: planted changes come first, years decide what is compared, and rows hold the train fraction."""
 
 from __future__ import annotations
 
@@ -60,14 +60,14 @@ def dated(manifest: DatasetManifest, years: Years) -> DatasetManifest:
     return manifest.model_copy(update={"tiles": tuple(tiles)})
 
 
-def changes(made: Planted, home: Path, learnt: Splits | None = None, years: Years = NOT_STATED) -> Product:
-    return build(dated(made.manifest, years), made.tiles, made.found[0].maps, home, learnt)
+def changes(made: Planted, home: Path, trained_splits: Splits | None = None, years: Years = NOT_STATED) -> Product:
+    return build(dated(made.manifest, years), made.tiles, made.repetitions[0].maps, home, trained_splits)
 
 
 def test_changes_are_ranked_by_area_and_lead(home: Path) -> None:
     made = planted(home, confusion=RIGHT)
     listed = listed_in(changes(made, home), "label_changes")
-    assert {(row["tile"], row["polygon"]) for row in listed} == made.wrong
+    assert {(row["tile"], row["polygon"]) for row in listed} == made.mislabelled
     assert [row["rank"] for row in listed] == [str(i + 1) for i in range(len(listed))]
 
 
@@ -79,7 +79,7 @@ def test_where_nothing_has_changed_the_list_is_empty(home: Path) -> None:
     assert len(geopandas.read_file(product.file("label_changes.gpkg"))) == 0
     assert "No polygon is listed." in product.file("index.html").read_text(encoding="utf-8")
     summary = product.json("summary.json")
-    assert (summary["listed"], summary["listed_hectares"], summary["flagged_share_of_area"]) == (0, 0, 0)
+    assert (summary["listed"], summary["listed_hectares"], summary["flagged_fraction_of_area"]) == (0, 0, 0)
 
 
 def test_only_tiles_with_newer_images_are_compared_and_rows_say_the_years(home: Path) -> None:
@@ -106,12 +106,12 @@ def test_without_a_newer_map_there_is_no_list(home: Path) -> None:
 
 def test_rows_and_tiles_say_what_the_model_learnt_from(home: Path) -> None:
     made = planted(home, confusion=RIGHT)
-    learnt = Splits(test=SplitSpec(tiles=("b",)))
-    product = changes(made, home, learnt)
+    trained_splits = Splits(test=SplitSpec(tiles=("b",)))
+    product = changes(made, home, trained_splits)
     by_tile = {row["tile"]: float(row["train_ground"]) for row in listed_in(product, "label_changes")}
     assert by_tile == {"a": 1, "b": 0, "c": 1}
     assert [row["train_ground"] for row in product.json("summary.json")["tiles"]] == [1, 0, 1]
-    assert "100 % train ground" in product.file("index.html").read_text(encoding="utf-8")
+    assert "100 % train area" in product.file("index.html").read_text(encoding="utf-8")
     unknown = changes(made, home)
     assert {row["train_ground"] for row in listed_in(unknown, "label_changes")} == {""}
     assert "not known" in unknown.file("index.html").read_text(encoding="utf-8")
@@ -120,12 +120,12 @@ def test_rows_and_tiles_say_what_the_model_learnt_from(home: Path) -> None:
 def test_maps_out_of_fold_show_what_a_map_of_taught_labels_hides(home: Path) -> None:
     made = planted(home, confusion=RIGHT)
     taught = {tile: pixels_of(_codes(home / f"{tile}.gpkg")) for tile in TILES}
-    maps = made.scene.repetition(made.recipe, taught).maps
+    maps = made.scene.repetition(made.experiment, taught).maps
     alone = build(made.manifest, made.tiles, maps, home, made.manifest.dataset.splits)
     assert listed_in(alone, "label_changes") == []
-    product = build(made.manifest, made.tiles, maps, home, made.manifest.dataset.splits, made.found)
+    product = build(made.manifest, made.tiles, maps, home, made.manifest.dataset.splits, made.repetitions)
     listed = listed_in(product, "label_changes")
-    assert {(row["tile"], row["polygon"]) for row in listed} == made.wrong
+    assert {(row["tile"], row["polygon"]) for row in listed} == made.mislabelled
     assert {(row["train_ground"], row["pixels"]) for row in listed} == {("0.0", str(CELL**2))}
     assert "not trained on its pixels" in product.file("index.html").read_text(encoding="utf-8")
 
@@ -137,10 +137,10 @@ def _codes(path: Path) -> np.ndarray:
 def test_planted_changes_of_the_landscape_come_first(home: Path) -> None:
     """Labels of years ago against maps of today that are wrong in every tenth pixel."""
     tiles = landscape.write(home / "landscape", rows=1, cols=2, size=512)
-    manifest, found = _described(home)
+    manifest, described_tiles = _described(home)
     random = np.random.default_rng(0)
     maps = {entry.name: _mapped(home, entry, random) for entry in manifest.tiles}
-    listed = listed_in(build(manifest, found, maps, home), "label_changes")
+    listed = listed_in(build(manifest, described_tiles, maps, home), "label_changes")
     changed = {(tile, name) for tile in tiles for name in _changed(home / "landscape", tile)}
     hit = np.array([(row["tile"], row["polygon"]) in changed for row in listed])
     assert len(changed) >= 5
@@ -151,13 +151,13 @@ def test_planted_changes_of_the_landscape_come_first(home: Path) -> None:
 
 def _described(home: Path) -> tuple[DatasetManifest, list[Tile]]:
     """The manifest and tiles of the landscape with its older labels."""
-    place = (home / "landscape").resolve().name
+    folder = (home / "landscape").resolve().name
     described = Dataset(
         name="older",
         root=str(home),
         tiles=Tiles(
-            image=f"{place}/images/{{tile}}.tif",
-            label=f"{place}/labels/older/{{tile}}.gpkg",
+            image=f"{folder}/images/{{tile}}.tif",
+            label=f"{folder}/labels/older/{{tile}}.gpkg",
             year=2024,
             label_year=2021,
         ),
@@ -176,16 +176,16 @@ def _described(home: Path) -> tuple[DatasetManifest, list[Tile]]:
 def _mapped(home: Path, entry: TileEntry, random: np.random.Generator) -> Product:
     """A map that is the truth but for every tenth pixel, at a confidence of 200 of 254."""
     known = raster.inspect(home / f"landscape/truth/{entry.name}.tif")
-    whole = Window(0, 0, *known.shape)
+    extent = Window(0, 0, *known.shape)
     with raster.reader(known) as pixels:
-        classes = pixels.read(whole)[0]
-    wrong = random.random(classes.shape) < 0.1
-    classes[wrong] = random.integers(0, 5, int(wrong.sum()))
+        classes = pixels.read(extent)[0]
+    incorrect = random.random(classes.shape) < 0.1
+    classes[incorrect] = random.integers(0, 5, int(incorrect.sum()))
     files = {"class.tif": classes, "confidence.tif": np.full_like(classes, 200)}
 
     def written(stage: publish.Stage) -> None:
         for name, values in files.items():
-            shown = [(whole, values)]
+            shown = [(extent, values)]
             raster.write_cog(stage.path / name, known.grid, shown, band="class", palette=None, names=(), nodata=IGNORE)
 
     return publish.publish(home / "maps", entry.name, Recipe("land_cover_map", 1, {}, {}), written)

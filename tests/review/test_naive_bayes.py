@@ -16,20 +16,20 @@ PROBABILITIES = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]])
 
 
 def test_profiles_by_hand() -> None:
-    found = naive_bayes.profiles(LABELS, PROBABILITIES)
-    assert found == pytest.approx(np.array([[2 / 3, 1 / 3], [1 / 4, 3 / 4]]))
+    profiles = naive_bayes.profiles(LABELS, PROBABILITIES)
+    assert profiles == pytest.approx(np.array([[2 / 3, 1 / 3], [1 / 4, 3 / 4]]))
 
 
 def test_the_evidence_by_hand() -> None:
-    found = naive_bayes.evidence(LABELS, PROBABILITIES)
-    assert found[0] == pytest.approx([np.log(5 / 8) + 5 * np.log(2 / 3), np.log(3 / 8) + 5 * np.log(1 / 4)])
+    evidence = naive_bayes.evidence(LABELS, PROBABILITIES)
+    assert evidence[0] == pytest.approx([np.log(5 / 8) + 5 * np.log(2 / 3), np.log(3 / 8) + 5 * np.log(1 / 4)])
     both = [np.log(2 / 3) + np.log(1 / 3), np.log(1 / 4) + np.log(3 / 4)]
-    assert found[1] == pytest.approx(np.log([5 / 8, 3 / 8]) + 5 / 2 * np.array(both))
+    assert evidence[1] == pytest.approx(np.log([5 / 8, 3 / 8]) + 5 / 2 * np.array(both))
 
 
 def test_the_scores_by_hand() -> None:
-    found = ranking.scores(LABELS, PROBABILITIES)
-    assert found == pytest.approx(PROBABILITIES - [0.75, 1] + naive_bayes.evidence(LABELS, PROBABILITIES) / 10)
+    scores = ranking.scores(LABELS, PROBABILITIES)
+    assert scores == pytest.approx(PROBABILITIES - [0.75, 1] + naive_bayes.evidence(LABELS, PROBABILITIES) / 10)
 
 
 @pytest.mark.parametrize("score", [naive_bayes.evidence, ranking.scores])
@@ -44,9 +44,9 @@ def test_a_class_that_maps_rarely_show_is_no_more_suspect_for_it(score: Any) -> 
 def test_a_class_that_nobody_bears_may_be_suggested() -> None:
     labels = np.zeros(20, np.int64)
     probabilities = np.array([[1.0, 0, 0]] * 19 + [[0.0, 0, 1]])
-    told = naive_bayes.evidence(labels, probabilities)
-    assert np.isfinite(told).all()
-    assert confident_learning.margins(labels, told).argmin() == 19
+    evidence = naive_bayes.evidence(labels, probabilities)
+    assert np.isfinite(evidence).all()
+    assert confident_learning.margins(labels, evidence).argmin() == 19
 
 
 @given(st.integers(1, 40), st.integers(2, 6), st.integers(0, 2**20))
@@ -54,8 +54,8 @@ def test_neither_the_order_of_polygons_nor_that_of_classes_matters(polygons: int
     random = np.random.default_rng(seed)
     labels = random.integers(0, classes, polygons)
     probabilities = random.dirichlet(np.full(classes, 0.5), polygons)
-    told = ranking.scores(labels, probabilities)
-    assert np.isfinite(told).all()
+    scores = ranking.scores(labels, probabilities)
+    assert np.isfinite(scores).all()
     order, renamed = random.permutation(polygons), random.permutation(classes)
     again = ranking.scores(renamed[labels[order]], probabilities[order][:, np.argsort(renamed)])
-    assert again[:, renamed] == pytest.approx(told[order])
+    assert again[:, renamed] == pytest.approx(scores[order])

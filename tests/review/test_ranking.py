@@ -28,10 +28,10 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.review import build as review
 from landcover_orch.review import evidence as evidences
 from landcover_orch.review.build import label_review
-from landcover_orch.review.evidence import Evidence, MapLayer, gather
-from landcover_orch.review.figures import around
+from landcover_orch.review.evidence import Evidence, MapLayer, collect_evidence
+from landcover_orch.review.figures import window_around
 from landcover_orch.review.label_changes import build as changes
-from landcover_orch.review.ranking import Examined, Polygon, rows
+from landcover_orch.review.ranking import Polygon, ReviewedPolygons, rows
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import Product
 from landcover_orch.tiles import catalogue
@@ -58,48 +58,48 @@ def few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_evidence_of_a_polygon_by_hand() -> None:
-    found = Evidence(2, 3)
-    found.add(np.array([0, 0, 0, 0]), np.array([1, 1, 1, 2], np.uint8), np.array([254, 127, 127, 127], np.uint8))
-    assert found.counted().tolist() == [4, 0]
-    assert found.probabilities()[0] == pytest.approx([0.75 / 4, 2.25 / 4, 1 / 4])
-    assert found.probabilities()[1].tolist() == [0, 0, 0]
+    evidence = Evidence(2, 3)
+    evidence.add(np.array([0, 0, 0, 0]), np.array([1, 1, 1, 2], np.uint8), np.array([254, 127, 127, 127], np.uint8))
+    assert evidence.counted().tolist() == [4, 0]
+    assert evidence.probabilities()[0] == pytest.approx([0.75 / 4, 2.25 / 4, 1 / 4])
+    assert evidence.probabilities()[1].tolist() == [0, 0, 0]
     labels = np.array([1, 0])
-    assert found.disagreement(labels).tolist() == [0.25, 0]
+    assert evidence.disagreement(labels).tolist() == [0.25, 0]
     certain = -np.log(1 - 0.5 / 254)
-    assert found.loss(labels)[0] == pytest.approx((certain + 2 * np.log(2) + np.log(4)) / 4)
-    found.add(np.array([1]), np.array([0], np.uint8), np.array([254], np.uint8))
-    assert found.probabilities()[1].tolist() == [1, 0, 0]
+    assert evidence.loss(labels)[0] == pytest.approx((certain + 2 * np.log(2) + np.log(4)) / 4)
+    evidence.add(np.array([1]), np.array([0], np.uint8), np.array([254], np.uint8))
+    assert evidence.probabilities()[1].tolist() == [1, 0, 0]
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A dataset whose labels are wrong in some polygons, and maps of it out of fold."""
+    """A dataset some of whose polygons are mislabelled, and maps of it out of fold."""
 
     scene: Scored
     manifest: DatasetManifest
-    recipe: Experiment
-    found: list[Repetition]
+    experiment: Experiment
+    repetitions: list[Repetition]
     tiles: list[Tile]
-    wrong: set[tuple[str, str]]
+    mislabelled: set[tuple[str, str]]
 
     def label_review(self) -> Product:
-        return label_review(self.manifest, self.tiles, self.recipe, self.found, self.scene.home)
+        return label_review(self.manifest, self.tiles, self.experiment, self.repetitions, self.scene.home)
 
 
 def planted(home: Path, seed: int = 0, confusion: NDArray[np.float64] = CONFUSION) -> Planted:
-    """Tiles of square polygons, one in twenty labelled wrong; maps see each pixel as `confusion` says."""
+    """Tiles of square polygons, one in twenty mislabelled; maps see each pixel as `confusion` says."""
     random = np.random.default_rng(seed)
     true = {tile: random.integers(0, 3, (CELLS, CELLS)) for tile in TILES}
-    given, wrong = {}, set()
+    given, mislabelled = {}, set()
     for tile, classes in true.items():
         amiss = random.permutation(CELLS**2)[: CELLS**2 // 20]
         given[tile] = classes.copy()
         given[tile].flat[amiss] = (classes.flat[amiss] + random.integers(1, 3, amiss.size)) % 3
-        wrong |= {(tile, str(i + 1)) for i in amiss.tolist()}
+        mislabelled |= {(tile, str(i + 1)) for i in amiss.tolist()}
         write_labels(home / f"{tile}.gpkg", given[tile])
     labels = {tile: pixels_of(classes) for tile, classes in given.items()}
     maps = {tile: seen(pixels_of(classes), confusion, random) for tile, classes in true.items()}
-    return folded(home, labels, maps, wrong)
+    return folded(home, labels, maps, mislabelled)
 
 
 def write_labels(path: Path, classes: NDArray[Any]) -> None:
@@ -121,7 +121,7 @@ def seen(classes: Classes, confusion: NDArray[np.float64], random: np.random.Gen
     return np.asarray((random.random(classes.shape)[..., None] >= steps[..., :2]).sum(axis=-1), np.uint8)
 
 
-def folded(home: Path, labels: Mapping[str, Classes], maps: Mapping[str, Classes], wrong: set[Any]) -> Planted:
+def folded(home: Path, labels: Mapping[str, Classes], maps: Mapping[str, Classes], mislabelled: set[Any]) -> Planted:
     scene = scored(home, labels, {}, splits=Splits(block=30))
     dataset = scene.manifest.dataset.model_copy(update={"labels": Labels(attribute="code")})
     tiles = catalogue.tiles(dataset)
@@ -130,18 +130,18 @@ def folded(home: Path, labels: Mapping[str, Classes], maps: Mapping[str, Classes
         for entry, tile in zip(scene.manifest.tiles, tiles, strict=True)
     )
     manifest = scene.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
-    recipe = EXPERIMENT.model_copy(update={"name": "folds", "protocol": Protocol(folds=Folds(count=3))})
-    found = [
-        scene.repetition(one, maps, fold_manifest(manifest, dict(labels), Folds(count=3), one.protocol.fold or 0))
-        for one in repetitions(recipe, len(tiles))
+    experiment = EXPERIMENT.model_copy(update={"name": "folds", "protocol": Protocol(folds=Folds(count=3))})
+    trained = [
+        scene.repetition(r, maps, fold_manifest(manifest, dict(labels), Folds(count=3), r.protocol.fold or 0))
+        for r in repetitions(experiment, len(tiles))
     ]
-    return Planted(scene, manifest, recipe, found, tiles, wrong)
+    return Planted(scene, manifest, experiment, trained, tiles, mislabelled)
 
 
-def average_precision(wrong: NDArray[np.bool_]) -> float:
-    """Mean of the precision at each wrong polygon down a list."""
-    hits = np.cumsum(wrong)
-    return float((hits / np.arange(1, wrong.size + 1))[wrong].mean())
+def average_precision(mislabelled: NDArray[np.bool_]) -> float:
+    """Average precision: mean of the precision at each mislabelled polygon down a list."""
+    hits = np.cumsum(mislabelled)
+    return float((hits / np.arange(1, mislabelled.size + 1))[mislabelled].mean())
 
 
 def listed_in(product: Product, name: str = "label_review") -> list[dict[str, str]]:
@@ -155,7 +155,7 @@ def test_planted_errors_stand_at_the_head_of_the_list(home: Path, seed: int) -> 
     product = made.label_review()
     listed = listed_in(product)
     assert len(listed) == len(TILES) * CELLS**2
-    hit = np.array([(row["tile"], row["polygon"]) in made.wrong for row in listed])
+    hit = np.array([(row["tile"], row["polygon"]) in made.mislabelled for row in listed])
     by_loss = hit[np.argsort([-float(row["loss"]) for row in listed], kind="stable")]
     assert average_precision(hit) > 0.95, "random order has 0.05"
     assert average_precision(hit) > average_precision(by_loss) + 0.05, "loss takes water that is right for wrong"
@@ -169,32 +169,32 @@ def test_planted_errors_stand_at_the_head_of_the_list(home: Path, seed: int) -> 
 
 def test_every_pixel_counts_once_and_out_of_fold(home: Path) -> None:
     made = planted(home, confusion=RIGHT)
-    right = made.found[0]
-    blind = [replace(one, maps=_swapped(made, one)) for one in made.found[1:]]
-    listed = listed_in(label_review(made.manifest, made.tiles, made.recipe, [right, *blind], home))
+    right = made.repetitions[0]
+    blind = [replace(fold, maps=_swapped(made, fold)) for fold in made.repetitions[1:]]
+    listed = listed_in(label_review(made.manifest, made.tiles, made.experiment, [right, *blind], home))
     assert {row["pixels"] for row in listed} == {str(CELL**2)}
-    by_place = {(row["tile"], int(row["polygon"]) - 1): float(row["disagreement"]) for row in listed}
+    by_polygon = {(row["tile"], int(row["polygon"]) - 1): float(row["disagreement"]) for row in listed}
     for entry in right.manifest.tiles:
         map_layer = MapLayer(_map(right, entry.name), _map(right, entry.name), right.manifest)
-        own = np.asarray(map_layer.counted(entry.name, Window(0, 0, *entry.shape)))
-        for (tile, i), share in by_place.items():
-            if tile == entry.name and (tile, str(i + 1)) not in made.wrong:
+        counted = np.asarray(map_layer.counted(entry.name, Window(0, 0, *entry.shape)))
+        for (tile, i), disagreement in by_polygon.items():
+            if tile == entry.name and (tile, str(i + 1)) not in made.mislabelled:
                 row, col = i // CELLS * CELL, i % CELLS * CELL
-                assert share == pytest.approx(1 - own[row : row + CELL, col : col + CELL].mean(), abs=1e-6)
+                assert disagreement == pytest.approx(1 - counted[row : row + CELL, col : col + CELL].mean(), abs=1e-6)
 
 
-def _map(one: Repetition, tile: str) -> raster.Raster:
-    return raster.inspect(one.maps[tile].file("class.tif"))
+def _map(repetition: Repetition, tile: str) -> raster.Raster:
+    return raster.inspect(repetition.maps[tile].file("class.tif"))
 
 
-def _swapped(made: Planted, one: Repetition) -> Mapping[str, Product]:
+def _swapped(made: Planted, fold: Repetition) -> Mapping[str, Product]:
     """Maps of a fold that are wrong everywhere."""
     maps = {}
-    for tile, product in one.maps.items():
+    for tile, product in fold.maps.items():
         with raster.reader(raster.inspect(product.file("class.tif"))) as pixels:
             classes = pixels.read(Window(0, 0, CELL * CELLS, CELL * CELLS))[0]
         maps[tile] = ((classes + 1) % 3).astype(np.uint8)
-    return made.scene.repetition(one.recipe, maps, one.manifest, one.model).maps
+    return made.scene.repetition(fold.experiment, maps, fold.manifest, fold.model).maps
 
 
 def test_the_list_does_not_depend_on_blocks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +251,7 @@ def test_labels_that_are_no_polygons_are_refused(home: Path) -> None:
     dataset: Dataset = made.manifest.dataset.model_copy(update={"labels": Labels(kind="raster")})
     manifest = made.manifest.model_copy(update={"dataset": dataset})
     with pytest.raises(LabelError, match="labels of kind raster"):
-        changes(manifest, made.tiles, made.found[0].maps, home)
+        changes(manifest, made.tiles, made.repetitions[0].maps, home)
 
 
 def test_polygons_with_several_covers_are_left_out_and_counted(home: Path) -> None:
@@ -295,7 +295,7 @@ def test_polygons_of_one_name_keep_their_own_outlines(home: Path) -> None:
         for entry, tile in zip(made.manifest.tiles, tiles, strict=True)
     )
     manifest = made.manifest.model_copy(update={"dataset": dataset, "tiles": entries})
-    product = label_review(manifest, tiles, made.recipe, made.found, home)
+    product = label_review(manifest, tiles, made.experiment, made.repetitions, home)
     frame = geopandas.read_file(product.file("label_review.gpkg"), layer="label_review")
     assert set(frame["name"]) == {"same"}
     assert len(set(zip(frame["tile"], frame.geometry.to_wkt(), strict=True))) == len(frame)
@@ -305,33 +305,35 @@ def test_a_large_unsure_change_may_stand_before_a_small_sure_one() -> None:
     given = {"large": 0, "small": 0, "right": 0, "too": 0, "also": 0, "other": 1, "another": 1}
     polygons = tuple(Polygon("a", name, "1", label, i) for i, (name, label) in enumerate(given.items()))
     p = np.array([[0.3, 0.7], [0.1, 0.9], [0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]])
-    found = Examined(polygons, np.array([1000.0, 100, 9, 8, 7, 6, 5]), np.ones(7), p, 1 - p[:, 0], -np.log(p[:, 0]))
-    assert [row["polygon"] for row in rows(found, ("x", "y"), by_area=True)] == ["large", "small"]
-    assert [row["polygon"] for row in rows(found, ("x", "y"))][:2] == ["small", "large"]
+    reviewed = ReviewedPolygons(
+        polygons, np.array([1000.0, 100, 9, 8, 7, 6, 5]), np.ones(7), p, 1 - p[:, 0], -np.log(p[:, 0])
+    )
+    assert [row["polygon"] for row in rows(reviewed, ("x", "y"), by_area=True)] == ["large", "small"]
+    assert [row["polygon"] for row in rows(reviewed, ("x", "y"))][:2] == ["small", "large"]
 
 
 def test_a_map_on_another_grid_is_refused(tmp_path: Path) -> None:
     shifted = write_geotiff(tmp_path / "a.tif", np.zeros((8, 8), np.uint8), origin=(ORIGIN[0] + 5, ORIGIN[1]))
     truth = raster.inspect(write_geotiff(tmp_path / "b.tif", np.zeros((8, 8), np.uint8)))
     map_layer = MapLayer(raster.inspect(shifted), raster.inspect(shifted))
-    place = GeoBox((8, 8), transform(), CRS)
+    grid = GeoBox((8, 8), transform(), CRS)
     with pytest.raises(GridError, match="another grid"):
-        gather("a", np.array([box(0, 0, 1, 1)]), place, truth, [map_layer], 2, all_touched=False)
+        collect_evidence("a", np.array([box(0, 0, 1, 1)]), grid, truth, [map_layer], 2, all_touched=False)
 
 
 def test_pixels_that_are_ignored_or_not_mapped_do_not_count(tmp_path: Path) -> None:
     labels, mapped = np.zeros((8, 8), np.uint8), np.ones((8, 8), np.uint8)
     labels[:2], mapped[:, :1] = IGNORE, IGNORE
-    truth, found = (write_geotiff(tmp_path / f"{i}.tif", a) for i, a in enumerate((labels, mapped)))
-    place = GeoBox((8, 8), transform(), CRS)
-    whole = box(ORIGIN[0], ORIGIN[1] - 8, ORIGIN[0] + 8, ORIGIN[1])
-    map_layer = MapLayer(raster.inspect(found), raster.inspect(found))
-    evidence = gather("a", np.array([whole]), place, raster.inspect(truth), [map_layer], 2, all_touched=False)
+    truth, classes = (write_geotiff(tmp_path / f"{i}.tif", a) for i, a in enumerate((labels, mapped)))
+    grid = GeoBox((8, 8), transform(), CRS)
+    extent = box(ORIGIN[0], ORIGIN[1] - 8, ORIGIN[0] + 8, ORIGIN[1])
+    map_layer = MapLayer(raster.inspect(classes), raster.inspect(classes))
+    evidence = collect_evidence("a", np.array([extent]), grid, raster.inspect(truth), [map_layer], 2, all_touched=False)
     assert evidence.pixels.tolist() == [[0, 6 * 7]]
 
 
 @pytest.mark.parametrize("shape", [box(-9, -9, 3, 3), box(0, 0, 4000, 10), box(95, 95, 99, 99)])
 def test_a_window_of_a_picture_lies_in_its_tile(shape: Any) -> None:
-    window = around(shape, (100, 5000))
+    window = window_around(shape, (100, 5000))
     assert window.within((100, 5000)) == window
     assert 0 < window.width <= 1025

@@ -1,4 +1,4 @@
-"""Recipes: what configs/experiments may say, part by part, and what does not go together."""
+"""Experiments: the settings of configs/experiments, part by part, and which do not go together."""
 
 from landcover_orch.config.experiments.experiment import KEY, Augmentation, Experiment, Metric
 from landcover_orch.config.experiments.losses import ClassWeights, Loss

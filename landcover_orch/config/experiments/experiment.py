@@ -1,4 +1,4 @@
-"""The recipe of a training as a whole, and which parts do not go together."""
+"""Experiment: all settings of a training, and which do not go together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from landcover_orch.config.experiments.losses import CrossEntropy, Losses
-from landcover_orch.config.experiments.models import RECIPE, Classical, Ensemble, Model
+from landcover_orch.config.experiments.models import EXPERIMENT_NAME, Classical, Ensemble, Model
 from landcover_orch.config.experiments.optimisation import (
     SGD,
     Adadelta,
@@ -27,7 +27,7 @@ from landcover_orch.config.experiments.protocol import Protocol
 from landcover_orch.config.experiments.settings import Settings
 
 KEY = r"^[A-Za-z0-9_-]+$"
-"""What a name may hold: it becomes a Dagster key, a partition and a folder."""
+"""Characters of a name: it becomes a Dagster key, a partition and a folder."""
 
 Metric = Literal[
     "loss",
@@ -40,25 +40,25 @@ Metric = Literal[
     "mcc",
     "kl_proportions",
 ]
-"""What can choose a checkpoint: the loss, any headline metric of the report, the divergence of class proportions."""
+"""Metrics that can choose a checkpoint: the loss, a headline metric of the report, KL of class proportions."""
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augmentation(Settings):
-    """How training patches vary; each epoch draws anew under the seed."""
+    """Data augmentation: how training patches vary; each epoch draws anew under the seed."""
 
     flips: bool = Field(default=True, description="mirror image and mask")
     right_angles: bool = Field(default=True, description="turn image and mask by 0, 90, 180 or 270 degrees")
     rotation: float = Field(default=0.0, ge=0, le=180, description="turn image and mask by up to this many degrees")
     zoom: tuple[Annotated[float, Field(ge=0.25, le=4)], Annotated[float, Field(ge=0.25, le=4)]] = Field(
-        default=(1.0, 1.0), description="scales image and mask; above 1 a crop at a random place, below 1 with a margin"
+        default=(1.0, 1.0), description="scales image and mask; above 1 a random crop, below 1 with a margin"
     )
     brightness: Unit = Field(default=0.1, description="shift of the image by up to this many band standard deviations")
     contrast: float = Field(default=0.1, ge=0, lt=1, description="factor 1 -+ this on the image about its band means")
     gamma: float = Field(default=0.0, ge=0, lt=1, description="exponent 1 -+ this on the image between its extremes")
     noise: Unit = Field(default=0.0, description="normal noise of up to this many band standard deviations")
-    band_dropout: Unit = Field(default=0.0, description="chance of each band to become its mean")
+    band_dropout: Unit = Field(default=0.0, description="probability of each band to become its mean")
 
     @model_validator(mode="after")
     def _zoom_is_a_range(self) -> Self:
@@ -68,10 +68,10 @@ class Augmentation(Settings):
 
 
 class Experiment(Settings):
-    """A training recipe: one file of configs/experiments."""
+    """Experiment: one file of configs/experiments."""
 
     name: str = Field(
-        pattern=f"^{RECIPE}$",
+        pattern=f"^{EXPERIMENT_NAME}$",
         description="the file's name without .yaml; a partition in Dagster, unless a repetition's",
     )
     description: str = Field(default="", description="one sentence for people")
@@ -84,7 +84,7 @@ class Experiment(Settings):
         default="uniform", description="by_class: a class first, then a patch by how much of it the patch holds"
     )
     cache: Literal["none", "disk", "memory"] = Field(
-        default="none", description="where patches are kept, decoded, between epochs"
+        default="none", description="where decoded patches are cached between epochs"
     )
     launcher: str = Field(
         default="local", pattern=KEY, description="what starts the training's processes: a file of configs/launchers"
@@ -92,7 +92,9 @@ class Experiment(Settings):
     epochs: int = Field(default=20, ge=1, description="passes over the training patches, at most")
     steps_per_epoch: int | None = Field(default=None, ge=1, description="batches an epoch; empty: every patch once")
     batch_size: int = Field(default=16, ge=1, description="patches a step")
-    accumulate: int = Field(default=1, ge=1, description="parts a batch passes the device in, where memory is short")
+    accumulate: int = Field(
+        default=1, ge=1, description="micro-batches a batch passes the device in, where memory is short"
+    )
     clip_gradients: float | None = Field(default=None, gt=0, description="largest norm of a step's gradient")
     patience: int | None = Field(default=None, ge=1, description="epochs without a better `metric` before stopping")
     metric: Metric = Field(default="mean_iou", description="validation metric that chooses the checkpoint")
@@ -106,8 +108,8 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _parts_go_together(self) -> Self:
-        parts = (_of_what_takes_no_steps, _of_members, _of_a_schedule, _of_a_step)
-        problems = [text for part in parts for text in part(self)]
+        checks = (unused_key_problems, member_problems, schedule_problems, batch_problems)
+        problems = [text for check in checks for text in check(self)]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -129,60 +131,76 @@ LEARNT = {
     "precision",
     "device",
 }
-"""Keys that only say something of a model that learns by gradients."""
+"""Keys that only a model that learns by gradients uses."""
 
 
-def unused(recipe: Experiment) -> set[str]:
-    """Keys that say nothing of the recipe's model: a classical one takes no steps, an ensemble learns nothing."""
-    if isinstance(recipe.model, Ensemble):
+def unused(experiment: Experiment) -> set[str]:
+    """Unused keys of the experiment's model: a classical one takes no steps, an ensemble learns nothing."""
+    if isinstance(experiment.model, Ensemble):
         return (LEARNT | {"seed"}) - {"precision", "device"}
-    return LEARNT if isinstance(recipe.model, Classical) else set()
+    return LEARNT if isinstance(experiment.model, Classical) else set()
 
 
-def _of_what_takes_no_steps(recipe: Experiment) -> list[str]:
-    useless = sorted(unused(recipe) & recipe.model_fields_set)
-    how = "learns nothing" if isinstance(recipe.model, Ensemble) else "learns without gradients"
-    return [f"{recipe.model.name} {how} and takes no {', '.join(useless)}"] if useless else []
+def unused_key_problems(experiment: Experiment) -> list[str]:
+    """Problems of keys that are set although the model does not use them."""
+    useless = sorted(unused(experiment) & experiment.model_fields_set)
+    how = "learns nothing" if isinstance(experiment.model, Ensemble) else "learns without gradients"
+    return [f"{experiment.model.name} {how} and takes no {', '.join(useless)}"] if useless else []
 
 
-def _of_members(recipe: Experiment) -> list[str]:
-    members = recipe.model.members if isinstance(recipe.model, Ensemble) else ()
-    problems = [f"{recipe.name} is a member of itself: drop it from `members`"] if recipe.name in members else []
+def member_problems(experiment: Experiment) -> list[str]:
+    """Problems of ensemble members: of itself, or single ones where it repeats."""
+    members = experiment.model.members if isinstance(experiment.model, Ensemble) else ()
+    problems = (
+        [f"{experiment.name} is a member of itself: drop it from `members`"] if experiment.name in members else []
+    )
     single = [member for member in members if not re.match(KEY, member)]
-    if single and recipe.protocol.repeats:
-        problems.append(f"members {single} have no repetitions: name recipes as members, or drop `protocol`")
+    if single and experiment.protocol.repeats:
+        problems.append(f"members {single} have no repetitions: name experiments as members, or drop `protocol`")
     return problems
 
 
-def _of_a_schedule(recipe: Experiment) -> list[str]:
+def schedule_problems(experiment: Experiment) -> list[str]:
+    """Problems of the learning rate schedule: momentum, patience or warm-up that do not fit."""
     problems = []
-    if isinstance(recipe.schedule, OneCycle) and recipe.schedule.momentum and not has_momentum(recipe.optimiser):
+    if (
+        isinstance(experiment.schedule, OneCycle)
+        and experiment.schedule.momentum
+        and not has_momentum(experiment.optimiser)
+    ):
         problems.append(
-            f"one_cycle turns momentum, and {recipe.optimiser.name} has none: set `schedule.momentum: null`,"
+            f"one_cycle turns momentum, and {experiment.optimiser.name} has none: set `schedule.momentum: null`,"
             " or another optimiser"
         )
-    if isinstance(recipe.schedule, Plateau) and recipe.patience and recipe.schedule.patience >= recipe.patience:
+    if (
+        isinstance(experiment.schedule, Plateau)
+        and experiment.patience
+        and experiment.schedule.patience >= experiment.patience
+    ):
         problems.append(
-            f"training stops after {recipe.patience} epochs without improvement, before the plateau's"
-            f" {recipe.schedule.patience} lower the rate: raise `patience`, or lower `schedule.patience`"
+            f"training stops after {experiment.patience} epochs without improvement, before the plateau's"
+            f" {experiment.schedule.patience} lower the rate: raise `patience`, or lower `schedule.patience`"
         )
-    steps = recipe.epochs * recipe.steps_per_epoch if recipe.steps_per_epoch else None
-    if isinstance(recipe.schedule, Constant | Polynomial) and steps and recipe.schedule.warmup >= steps:
+    steps = experiment.epochs * experiment.steps_per_epoch if experiment.steps_per_epoch else None
+    if isinstance(experiment.schedule, Constant | Polynomial) and steps and experiment.schedule.warmup >= steps:
         problems.append(
-            f"a warm-up of {recipe.schedule.warmup} steps does not end within the run's {steps}: lower `warmup`"
+            f"a warm-up of {experiment.schedule.warmup} steps does not end within the run's {steps}: lower `warmup`"
         )
     return problems
 
 
 def has_momentum(optimiser: Optimiser) -> bool:
-    """Whether an optimiser keeps a share of its last step that a schedule can turn."""
+    """Whether an optimiser has momentum that a schedule can cycle."""
     if isinstance(optimiser, SGD | RMSprop):
         return optimiser.momentum > 0
     return not isinstance(optimiser, Adagrad | Adadelta)
 
 
-def _of_a_step(recipe: Experiment) -> list[str]:
-    problems = [] if recipe.loss else ["no loss: name at least one under `loss`"]
-    if recipe.accumulate > recipe.batch_size:
-        problems.append(f"a batch of {recipe.batch_size} cannot pass in {recipe.accumulate} parts: lower `accumulate`")
+def batch_problems(experiment: Experiment) -> list[str]:
+    """Problems of loss and batch: none, or fewer patches than micro-batches."""
+    problems = [] if experiment.loss else ["no loss: name at least one under `loss`"]
+    if experiment.accumulate > experiment.batch_size:
+        problems.append(
+            f"a batch of {experiment.batch_size} cannot pass in {experiment.accumulate} parts: lower `accumulate`"
+        )
     return problems

@@ -1,4 +1,4 @@
-"""Settings of losses and class weights.
+"""Loss settings and class weights.
 
 The formulas are in `landcover_orch.training.losses` and `landcover_orch.patches.class_weights`.
 """
@@ -13,7 +13,7 @@ from landcover_orch.config.experiments.settings import Settings, named
 
 
 class ClassWeights(Settings):
-    """How much a class counts, from the labelled train pixels of each."""
+    """Class weights, from the labelled train pixels of each class."""
 
     name: Literal["inverse", "median", "balanced"] = Field(
         description="inverse: 1/n, mean 1; median: median(n)/n; balanced: sum(n)/(n C)"
@@ -27,57 +27,59 @@ class ClassWeights(Settings):
 
 
 class LossSettings(Settings):
-    """What all losses share."""
+    """Settings that all losses share."""
 
     weight: float = Field(default=1.0, gt=0, description="factor of this loss in the sum of several")
 
 
 class HardLabelLoss(LossSettings):
-    """What losses of labelled pixels share; pixels of 255 never count."""
+    """Settings of losses of labelled pixels; pixels of 255 never count."""
 
     class_weights: Annotated[ClassWeights, BeforeValidator(named)] | None = Field(
-        default=None, description="how much each class counts; empty: all alike"
+        default=None, description="weight of each class; empty: all equal"
     )
 
 
 class CrossEntropy(HardLabelLoss):
-    """-log p of the labelled class."""
+    """Cross-entropy: -log p of the labelled class."""
 
     name: Literal["cross_entropy"] = "cross_entropy"
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="share of the target spread over all classes")
+    label_smoothing: float = Field(
+        default=0.0, ge=0, lt=1, description="fraction of the target spread over all classes"
+    )
 
 
 class Focal(HardLabelLoss):
-    """Cross-entropy that leaves out what is already known: (1 - p)^gamma."""
+    """Focal loss: cross-entropy with less weight on what is already known, (1 - p)^gamma."""
 
     name: Literal["focal"] = "focal"
     gamma: float = Field(default=2.0, ge=0, le=10, description="exponent; 0 is cross-entropy")
 
 
 class Jaccard(HardLabelLoss):
-    """1 - soft intersection over union, mean over the classes of the batch."""
+    """Jaccard loss: 1 - soft intersection over union, mean over the classes of the batch."""
 
     name: Literal["jaccard"] = "jaccard"
 
 
 class Dice(HardLabelLoss):
-    """1 - soft F1, mean over the classes of the batch."""
+    """Dice loss: 1 - soft F1, mean over the classes of the batch."""
 
     name: Literal["dice"] = "dice"
 
 
 class GeneralisedCrossEntropy(HardLabelLoss):
-    """(1 - p^q) / q: between cross-entropy (q = 0) and mean absolute error (q = 1), robust to wrong labels."""
+    """Generalised cross-entropy, robust to wrong labels: (1 - p^q) / q, from cross-entropy (q = 0) to MAE (q = 1)."""
 
     name: Literal["generalised_cross_entropy"] = "generalised_cross_entropy"
-    q: float = Field(default=0.7, gt=0, le=1, description="the larger, the less a wrong label pulls")
+    q: float = Field(default=0.7, gt=0, le=1, description="the larger, the less a wrong label weighs")
 
 
 class Proportions(LossSettings):
-    """KL divergence of a composite polygon's mean prediction from its declared shares; beside a loss of labels."""
+    """KL divergence of a composite polygon's mean prediction from its declared fractions; with a loss of labels."""
 
     name: Literal["proportions"] = "proportions"
-    class_weights: None = Field(default=None, description="none: the declared shares say how much each class counts")
+    class_weights: None = Field(default=None, description="none: the declared fractions weigh the classes")
 
 
 Loss = Annotated[
@@ -88,7 +90,7 @@ Loss = Annotated[
 
 
 def as_tuple(value: object) -> object:
-    """One loss is a sum of one."""
+    """Tuple of losses: one alone is a sum of one."""
     return value if isinstance(value, list | tuple) else (value,)
 
 

@@ -8,10 +8,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from landcover_orch.config.experiments.settings import Settings, named
 
-RECIPE = r"[A-Za-z0-9_-]+(\.seed-[0-9]+)?(\.fold-[0-9]+)?"
+EXPERIMENT_NAME = r"[A-Za-z0-9_-]+(\.seed-[0-9]+)?(\.fold-[0-9]+)?"
 """A name of configs/experiments, or a repetition of one."""
 
-MEMBER = rf"^({RECIPE}|models:/[A-Za-z0-9_-]+/[0-9]+)$"
+MEMBER = rf"^({EXPERIMENT_NAME}|models:/[A-Za-z0-9_-]+/[0-9]+)$"
 """A name of configs/experiments, a repetition of one, or a registered version as MLflow writes it."""
 
 Width = Annotated[int, Field(ge=4, le=1024)]
@@ -105,7 +105,7 @@ class PixelClassifier(Settings):
 
 
 class PatchClassifier(Settings):
-    """A sliding window: a small network sees a window and says the class of its central pixel."""
+    """Sliding window: a small network predicts the class of a window's central pixel."""
 
     name: Literal["patch_classifier"] = "patch_classifier"
     window: int = Field(default=33, ge=5, le=129, description="side of the window in pixels, odd")
@@ -150,7 +150,7 @@ class SwinUNet(Settings):
     )
     window: int = Field(default=8, ge=2, le=16, description="side of the attention's windows in tokens")
     patch: Literal[1, 2, 4, 8] = Field(default=4, description="side of a token in pixels")
-    drop_path: float = Field(default=0.1, ge=0, lt=1, description="chance that training skips the deepest block")
+    drop_path: float = Field(default=0.1, ge=0, lt=1, description="probability that training skips the deepest block")
     decoder: Literal["swin", "convolutional"] = Field(default="swin", description="blocks of the decoder")
 
     @model_validator(mode="after")
@@ -204,7 +204,7 @@ class KMeans(Settings):
 
 
 class Ensemble(Settings):
-    """Trained models that answer together; nothing is learnt. Of one member: its model under other `prediction`."""
+    """Ensemble of trained models; nothing is learnt. Of one member: its model under other `prediction`."""
 
     name: Literal["ensemble"] = "ensemble"
     members: tuple[Annotated[str, Field(pattern=MEMBER)], ...] = Field(
@@ -219,12 +219,12 @@ class Ensemble(Settings):
     def _members_differ(self) -> Self:
         twice = sorted({member for member in self.members if self.members.count(member) > 1})
         if twice:
-            raise ValueError(f"members {twice} are listed twice: a model has one voice")
+            raise ValueError(f"members {twice} are listed twice: a model has one vote")
         return self
 
 
 Classical = RandomForest | KMeans
-"""What is fitted to single pixels, in one go, without gradients."""
+"""Classical models: fitted to single pixels, in one go, without gradients."""
 
 Network = (
     UNet
@@ -241,6 +241,6 @@ Network = (
     | SwinUNet
     | Zoo
 )
-"""What learns by gradients."""
+"""Networks: models that learn by gradients."""
 
 Model = Annotated[Network | Classical | Ensemble, Field(discriminator="name"), BeforeValidator(named)]

@@ -1,4 +1,4 @@
-"""Settings of optimisers and of the learning rate over a run."""
+"""Optimiser and learning rate schedule settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SGD(Settings):
     name: Literal["sgd"] = "sgd"
     lr: Rate = Field(default=0.01, description=RATE)
     weight_decay: Decay = Field(default=0.0, description="L2 penalty")
-    momentum: Fraction = Field(default=0.9, description="share of the last step that is kept")
+    momentum: Fraction = Field(default=0.9, description="fraction of the last step that is added")
     nesterov: bool = Field(default=True, description="look ahead along the momentum")
 
     @model_validator(mode="after")
@@ -44,31 +44,31 @@ class Adam(_Adaptive):
 
 
 class AdamW(_Adaptive):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    """AdamW: Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
     name: Literal["adamw"] = "adamw"
     weight_decay: Decay = Field(default=0.01, description="decay of the weights, apart from the gradient")
 
 
 class Adamax(_Adaptive):
-    """Adam with the infinity norm."""
+    """Adamax: Adam with the infinity norm."""
 
     name: Literal["adamax"] = "adamax"
     lr: Rate = Field(default=2e-3, description=RATE)
 
 
 class RMSprop(Settings):
-    """Steps divided by a running root mean square."""
+    """RMSprop: steps divided by a running root mean square."""
 
     name: Literal["rmsprop"] = "rmsprop"
     lr: Rate = Field(default=1e-3, description=RATE)
     weight_decay: Decay = Field(default=0.0, description="L2 penalty")
-    momentum: Fraction = Field(default=0.0, description="share of the last step that is kept")
+    momentum: Fraction = Field(default=0.0, description="fraction of the last step that is added")
     alpha: Fraction = Field(default=0.99, description="decay of the mean square")
 
 
 class Adagrad(Settings):
-    """Steps divided by the root of all squares so far."""
+    """Adagrad: steps divided by the root of all squares so far."""
 
     name: Literal["adagrad"] = "adagrad"
     lr: Rate = Field(default=0.01, description=RATE)
@@ -76,7 +76,7 @@ class Adagrad(Settings):
 
 
 class Adadelta(Settings):
-    """Steps scaled by the ratio of two running means (Zeiler 2012)."""
+    """Adadelta: steps scaled by the ratio of two running means (Zeiler 2012)."""
 
     name: Literal["adadelta"] = "adadelta"
     lr: Rate = Field(default=1.0, description=RATE)
@@ -90,17 +90,17 @@ Optimiser = Annotated[
 
 
 class Constant(Settings):
-    """The same rate throughout."""
+    """Constant learning rate."""
 
     name: Literal["constant"] = "constant"
     warmup: int = Field(default=0, ge=0, description="steps in which the rate first rises in a line")
 
 
 class OneCycle(Settings):
-    """Cosine up, cosine down, momentum the other way (Smith 2018)."""
+    """One-cycle schedule: cosine up, cosine down, momentum the other way (Smith 2018)."""
 
     name: Literal["one_cycle"] = "one_cycle"
-    rise: float = Field(default=0.3, gt=0, lt=1, description="share of the steps in which the rate rises")
+    rise: float = Field(default=0.3, gt=0, lt=1, description="fraction of the steps in which the rate rises")
     start: float = Field(default=25.0, ge=1, description="peak rate over first rate")
     end: float = Field(default=1e4, ge=1, description="first rate over last rate")
     momentum: tuple[Fraction, Fraction] | None = Field(
@@ -109,16 +109,16 @@ class OneCycle(Settings):
 
 
 class Plateau(Settings):
-    """The rate falls when the experiment's metric has not improved for a while."""
+    """Reduce on plateau: the rate falls when the experiment's metric has not improved for a while."""
 
     name: Literal["plateau"] = "plateau"
     factor: float = Field(default=0.5, gt=0, lt=1, description="what the rate is multiplied by")
     patience: int = Field(default=5, ge=1, description="epochs without a better metric before it falls")
-    least: float = Field(default=1e-6, ge=0, description="share of the first rate below which it does not fall")
+    least: float = Field(default=1e-6, ge=0, description="fraction of the first rate below which it does not fall")
 
 
 class Polynomial(Settings):
-    """(1 - progress)^power."""
+    """Polynomial decay: (1 - progress)^power."""
 
     name: Literal["polynomial"] = "polynomial"
     power: float = Field(default=0.9, gt=0, le=10, description="1: a line")

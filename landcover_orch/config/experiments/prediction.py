@@ -1,4 +1,4 @@
-"""Settings of what follows the forward pass: windows, symmetries, and a Markov random field over the probabilities."""
+"""Prediction settings: sliding window, test-time augmentation, Markov random field over the probabilities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from landcover_orch.config.experiments.settings import Settings, named
 
 
 class Potts(Settings):
-    """The prior of all solvers: neighbours of different classes cost `beta`."""
+    """Potts prior of all solvers: neighbours of different classes cost `beta`."""
 
     beta: float = Field(default=1.0, ge=0, le=50, description="cost of two neighbours of different classes, in nats")
     neighbours: Literal[4, 8] = Field(default=4, description="neighbours of a pixel; 8: diagonal ones too")
@@ -58,13 +58,14 @@ Smoothing = Annotated[ICM | Annealing | GraphCut, Field(discriminator="name"), B
 
 
 class Prediction(Settings):
-    """How whole tiles are predicted."""
+    """Sliding-window prediction of tiles."""
 
     window: int = Field(default=256, ge=16, le=4096, description="side of a window in pixels")
     stride: int = Field(default=192, ge=1, description="step between windows in pixels")
     batch_size: int = Field(default=8, ge=1, description="windows in one forward pass")
     tta: Literal[1, 8] = Field(
-        default=1, description="8: each window is seen turned and mirrored too, and the probabilities are averaged"
+        default=1,
+        description="test-time augmentation; 8: each window also turned and mirrored, probabilities averaged",
     )
     smoothing: Smoothing | None = Field(default=None, description="solver of the random field; empty: no smoothing")
 

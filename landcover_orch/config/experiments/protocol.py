@@ -1,37 +1,34 @@
-"""How often a recipe is trained, and on which ground: seeds and folds. Each training is a repetition."""
+"""Evaluation protocol: cross-validation folds and seeds of an experiment. Each training is a repetition."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from landcover_orch.config.experiments.settings import Settings
 
-if TYPE_CHECKING:
-    pass
-
 BLOCK_FOLDS = 5
-"""Folds by block where a recipe does not say how many: as many as the Sentinel-2 challenge's study took."""
+"""Default number of folds by block: as many as the Sentinel-2 challenge's study took."""
 
 
 class Folds(Settings):
-    """All ground but the test side, dealt out: each fold is scored once, by a model that saw nothing of it."""
+    """Cross-validation of all but the test split: each fold is scored once, by a model that saw nothing of it."""
 
     by: Literal["blocks", "tiles"] = Field(
-        default="blocks", description="what is dealt out: spatial blocks (`splits.block`), or whole tiles"
+        default="blocks", description="what folds consist of: spatial blocks (`splits.block`), or tiles"
     )
     count: int | None = Field(
         default=None, ge=3, le=1000, description="folds; empty: 5 of blocks, or a tile each (leave one tile out)"
     )
 
     def number(self, tiles: int) -> int:
-        """How many folds there are of a dataset with so many tiles beside the test side."""
+        """Number of folds of a dataset with so many tiles outside the test split."""
         return self.count or (BLOCK_FOLDS if self.by == "blocks" else tiles)
 
 
 class Fold(Settings):
-    """One of a dataset's folds."""
+    """Fold: one of a dataset's."""
 
     by: Literal["blocks", "tiles"]
     index: int = Field(ge=1, description="which one, counted from 1")
@@ -39,24 +36,24 @@ class Fold(Settings):
 
     @property
     def name(self) -> str:
-        """What its manifest is called: 'fold-2-of-5-blocks'."""
+        """Name of its manifest: 'fold-2-of-5-blocks'."""
         return f"fold-{self.index}-of-{self.count}-{self.by}"
 
     def words(self) -> str:
-        """As people say it: 'fold 2 of 5 by blocks'."""
+        """Display text: 'fold 2 of 5 by blocks'."""
         return f"fold {self.index} of {self.count} by {self.by}"
 
 
 class Protocol(Settings):
-    """Which repetitions a recipe has: one a seed, one a fold, or one a seed of each fold."""
+    """Repetitions of an experiment: one a seed, one a fold, or one a seed of each fold."""
 
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(
-        default=(), description="a repetition each, instead of the recipe's `seed`"
+        default=(), description="a repetition each, instead of the experiment's `seed`"
     )
     folds: Folds | None = Field(
         default=None, description="a repetition each: a fold is scored, the next chooses the checkpoint, the rest train"
     )
-    fold: int | None = Field(default=None, ge=1, description="the one fold of a repetition; said by its name")
+    fold: int | None = Field(default=None, ge=1, description="the fold of a repetition, set by its name")
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
@@ -67,5 +64,5 @@ class Protocol(Settings):
 
     @property
     def repeats(self) -> bool:
-        """Whether there are repetitions that stand for the recipe."""
+        """Whether there are repetitions that stand for the experiment."""
         return bool(self.seeds or self.folds) and self.fold is None

@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 
 from landcover_orch.config.experiments.experiment import Experiment
-from landcover_orch.config.experiments.models import Ensemble, Model
+from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.config.experiments.protocol import Protocol
 
 _REPETITION = re.compile(r"(?P<base>[A-Za-z0-9_-]+)(?:\.seed-(?P<seed>\d+))?(?:\.fold-(?P<fold>\d+))?")
 
 
 def base_of(name: str) -> str:
-    """The recipe that a name belongs to: 'demo-unet' of 'demo-unet.seed-1.fold-2'."""
+    """Base experiment of a repetition's name: 'demo-unet' of 'demo-unet.seed-1.fold-2'."""
     return name.partition(".")[0]
 
 
 def repetitions(experiment: Experiment, tiles: int) -> tuple[Experiment, ...]:
-    """The recipe of each repetition, fold by fold; the recipe itself where it has none.
+    """Experiments of all repetitions, fold by fold; the experiment itself where it has none.
 
     Args:
-        experiment: the recipe.
-        tiles: how many tiles of the dataset lie beside its test side.
+        experiment: the base.
+        tiles: how many tiles of the dataset are outside its test split.
     """
     protocol = experiment.protocol
     if not protocol.repeats:
@@ -34,25 +34,21 @@ def _repetition(experiment: Experiment, seed: int | None, fold: int | None) -> E
     settings = {"seed": seed, "fold": fold}
     suffix = "".join(f".{key}-{value}" for key, value in settings.items() if value is not None)
     protocol = Protocol(folds=experiment.protocol.folds, fold=fold) if fold else Protocol()
+    model = experiment.model
+    if isinstance(model, Ensemble):  # of the same repetition of each member
+        model = model.model_copy(update={"members": tuple(member + suffix for member in model.members)})
     return experiment.model_copy(
         update={
             "name": experiment.name + suffix,
             "seed": experiment.seed if seed is None else seed,
             "protocol": protocol,
-            "model": _repeated(experiment.model, suffix),
+            "model": model,
         }
     )
 
 
-def _repeated(model: Model, suffix: str) -> Model:
-    """An ensemble's repetition answers with the same repetition of each member."""
-    if not isinstance(model, Ensemble):
-        return model
-    return model.model_copy(update={"members": tuple(member + suffix for member in model.members)})
-
-
 def repetition(experiment: Experiment, name: str) -> Experiment | None:
-    """The repetition that `name` says, 'demo-unet.seed-1.fold-2'; None where the recipe has none of that name."""
+    """Repetition by its name, 'demo-unet.seed-1.fold-2'; None where the experiment has none of that name."""
     match = _REPETITION.fullmatch(name)
     if match is None or match["base"] != experiment.name:
         return None

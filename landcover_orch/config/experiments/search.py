@@ -1,9 +1,9 @@
-"""Settings of a search: which recipe is varied, over which choices, and how the next trial is drawn."""
+"""Hyperparameter search: which experiment is varied, over which choices, and how the next trial is sampled."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -20,21 +20,22 @@ Choices = dict[str, Any]
 """A trial's value at each dotted path of the space."""
 
 FIXED = ("name", "description", "metric", "protocol", "prediction", "seed")
-"""What no search varies: names, what trials are compared by, what no validation score depends on, and luck."""
+"""Keys that no search varies: names, what trials are compared by, what no validation score depends on, and luck."""
 
 CORNERS = 500
-"""Combinations of the other axes' ends that a value is tried with before it counts as wrong."""
+"""Combinations of the other axes' ends that a value is tried with before it counts as invalid."""
 
 
-def _listed(value: object) -> object:
+def as_axis(value: object) -> object:
+    """Axis of a list of choices."""
     return {"choices": value} if isinstance(value, list) else value
 
 
 class Axis(Settings):
-    """What one setting is varied over: a list of choices, or a range of whole or real numbers."""
+    """Search axis: a list of choices, or a range of integers or real numbers, of one setting."""
 
-    choices: tuple[Any, ...] = Field(default=(), description="values; a list alone says the same")
-    low: int | float | None = Field(default=None, description="smallest value; whole numbers where both ends are whole")
+    choices: tuple[Any, ...] = Field(default=(), description="values; a list alone is the same")
+    low: int | float | None = Field(default=None, description="smallest value; integers where both ends are integers")
     high: int | float | None = Field(default=None, description="largest value, itself possible")
     log: bool = Field(default=False, description="drawn evenly over the logarithm")
 
@@ -52,8 +53,8 @@ class Axis(Settings):
         return self
 
     @property
-    def whole(self) -> bool:
-        """Whether values of the range are whole numbers."""
+    def is_integer(self) -> bool:
+        """Whether values of the range are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
@@ -63,7 +64,7 @@ class Axis(Settings):
 
 
 class Pruning(Settings):
-    """Stops a trial whose best score so far lies below the median of earlier ones at the same epoch.
+    """Median pruning: stops a trial whose best score so far lies below the median of earlier ones at the same epoch.
 
     Where trials are repeated, the first repetition decides.
     """
@@ -73,24 +74,24 @@ class Pruning(Settings):
 
 
 class Search(Settings):
-    """A search: one file of configs/searches."""
+    """Hyperparameter search: one file of configs/searches."""
 
     name: str = Field(pattern=KEY, description="the file's name without .yaml; a partition in Dagster")
     description: str = Field(default="", description="one sentence for people")
-    experiment: str = Field(description="the recipe that is varied")
+    experiment: str = Field(description="the experiment that is varied")
     changes: dict[str, Any] = Field(default_factory=dict, description="dotted path -> what all trials have different")
-    space: dict[str, Annotated[Axis, BeforeValidator(_listed)]] = Field(
-        min_length=1, description="dotted path in the recipe -> list of choices, or {low, high, log}"
+    space: dict[str, Annotated[Axis, BeforeValidator(as_axis)]] = Field(
+        min_length=1, description="dotted path in the experiment -> list of choices, or {low, high, log}"
     )
     sampler: Literal["grid", "tpe", "random"] = Field(
-        default="grid", description="grid: every combination; tpe: where good trials lie denser; random: anywhere"
+        default="grid", description="grid: every combination; tpe: more densely where good trials are; random: anywhere"
     )
     trials: int | None = Field(default=None, ge=1, description="how many are drawn; a grid has as many as combinations")
-    startup: int = Field(default=10, ge=1, description="trials drawn at random before tpe looks at any")
-    seed: int = Field(default=0, ge=0, description="of the draws; the recipe's own seed is that of its trainings")
+    startup: int = Field(default=10, ge=1, description="trials drawn at random before tpe uses any")
+    seed: int = Field(default=0, ge=0, description="of the draws; the experiment's own seed is that of its trainings")
     pruning: Pruning | None = Field(default=None, description="stops poor trials early; empty: each runs to its end")
     repetitions: Literal["own"] | Protocol = Field(
-        default="own", description="a trial's score is the mean over these; own: the recipe's protocol"
+        default="own", description="a trial's score is the mean over these; own: the experiment's protocol"
     )
 
     @model_validator(mode="after")
@@ -110,17 +111,17 @@ class Search(Settings):
 
     @property
     def number(self) -> int:
-        """How many trials there are."""
+        """Number of trials."""
         return self.trials or len(list(combinations(self)))
 
     def metric(self, base: Experiment) -> Metric:
-        """What trials are compared by: the validation metric that chooses each one's checkpoint."""
+        """Objective: the validation metric that chooses each one's checkpoint."""
         metric: Metric = self.changes.get("metric", base.metric)
         return metric
 
 
 def combinations(search: Search) -> Iterator[Choices]:
-    """Every combination of the axes' choices or ends, the last axis fastest."""
+    """Grid: every combination of the axes' choices or ends, the last axis fastest."""
     return _product({path: axis.ends for path, axis in search.space.items()})
 
 
@@ -129,16 +130,16 @@ def _product(ends: Mapping[str, tuple[Any, ...]]) -> Iterator[Choices]:
 
 
 def variant(search: Search, base: Experiment, choices: Choices) -> Experiment:
-    """The recipe of the search with a trial's choices; its name, and all that is not said, stay the recipe's.
+    """Experiment of a trial: the search's with the trial's choices; its name, and all that is not set, stay.
 
     Raises:
         ConfigError: the choices do not go together.
     """
     where = f"configs/searches/{search.name}.yaml: space"
-    plain, problems = base.said(), list[Problem]()
+    plain, problems = base.explicit_values(), list[Problem]()
     for values in (search.changes, choices):
-        unsaid = {path.partition(".")[0] for path in values if "." in path} - {*plain}
-        parts = {key: part.said() for key in unsaid if isinstance(part := getattr(base, key, None), Settings)}
+        unset = {path.partition(".")[0] for path in values if "." in path} - {*plain}
+        parts = {key: part.explicit_values() for key in unset if isinstance(part := getattr(base, key, None), Settings)}
         plain, problems = changed({**plain, **parts}, values, where)
         if problems:
             raise ConfigError(*problems)
@@ -146,22 +147,22 @@ def variant(search: Search, base: Experiment, choices: Choices) -> Experiment:
 
 
 def problems(search: Search, base: Experiment) -> list[Problem]:
-    """What is wrong with the space of a search: a grid's combinations, else values that go with none of the others."""
+    """Problems of the search space: a grid's combinations, else values that go with none of the others."""
     if isinstance(base.model, Ensemble):
         where, fix = f"configs/searches/{search.name}.yaml: experiment", "vary one of its members"
-        return [Problem(where, f"{base.name}, an ensemble", "a recipe that is trained", fix)]
-    tried = [[choices] for choices in combinations(search)] if search.sampler == "grid" else _around_values(search)
-    return list(dict.fromkeys(problem for group in tried for problem in _refusal(search, base, group)))
+        return [Problem(where, f"{base.name}, an ensemble", "an experiment that is trained", fix)]
+    groups: list[Iterable[Choices]]
+    if search.sampler == "grid":
+        groups = [[choices] for choices in combinations(search)]
+    else:  # for each end of each axis, combinations that hold it
+        ends = {path: axis.ends for path, axis in search.space.items()}
+        corners = [_product({**ends, path: (value,)}) for path in ends for value in ends[path]]
+        groups = [itertools.islice(product, CORNERS) for product in corners]
+    return list(dict.fromkeys(problem for group in groups for problem in first_problems(search, base, group)))
 
 
-def _around_values(search: Search) -> list[Iterator[Choices]]:
-    """For each end of each axis, combinations that hold it."""
-    ends = {path: axis.ends for path, axis in search.space.items()}
-    return [itertools.islice(_product({**ends, path: (value,)}), CORNERS) for path in ends for value in ends[path]]
-
-
-def _refusal(search: Search, base: Experiment, group: Iterator[Choices] | list[Choices]) -> tuple[Problem, ...]:
-    """What is wrong with the first of some combinations; nothing where one of them is a recipe."""
+def first_problems(search: Search, base: Experiment, group: Iterable[Choices]) -> tuple[Problem, ...]:
+    """Problems of the first of some combinations; none where one of them is valid."""
     first: tuple[Problem, ...] = ()
     for choices in group:
         try:

@@ -6,6 +6,7 @@ The map's pixels are counted, not probabilities: the maps keep the best class an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.evaluate import LABELS, MAP
 from landcover_orch.evaluation.proportions.units import Unit, units
 from landcover_orch.evaluation.tables import csv_text
-from landcover_orch.legend import Legend, left_out_problems
+from landcover_orch.legend import left_out_problems
 from landcover_orch.metrics.proportions import divergences
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.splits import EXCLUDED, TEST, TRAIN, VALIDATION
@@ -29,22 +30,50 @@ from landcover_orch.store.publish import Product, Recipe, Stage
 NAME = "proportions"
 CSV, PARQUET, SUBMISSION, FIGURE = "proportions.csv", "proportions.parquet", "submission.csv", "proportions.png"
 
-SIDES = {TRAIN: "train", VALIDATION: "validation", TEST: "test", EXCLUDED: "excluded"}
-SEVERAL, UNLABELLED = "several", "unlabelled"
+SPLITS = {TRAIN: "train", VALIDATION: "validation", TEST: "test", EXCLUDED: "excluded"}
+MIXED, UNLABELLED = "mixed", "unlabelled"
 
-Shares = NDArray[np.float64]
+
+@dataclass(frozen=True)
+class UnitRow:
+    """Class proportions of a unit by the map and, where there are labels, by the ground truth.
+
+    `tile` holds several parted by blanks; `row` and `col` are those of a patch in pixels; `split` is train, validation,
+    test or excluded: that of all its labelled pixels, else 'mixed' or 'unlabelled'; `pixels` are those that count in
+    the map; `ignored` the map's others: without a class, or of one that is left out; `labelled` those that count in the
+    ground truth; `mapped` holds the fraction of `pixels` by class, `actual` that of `labelled`; `kl` is the divergence
+    of both. Fractions sum to 1; where nothing counts they are None, and those of classes left out are 0.
+    """
+
+    id: str
+    tile: str
+    row: int | None
+    col: int | None
+    split: str
+    pixels: int
+    ignored: int
+    labelled: int
+    mapped: Mapping[str, float | None]
+    actual: Mapping[str, float | None]
+    kl: float | None
+
+    def columns(self) -> dict[str, Any]:
+        """Columns of proportions.csv: '<class>' by the map, '<class> actual' by the labels."""
+        names = ("id", "tile", "row", "col", "split", "pixels", "ignored", "labelled")
+        actual = {f"{name} actual": value for name, value in self.actual.items()}
+        return {**{name: getattr(self, name) for name in names}, **self.mapped, **actual, "kl": self.kl}
 
 
 def build(
     manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Product], home: Path, name: str = NAME
 ) -> Product:
-    """The class proportions of every unit of some maps, published as proportions/<name>.
+    """Publishes the class proportions of every unit of some maps as proportions/<name>.
 
-    proportions.csv and .parquet have a row a unit (see `table`), submission.csv what the Sentinel-2 challenge takes
+    proportions.csv and .parquet have a row a unit (see `UnitRow`), submission.csv what the Sentinel-2 challenge takes
     (see `submission`). summary.json holds the score.
 
     Args:
-        manifest: tells the tiles' ground truth.
+        manifest: holds the tiles' ground truth.
         dataset: what a unit is, and which classes are left out.
         maps: tile -> its map.
         home: folder everything is written below.
@@ -54,30 +83,17 @@ def build(
         ConfigError: a class that is left out is none of the legend's.
         IncompleteError: there is no map.
     """
-    _require_known(dataset, manifest.legend)
+    where, excluded = f"configs/datasets/{dataset.name}.yaml: proportions.exclude_classes", dataset.proportions
+    problems = left_out_problems(excluded.exclude_classes, list(manifest.legend.names), where, "predicted")
+    if problems:
+        raise ConfigError(*problems)
     if not maps:
         where, fix = f"proportions of {dataset.name}", "materialise `land_cover_map`"
         raise IncompleteError(Problem(where, "no map", "a map of one tile at least", fix))
-
-    def write(stage: Stage) -> None:
-        labels = {entry.name: home / entry.ground_truth / LABELS for entry in manifest.tiles if entry.name in maps}
-        found = units(
-            dataset,
-            len(manifest.legend.classes),
-            {tile: raster.inspect(product.file(MAP)) for tile, product in maps.items()},
-            {tile: raster.inspect(path) for tile, path in labels.items()},
-        )
-        _write(stage, manifest.legend, dataset.proportions, found)
-
-    folder = home / dataset.name / NAME
-    return publish.publish(folder, name, _recipe(manifest, dataset, maps), write)
-
-
-def _recipe(manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Product]) -> Recipe:
-    return Recipe(
+    recipe = Recipe(
         asset=NAME,
         version=VERSION,
-        inputs={"manifest": manifest.digest, **{f"map {tile}": found.fingerprint for tile, found in maps.items()}},
+        inputs={"manifest": manifest.digest, **{f"map {tile}": product.fingerprint for tile, product in maps.items()}},
         configuration={
             "proportions": dataset.proportions,
             "patches": dataset.patches,
@@ -85,115 +101,111 @@ def _recipe(manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Prod
             "legend": manifest.legend,
         },
     )
+    folder = home / dataset.name / NAME
+    return publish.publish(folder, name, recipe, lambda stage: _write(stage, manifest, dataset, maps, home))
 
 
-def _require_known(dataset: Dataset, legend: Legend) -> None:
-    where = f"configs/datasets/{dataset.name}.yaml: proportions.exclude_classes"
-    wrong = left_out_problems(dataset.proportions.exclude_classes, list(legend.names), where, "predicted")
-    if wrong:
-        raise ConfigError(*wrong)
-
-
-def _write(stage: Stage, legend: Legend, settings: Proportions, found: Sequence[Unit]) -> None:
+def _write(stage: Stage, manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Product], home: Path) -> None:
     from landcover_orch.evaluation.proportions import figures
 
-    rows = table(found, legend.names, settings.exclude_classes)
-    columns = list(rows[0])
-    (stage.path / CSV).write_text(csv_text(columns, (row.values() for row in rows)), encoding="utf-8")
-    _write_parquet(stage.path / PARQUET, rows)
+    legend, settings = manifest.legend, dataset.proportions
+    labels = {entry.name: home / entry.ground_truth / LABELS for entry in manifest.tiles if entry.name in maps}
+    counted = units(
+        dataset,
+        len(legend.classes),
+        {tile: raster.inspect(product.file(MAP)) for tile, product in maps.items()},
+        {tile: raster.inspect(path) for tile, path in labels.items()},
+    )
+    rows = table(counted, legend.names, settings.exclude_classes)
+    lines = [row.columns() for row in rows]
+    (stage.path / CSV).write_text(csv_text([*lines[0]], (line.values() for line in lines)), encoding="utf-8")
+    write_parquet(stage.path / PARQUET, lines)
     (stage.path / SUBMISSION).write_text(submission(rows, legend.names), encoding="utf-8")
-    drawn = figures.proportions(rows, legend, settings.exclude_classes)
-    (stage.path / FIGURE).write_bytes(drawn)
-    (stage.path / "preview.png").write_bytes(figures.reduced(drawn))
+    figure = figures.proportions(rows, legend, settings.exclude_classes)
+    (stage.path / FIGURE).write_bytes(figure)
+    (stage.path / "preview.png").write_bytes(figures.reduced(figure))
     stage.write_json("summary.json", summary(rows, settings))
 
 
-def submission(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-    """What is handed in, as CSV: `id` and a share of every class in order, of the units that have no labels.
+def submission(rows: Sequence[UnitRow], names: Sequence[str]) -> str:
+    """Submission of the challenge as CSV: `id` and a fraction of every class in order, of the units without labels.
 
-    Where all have labels it is of all. A unit in which nothing counts has no shares and is left out.
+    Where all have labels it is of all. A unit in which nothing counts has no fractions and is left out.
     """
-    mapped = [row for row in rows if row["pixels"]]
-    wanted = [row for row in mapped if row["side"] == UNLABELLED] or mapped
-    return csv_text(["id", *names], ([row["id"], *(row[name] for name in names)] for row in wanted))
+    mapped = [row for row in rows if row.pixels]
+    submitted = [row for row in mapped if row.split == UNLABELLED] or mapped
+    return csv_text(["id", *names], ([row.id, *(row.mapped[name] for name in names)] for row in submitted))
 
 
-def table(found: Sequence[Unit], names: Sequence[str], without: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """A row a unit: its proportions by the map and, where there are labels, by the ground truth.
+def table(counted: Sequence[Unit], names: Sequence[str], exclude_classes: Sequence[str] = ()) -> list[UnitRow]:
+    """Class proportions of units, a row each.
 
-    id; tile (several are parted by blanks); row and col of a patch in pixels; side (train, validation, test or
-    excluded: that of all its labelled pixels, else 'several' or 'unlabelled'); pixels, those that count in the map;
-    ignored, the map's others: without a class, or of one that is left out; labelled, those that count in the ground
-    truth; `<class>`, the share of `pixels`; `<class> actual`, the share of `labelled`; kl, the divergence of both.
-    Shares of a row sum to 1; where nothing counts they are None, and those of classes left out are 0.
+    Args:
+        counted: the units.
+        names: of the classes.
+        exclude_classes: those whose pixels do not count.
     """
-    kept = np.array([name not in without for name in names])
-    mapped, labelled = (
-        np.array([getattr(unit, which)[: len(names)] * kept for unit in found]).reshape(-1, len(names))
-        for which in ("mapped", "labelled")
-    )
+    included = np.array([name not in exclude_classes for name in names])
+    shape = (len(counted), len(names))
+    mapped = np.array([unit.mapped[: len(names)] * included for unit in counted]).reshape(shape)
+    labelled = np.array([unit.labelled[: len(names)] * included for unit in counted]).reshape(shape)
     kl = divergences(labelled, mapped)
     rows = []
-    for i, unit in enumerate(found):
-        pixels = int(mapped[i].sum())
-        row = {
-            "id": unit.name,
-            "tile": " ".join(unit.tiles),
-            "row": unit.row,
-            "col": unit.col,
-            "side": _side(unit),
-            "pixels": pixels,
-            "ignored": int(unit.mapped.sum()) - pixels,
-            "labelled": int(labelled[i].sum()),
-            **dict(zip(names, _shares(mapped[i]), strict=True)),
-            **dict(zip((f"{name} actual" for name in names), _shares(labelled[i]), strict=True)),
-            "kl": None if np.isnan(kl[i]) else float(kl[i]),
-        }
+    for i, unit in enumerate(counted):
+        pixels, present = int(mapped[i].sum()), np.flatnonzero(unit.roles).tolist()
+        split = UNLABELLED if not present else SPLITS[present[0]] if len(present) == 1 else MIXED
+        row = UnitRow(
+            id=unit.name,
+            tile=" ".join(unit.tiles),
+            row=unit.row,
+            col=unit.col,
+            split=split,
+            pixels=pixels,
+            ignored=int(unit.mapped.sum()) - pixels,
+            labelled=int(labelled[i].sum()),
+            mapped=dict(zip(names, class_fractions(mapped[i]), strict=True)),
+            actual=dict(zip(names, class_fractions(labelled[i]), strict=True)),
+            kl=None if np.isnan(kl[i]) else float(kl[i]),
+        )
         rows.append(row)
     return rows
 
 
-def _shares(counts: NDArray[np.int64]) -> list[float | None]:
+def class_fractions(counts: NDArray[np.int64]) -> list[float | None]:
+    """Class fractions of pixel counts; None where nothing counts."""
     total = int(counts.sum())
     return [count / total if total else None for count in counts.tolist()]
 
 
-def _side(unit: Unit) -> str:
-    present = np.flatnonzero(unit.roles).tolist()
-    return UNLABELLED if not present else SIDES[present[0]] if len(present) == 1 else SEVERAL
+def summary(rows: Sequence[UnitRow], settings: Proportions) -> dict[str, Any]:
+    """Score of the Sentinel-2 challenge: how many units there are, and the mean divergence over those of each split.
 
-
-def summary(rows: Sequence[Mapping[str, Any]], settings: Proportions) -> dict[str, Any]:
-    """How many units there are, and the mean divergence over those of each side.
-
-    Score: mean over units of KL(y, p) = sum (y + e) ln((y + e) / (p + e)), e = 1e-7, classes left out dropped and both
-    renormalised, as the Sentinel-2 challenge takes it. p is of all the map's pixels, y of the labelled ones: a unit
-    that is labelled in part is scored against that part. None where a side has no unit.
+    Mean over units of KL(y, p) = sum (y + e) ln((y + e) / (p + e)), e = 1e-7, classes left out dropped and both
+    renormalised. p is of all the map's pixels, y of the labelled ones: a unit that is labelled in part is scored
+    against that part. None where a split has no unit.
     """
     score = {}
-    for side in (*SIDES.values(), SEVERAL):
-        values = [row["kl"] for row in rows if row["side"] == side and row["kl"] is not None]
-        score[f"kl {side}"] = float(np.mean(values)) if values else None
+    for split in (*SPLITS.values(), MIXED):
+        values = [row.kl for row in rows if row.split == split and row.kl is not None]
+        score[f"kl {split}"] = float(np.mean(values)) if values else None
     return {
         "unit": settings.unit,
         "units": len(rows),
-        "units_with_labels": sum(row["kl"] is not None for row in rows),
-        "units_labelled_in_part": sum(0 < row["labelled"] < row["pixels"] for row in rows),
+        "units_with_labels": sum(row.kl is not None for row in rows),
+        "units_labelled_in_part": sum(0 < row.labelled < row.pixels for row in rows),
         "left_out": list(settings.exclude_classes),
-        "least_pixels": min(row["pixels"] for row in rows),
-        "ignored_pixels": sum(row["ignored"] for row in rows),
+        "least_pixels": min(row.pixels for row in rows),
+        "ignored_pixels": sum(row.ignored for row in rows),
         **score,
     }
 
 
-def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_parquet(path: Path, lines: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the columns of rows as Parquet."""
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    kinds = {"id": pa.string(), "tile": pa.string(), "side": pa.string()}
-    whole = ("row", "col", "pixels", "ignored", "labelled")
-    arrays = {
-        name: pa.array([row[name] for row in rows], kinds.get(name, pa.int64() if name in whole else pa.float64()))
-        for name in rows[0]
-    }
+    text, integers = ("id", "tile", "split"), ("row", "col", "pixels", "ignored", "labelled")
+    kinds = {**dict.fromkeys(text, pa.string()), **dict.fromkeys(integers, pa.int64())}
+    arrays = {name: pa.array([line[name] for line in lines], kinds.get(name, pa.float64())) for name in lines[0]}
     pq.write_table(pa.table(arrays), path)

@@ -70,7 +70,7 @@ def experiment_yaml(search: Search, base: Experiment, trials: Sequence[Trial], c
     experiment = variant(search, base, chosen.choices).model_copy(
         update={"name": f"{search.name}-best", "description": about}
     )
-    return yaml.safe_dump(experiment.said(), sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(experiment.explicit_values(), sort_keys=False, allow_unicode=True, width=120)
 
 
 def summarise(search: Search, base: Experiment, trials: Sequence[Trial], chosen: Trial) -> dict[str, Any]:

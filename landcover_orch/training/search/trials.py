@@ -172,7 +172,7 @@ def distribution(axis: Axis) -> BaseDistribution:
     """Optuna's distribution of an axis; choices by their index, as Optuna takes no lists and no settings."""
     if axis.low is None or axis.high is None:
         return CategoricalDistribution(range(len(axis.choices)))
-    if axis.whole:
+    if axis.is_integer:
         return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
     return FloatDistribution(axis.low, axis.high, log=axis.log)
 

@@ -32,14 +32,14 @@ MAP = np.array([[0, 0, 1, 1], [0, 1, 1, 1], [2, 2, 0, 0], [2, 2, 0, 255]], np.ui
 """32 x 32 px; a cell is 8 x 8."""
 
 
-def _dataset(scene: Scored, **said: Any) -> Dataset:
+def _dataset(scene: Scored, **changes: Any) -> Dataset:
     patches = scene.manifest.dataset.patches.model_copy(update={"size": 16, "stride": 16})
-    settings = Proportions.model_validate({"unit": "patch", **said})
+    settings = Proportions.model_validate({"unit": "patch", **changes})
     return scene.manifest.dataset.model_copy(update={"patches": patches, "proportions": settings})
 
 
-def _build(scene: Scored, maps: Mapping[str, Product] | None = None, **said: Any) -> Product:
-    return build(scene.manifest, _dataset(scene, **said), maps or scene.predictions, scene.home)
+def _build(scene: Scored, maps: Mapping[str, Product] | None = None, **changes: Any) -> Product:
+    return build(scene.manifest, _dataset(scene, **changes), maps or scene.predictions, scene.home)
 
 
 def _rows(product: Product, name: str = "proportions.csv") -> list[dict[str, str]]:
@@ -55,7 +55,7 @@ def test_a_row_a_patch_by_hand(home: Path) -> None:
     rows = _rows(_build(scored(home, {"a": TRUTH}, {"a": MAP})))
     assert [row["id"] for row in rows] == ["a-r0-c0", "a-r0-c16", "a-r16-c0", "a-r16-c16"]
     first, second, _, last = rows
-    assert [first[c] for c in ("row", "col", "side", "pixels", "ignored", "labelled")] == [
+    assert [first[c] for c in ("row", "col", "split", "pixels", "ignored", "labelled")] == [
         "0", "0", "test", "256", "0", "256",
     ]  # fmt: skip
     assert [float(first[c]) for c in ("field", "forest", "water")] == [0.75, 0.25, 0]
@@ -105,9 +105,9 @@ def test_the_submission_is_an_id_and_a_share_of_every_class_in_order(home: Path)
     rows = _rows(product, "submission.csv")
     assert [row["id"] for row in rows] == ["a", "b"]
     for row in rows:
-        shares = [float(row[c]) for c in ("field", "forest", "water")]
-        assert sum(shares) == pytest.approx(1)
-        assert shares[2] == 0
+        fractions = [float(row[c]) for c in ("field", "forest", "water")]
+        assert sum(fractions) == pytest.approx(1)
+        assert fractions[2] == 0
 
 
 def test_both_files_hold_the_same(home: Path) -> None:
@@ -122,7 +122,7 @@ def test_tiles_without_labels_have_a_row_and_no_score(home: Path) -> None:
     alone = scene.manifest.model_copy(update={"tiles": scene.manifest.tiles[:1]})
     product = build(alone, _dataset(scene, unit="tile"), scene.predictions, home)
     rows = {row["id"]: row for row in _rows(product)}
-    assert (rows["b"]["side"], rows["b"]["labelled"], rows["b"]["field actual"], rows["b"]["kl"]) == (
+    assert (rows["b"]["split"], rows["b"]["labelled"], rows["b"]["field actual"], rows["b"]["kl"]) == (
         "unlabelled", "0", "", "",
     )  # fmt: skip
     assert rows["b"]["field"] == rows["a"]["field"]
@@ -185,11 +185,11 @@ def test_without_a_map_there_are_no_proportions(home: Path) -> None:
 
 
 def test_the_same_maps_give_the_same_bytes(home: Path, tmp_path: Path) -> None:
-    found = []
+    files = []
     for folder in (home, tmp_path / "other"):
         product = _build(scored(folder, {"a": TRUTH}, {"a": MAP}))
-        found.append({name: product.file(name).read_bytes() for name in product.files})
-    assert found[0] == found[1]
+        files.append({name: product.file(name).read_bytes() for name in product.files})
+    assert files[0] == files[1]
 
 
 @settings(max_examples=25)
@@ -199,13 +199,15 @@ def test_the_same_maps_give_the_same_bytes(home: Path, tmp_path: Path) -> None:
 )
 def test_shares_sum_to_one_and_every_pixel_is_somewhere(mapped: Any, labelled: Any) -> None:
     role = np.array([0, 0, 1, 0])
-    found = [Unit(str(i), ("a",), None, None, mapped[i], labelled[i], role) for i in range(4)]
-    for unit, row in zip(found, table(found, ("x", "y", "z"), ("y",)), strict=True):
-        shares = [row[name] for name in ("x", "y", "z")]
-        assert row["pixels"] + row["ignored"] == unit.mapped.sum()
-        assert shares == [None] * 3 if row["pixels"] == 0 else sum(shares) == pytest.approx(1)
-        assert row["labelled"] == unit.labelled[[0, 2]].sum()
-        assert (row["kl"] is None) == (row["labelled"] == 0)
+    units = [Unit(str(i), ("a",), None, None, mapped[i], labelled[i], role) for i in range(4)]
+    for unit, row in zip(units, table(units, ("x", "y", "z"), ("y",)), strict=True):
+        fractions = [row.mapped[name] for name in ("x", "y", "z")]
+        assert row.pixels + row.ignored == unit.mapped.sum()
+        assert (
+            fractions == [None] * 3 if row.pixels == 0 else sum(value or 0 for value in fractions) == pytest.approx(1)
+        )
+        assert row.labelled == unit.labelled[[0, 2]].sum()
+        assert (row.kl is None) == (row.labelled == 0)
 
 
 @pytest.mark.parametrize("labelled", [True, False])

@@ -383,7 +383,7 @@ def test_killed_half_way_it_goes_on_and_ends_with_the_same_trials_and_recipe(tmp
 @pytest.fixture
 def prepared(home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder, content in (
-        ("experiments", classroom.experiment(epochs=2).said()),
+        ("experiments", classroom.experiment(epochs=2).explicit_values()),
         ("searches", {"name": "tried", "experiment": "quick", "space": {"optimiser.lr": [0.01, 1e-6, 1e-7]}}),
     ):
         (configs / folder).mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Train ground under polygons: areas by geometry are those of the pixels' roles."""
+"""Train fraction of polygons: areas by geometry are those of the pixels' roles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shapely.geometry import box
 from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.grid import Window, moved
 from landcover_orch.patches.splits import TRAIN, roles
-from landcover_orch.review.train_ground import train_fractions
+from landcover_orch.review.train_fraction import train_fractions
 from tests.scenes import CRS, ORIGIN, transform
 
 GRID = GeoBox((60, 80), transform(), CRS)
@@ -28,18 +28,18 @@ def test_shares_are_those_of_the_pixels() -> None:
     assert train_fractions(splits, "a", GRID, shapes, GRID) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("tile", "share"), [("a", 1.0), ("b", 0.0)])
-def test_a_tile_may_belong_to_one_side(tile: str, share: float) -> None:
+@pytest.mark.parametrize(("tile", "fraction"), [("a", 1.0), ("b", 0.0)])
+def test_a_tile_may_belong_to_one_side(tile: str, fraction: float) -> None:
     reaching_out = np.array([box(X - 50, Y - 10, X + 10, Y)], object)
-    assert train_fractions(Splits(test=SplitSpec(tiles=("b",))), tile, GRID, reaching_out, GRID).tolist() == [share]
+    assert train_fractions(Splits(test=SplitSpec(tiles=("b",))), tile, GRID, reaching_out, GRID).tolist() == [fraction]
 
 
 def test_moved_labels_count_where_they_are_burnt() -> None:
     splits = Splits(test=SplitSpec(blocks=0.5), block=15)
     shape = shapely.box(X + 10, Y - 30, X + 25, Y - 15)
     there = train_fractions(splits, "a", GRID, np.array([shape], object), GRID)
-    beside = np.array([shapely.affinity.translate(shape, 7, 0)], object)
-    assert train_fractions(splits, "a", GRID, beside, moved(GRID, 7, 0)) == pytest.approx(there)
+    translated = np.array([shapely.affinity.translate(shape, 7, 0)], object)
+    assert train_fractions(splits, "a", GRID, translated, moved(GRID, 7, 0)) == pytest.approx(there)
 
 
 def test_a_polygon_beside_the_tile_has_none() -> None:

@@ -1,4 +1,4 @@
-"""Train fraction of polygons: how much of each a model learnt from; there its map leans to the label it was taught."""
+"""Train fraction of polygons: how much of each a model was trained on; there its map leans to the old label."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from landcover_orch.patches.splits import held_out
 def train_fractions(
     splits: Splits, tile: str, grid: GeoBox, geometry: NDArray[Any], label_grid: GeoBox
 ) -> NDArray[np.float64]:
-    """Share of the area that each polygon has on a tile which is train ground; 0 for one beside the tile.
+    """Train fraction of each polygon: of its area on a tile, that of the train split; 0 for one outside the tile.
 
     Args:
         splits: those that the model was trained with.
@@ -37,7 +37,7 @@ def train_fractions(
 
 
 def of_tile(splits: Splits, entry: TileEntry) -> float:
-    """Share of a tile's pixels that are train ground."""
+    """Train fraction of a tile: of its pixels, those of the train split."""
     held = sum(window.height * window.width for window in held_out(splits, entry.name, entry.grid))
     return round(1 - held / (entry.shape[0] * entry.shape[1]), 4)
 

@@ -1,4 +1,4 @@
-"""Where configurations and outputs lie, and which paths a configuration may name."""
+"""Paths of configurations and outputs, environment variables in them, and protection from path traversal."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 def home() -> Path:
-    """The folder everything is written below: LANDCOVER_HOME, or `var` in the working folder."""
+    """Output folder, that everything is written below: LANDCOVER_HOME, or `var` in the working folder."""
     return Path(os.environ.get("LANDCOVER_HOME", "var")).expanduser().resolve()
 
 
 def configs() -> Path:
-    """The folder of configurations: LANDCOVER_CONFIGS, or `configs` beside the library, or in the working folder."""
+    """Configuration folder: LANDCOVER_CONFIGS, or `configs` beside the library, or in the working folder."""
     if "LANDCOVER_CONFIGS" in os.environ:
         return Path(os.environ["LANDCOVER_CONFIGS"]).expanduser().resolve()
     shipped = Path(__file__).resolve().parents[2] / "configs"
@@ -25,7 +25,7 @@ def configs() -> Path:
 
 
 def expand(text: str, where: str) -> str:
-    """`text` with ${VARIABLE} and ${VARIABLE:-default} replaced; LANDCOVER_HOME is always known."""
+    """Expands the environment variables ${VARIABLE} and ${VARIABLE:-default}; LANDCOVER_HOME is always known."""
     missing = [
         m[1] for m in _VARIABLE.finditer(text) if m[2] is None and m[1] not in os.environ and m[1] != "LANDCOVER_HOME"
     ]
@@ -46,7 +46,7 @@ def expand(text: str, where: str) -> str:
 
 
 def inside(root: Path, relative: str, where: str) -> Path:
-    """`root/relative`, resolved.
+    """Resolved path `root/relative`, protected from path traversal.
 
     Raises:
         ConfigError: the path leaves `root` (by '..', an absolute path, or a link).
