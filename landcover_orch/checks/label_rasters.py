@@ -6,7 +6,7 @@ from pathlib import Path
 
 from landcover_orch.checks import rasters
 from landcover_orch.config import Dataset
-from landcover_orch.grid import lower_right, offset, pixel_shift
+from landcover_orch.grid import corner_distance, lower_right, upper_left
 from landcover_orch.raster import Raster, inspect
 from landcover_orch.tiles.imagery import TOLERANCE, placed
 from landcover_orch.tiles.issues import Sheet
@@ -59,9 +59,9 @@ def check_together(sheet: Sheet, image: Raster, label: Raster) -> None:
 
 def _aligned(sheet: Sheet, image: Raster, label: Raster) -> None:
     """Corner against corner, in the orthophoto's pixels: another pixel size shows at the lower right one."""
-    col, row = pixel_shift(image.grid, label.grid)
+    col, row = upper_left(image.grid, label.grid)
     right, bottom = lower_right(image.grid, label.grid)
-    if label.shape != image.shape or offset(image.grid, label.grid) > TOLERANCE:
+    if label.shape != image.shape or corner_distance(image.grid, label.grid) > TOLERANCE:
         sheet.problem(
             label.path,
             f"{_size(label)} from ({col:.2f}, {row:.2f}) to ({right:.2f}, {bottom:.2f}) in its orthophoto's pixels "

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError
-from landcover_orch.grid import bounds_in, crs_name
+from landcover_orch.grid import crs_name, transform_bounds
 from landcover_orch.labels.vectors import CRS_FIX, corrected_layer, layer_of, readable, table_columns
 from landcover_orch.legend import IGNORE_NAME
 from landcover_orch.tiles.issues import Sheet, some
@@ -113,7 +113,7 @@ def _place(
 
 
 def _overlap(sheet: Sheet, dataset: Dataset, tile: Tile, path: Path, layer: str, grid: GeoBox, crs: str) -> None:
-    there = bounds_in(grid, crs)
+    there = transform_bounds(grid, crs)
     _, (left, bottom, right, top) = pyogrio.read_bounds(path, layer=layer, bbox=there)
     if ((left < there[2]) & (bottom < there[3]) & (right > there[0]) & (top > there[1])).any():
         return  # not one that only touches an edge

@@ -251,7 +251,7 @@ def _keep_preview(stage: Stage, view: Any, manifest: DatasetManifest) -> None:
         return
     maps = [picture.colourise(classes, manifest.legend.palette) for classes in (view.scored, view.predicted)]
     errors = picture.errors(view.scored, view.predicted)
-    (stage.path / "preview.png").write_bytes(picture.small_png(picture.beside([view.image, *maps, errors])))
+    (stage.path / "preview.png").write_bytes(picture.small_png(picture.hstack([view.image, *maps, errors])))
 
 
 def costs(

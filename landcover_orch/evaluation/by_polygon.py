@@ -41,7 +41,7 @@ def rows(manifest: DatasetManifest, maps: Mapping[str, Product], home: Path) -> 
     all of it; 'composite'), pixels (test pixels with a class on the map, each counted once), kl (see `divergence`),
     and of each class '<class> declared' and '<class> predicted', both from 0 to 1. What is declared is of the whole
     polygon, also where the test side or the tile's edge cuts it. Polygons of which nothing or too little is declared
-    (see `shares.Declared.told`) are left out; without polygons there is no row.
+    (see `fractions.Declared.normalised`) are left out; without polygons there is no row.
     """
     kept = [entry for entry in tiles_to_predict(manifest) if (home / entry.ground_truth / POLYGONS).exists()]
     return [row for entry in kept for row in _rows(manifest, entry, maps[entry.name], home)]
@@ -51,8 +51,8 @@ def _rows(manifest: DatasetManifest, entry: TileEntry, product: Product, home: P
     names, truth = manifest.legend.names, publish.load(home / entry.ground_truth)
     declared = fractions.read(truth.file(COMPOSITION), names)
     counts = _counts(manifest, entry, truth.file(POLYGONS), product.file(MAP), len(declared.source))
-    known = np.flatnonzero((counts.sum(axis=1) > 0) & declared.told.any(axis=1))
-    actual, pixels = declared.told[known], counts[known].sum(axis=1)
+    known = np.flatnonzero((counts.sum(axis=1) > 0) & declared.normalised.any(axis=1))
+    actual, pixels = declared.normalised[known], counts[known].sum(axis=1)
     predicted = counts[known] / pixels[:, None]
     return [
         {

@@ -67,7 +67,7 @@ def errors(actual: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> RGB:
     return picture
 
 
-def beside(pictures: Sequence[RGB], gap: int = 6) -> RGB:
+def hstack(pictures: Sequence[RGB], gap: int = 6) -> RGB:
     """Pictures of one height in a row, white between them."""
     white = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
     parts = [part for picture in pictures for part in (picture, white)][:-1]

@@ -64,5 +64,5 @@ def with_delivered(row: Mapping[str, Any], image: Raster) -> dict[str, Any]:
 
     What is matched lies near, be it a cloud. The largest distance of a band is told, None for the reference itself.
     """
-    apart = [value for value in radiometry.delivered(image) if value is not None]
+    apart = [value for value in radiometry.unmatched(image) if value is not None]
     return {**row, "delivered": round(max(apart), 4) if apart else None}

@@ -21,7 +21,7 @@ FEWEST = 3
 """Folds there must be: one is test, one validation, the others train."""
 
 
-def beside(manifest: DatasetManifest) -> tuple[str, ...]:
+def non_test_tiles(manifest: DatasetManifest) -> tuple[str, ...]:
     """Names of the tiles that lie beside the test side, sorted: those that folds by tiles deal out."""
     return tuple(sorted({tile.name for tile in manifest.tiles} - set(_held(manifest))))
 
@@ -39,7 +39,7 @@ def count_of(manifest: DatasetManifest, folds: Folds) -> int:
     Raises:
         CatalogueError: more folds than tiles, or fewer than three.
     """
-    tiles = len(beside(manifest))
+    tiles = len(non_test_tiles(manifest))
     count = folds.number(tiles)
     if FEWEST <= count <= (tiles if folds.by == "tiles" else count):
         return count
@@ -87,7 +87,7 @@ def repetitions(manifest: DatasetManifest, experiment: Experiment) -> tuple[Expe
     dealt = experiment.protocol.folds if experiment.protocol.repeats else None
     if dealt is not None:
         count_of(manifest, dealt)
-    return repeated.repetitions(experiment, len(beside(manifest)))
+    return repeated.repetitions(experiment, len(non_test_tiles(manifest)))
 
 
 def described(manifest: DatasetManifest, fold: Fold) -> DatasetManifest:
@@ -116,7 +116,7 @@ def _dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
 def _tiles(manifest: DatasetManifest, fold: Fold, ahead: int) -> SplitSpec:
     """The tiles of the fold so many after this one; after the last comes the first."""
     wanted = (fold.index - 1 + ahead) % fold.count
-    return SplitSpec(tiles=tuple(name for j, name in enumerate(beside(manifest)) if j % fold.count == wanted))
+    return SplitSpec(tiles=tuple(name for j, name in enumerate(non_test_tiles(manifest)) if j % fold.count == wanted))
 
 
 def build(manifest_product: Product, folds: Folds, index: int, home: Path) -> Product:

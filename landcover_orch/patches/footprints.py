@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from landcover_orch.grid import Window
+from landcover_orch.grid import Window, reproject
 from landcover_orch.patches.splits import SEVERAL, TRAIN
 
 INSET = 0.499
@@ -54,15 +54,7 @@ def footprints(grid: GeoBox, windows: Sequence[Window], crs: Any) -> NDArray[Any
     if crs is None or grid.crs is None or grid.crs == crs:
         return np.asarray(shapely.transform(pixels, lambda xy: xy @ matrix.T + shift), object)
     pixels = shapely.segmentize(pixels, max(1.0, float(max(shape)) / STEPS))
-    return _reprojected(shapely.transform(pixels, lambda xy: xy @ matrix.T + shift), grid.crs, crs)
-
-
-def _reprojected(shapes: NDArray[Any], source: Any, target: Any) -> NDArray[Any]:
-    from pyproj import Transformer
-
-    transformer = Transformer.from_crs(str(source), str(target), always_xy=True)
-    moved = shapely.transform(shapes, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])))
-    return np.asarray(moved, object)
+    return reproject(shapely.transform(pixels, lambda xy: xy @ matrix.T + shift), str(grid.crs), str(crs))
 
 
 def neighbours(grounds: Sequence[Ground]) -> list[list[int]]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landcover_orch.grid import crs_label
 from landcover_orch.pages import page as pages
 from landcover_orch.pages import picture
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest
@@ -65,7 +66,7 @@ def _drawn(image: NDArray[Any], label: NDArray[np.uint8], manifest: DatasetManif
         _larger(picture.display(image, manifest.dataset.bands), times),
         np.kron(label, np.ones((times, times), np.uint8)),
     )
-    return picture.beside([shown, picture.colourise(drawn, palette), picture.overlay(shown, drawn, palette)])
+    return picture.hstack([shown, picture.colourise(drawn, palette), picture.overlay(shown, drawn, palette)])
 
 
 def _larger(shown: picture.RGB, times: int) -> picture.RGB:
@@ -74,7 +75,7 @@ def _larger(shown: picture.RGB, times: int) -> picture.RGB:
 
 def preview(found: Sequence[Sample]) -> bytes:
     """One picture of the samples, a row a split, small enough for Dagster."""
-    rows = [picture.beside([s.picture for s in found if s.split == split], gap=12) for split in _drawn_splits(found)]
+    rows = [picture.hstack([s.picture for s in found if s.split == split], gap=12) for split in _drawn_splits(found)]
     width = max(row.shape[1] for row in rows)
     padded = [np.pad(row, ((0, 12), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
     return picture.small_png(np.concatenate(padded))
@@ -86,12 +87,7 @@ def _drawn_splits(found: Sequence[Sample]) -> list[str]:
 
 def crs_name(crs: str | None) -> str:
     """A coordinate system as people call it: its EPSG code where it has one, else its name."""
-    from pyproj import CRS
-
-    if crs is None:
-        return "\u2013"
-    known = CRS.from_user_input(crs)
-    return f"EPSG:{known.to_epsg()}" if known.to_epsg() else known.name
+    return "\u2013" if crs is None else crs_label(crs)
 
 
 def page(

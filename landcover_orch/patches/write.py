@@ -140,7 +140,7 @@ def _shares(source: _Source, legend: Legend) -> NDArray[np.float32] | None:
     if source.polygons is None:
         return None
     found = fractions.read(source.polygons.with_name(truth.COMPOSITION), legend.names)
-    return np.where(found.undecided[:, None], found.told, 0).astype(np.float32)
+    return np.where(found.undecided[:, None], found.normalised, 0).astype(np.float32)
 
 
 def _chosen(dataset: Dataset, boxes: Sequence[Window], counts: NDArray[np.int64]) -> store.Index:

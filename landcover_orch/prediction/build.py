@@ -201,4 +201,4 @@ def preview(folder: Path, image: ImageSource, legend: Legend) -> bytes:
     classes = raster.thumbnail(raster.inspect(folder / CLASSES), 400, cache=CACHE)[0]
     photo = raster.thumbnail(image.raster, 400, cache=CACHE)
     panels = [picture.display(photo, image.bands), picture.colourise(classes, legend.palette)]
-    return picture.small_png(picture.beside(panels))
+    return picture.small_png(picture.hstack(panels))

@@ -93,9 +93,9 @@ class Raster:
         return [*files, [self.crs, *self.grid.affine[:6]], *([["tables", *matched]] if matched else [])]
 
     @property
-    def delivered(self) -> Raster:
+    def unmatched(self) -> Raster:
         """The raster with its values as they stand in its files."""
-        return replace(self, tables=None, further=tuple(file.delivered for file in self.further))
+        return replace(self, tables=None, further=tuple(file.unmatched for file in self.further))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -299,18 +299,18 @@ def reader(
     """A reader of all bands for the calling thread; `dtype` casts exactly or raises, `nodata` overrules a wrong tag.
 
     Without `dtype` pixels come in the smallest type that holds those of all files. `nodata` is that of the raster's own
-    file; `ruled` states that of a further one.
+    file; `with_nodata` states that of a further one.
     """
     common = np.dtype(dtype or np.result_type(*(np.dtype(file.dtype) for file in raster.files)))
     with environment(cache), ExitStack() as stack:
         first, *more = (
             (stack.enter_context(_open(file.path, file.driver)), file)
-            for file in (ruled(raster, nodata), *raster.further)
+            for file in (with_nodata(raster, nodata), *raster.further)
         )
         yield Reader(*first, common, [Reader(source, file, common) for source, file in more])
 
 
-def ruled(raster: Raster, nodata: Nodata) -> Raster:
+def with_nodata(raster: Raster, nodata: Nodata) -> Raster:
     """The raster with its nodata as a dataset states it: what the file says, none, or a value."""
     if nodata == "file":
         return raster

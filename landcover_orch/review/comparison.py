@@ -20,7 +20,7 @@ from landcover_orch.ground_truth import build as truth
 from landcover_orch.labels.codes import Coding
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.labels.polygons import Polygons
-from landcover_orch.labels.rasterise import carried
+from landcover_orch.labels.rasterise import translated
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.review.evidence import Look, gather
@@ -109,22 +109,22 @@ def _of_tile(subject: Subject, entry: TileEntry) -> tuple[Part, dict[Hashable, s
     legend, codes = manifest.legend, truth.code_numbers(manifest.dataset, manifest.legend, tile)
     image = imagery.inspect(manifest.dataset, entry.images)
     labels = truth.read_labels(manifest.dataset, legend, tile, image, [], codes)
-    found = labels.found
+    found = labels.polygons
     if found is None:
         raise LabelError(Problem(str(tile.label), "no polygons", "polygons to look at", "leave out `label_review`"))
     evidence = gather(
         entry.name,
         found.geometry,
-        labels.place,
+        labels.grid,
         labels_of(entry, subject.home),
         subject.looks[entry.name],
         len(legend.classes),
         all_touched=legend.all_touched,
     )
     listed, skipped = _listed(tile, found, codes)
-    ground, pixel_m2 = labels.place.extent.geom, resolution(image.grid) ** 2
+    ground, pixel_m2 = labels.grid.extent.geom, resolution(image.grid) ** 2
     part = Part(listed, evidence, found.geometry, ground, pixel_m2)
-    return part, skipped, Outlines(carried(found.geometry, labels.place, image.grid), image.grid)
+    return part, skipped, Outlines(translated(found.geometry, labels.grid, image.grid), image.grid)
 
 
 def _listed(tile: Tile, found: Polygons, codes: Coding) -> tuple[dict[Hashable, Polygon], dict[Hashable, str]]:

@@ -156,14 +156,14 @@ def gather(
     _require_one_grid(truth, looks)
     found, windows = Evidence(len(geometry), classes), blocks(truth.shape, BLOCK, BLOCK)
     numbers = np.arange(1, len(geometry) + 1, dtype=np.uint32)
-    burnt = rasterise.burnt(geometry, numbers, place, windows, all_touched=all_touched, fill=0)
+    strips = rasterise.rasterise(geometry, numbers, place, windows, all_touched=all_touched, fill=0)
     with ExitStack() as stack:
         labels = stack.enter_context(raster.reader(truth, nodata="none", cache=CACHE))
         maps = [
             [stack.enter_context(raster.reader(part, nodata="none", cache=CACHE)) for part in look.rasters]
             for look in looks
         ]
-        for window, ids in zip(windows, burnt, strict=True):
+        for window, ids in zip(windows, strips, strict=True):
             labelled = (ids > 0) & (labels.read(window)[0] != IGNORE)
             for look, (mapped, confidence) in zip(looks, maps, strict=True):
                 counted = labelled & look.counted(tile, window)

@@ -11,7 +11,7 @@ import numpy as np
 from landcover_orch.config import Labels
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.labels.codes import NULL
-from landcover_orch.labels.rasterise import carried
+from landcover_orch.labels.rasterise import translated
 from landcover_orch.review.comparison import Compared, Subject
 from landcover_orch.store.geopackage import write_layer
 
@@ -77,7 +77,7 @@ def write(
     for tile, outlines in compared.outlines.items():
         own = [row for row in listed if row["tile"] == tile]
         shapes = outlines.geometry[np.array([row["index"] for row in own], np.int64)]
-        shapes, crs = carried(shapes, outlines.place, entries[tile].grid), entries[tile].crs
+        shapes, crs = translated(shapes, outlines.place, entries[tile].grid), entries[tile].crs
         table = {column: [_value(row[key]) for row in own] for column, key in named.items()}
         frame = geopandas.GeoDataFrame(pd.DataFrame(table), geometry=shapes, crs=crs)
         parts.append(frame if crs == target else frame.to_crs(target))

@@ -22,7 +22,7 @@ from shapely import STRtree
 from shapely.geometry import Polygon, box
 
 from landcover_orch.errors import ConfigError, Problem
-from landcover_orch.grid import Window, crop
+from landcover_orch.grid import Window, window_grid
 from landcover_orch.legend import IGNORE
 from landcover_orch.raster import burn, write_tiled
 from landcover_orch.store.publish import Recipe, Stage, publish
@@ -139,7 +139,7 @@ def _build(stage: Stage, settings: Settings) -> None:
     cells = np.random.default_rng((settings.seed, 4))
     for name in settings.tiles:
         _write_tile(stage.path, name, settings.window(name), mosaic, versions)
-        _write_siose(stage.path, name, _outline(crop(mosaic.grid, settings.window(name))), mosaic.land, cells)
+        _write_siose(stage.path, name, _outline(window_grid(mosaic.grid, settings.window(name))), mosaic.land, cells)
     stage.write_json("settings.json", {"version": VERSION, **asdict(settings)})
     stage.write_json("summary.json", _summary(mosaic, versions, settings))
 
@@ -156,7 +156,7 @@ def _versions(mosaic: Scene, settings: Settings) -> dict[str, list[Label]]:
 
 
 def _write_tile(folder: Path, name: str, window: Window, mosaic: Scene, versions: dict[str, list[Label]]) -> None:
-    grid = crop(mosaic.grid, window)
+    grid = window_grid(mosaic.grid, window)
     whole = Window(0, 0, window.height, window.width)
     for room in ("images", "truth", *(f"labels/{version}" for version in LABELS)):
         (folder / room).mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import raster
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem, RasterError
-from landcover_orch.grid import offset
+from landcover_orch.grid import corner_distance
 from landcover_orch.raster import Raster
 from landcover_orch.tiles import catalogue, radiometry
 
@@ -62,7 +62,7 @@ def added(dataset: Dataset, index: int, path: Path, image: Raster | None) -> Ras
     Besides a GeoTIFF it may be a JPEG or BMP file, by the ending of its name.
     """
     entry, driver = dataset.tiles.further[index], raster.PICTURES.get(path.suffix.lower(), "GTiff")
-    return placed(dataset, raster.ruled(raster.inspect(path, driver, entry.select), entry.nodata), image)
+    return placed(dataset, raster.with_nodata(raster.inspect(path, driver, entry.select), entry.nodata), image)
 
 
 def placed(dataset: Dataset, found: Raster, image: Raster | None = None) -> Raster:
@@ -91,7 +91,7 @@ def placed(dataset: Dataset, found: Raster, image: Raster | None = None) -> Rast
 def misfit(file: Raster, image: Raster) -> Problem | None:
     """What is wrong where a file does not lie pixel by pixel on its orthophoto's grid; None where it does."""
     same = file.shape == image.shape and file.grid.crs == image.grid.crs
-    if same and offset(image.grid, file.grid) <= TOLERANCE:
+    if same and corner_distance(image.grid, file.grid) <= TOLERANCE:
         return None
     fix = "warp it once onto that grid (gdalwarp -te ... -ts ...); where it only lacks a row or column, gdal_translate "
     fix += f"-srcwin 0 0 {image.shape[1]} {image.shape[0]} fills it up with nodata"
@@ -101,6 +101,6 @@ def misfit(file: Raster, image: Raster) -> Problem | None:
 
 
 def _described(file: Raster, image: Raster) -> str:
-    shift = offset(image.grid, file.grid)
+    shift = corner_distance(image.grid, file.grid)
     moved = f", corners up to {shift:.2f} px off" if file is not image and shift > TOLERANCE else ""
     return f"{file.shape[0]} x {file.shape[1]} px in {file.crs or 'no CRS'}{moved}"

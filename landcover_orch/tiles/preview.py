@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from landcover_orch.config import Dataset
-from landcover_orch.grid import bounds_in, resolution
+from landcover_orch.grid import resolution, transform_bounds
 from landcover_orch.pages.picture import display, small_png
 from landcover_orch.raster import Raster, thumbnail
 from landcover_orch.tiles import imagery
@@ -44,7 +44,7 @@ def facts(dataset: Dataset, tile: Tile) -> dict[str, Any]:
 
 def _footprint(raster: Raster) -> list[float] | None:
     """West, south, east, north in degrees; None without a CRS."""
-    return None if raster.grid.crs is None else list(bounds_in(raster.grid, "EPSG:4326"))
+    return None if raster.grid.crs is None else list(transform_bounds(raster.grid, "EPSG:4326"))
 
 
 def _nodata(dataset: Dataset, raster: Raster) -> str:

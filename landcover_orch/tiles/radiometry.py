@@ -53,8 +53,8 @@ def _map(dataset: Dataset, image: raster.Raster, reference: raster.Raster, nodat
     file, counted, made = (KNOTS, _floats, _knots) if dtype.kind == "f" else (TABLES, _integers, _tables)
 
     def write(stage: Stage) -> None:
-        own, wanted = (counted(raster.ruled(found, nodata), dtype) for found in (image, reference))
-        made(own, wanted, dtype, raster.ruled(image, nodata).nodata, match.match).save(stage.path / file)
+        own, wanted = (counted(raster.with_nodata(found, nodata), dtype) for found in (image, reference))
+        made(own, wanted, dtype, raster.with_nodata(image, nodata).nodata, match.match).save(stage.path / file)
         stage.write_json(SUMMARY, {"delivered": [distance(*pair) for pair in zip(own, wanted, strict=True)]})
 
     name = f"{image.path.stem}-{hashlib.sha256(str(image.path).encode()).hexdigest()[:8]}"

@@ -148,7 +148,7 @@ def _folded(home: Path, splits: Splits, dealt: Folds, seeds: tuple[int, ...] = (
     scene = scored(home, truth, {}, splits=splits)
     recipe = EXPERIMENT.model_copy(update={"name": "folds", "protocol": Protocol(seeds=seeds, folds=dealt)})
     found = []
-    for one in repetitions(recipe, len(folds.beside(scene.manifest))):
+    for one in repetitions(recipe, len(folds.non_test_tiles(scene.manifest))):
         own = fold_manifest(scene.manifest, truth, dealt, one.protocol.fold or 0)
         maps = {name: _map(labels, one.protocol.fold or 0) for name, labels in truth.items()}
         found.append(scene.repetition(one, maps, own))

@@ -182,7 +182,7 @@ def test_a_fold_by_tiles_leaves_tiles_without_labels_out(tmp_path: Path, home: P
     for i in range(5):
         fields.cut(i)
     product = described(fields)
-    assert folds.beside(manifest.load(product.path)) == ("a", "b", "c", "d")
+    assert folds.non_test_tiles(manifest.load(product.path)) == ("a", "b", "c", "d")
     fold = manifest.load(folds.build(product, Folds(by="tiles", count=4), 1, fields.home).path)
     assert [sum(tile.counts.values()) > 0 for tile in fold.tiles] == [True] * 4 + [False]
 

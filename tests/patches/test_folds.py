@@ -60,7 +60,7 @@ def in_folds(whole: DatasetManifest, dealt: Folds) -> list[dict[str, NDArray[np.
 
 
 def enough(whole: DatasetManifest, dealt: Folds) -> bool:
-    return dealt.by == "blocks" or (dealt.count or 0) <= len(folds.beside(whole))
+    return dealt.by == "blocks" or (dealt.count or 0) <= len(folds.non_test_tiles(whole))
 
 
 @given(st.sampled_from(SPLITS), DEALT, st.integers(0, 99))

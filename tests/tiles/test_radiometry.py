@@ -221,8 +221,8 @@ def test_moments_match_in_the_mean(flights: Dataset) -> None:
 def test_what_was_delivered_is_told(flights: Dataset) -> None:
     """Tile b is 60 brighter at half the contrast, in standard deviations of tile a."""
     a, b = tiles(flights)
-    assert radiometry.delivered(imagery.inspect(flights, a.images)) == []
-    found = radiometry.delivered(imagery.inspect(flights, b.images))
+    assert radiometry.unmatched(imagery.inspect(flights, a.images)) == []
+    found = radiometry.unmatched(imagery.inspect(flights, b.images))
     (reference, there), (own, _) = (read(flights.model_copy(update={"radiometry": None}), tile) for tile in (a, b))
     expected = [distance(*(counted(image[i][there]) for image in (own, reference))) for i in range(2)]
     assert found == pytest.approx(expected, rel=1e-3)
@@ -310,8 +310,8 @@ def test_each_band_of_further_files_is_matched_to_its_own(tmp_path: Path, home: 
     assert image_fingerprint(b, home / MEMORY) != image_fingerprint(replace(b, reference=a.images[:1]), home / MEMORY)
     image = imagery.inspect(dataset, b.images)
     assert image.reading[-1] == ["tables", *(file_hash(file.tables) for file in image.files if file.tables)]
-    assert image.delivered == imagery.stacked(dataset, b.images)
-    with raster.reader(image.delivered, "float32") as pixels:
+    assert image.unmatched == imagery.stacked(dataset, b.images)
+    with raster.reader(image.unmatched, "float32") as pixels:
         assert pixels.read(Window(0, 0, SIDE, SIDE))[2, valid].mean() > 800
     assert truth.build(dataset, LEGEND, b, home).file("radiometry.png").is_file()
 

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import compute, raster
 from landcover_orch.config import Dataset, inside
 from landcover_orch.errors import GridError, Problem
-from landcover_orch.grid import Window, blocks, crop, windows
+from landcover_orch.grid import Window, blocks, window_grid, windows
 from landcover_orch.labels import polygons
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.splits import ROLES, roles
@@ -128,7 +128,9 @@ def _members(layout: Layout, whole: Whole, grid: GeoBox, window: Window) -> tupl
     """The units that a window meets, and which of them each pixel (y, x) belongs to, -1 for none."""
     if layout.shapes is None:
         return np.array([whole]), np.zeros((window.height, window.width), np.int64)
-    burnt = raster.burn(layout.shapes, crop(grid, window), all_touched=False, fill=0, dtype=np.uint32).astype(np.int64)
+    burnt = raster.burn(layout.shapes, window_grid(grid, window), all_touched=False, fill=0, dtype=np.uint32).astype(
+        np.int64
+    )
     there, place = np.unique(np.append(burnt, 0), return_inverse=True)
     return there[1:] - 1, place[:-1].reshape(burnt.shape) - 1
 

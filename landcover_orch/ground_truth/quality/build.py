@@ -181,7 +181,7 @@ def _look(dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, gr
                 yield data, pixels.valid(window, data), classes
 
         found = shifts.measure(blocks())
-    return _Look(found, best.close(), labels.found, labels.place, codes)
+    return _Look(found, best.close(), labels.polygons, labels.grid, codes)
 
 
 def _borders(classes: Path) -> shifts.Plane:

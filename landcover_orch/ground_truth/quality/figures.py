@@ -75,7 +75,7 @@ def draw(
     if advice is not None:
         moves.append((round(advice[0] - before[0]), round(advice[1] - before[1])))
     at = _busiest(close.borders)
-    borders = picture.beside([_bordered(close, at, *move) for move in moves])
+    borders = picture.hstack([_bordered(close, at, *move) for move in moves])
     return Pictures(whole, borders, None if found is None else correlation(found))
 
 

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch.grid import resolution
 from landcover_orch.labels.codes import Coding
 from landcover_orch.labels.polygons import Polygons
-from landcover_orch.labels.rasterise import bounds_in_pixels, clipped, in_pixels, meeting
+from landcover_orch.labels.rasterise import bounds_in_pixels, clipped, in_pixels, intersecting
 
 NOTICED = 0.01
 """Pixels that a hole or overlap must have: smaller ones come from rounded coordinates."""
@@ -109,11 +109,11 @@ def _cells(geometry: Shapes, grid: GeoBox) -> Iterator[tuple[Any, NDArray[np.int
     bounds = bounds_in_pixels(geometry, grid)
     for top in range(0, height, CELL):
         bottom = min(top + CELL, height)
-        row = meeting(bounds, 0, top, width, bottom)
+        row = intersecting(bounds, 0, top, width, bottom)
         strip = clipped(in_pixels(geometry[row], grid), (0, top, width, bottom))
         for left in range(0, width, CELL):
             frame = (left, top, min(left + CELL, width), bottom)
-            met = meeting(shapely.bounds(strip), *frame)
+            met = intersecting(shapely.bounds(strip), *frame)
             yield shapely.box(*frame), row[met], clipped(strip[met], frame)
 
 

@@ -30,7 +30,7 @@ from landcover_orch.ground_truth.quality.shift import (
     spread_blocks,
 )
 from landcover_orch.labels.fingerprints import tile_fingerprints
-from landcover_orch.labels.rasters import moved
+from landcover_orch.labels.rasters import shifted
 from landcover_orch.legend import IGNORE
 from landcover_orch.store.publish import Product
 from landcover_orch.synthetic import labelling, landscape
@@ -174,7 +174,7 @@ def test_blocks_lie_where_labels_have_borders() -> None:
 def test_moved_rasters_are_moved_arrays(right: int, down: int, height: int) -> None:
     codes = np.arange(7 * 6, dtype=np.uint16).reshape(7, 6)
     windows = [Window(row, 0, min(height, 7 - row), 6) for row in range(0, 7, height)]
-    strips = moved(lambda boxes: (codes[box.slices] for box in boxes), windows, (7, 6), (right, down), np.uint16(99))
+    strips = shifted(lambda boxes: (codes[box.slices] for box in boxes), windows, (7, 6), (right, down), np.uint16(99))
     expected = np.full((27, 26), 99, np.uint16)
     expected[10 + down : 17 + down, 10 + right : 16 + right] = codes
     np.testing.assert_array_equal(np.concatenate(list(strips)), expected[10:17, 10:16])
