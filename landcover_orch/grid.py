@@ -181,6 +181,14 @@ def ground_blocks(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np
     return np.floor(x / size).astype(np.int64), np.floor(y / size).astype(np.int64)
 
 
+def splitmix64(state: NDArray[np.uint64], steps: int = 1) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele, Lea and Flood 2014): a pseudo-random 64-bit number for each state, some steps further on."""
+    state = state + np.uint64((0x9E3779B97F4A7C15 * steps) % 2**64)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(state ^ (state >> np.uint64(31)))
+
+
 def in_metres(grid: GeoBox) -> bool:
     """Whether lengths on a grid are metres, as those of pixels without a place are."""
     return grid.crs is None or grid.crs.units[0] in ("metre", "meter", "m")

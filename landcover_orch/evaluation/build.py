@@ -8,7 +8,7 @@ built.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def _recipe(subject: Subject) -> Recipe:
         inputs |= {f"model {one.name}": one.model.fingerprint, f"data {one.name}": one.manifest.digest}
         inputs |= {f"prediction {one.name} {tile}": product.fingerprint for tile, product in one.maps.items()}
     told = {"experiment": experiment, "chosen": subject.chosen.name, "legend": manifest.legend, "minor": subject.minor}
-    told["years"] = manifest.years()
+    told["years"] = [asdict(years) for years in manifest.years()]
     return Recipe(asset="report", version=VERSION, inputs=inputs, configuration=told)
 
 

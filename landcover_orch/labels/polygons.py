@@ -81,7 +81,7 @@ def read(path: Path, layer: str | None, attribute: str | None, grid: GeoBox, *, 
         require_columns(path, columns, info, grid)
         target, source = CRS.from_user_input(str(grid.crs)), CRS.from_user_input(info["crs"])
         same_crs = source.equals(target, ignore_axis_order=True) or (source.to_epsg() or -1) == target.to_epsg()
-        bounds = tuple(grid.extent.boundingbox.bbox)
+        bounds: tuple[float, float, float, float] = grid.extent.boundingbox.bbox
         if not same_crs:
             bounds = Transformer.from_crs(target, source, always_xy=True).transform_bounds(*bounds, densify_pts=64)
         meta, ids, wkb, data = pyogrio.raw.read(path, layer=layer, columns=columns, bbox=bounds, return_fids=True)

@@ -1,4 +1,4 @@
-"""Folds: all ground beside the test side is test once, and the test side nothing at all."""
+"""Folds: all ground beside the test split is test once, and the test side nothing at all."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_repetitions_are_as_many_as_the_dataset_has_folds() -> None:
 @pytest.mark.parametrize(
     ("splits", "dealt", "said"),
     [
-        (SPLITS[0], {"by": "tiles", "count": 5}, "5 folds, 4 tiles beside the test side"),
+        (SPLITS[0], {"by": "tiles", "count": 5}, "5 folds, 4 tiles beside the test split"),
         ({"test": {"tiles": ["a", "b", "c"]}}, {"by": "tiles"}, "2 folds, 2 tiles beside"),
     ],
 )

@@ -63,14 +63,14 @@ def test_a_planted_shift_comes_back(scene: landscape.Scene, planted: tuple[int, 
     shift = found(scene.image, np.roll(scene.truth, (-down, -right), (0, 1)))
     assert shift.certain
     assert (shift.right, shift.down) == pytest.approx(planted, abs=0.2)
-    assert advised(shift, (0, 0), whole=True) == planted
+    assert advised(shift, (0, 0), step=1.0) == planted
 
 
 def test_of_incomplete_labels_too(scene: landscape.Scene) -> None:
     rng = np.random.default_rng(2)
     area = shapely.box(*scene.grid.boundingbox)
     labels = labelling.incomplete(scene.land.parcels, area, rng)
-    classes = np.roll(landscape._burnt(labels, scene.grid), (-6, 7), (0, 1))
+    classes = np.roll(landscape.rasterise(labels, scene.grid), (-6, 7), (0, 1))
     assert (classes == IGNORE).mean() > 0.2
     shift = found(scene.image, classes)
     assert shift.certain
@@ -89,7 +89,7 @@ def flight() -> tuple[landscape.Scene, NDArray[np.uint8]]:
     labels = labelling.inexact(scene.land.parcels, 0.5, np.random.default_rng((3, 3)))
     by = np.array([3, 2.5])
     beside = [labelling.Label(one.code, shapely.transform(one.shape, lambda xy: xy + by)) for one in labels]
-    return scene, landscape._burnt(beside, scene.grid)
+    return scene, landscape.rasterise(beside, scene.grid)
 
 
 def of_tiles(image: NDArray[Any], classes: NDArray[np.uint8], places: Sequence[tuple[int, int]]) -> list[Shift]:
