@@ -27,24 +27,24 @@ def widths(legend: Legend, grid: GeoBox) -> Widths:
         LabelError: widths in metres where the CRS has none, or a band wider than 64 pixels.
     """
     border = legend.border if isinstance(legend.border, Border) else Border(width=legend.border)
-    side = resolution(grid) if border.unit == "metres" else 1.0
+    pixel = resolution(grid) if border.unit == "metres" else 1.0
     names, where = list(legend.names), f"configs/legends/{legend.name}.yaml: border"
-    width = np.full((len(names), len(names)), _pixels(border.width, side))
+    width = np.full((len(names), len(names)), _pixels(border.width, pixel))
     for pair in border.pairs:
         first, second = (names.index(name) for name in pair.between)
-        width[first, second] = width[second, first] = _pixels(pair.width, side)
+        width[first, second] = width[second, first] = _pixels(pair.width, pixel)
     np.fill_diagonal(width, 0)
     if border.unit == "metres" and not in_metres(grid):
         fix = "state the widths in pixels (`unit: pixels`)"
         raise LabelError(Problem(where, f"metres, on an orthophoto in {grid.crs}", "a CRS in metres", fix))
     if width.max() > MAX_BORDER:
         fix = "choose a narrower band"
-        raise LabelError(Problem(where, f"{width.max()} pixels of {side:g} m", f"at most {MAX_BORDER}", fix))
+        raise LabelError(Problem(where, f"{width.max()} pixels of {pixel:g} m", f"at most {MAX_BORDER}", fix))
     return width
 
 
-def _pixels(width: float, side: float) -> int:
-    return math.ceil(width / side - 1e-6)
+def _pixels(width: float, pixel: float) -> int:
+    return math.ceil(width / pixel - 1e-6)
 
 
 def band(classes: Classes, width: Widths) -> Classes:

@@ -113,7 +113,7 @@ def fold_dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
             index = (fold.index - 1 + step) % fold.count
             specs[split] = SplitSpec(tiles=tuple(name for j, name in tiles if j % fold.count == index))
     splits = Splits.model_validate({**before.model_dump(), **specs})
-    about = f"{fold.words().capitalize()}: its ground is test, the next fold's validation, the test side excluded."
+    about = f"{fold.words().capitalize()}: its part is test, the next fold's validation, the test split excluded."
     return manifest.dataset.model_copy(update={"splits": splits, "description": about})
 
 

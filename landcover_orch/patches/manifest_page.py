@@ -95,7 +95,7 @@ def page(
     """
     return pages.render(
         "dataset_manifest.html",
-        title=f"{manifest.dataset.name}: the first look at the data",
+        title=f"{manifest.dataset.name}: dataset overview",
         description=description,
         manifest=manifest,
         splits=SPLITS,
@@ -106,7 +106,7 @@ def page(
         left_out=sum(tile["left_out"] for tile in cut),
         pixels=sum(tile.pixels for tile in manifest.tiles),
         labelled=sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS),
-        shares={split: class_fractions(manifest, split) for split in SPLITS},
+        fractions={split: class_fractions(manifest, split) for split in SPLITS},
         matched={name: picture.data_uri(pair) for name, pair in [*matched.items()][:PAIRS]},
         samples=[(sample, picture.data_uri(picture.png(sample.picture, colours=128))) for sample in samples],
     )

@@ -215,6 +215,6 @@ def _read(path: Path, name: str) -> NDArray[Any]:
         raise damaged(path / name, error) from error
 
 
-def summarise(boxes: Sequence[Window], kept: int) -> dict[str, int]:
+def summarise(boxes: Sequence[Window], patches: int) -> dict[str, int]:
     """Windows of a tile, and what became of them."""
-    return {"windows": len(boxes), "patches": kept, "left_out": len(boxes) - kept}
+    return {"windows": len(boxes), "patches": patches, "left_out": len(boxes) - patches}

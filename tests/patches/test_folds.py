@@ -1,4 +1,4 @@
-"""Folds: all ground beside the test split is test once, and the test side nothing at all."""
+"""Folds: all pixels beside the test split are test once, and the test split never."""
 
 from __future__ import annotations
 
@@ -205,8 +205,8 @@ def test_a_fold_is_a_manifest_of_its_own_beside_the_datasets(fields: Fields) -> 
     assert own.digest == folds.described(whole, Fold(by="blocks", index=2, count=3)).digest != whole.digest
     assert own.bands != whole.bands
     page = fold.file("index.html").read_text()
-    assert "Fold 2 of 3 by blocks: its ground is test" in page
-    assert "on excluded ground, unused" in page
+    assert "Fold 2 of 3 by blocks: its part is test" in page
+    assert "excluded, unused" in page
     assert "excluded" not in product.file("index.html").read_text().split("<h2>Classes")[0]
 
 
