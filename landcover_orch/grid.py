@@ -1,8 +1,8 @@
-"""Where pixels are: windows, how they cover a tile, and the spatial blocks that splits are made of. No IO."""
+"""Pixel grids: sliding windows, how they cover a tile, and the spatial blocks that splits are made of. No IO."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class Window(NamedTuple):
 
     @property
     def slices(self) -> tuple[slice, slice]:
-        """Row and column slices of the window in an array of the whole tile."""
+        """Row and column slices of the window in an array of the tile, or in its GeoBox."""
         return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
 
     def within(self, shape: tuple[int, int]) -> Window:
@@ -40,7 +40,7 @@ class Window(NamedTuple):
 
 
 def starts(length: int, size: int, stride: int, edge: Edge = "shift_back") -> list[int]:
-    """Offsets of windows of `size` along an axis of `length` pixels, `stride` pixels apart.
+    """Sliding window: offsets of windows of `size` along an axis of `length` pixels, `stride` pixels apart.
 
     The edge policy says what becomes of a remainder: `shift_back` pulls the last window back to the edge,
     `pad` lets it reach over the edge, `drop` leaves the remainder out. `drop_strict` also leaves out a window that
@@ -62,7 +62,7 @@ def starts(length: int, size: int, stride: int, edge: Edge = "shift_back") -> li
 
 
 def windows(shape: tuple[int, int], size: int, stride: int, edge: Edge = "shift_back") -> list[Window]:
-    """Square windows that cover a tile of `shape` (height, width), row by row; see `starts` for the edges."""
+    """Sliding windows: squares that cover a tile of `shape` (height, width), row by row; see `starts` for the edges."""
     rows, cols = (starts(length, size, stride, edge) for length in shape)
     return [Window(row, col, size, size) for row in rows for col in cols]
 
@@ -96,16 +96,34 @@ def crs_name(grid: GeoBox) -> str | None:
     return None if grid.crs is None else f"EPSG:{grid.crs.epsg}" if grid.crs.epsg else str(grid.crs)
 
 
-def bounds_in(grid: GeoBox, crs: str) -> tuple[float, float, float, float]:
+def crs_label(crs: Any) -> str:
+    """A coordinate system as people call it: 'EPSG:n' where it has such a code, else its name."""
+    from pyproj import CRS
+
+    known = CRS.from_user_input(crs)
+    return f"EPSG:{known.to_epsg()}" if known.to_epsg() else str(known.name)
+
+
+def transform_bounds(grid: GeoBox, crs: str) -> tuple[float, float, float, float]:
     """West, south, east, north of a grid in another CRS (its edges bend: they are followed at 21 points each)."""
     from pyproj import Transformer
 
-    change = Transformer.from_crs(grid.crs.proj, crs, always_xy=True)
-    left, bottom, right, top = change.transform_bounds(*grid.boundingbox)
+    transformer = Transformer.from_crs(grid.crs.proj, crs, always_xy=True)
+    left, bottom, right, top = transformer.transform_bounds(*grid.boundingbox)
     return left, bottom, right, top
 
 
-def pixel_shift(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
+def reproject(geometry: NDArray[Any], source: Any, target: Any) -> NDArray[Any]:
+    """Reproject an array of geometries from one CRS to another, x before y; each corner on its own."""
+    import shapely
+    from pyproj import Transformer
+
+    transformer = Transformer.from_crs(source, target, always_xy=True)
+    transformed = shapely.transform(geometry, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])))
+    return np.asarray(transformed, object)
+
+
+def upper_left(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
     """Where the origin of `other` lies in `grid`, in pixels (column, row); whole numbers on aligned grids."""
     return _apply(~grid.affine, other.affine.c, other.affine.f)
 
@@ -116,24 +134,24 @@ def lower_right(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
     return _apply(~grid.affine, *_apply(other.affine, width, height))
 
 
-def offset(grid: GeoBox, other: GeoBox) -> float:
+def corner_distance(grid: GeoBox, other: GeoBox) -> float:
     """Pixels by which corners of `other` lie off those of `grid`, in its pixels; 0 where they are one grid."""
     height, width = grid.shape
     right, bottom = lower_right(grid, other)
-    return float(max(map(abs, (*pixel_shift(grid, other), right - width, bottom - height))))
+    return float(max(map(abs, (*upper_left(grid, other), right - width, bottom - height))))
 
 
-def crop(grid: GeoBox, window: Window) -> GeoBox:
-    """The grid of a window of a grid."""
-    return _placed(grid, (window.height, window.width), window.col, window.row)
+def window_grid(grid: GeoBox, window: Window) -> GeoBox:
+    """The grid of a window of a grid: odc-geo's `grid[roi]`, also beyond its edges and with any version of affine."""
+    return _translated(grid, (window.height, window.width), window.col, window.row)
 
 
-def moved(grid: GeoBox, right: float, down: float) -> GeoBox:
-    """The grid that lies some of its pixels further right and down, of the same shape."""
-    return _placed(grid, (int(grid.shape[0]), int(grid.shape[1])), right, down)
+def translate_pix(grid: GeoBox, right: float, down: float) -> GeoBox:
+    """The grid that lies some of its pixels further right and down, of the same shape: odc-geo's `translate_pix`."""
+    return _translated(grid, (int(grid.shape[0]), int(grid.shape[1])), right, down)
 
 
-def _placed(grid: GeoBox, shape: tuple[int, int], col: float, row: float) -> GeoBox:
+def _translated(grid: GeoBox, shape: tuple[int, int], col: float, row: float) -> GeoBox:
     from affine import Affine
     from odc.geo.geobox import GeoBox
 
@@ -161,6 +179,14 @@ def ground_blocks(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np
     x = affine.a * cols + affine.b * rows + affine.c
     y = affine.d * cols + affine.e * rows + affine.f
     return np.floor(x / size).astype(np.int64), np.floor(y / size).astype(np.int64)
+
+
+def splitmix64(state: NDArray[np.uint64], steps: int = 1) -> NDArray[np.uint64]:
+    """SplitMix64 (Steele, Lea and Flood 2014): a pseudo-random 64-bit number for each state, some steps further on."""
+    state = state + np.uint64((0x9E3779B97F4A7C15 * steps) % 2**64)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(state ^ (state >> np.uint64(31)))
 
 
 def in_metres(grid: GeoBox) -> bool:

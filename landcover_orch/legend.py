@@ -1,4 +1,4 @@
-"""Classes, their ids and colours, and the mapping from source codes to classes. No IO."""
+"""Legend: classes, their ids and colours, and the mapping from source codes to classes. No IO."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ ANY = "*"
 
 
 class Composites(BaseModel):
-    """What becomes of a polygon with several covers, each with its share of the polygon."""
+    """What becomes of a polygon with several covers, each with its fraction of the polygon."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,7 +78,7 @@ class Composites(BaseModel):
 
     @property
     def fractions_kept(self) -> bool:
-        """Whether the ground truth holds polygons and their shares beside the class raster."""
+        """Whether the ground truth holds polygons and their class fractions beside the class raster."""
         return self.keep_fractions or self.rule == "soft"
 
 
@@ -107,11 +107,11 @@ class Border(BaseModel):
     unit: Literal["pixels", "metres"] = Field(default="pixels", description="of widths; metres make whole pixels, up")
 
     def problems(self, names: Container[str]) -> list[str]:
-        """What is wrong with the pairs, given the names of classes."""
+        """The problems of the pairs, given the names of classes."""
         pairs = [frozenset(pair.between) for pair in self.pairs]
-        strange = {name for pair in self.pairs for name in pair.between if name not in names}
+        unknown = {name for pair in self.pairs for name in pair.between if name not in names}
         return [
-            *(f"border.pairs names {name!r}, which is no class" for name in sorted(strange)),
+            *(f"border.pairs names {name!r}, which is no class" for name in sorted(unknown)),
             *(f"border.pairs has a class beside itself: {sorted(pair)}" for pair in pairs if len(pair) == 1),
             *(f"border.pairs names {sorted(pair)} twice" for pair in {*pairs} if pairs.count(pair) > 1),
         ]
@@ -148,48 +148,51 @@ class Legend(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Legend:
-        problems = [*self._class_problems(), *self._code_problems()]
+        problems = [*self.class_problems(), *self.code_problems()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def _class_problems(self) -> list[str]:
+    def class_problems(self) -> list[str]:
+        """The problems of ids and names of the classes."""
         ids, names = [c.id for c in self.classes], [c.name for c in self.classes]
-        found = []
+        problems = []
         if ids != list(range(len(ids))):
-            found.append(f"class ids are {ids}, expected 0 to {len(ids) - 1} in order")
+            problems.append(f"class ids are {ids}, expected 0 to {len(ids) - 1} in order")
         if len(set(names)) < len(names) or IGNORE_NAME in names:
-            found.append(f"class names must differ, and none may be '{IGNORE_NAME}'")
-        return found
+            problems.append(f"class names must differ, and none may be '{IGNORE_NAME}'")
+        return problems
 
-    def _code_problems(self) -> list[str]:
+    def code_problems(self) -> list[str]:
+        """The problems of source codes, and of what else names classes or codes."""
         names = {*self.names, IGNORE_NAME}
-        found = [
+        problems = [
             f"code {code!r} maps to {name!r}, which is no class of {sorted(names)}"
             for code, name in self.codes.items()
             if name not in names
         ]
-        found += [
+        problems += [
             f"composites.predefined {code!r} maps to {name!r}, which is no class, 'ignore' or 'members'"
             for code, name in self.composites.predefined.items()
             if name not in {*names, MEMBERS}
         ]
-        found += [
+        problems += [
             f"burn_order names {code!r}, which `codes` lacks" for code in self.burn_order if code not in self.codes
         ]
-        found += self.border.problems(self.names) if isinstance(self.border, Border) else []
+        problems += self.border.problems(self.names) if isinstance(self.border, Border) else []
         if self.colour_tolerance:
-            found += self._colours_too_near()
+            problems += self.colour_problems()
         if self.burn_order and set(self.burn_order) != set(self.codes):
-            found.append(f"burn_order leaves out {sorted(set(self.codes) - set(self.burn_order))}")
-        return found
+            problems.append(f"burn_order leaves out {sorted(set(self.codes) - set(self.burn_order))}")
+        return problems
 
-    def _colours_too_near(self) -> list[str]:
+    def colour_problems(self) -> list[str]:
+        """Pairs of colours that are nearer than the tolerance can distinguish."""
         colours = {code: parse_colour(code) for code in self.codes if re.fullmatch(COLOUR, code)}
         return [
-            f"colours {one} and {other} are nearer than twice colour_tolerance {self.colour_tolerance}"
-            for one, other in combinations(colours, 2)
-            if max(abs(a - b) for a, b in zip(colours[one], colours[other], strict=True)) <= 2 * self.colour_tolerance
+            f"colours {code} and {other} are nearer than twice colour_tolerance {self.colour_tolerance}"
+            for code, other in combinations(colours, 2)
+            if max(abs(a - b) for a, b in zip(colours[code], colours[other], strict=True)) <= 2 * self.colour_tolerance
         ]
 
     @property
@@ -233,18 +236,18 @@ UNKNOWN = 256
 def lookup_table(codes: Mapping[int, int], unknown: int = UNKNOWN) -> NDArray[np.uint16]:
     """Table from an unsigned 16-bit source value to a class id, with `unknown` where the value is no known code.
 
-    The entry 256 cannot be mistaken for a class or for ignore (255), so an unknown code is found by looking at
+    The entry 256 cannot be mistaken for a class or for ignore (255), so an unknown code shows in
     the result, and the full-size table leaves no index that could wrap.
 
     Raises:
         LabelError: a code does not fit 0 to 65,535.
     """
-    wrong = sorted(code for code in codes if not 0 <= code <= MAX_CODE)
-    if wrong:
+    invalid = sorted(code for code in codes if not 0 <= code <= MAX_CODE)
+    if invalid:
         raise LabelError(
             Problem(
                 "legend",
-                f"codes {wrong}",
+                f"codes {invalid}",
                 f"whole numbers from 0 to {MAX_CODE}",
                 "shift the codes of the raster and the legend",
             )

@@ -131,19 +131,19 @@ def test_a_pixel_belongs_to_the_block_of_its_centre() -> None:
 
 def test_shift_corner_and_crop() -> None:
     whole = geobox(100, 80, 500.0, 900.0, 0.5)
-    part = grid.crop(whole, Window(10, 20, 30, 40))
+    part = grid.window_grid(whole, Window(10, 20, 30, 40))
     assert part.shape == (30, 40)
-    assert grid.pixel_shift(whole, part) == (20.0, 10.0)
+    assert grid.upper_left(whole, part) == (20.0, 10.0)
     assert grid.lower_right(whole, part) == (60.0, 40.0)
     assert grid.resolution(part) == 0.5
-    assert grid.pixel_shift(whole, geobox(5, 5, 500.1, 900.0, 0.5)) == pytest.approx((0.2, 0.0))
+    assert grid.upper_left(whole, geobox(5, 5, 500.1, 900.0, 0.5)) == pytest.approx((0.2, 0.0))
 
 
 def test_names_and_bounds_in_other_systems() -> None:
     place = geobox(100, 100, 500_000.0, 4_700_000.0)
     assert grid.crs_name(place) == "EPSG:25830"
     assert grid.crs_name(GeoBox((5, 5), Affine.identity(), None)) is None
-    west, south, east, north = grid.bounds_in(place, "EPSG:4326")
+    west, south, east, north = grid.transform_bounds(place, "EPSG:4326")
     assert west == pytest.approx(-3.0, abs=1e-4)
     assert west < east < -2.99
     assert 42.4 < south < north < 42.5

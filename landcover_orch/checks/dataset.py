@@ -1,4 +1,4 @@
-"""What is wrong with a dataset's files, all of it in one list, before anything runs on them."""
+"""Dataset validation: the problems of a dataset's configuration and files, all in one list, before anything runs."""
 
 from __future__ import annotations
 
@@ -13,92 +13,90 @@ from landcover_orch.config import Dataset, experiment_problems, load_dataset, lo
 from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.tiles import catalogue
-from landcover_orch.tiles.issues import Findings, Sheet, merge, some
+from landcover_orch.tiles.issues import IssueLog, Issues, merge, some
 from landcover_orch.tiles.tile import Tile
 
 
-def check(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], *, deep: bool = False) -> Findings:
+def check(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], *, deep: bool = False) -> Issues:
     """Everything that is wrong with a dataset: its configuration against the legend, then every tile.
 
     A deep check reads every block of every raster; else only rasters of at most `pixels.SMALL` are read whole, and
     of larger ones the list of blocks is held against the file's size.
     """
-    every = partial(check_tile, dataset, legend, deep=deep)
-    found = compute.run(every, tiles, cluster=dataset.cluster, label="check") if deep else [every(t) for t in tiles]
-    return merge([_configuration(dataset, legend, tiles), *found])
+    each = partial(check_tile, dataset, legend, deep=deep)
+    by_tile = compute.run(each, tiles, cluster=dataset.cluster, label="check") if deep else [each(t) for t in tiles]
+    return merge([check_configuration(dataset, legend, tiles), *by_tile])
 
 
-def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = False) -> Findings:
+def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = False) -> Issues:
     """Everything that is wrong with one tile's orthophoto, its further bands and its labels, and all together."""
     from landcover_orch.checks import components, label_rasters, rasters, vectors
 
-    sheet = Sheet()
-    _years(sheet, dataset, tile)
-    image = rasters.check_image(sheet, dataset, tile, deep=deep)
+    log = IssueLog()
+    check_year_gap(log, dataset, tile)
+    image = rasters.check_image(log, dataset, tile, deep=deep)
     if tile.label is None:
-        return sheet.findings()
+        return log.report()
     if dataset.labels.kind == "vector":
-        vectors.check(sheet, dataset, tile, tile.label, image.grid if image else None)
+        vectors.check(log, dataset, tile, tile.label, image.grid if image else None)
         if tile.corrections:
-            vectors.check_corrections(sheet, dataset, tile.corrections.path)
+            vectors.check_corrections(log, dataset, tile.corrections.path)
     elif dataset.labels.kind == "components":
-        sheet.attempt(partial(components.check, sheet, dataset, tile, tile.label, image))
+        log.catch(partial(components.check, log, dataset, tile, tile.label, image))
     else:
-        sheet.attempt(partial(label_rasters.check, sheet, dataset, tile.label, image, deep=deep))
-    return sheet.findings()
+        log.catch(partial(label_rasters.check, log, dataset, tile.label, image, deep=deep))
+    return log.report()
 
 
-def _configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> Findings:
-    sheet = Sheet()
+def check_configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> Issues:
+    """A dataset's configuration against its legend."""
+    log = IssueLog()
     where = f"configs/datasets/{dataset.name}.yaml"
     names = [IGNORE_NAME, *legend.names]
     if dataset.labels.unlabelled not in names:
-        sheet.problem(
+        log.problem(
             f"{where}: labels.unlabelled",
             repr(dataset.labels.unlabelled),
             f"one of {names}",
             "name a class of the legend, or 'ignore'",
         )
     if dataset.labels.kind == "vector" and dataset.labels.attribute is None and dataset.labels.content != "values":
-        sheet.problem(f"{where}: labels.attribute", "nothing", "the column with the source codes", "add the key")
+        log.problem(f"{where}: labels.attribute", "nothing", "the column with the source codes", "add the key")
     strangers = sorted({*dataset.minor} - {*legend.names})
     if strangers:
-        sheet.problem(f"{where}: minor", some(strangers), f"classes of {list(legend.names)}", "correct the names")
-    _codes(sheet, dataset, legend)
-    _composites(sheet, dataset, legend)
+        log.problem(f"{where}: minor", some(strangers), f"classes of {list(legend.names)}", "correct the names")
+    check_codes(log, dataset, legend)
+    if dataset.labels.composite and legend.burn_order:
+        fix = "delete the key: polygons are burnt in the order of the file"
+        key = f"configs/legends/{legend.name}.yaml: burn_order"
+        log.problem(key, "codes in order", "none, as polygons hold several covers", fix)
     undated = [tile.name for tile in tiles if tile.label and (tile.year is None or tile.label_year is None)]
     if undated:
-        sheet.note(f"{where}: the years of {some(undated)} are not stated, so their gap was not checked")
-    return sheet.findings()
+        log.note(f"{where}: the years of {some(undated)} are not stated, so their gap was not checked")
+    return log.report()
 
 
-def _codes(sheet: Sheet, dataset: Dataset, legend: Legend) -> None:
+def check_codes(log: IssueLog, dataset: Dataset, legend: Legend) -> None:
+    """Writes down codes of the legend that labels of this kind cannot hold."""
     shapes = {"raster": (r"\d+|\d*\*", "whole numbers"), "rgb": (r"#[0-9a-fA-F]{6}", "colours #rrggbb")}
     shape, expected = shapes.get(dataset.labels.kind, (r"(?s:.*)", "text"))
-    wrong = sorted(code for code in legend.codes if not re.fullmatch(shape, code))
-    if wrong:
-        sheet.problem(
+    invalid = sorted(code for code in legend.codes if not re.fullmatch(shape, code))
+    if invalid:
+        log.problem(
             f"configs/legends/{legend.name}.yaml: codes",
-            some(wrong),
+            some(invalid),
             f"{expected}, as the labels are of kind '{dataset.labels.kind}'",
             "correct the codes or the dataset's `labels.kind`",
         )
 
 
-def _composites(sheet: Sheet, dataset: Dataset, legend: Legend) -> None:
-    """Writes down what a legend says of composites that these labels cannot follow."""
-    where = f"configs/legends/{legend.name}.yaml"
-    if dataset.labels.composite and legend.burn_order:
-        fix = "delete the key: polygons are burnt in the order of the file"
-        sheet.problem(f"{where}: burn_order", "codes in order", "none, as polygons hold several covers", fix)
-
-
-def _years(sheet: Sheet, dataset: Dataset, tile: Tile) -> None:
+def check_year_gap(log: IssueLog, dataset: Dataset, tile: Tile) -> None:
+    """Writes down an orthophoto and labels whose years lie further apart than the limit."""
     if tile.label is None or tile.year is None or tile.label_year is None:
         return
     gap, most = abs(tile.year - tile.label_year), dataset.limits.max_year_gap
     if gap > most:
-        sheet.problem(
+        log.problem(
             tile.image,
             f"orthophoto of {tile.year}, labels of {tile.label_year}: {gap} years apart",
             f"at most {most} (`limits.max_year_gap`)",

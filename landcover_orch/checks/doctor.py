@@ -9,6 +9,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ PORTS = {"LANDCOVER_DAGSTER_PORT": 3000, "LANDCOVER_MLFLOW_PORT": 5000}
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: what was looked at, what was found, and the fix where it is wrong."""
+    """One line: what was checked, what it is, and the fix where it is wrong."""
 
     what: str
     found: str
@@ -34,23 +35,26 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """Everything the doctor looks at."""
-    yield _python()
-    yield from _torch()
-    yield _gdal()
-    yield _versions()
-    yield _disk()
-    yield _memory()
-    yield from (_port(variable, default) for variable, default in PORTS.items())
-    yield from _datasets()
+    """Everything that the machine check checks."""
+    from landcover_orch import raster
+
+    supported = sys.version_info[:2] in ((3, 11), (3, 12))
+    python = f"{platform.python_version()} at {sys.executable}"
+    yield Finding("Python", python, None if supported else "use Python 3.11 or 3.12")
+    yield from check_torch()
+    gdal, proj = raster.versions()
+    yield Finding("GDAL", f"{gdal}, PROJ {proj}")
+    yield check_versions()
+    yield check_disk()
+    memory = psutil.virtual_memory()
+    fix = "end other programs, or lower batch_size" if memory.available < FREE_MEMORY_GIB * GIB else None
+    yield Finding("Memory", f"{memory.available / GIB:.0f} of {memory.total / GIB:.0f} GiB available", fix)
+    yield from (check_port(variable, default) for variable, default in PORTS.items())
+    yield from check_datasets()
 
 
-def _python() -> Finding:
-    version = f"{platform.python_version()} at {sys.executable}"
-    return Finding("Python", version, None if sys.version_info[:2] in ((3, 11), (3, 12)) else "use Python 3.11 or 3.12")
-
-
-def _torch() -> Iterator[Finding]:
+def check_torch() -> Iterator[Finding]:
+    """PyTorch's version, and whether it sees a GPU."""
     import torch
 
     yield Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {workers()} CPUs")
@@ -63,49 +67,33 @@ def _torch() -> Iterator[Finding]:
         yield Finding("GPU", "none: training and prediction use the CPU")
 
 
-def _gdal() -> Finding:
-    from landcover_orch import raster
-
-    gdal, proj = raster.versions()
-    return Finding("GDAL", f"{gdal}, PROJ {proj}")
-
-
-def _versions() -> Finding:
+def check_versions() -> Finding:
+    """Installed packages against constraints.txt."""
     if not CONSTRAINTS.exists():
         return Finding("Versions", "no constraints.txt beside the library (installed as a wheel)")
     pinned = dict(line.split("==") for line in CONSTRAINTS.read_text().split() if "==" in line)
-    other = [
-        f"{name} {installed} for {version}"
-        for name, version in pinned.items()
-        if (installed := _installed(name)) is not None and installed.split("+")[0] != version.split("+")[0]
-    ]
+    other = []
+    for name, version in pinned.items():
+        with suppress(importlib.metadata.PackageNotFoundError):
+            installed = importlib.metadata.version(name)
+            if installed.split("+")[0] != version.split("+")[0]:
+                other.append(f"{name} {installed} for {version}")
     if not other:
         return Finding("Versions", f"{len(pinned)} packages as in constraints.txt")
     return Finding("Versions", "; ".join(other[:5]), "rm -rf .venv && make install")
 
 
-def _installed(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _disk() -> Finding:
+def check_disk() -> Finding:
+    """Free disk space for LANDCOVER_HOME."""
     home = config.home()
-    there = next(folder for folder in (home, *home.parents) if folder.exists())
-    free = shutil.disk_usage(there).free / GIB
+    existing = next(folder for folder in (home, *home.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free / GIB
     fix = "free some, or point LANDCOVER_HOME at a larger disk" if free < FREE_DISK_GIB else None
     return Finding("Disk", f"{free:.0f} GiB free for {home}", fix)
 
 
-def _memory() -> Finding:
-    memory = psutil.virtual_memory()
-    fix = "end other programs, or lower batch_size" if memory.available < FREE_MEMORY_GIB * GIB else None
-    return Finding("Memory", f"{memory.available / GIB:.0f} of {memory.total / GIB:.0f} GiB available", fix)
-
-
-def _port(variable: str, default: int) -> Finding:
+def check_port(variable: str, default: int) -> Finding:
+    """Whether the port of a server is free."""
     port = int(os.environ.get(variable, default))
     with socket.socket() as probe:
         taken = probe.connect_ex(("127.0.0.1", port)) == 0
@@ -117,7 +105,8 @@ def _port(variable: str, default: int) -> Finding:
     return Finding(f"{name} port", f"{port} is free")
 
 
-def _datasets() -> Iterator[Finding]:
+def check_datasets() -> Iterator[Finding]:
+    """Whether the files of each dataset are there."""
     for name in config.dataset_names():
         try:
             folder = config.load_dataset(name).folder
@@ -130,11 +119,11 @@ def _datasets() -> Iterator[Finding]:
 
 def main() -> int:
     """Prints the findings; 1 where something needs a fix."""
-    found = list(findings())
-    for finding in found:
+    results = list(findings())
+    for finding in results:
         print(f"{'!' if finding.fix else ' '} {finding.what:<24} {finding.found}")
         if finding.fix:
             print(f"  {'':<24} Fix: {finding.fix}")
-    to_fix = sum(finding.fix is not None for finding in found)
+    to_fix = sum(finding.fix is not None for finding in results)
     print(f"{to_fix} to fix." if to_fix else "All well.")
     return int(to_fix > 0)

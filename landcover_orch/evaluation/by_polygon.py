@@ -69,8 +69,8 @@ class PolygonRow:
 def rows(manifest: DatasetManifest, maps: Mapping[str, Product], home: Path) -> list[PolygonRow]:
     """Polygons with test pixels on the map, in the order of tiles and of polygon numbers.
 
-    Polygons of which nothing or too little is declared (see `fractions.Declared.told`) are left out; without polygons
-    there is no row.
+    Polygons of which nothing or too little is declared (see `fractions.Declared.normalised`) are left out; without
+    polygons there is no row.
     """
     entries = [entry for entry in tiles_to_predict(manifest) if (home / entry.ground_truth / POLYGONS).exists()]
     return [row for entry in entries for row in tile_rows(manifest, entry, maps[entry.name], home)]
@@ -81,8 +81,8 @@ def tile_rows(manifest: DatasetManifest, entry: TileEntry, product: Product, hom
     names, truth = manifest.legend.names, publish.load(home / entry.ground_truth)
     declared = fractions.read(truth.file(COMPOSITION), names)
     counts = class_histograms(manifest, entry, truth.file(POLYGONS), product.file(MAP), len(declared.source))
-    known = np.flatnonzero((counts.sum(axis=1) > 0) & declared.told.any(axis=1))
-    actual, pixels = declared.told[known], counts[known].sum(axis=1)
+    known = np.flatnonzero((counts.sum(axis=1) > 0) & declared.normalised.any(axis=1))
+    actual, pixels = declared.normalised[known], counts[known].sum(axis=1)
     predicted = counts[known] / pixels[:, None]
     return [
         PolygonRow(

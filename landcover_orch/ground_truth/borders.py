@@ -1,4 +1,4 @@
-"""The band along borders between classes that is neither trained nor scored."""
+"""Border band: pixels along borders between classes that are neither trained nor scored."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def widths(legend: Legend, grid: GeoBox) -> Widths:
         LabelError: widths in metres where the CRS has none, or a band wider than 64 pixels.
     """
     border = legend.border if isinstance(legend.border, Border) else Border(width=legend.border)
-    side = resolution(grid) if border.unit == "metres" else 1.0
+    pixel = resolution(grid) if border.unit == "metres" else 1.0
     names, where = list(legend.names), f"configs/legends/{legend.name}.yaml: border"
-    found = np.full((len(names), len(names)), _pixels(border.width, side))
+    width = np.full((len(names), len(names)), _pixels(border.width, pixel))
     for pair in border.pairs:
-        one, other = (names.index(name) for name in pair.between)
-        found[one, other] = found[other, one] = _pixels(pair.width, side)
-    np.fill_diagonal(found, 0)
+        first, second = (names.index(name) for name in pair.between)
+        width[first, second] = width[second, first] = _pixels(pair.width, pixel)
+    np.fill_diagonal(width, 0)
     if border.unit == "metres" and not in_metres(grid):
         fix = "state the widths in pixels (`unit: pixels`)"
         raise LabelError(Problem(where, f"metres, on an orthophoto in {grid.crs}", "a CRS in metres", fix))
-    if found.max() > MAX_BORDER:
+    if width.max() > MAX_BORDER:
         fix = "choose a narrower band"
-        raise LabelError(Problem(where, f"{found.max()} pixels of {side:g} m", f"at most {MAX_BORDER}", fix))
-    return found
+        raise LabelError(Problem(where, f"{width.max()} pixels of {pixel:g} m", f"at most {MAX_BORDER}", fix))
+    return width
 
 
-def _pixels(width: float, side: float) -> int:
-    return math.ceil(width / side - 1e-6)
+def _pixels(width: float, pixel: float) -> int:
+    return math.ceil(width / pixel - 1e-6)
 
 
 def band(classes: Classes, width: Widths) -> Classes:
@@ -53,23 +53,23 @@ def band(classes: Classes, width: Widths) -> Classes:
     A pixel is in a band where a pixel of another class lies within the width of their pair, diagonals included. Where
     several do, the lowest id below its own counts, else the highest above, so that each pixel counts for one pair.
     """
-    apart = width[~np.eye(len(width), dtype=bool)]
-    if not apart.any():
+    widths = width[~np.eye(len(width), dtype=bool)]
+    if not widths.any():
         return np.full(classes.shape, IGNORE, np.uint8)
-    return _any(classes, int(apart[0])) if (apart == apart[0]).all() else _by_pair(classes, width)
+    return uniform_band(classes, int(widths[0])) if (widths == widths[0]).all() else band_by_pair(classes, width)
 
 
-def _any(classes: Classes, width: int) -> Classes:
+def uniform_band(classes: Classes, width: int) -> Classes:
     """The band where all pairs have one width."""
-    lowest = ~_highest(~classes, width)
+    lowest = ~maximum_filter(~classes, width)
     shifted = classes + np.uint8(1)  # 255 wraps to 0, so that ignore never is the highest
-    highest = _highest(shifted, width) - np.uint8(1)
+    highest = maximum_filter(shifted, width) - np.uint8(1)
     near = np.where(lowest < classes, lowest, highest)
     near[(near == classes) | (classes == IGNORE)] = IGNORE
     return np.asarray(near)
 
 
-def _by_pair(classes: Classes, width: Widths) -> Classes:
+def band_by_pair(classes: Classes, width: Widths) -> Classes:
     """The band where pairs differ: each class grown by each of its widths, over the classes that it is for."""
     near = np.full(classes.shape, IGNORE, np.uint8)
     present = np.intersect1d(np.arange(len(width)), classes)
@@ -77,20 +77,20 @@ def _by_pair(classes: Classes, width: Widths) -> Classes:
         for wide in np.setdiff1d(width[cls, present], 0):
             reached = np.zeros(IGNORE + 1, bool)
             reached[: len(width)] = width[cls] == wide
-            grown = _highest((classes == cls).view(np.uint8), int(wide))
+            grown = maximum_filter((classes == cls).view(np.uint8), int(wide))
             near[grown.view(bool) & reached[classes] & (near > classes)] = cls
     return near
 
 
-def _highest(values: Classes, width: int) -> Classes:
-    """The largest value within `width` pixels, diagonals included.
+def maximum_filter(values: Classes, width: int) -> Classes:
+    """Maximum filter (grey dilation): the largest value within `width` pixels (y, x), diagonals included.
 
     Windows are doubled until they are wide enough, one axis after the other: a few comparisons of whole arrays, several
     times as fast as SciPy's filter.
     """
     size = 2 * width + 1
     for axis in (0, 1):
-        padding = [(width, width) if axis == other else (0, 0) for other in (0, 1)]
+        padding = [(width, width) if axis == padded else (0, 0) for padded in (0, 1)]
         lines, reach = np.moveaxis(np.pad(values, padding), axis, 0), 1
         while reach < size:
             step = min(reach, size - reach)
@@ -120,8 +120,8 @@ def bands(strips: Iterable[Classes], width: Widths) -> Iterator[tuple[Classes, C
 def _middle(above: Classes | None, here: Classes, below: Classes | None, width: Widths, halo: int) -> Classes:
     head = here[:0] if above is None else above[above.shape[0] - min(halo, above.shape[0]) :]
     tail = here[:0] if below is None else below[:halo]
-    found = band(np.concatenate([head, here, tail]), width)
-    return found[head.shape[0] : head.shape[0] + here.shape[0]]
+    near = band(np.concatenate([head, here, tail]), width)
+    return near[head.shape[0] : head.shape[0] + here.shape[0]]
 
 
 def pair_rows(pixels: NDArray[np.int64], width: Widths, names: Sequence[str], grid: GeoBox) -> list[dict[str, Any]]:
@@ -134,10 +134,10 @@ def pair_rows(pixels: NDArray[np.int64], width: Widths, names: Sequence[str], gr
     pairs = [pair for pair in combinations(range(len(names)), 2) if both[pair]]
     return [
         {
-            "between": f"{names[one]} and {names[other]}",
-            "width": int(width[one, other]),
-            "pixels": int(both[one, other]),
-            "hectares": hectares(int(both[one, other]), grid),
+            "between": f"{names[first]} and {names[second]}",
+            "width": int(width[first, second]),
+            "pixels": int(both[first, second]),
+            "hectares": hectares(int(both[first, second]), grid),
         }
-        for one, other in sorted(pairs, key=lambda pair: -both[pair])
+        for first, second in sorted(pairs, key=lambda pair: -both[pair])
     ]

@@ -1,4 +1,4 @@
-"""The ground truth of a tile: its labels as classes on the orthophoto's grid, and what was decided on the way."""
+"""Ground truth of a tile: its labels as classes on the orthophoto's grid, and what was decided on the way."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch import raster
 from landcover_orch.config import Dataset
-from landcover_orch.grid import Window, blocks, moved, resolution
+from landcover_orch.grid import Window, blocks, resolution, translate_pix
 from landcover_orch.ground_truth import VERSION, areas, borders
 from landcover_orch.labels import components, composites, compositions, corrections, polygons, rasterise, rasters
 from landcover_orch.labels.codes import Coding, Strip, coding, tally, to_classes
 from landcover_orch.labels.fingerprints import tile_fingerprints
+from landcover_orch.labels.polygons import Features, Polygons
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.pages import picture
 from landcover_orch.store.fingerprint import MEMORY
@@ -43,9 +44,9 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
 
     Where the tile's radiometry is matched to another's, also radiometry.png: before and after.
 
-    Where the legend keeps the shares of composites, also polygons.tif (uint32, 0 = none) and composition.parquet (see
-    `compositions.write_shares`): each labelled polygon and the share of it that each class takes. Where labels are
-    component rasters, all pixels of one combination of covers stand for a polygon.
+    Where the legend keeps the fractions of composites, also polygons.tif (uint32, 0 = none) and composition.parquet
+    (see `compositions.write_fractions`): each labelled polygon and the fraction of it that each class takes. Where
+    labels are component rasters, all pixels of one combination of covers stand for a polygon.
 
     Works strip by strip, so that memory does not grow with the tile's height.
 
@@ -79,13 +80,13 @@ def recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:
 class LabelStrips:
     """Labels of a tile ready to be read: strips of code numbers for windows of the orthophoto's grid.
 
-    `found` are the polygons, where labels are some, and `place` is where the orthophoto's grid lies among them: beside
-    itself, where the tile's labels are moved. `components` are the component rasters, where labels are some.
+    `polygons` are the polygons, where labels are some, and `grid` is where the orthophoto's grid lies among them:
+    another one, where the tile's labels are shifted. `components` are the component rasters, where labels are some.
     """
 
     strips: Iterator[Strip]
-    found: polygons.Polygons | None
-    place: GeoBox
+    polygons: Polygons | None
+    grid: GeoBox
     shift: tuple[float, float]
     corrected: corrections.Corrected | None = None
     components: components.Components | None = None
@@ -94,8 +95,8 @@ class LabelStrips:
     def notes(self) -> list[str]:
         """What was done to the labels."""
         right, down = self.shift
-        told = [f"labels moved by {right:g} px to the right and {down:g} px down, as `shift` says"]
-        return [*([] if self.found is None else self.found.notes), *(told if any(self.shift) else [])]
+        moved_by = [f"labels moved by {right:g} px to the right and {down:g} px down, as `shift` says"]
+        return [*([] if self.polygons is None else self.polygons.notes), *(moved_by if any(self.shift) else [])]
 
 
 def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
@@ -103,32 +104,32 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     codes = code_numbers(dataset, legend, tile)
     windows = blocks(image.shape, STRIP_ROWS, image.shape[1])
     labels = read_labels(dataset, legend, tile, image, windows, codes)
-    tally, width = _Tally(codes), borders.widths(legend, image.grid)
+    counts, width = TruthCounts(codes), borders.widths(legend, image.grid)
     with raster.reader(image, nodata=dataset.nodata) as pixels:
-        strips = tally.classes(labels.strips, windows, pixels)
+        strips = counts.classes(labels.strips, windows, pixels)
         raster.write_cog(
             stage.path / CLASSES,
             image.grid,
-            zip(windows, tally.without_borders(strips, width), strict=True),
+            zip(windows, counts.without_borders(strips, width), strict=True),
             band="class",
             palette=legend.palette,
             names=legend.names,
             nodata=IGNORE,
         )
     if legend.composites.fractions_kept and decides(dataset):
-        _write_shares(stage, dataset, legend, labels, image, windows)
-    rows = _rows(dataset, legend, labels, tally, codes)
-    summary = _summary(tile, legend, image.grid, rows, tally, labels.notes)
+        write_fractions(stage, dataset, legend, labels, image, windows)
+    code_areas = check_areas(dataset, legend, labels, counts, codes)
+    summary = summarise(tile, legend, image.grid, code_areas, counts, labels.notes)
     if decides(dataset):
-        summary["decisions"] = areas.decisions(rows, image.grid)
+        summary["decisions"] = areas.decision_rows(code_areas, image.grid)
     if width.any():
-        summary["borders"] = borders.pair_rows(tally.borders(len(legend.names)), width, legend.names, image.grid)
+        summary["borders"] = borders.pair_rows(counts.borders(len(legend.names)), width, legend.names, image.grid)
     if labels.corrected:
-        summary |= _corrections(legend, labels.corrected, labels.place, windows, codes)
+        summary |= corrections_summary(legend, labels.corrected, labels.grid, windows, codes)
     stage.write_json(SUMMARY, summary)
-    (stage.path / PREVIEW).write_bytes(_preview(stage.path / CLASSES, image, dataset, legend))
+    (stage.path / PREVIEW).write_bytes(preview(stage.path / CLASSES, image, dataset, legend))
     if image.tables:
-        (stage.path / RADIOMETRY).write_bytes(_before_and_after(image, dataset))
+        (stage.path / RADIOMETRY).write_bytes(before_and_after(image, dataset))
 
 
 def code_numbers(dataset: Dataset, legend: Legend, tile: Tile) -> Coding:
@@ -145,7 +146,7 @@ def decides(dataset: Dataset) -> bool:
 def read_labels(
     dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, windows: Sequence[Window], codes: Coding
 ) -> LabelStrips:
-    """The labels of a tile, moved as its `shift` says, in windows of its orthophoto's grid.
+    """The labels of a tile, shifted as its `shift` says, in windows of its orthophoto's grid.
 
     Raises:
         LabelError: labels that cannot be read as the dataset says, or that lie on another grid.
@@ -154,28 +155,22 @@ def read_labels(
         bare = (np.full((w.height, w.width), codes.unlabelled, np.uint16) for w in windows)
         return LabelStrips(bare, None, image.grid, (0.0, 0.0))
     right, down = tile.shift
-    place = moved(image.grid, -right, -down) if any(tile.shift) else image.grid
+    label_grid = translate_pix(image.grid, -right, -down) if any(tile.shift) else image.grid
     if dataset.labels.kind == "vector":
-        found, corrected = _polygons(dataset, legend, tile, tile.label, image.grid, place, codes)
-        burnt = rasterise.strips(found, place, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
-        return LabelStrips(burnt, found, place, tile.shift, corrected)
+        outlines, corrected = read_polygons(dataset, legend, tile, tile.label, image.grid, label_grid, codes)
+        strips = rasterise.strips(outlines, label_grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
+        return LabelStrips(strips, outlines, label_grid, tile.shift, corrected)
     unlabelled = np.uint16(codes.unlabelled)
     if dataset.labels.kind == "components":
-        components.require_place(dataset, tile, tile.label, image)
+        components.require_alignment(dataset, tile, tile.label, image)
         parts = components.Components(tile.components, legend, codes)
         strips = _shifted(parts.strips, windows, image, tile.shift, unlabelled)
-        return LabelStrips(strips, None, place, tile.shift, components=parts)
-    read = _raster_labels(dataset, legend, tile.label, image, codes)
-    return LabelStrips(_shifted(read, windows, image, tile.shift, unlabelled), None, place, tile.shift)
-
-
-def _raster_labels(
-    dataset: Dataset, legend: Legend, label: Path, image: raster.Raster, codes: Coding
-) -> rasters.Read[np.uint16]:
-    source = imagery.placed(dataset, raster.inspect(label), image)
+        return LabelStrips(strips, None, label_grid, tile.shift, components=parts)
+    source = imagery.placed(dataset, raster.inspect(tile.label), image)
     rasters.require_grid(source, image.grid)
     read = rasters.strips if dataset.labels.kind == "raster" else rasters.colour_strips
-    return lambda windows: read(source, windows, legend, codes)
+    strips = _shifted(lambda boxes: read(source, boxes, legend, codes), windows, image, tile.shift, unlabelled)
+    return LabelStrips(strips, None, label_grid, tile.shift)
 
 
 def _shifted(
@@ -188,41 +183,47 @@ def _shifted(
     right, down = shift
     if not any(shift):
         return read(windows)
-    return rasters.moved(read, windows, image.shape, (round(right), round(down)), fill)
+    return rasters.shifted(read, windows, image.shape, (round(right), round(down)), fill)
 
 
-def _polygons(
-    dataset: Dataset, legend: Legend, tile: Tile, path: Path, grid: GeoBox, place: GeoBox, codes: Coding
-) -> tuple[polygons.Polygons, corrections.Corrected | None]:
+def read_polygons(
+    dataset: Dataset, legend: Legend, tile: Tile, path: Path, grid: GeoBox, label_grid: GeoBox, codes: Coding
+) -> tuple[Polygons, corrections.Corrected | None]:
+    """The polygons of a tile, corrected where somebody corrected them, and what the corrections did.
+
+    Args:
+        path: the label file.
+        grid: of the orthophoto.
+        label_grid: where that grid lies among the labels.
+    """
     labels = dataset.labels
     column = labels.id if labels.content == "values" else labels.attribute
-    found = polygons.read(path, tile.layer, column, place, name=labels.id)
+    features = polygons.read(path, tile.layer, column, label_grid, name=labels.id)
 
-    def turned(features: polygons.Features) -> polygons.Polygons:
+    def encode(features: Features) -> Polygons:
         if labels.composite:
             return compositions.decided(features, path, labels, legend, codes)
         return polygons.coded(features, legend, codes)
 
-    corrected = corrections.corrected(found, tile.corrections, labels, grid, place, turned)
-    return (corrected.after if corrected else turned(found)), corrected
+    corrected = corrections.corrected(features, tile.corrections, labels, grid, label_grid, encode)
+    return (corrected.after if corrected else encode(features)), corrected
 
 
-def _corrections(
-    legend: Legend, corrected: corrections.Corrected, place: GeoBox, windows: Sequence[Window], codes: Coding
+def corrections_summary(
+    legend: Legend, corrected: corrections.Corrected, grid: GeoBox, windows: Sequence[Window], codes: Coding
 ) -> dict[str, Any]:
-    """How many polygons were replaced and drawn over, and what became of which ground."""
+    """How many polygons were replaced and drawn over, and how many pixels went from which code to which."""
     before, after = (
-        rasterise.strips(found, place, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
-        for found in (corrected.before, corrected.after)
+        rasterise.strips(outlines, grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
+        for outlines in (corrected.before, corrected.after)
     )
-    changed = corrections.changes(before, after, codes, place)
     return {
         "corrected_polygons": {"replaced": corrected.replaced, "drawn": corrected.drawn},
-        "corrections": changed,
+        "corrections": corrections.changes(before, after, codes, grid),
     }
 
 
-def _write_shares(
+def write_fractions(
     stage: Stage,
     dataset: Dataset,
     legend: Legend,
@@ -230,8 +231,19 @@ def _write_shares(
     image: raster.Raster,
     windows: Sequence[Window],
 ) -> None:
-    """The raster of polygons, 0 where the image has no data, and the table of their shares; nothing without any."""
-    names, decisions, strips = _numbered(legend, labels, image, windows)
+    """Writes the raster of polygon numbers, 0 where the image has no data, and the table of their class fractions.
+
+    Numbers (y, x) are those of polygons, or of combinations of components, from 1. Nothing without any.
+    """
+    names: Sequence[str] = ()
+    strips: Iterator[NDArray[np.uint32]]
+    if labels.components:
+        names, decisions = labels.components.names, labels.components.decisions
+        strips = _shifted(labels.components.numbered, windows, image, labels.shift, np.uint32(0))
+    elif labels.polygons:
+        names, decisions = labels.polygons.names, labels.polygons.decisions
+        numbers, shapes = np.arange(1, len(names) + 1, dtype=np.uint32), labels.polygons.geometry
+        strips = rasterise.rasterise(shapes, numbers, labels.grid, windows, all_touched=legend.all_touched, fill=0)
     if not names:
         return
     with raster.reader(image, nodata=dataset.nodata) as pixels:
@@ -240,25 +252,11 @@ def _write_shares(
             for window, strip in zip(windows, strips, strict=True)
         )
         raster.write_tiled(stage.path / POLYGONS, image.grid, "uint32", ("polygon",), pieces)
-    compositions.write_shares(stage.path / COMPOSITION, names, decisions)
+    compositions.write_fractions(stage.path / COMPOSITION, names, decisions)
 
 
-def _numbered(
-    legend: Legend, labels: LabelStrips, image: raster.Raster, windows: Sequence[Window]
-) -> tuple[Sequence[str], Sequence[composites.Decision], Iterator[NDArray[np.uint32]]]:
-    """Names of and decisions on polygons, or on the combinations of components, and their numbers (y, x) from 1."""
-    parts, found = labels.components, labels.found
-    if parts:
-        return parts.names, parts.decisions, _shifted(parts.numbered, windows, image, labels.shift, np.uint32(0))
-    if not found:
-        return (), (), iter(())
-    numbers = np.arange(1, len(found.names) + 1, dtype=np.uint32)
-    strips = rasterise.burnt(found.geometry, numbers, labels.place, windows, all_touched=legend.all_touched, fill=0)
-    return found.names, found.decisions, strips
-
-
-class _Tally:
-    """Turns strips of code numbers into classes and counts every decision on the way, each pixel once."""
+class TruthCounts:
+    """Pixel counts: turns strips of code numbers into classes and counts every decision on the way, each pixel once."""
 
     def __init__(self, codes: Coding) -> None:
         self._codes = codes
@@ -299,7 +297,9 @@ class _Tally:
     def ignored(self) -> dict[str, int]:
         """Ignored pixels by the rule that ignored them; each counts under the first rule that meets it."""
         by_code = self._codes.classes == IGNORE
-        undecided = np.array([code.split(": ")[0] in composites.UNDECIDED for code in self._codes.codes])
+        undecided = np.zeros(len(self._codes.codes), bool)
+        if self._codes.decisions:
+            undecided[:] = [decision.how in composites.UNDECIDED for decision in self._codes.decisions]
         return {
             "code ignored by the legend": int(self.pixels[:-1][by_code[:-1] & ~undecided].sum()),
             **({"composite": int(self.pixels[:-1][undecided].sum())} if undecided.any() else {}),
@@ -309,24 +309,28 @@ class _Tally:
         }
 
 
-def _rows(dataset: Dataset, legend: Legend, labels: LabelStrips, tally: _Tally, codes: Coding) -> list[areas.Row]:
-    tolerance, grid = dataset.labels.area_tolerance, labels.place
-    if labels.found is None:
-        rows = areas.counted(tally.pixels, grid, codes, tolerance)
+def check_areas(
+    dataset: Dataset, legend: Legend, labels: LabelStrips, counts: TruthCounts, codes: Coding
+) -> list[areas.CodeArea]:
+    """Area check of each code of the legend or, where labels hold several covers, of each decision that was taken."""
+    tolerance = dataset.labels.area_tolerance
+    if labels.polygons is None:
+        rows = areas.raster_areas(counts.pixels, labels.grid, codes, tolerance)
     else:
         rows = areas.area_check(
-            labels.found, grid, tally.pixels, codes, all_touched=legend.all_touched, tolerance=tolerance
+            labels.polygons, labels.grid, counts.pixels, codes, all_touched=legend.all_touched, tolerance=tolerance
         )
-    names = {**{c.id: c.name for c in legend.classes}, IGNORE: IGNORE_NAME}
-    rows = [{**row, "class": names[int(number)]} for row, number in zip(rows, codes.classes, strict=False)]
-    return [row for row in rows if row["polygons"] or row["pixels"]] if decides(dataset) else rows
+    return [row for row in rows if row.polygons or row.pixels] if decides(dataset) else rows
 
 
-def _summary(
-    tile: Tile, legend: Legend, grid: GeoBox, rows: list[areas.Row], tally: _Tally, notes: list[str]
+def summarise(
+    tile: Tile, legend: Legend, grid: GeoBox, code_areas: list[areas.CodeArea], counts: TruthCounts, notes: list[str]
 ) -> dict[str, Any]:
-    total, unit = int(tally.class_pixels.sum()), resolution(grid) ** 2
-    labelled = total - int(tally.class_pixels[IGNORE])
+    """The summary of a tile's ground truth: pixels by class and by code, and why pixels are ignored."""
+    total, unit = int(counts.class_pixels.sum()), resolution(grid) ** 2
+    labelled = total - int(counts.class_pixels[IGNORE])
+    names = {**{c.id: c.name for c in legend.classes}, IGNORE: IGNORE_NAME}
+    class_of_code = {code: names[number] for code, number in legend.class_of_code.items()}
     return {
         "tile": tile.name,
         "pixels": total,
@@ -334,25 +338,26 @@ def _summary(
         "labelled": labelled / total,
         "classes": [
             {"class": c.name, "pixels": int(n), "area": round(int(n) * unit, 3), "share": int(n) / max(labelled, 1)}
-            for c, n in zip(legend.classes, tally.class_pixels, strict=False)
+            for c, n in zip(legend.classes, counts.class_pixels, strict=False)
         ],
-        "codes": rows,
-        "areas_agree": all(row["agrees"] for row in rows),
-        IGNORE_NAME: tally.ignored(),
-        "unlabelled_pixels": int(tally.pixels[-1]),
+        "codes": [area.row(area.decision.name if area.decision else class_of_code[area.code]) for area in code_areas],
+        "areas_agree": all(area.agrees for area in code_areas),
+        IGNORE_NAME: counts.ignored(),
+        "unlabelled_pixels": int(counts.pixels[-1]),
         "notes": notes,
     }
 
 
-def _preview(classes: Path, image: raster.Raster, dataset: Dataset, legend: Legend) -> bytes:
+def preview(classes: Path, image: raster.Raster, dataset: Dataset, legend: Legend) -> bytes:
+    """Preview picture (PNG): the image, what of it is labelled, and the classes over it."""
     truth = raster.thumbnail(raster.inspect(classes), PREVIEW_SIDE)[0]
     shown = picture.display(raster.thumbnail(image, PREVIEW_SIDE), dataset.bands)
     over = picture.overlay(shown, truth, legend.palette)
     return picture.small_png(picture.hstack([shown, picture.interpreted(shown, truth), over]))
 
 
-def _before_and_after(image: raster.Raster, dataset: Dataset) -> bytes:
-    """The image as its file is and as it is read, stretched alike, so that what was matched is what differs."""
-    pair = [raster.thumbnail(found, PREVIEW_SIDE) for found in (image.delivered, image)]
+def before_and_after(image: raster.Raster, dataset: Dataset) -> bytes:
+    """The image as its file is and as it is read (PNG), equally stretched, so that what was matched is what differs."""
+    pair = [raster.thumbnail(version, PREVIEW_SIDE) for version in (image.unmatched, image)]
     shown = picture.display(np.concatenate(pair, axis=2), dataset.bands)
     return picture.small_png(shown)

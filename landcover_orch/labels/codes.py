@@ -1,10 +1,11 @@
-"""Source codes as small numbers: one strip format for polygons, code rasters and colour-coded rasters."""
+"""Label encoding: source codes as small numbers, one strip format for polygons, code rasters and coloured rasters."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,36 @@ LISTED = 20
 """Unknown codes that one error names, most frequent first."""
 
 
+How = Literal["simple", "largest", "predefined", "dominant", "dissolved", "mixed", "ignored", "soft"]
+
+Parts = tuple[tuple[str, float], ...]
+"""Covers of a polygon, or their classes, and the fraction of each; they sum to 1."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How a polygon was decided, its class (or 'ignore'), and the fractions by class; none where they are unknown."""
+
+    how: How
+    name: str
+    fractions: Parts = ()
+
+    @property
+    def code(self) -> str:
+        """The decision in one word, as tables and the coding name it."""
+        return f"{self.how}: {self.name}"
+
+
 @dataclass(frozen=True)
 class Coding:
-    """The numbers that stand for a legend's source codes, and the class of each."""
+    """Label encoding: the numbers that stand for a legend's source codes, and the class of each.
+
+    Where polygons may hold several covers the codes are `decisions`, as many and in that order, else there are none.
+    """
 
     codes: tuple[str, ...]
     classes: NDArray[np.uint16]
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def unlabelled(self) -> int:
@@ -44,8 +69,8 @@ class Coding:
 
     def number(self, code: str) -> int:
         """Number of the entry that a code falls under (see `legend.entry`), `unknown` where the legend lacks it."""
-        found = entry(code, self.codes)
-        return self.unknown if found is None else self.codes.index(found)
+        match = entry(code, self.codes)
+        return self.unknown if match is None else self.codes.index(match)
 
 
 def coding(legend: Legend, unlabelled: str) -> Coding:
@@ -71,32 +96,28 @@ class Stray:
     count: int
     first: str
 
+    def problem(self, where: str, unit: str, legend: Legend) -> Problem:
+        """The problem of a file: its unknown code, the codes that the legend has, and what mends it."""
+        known = sorted(legend.codes)
+        shown = f"{known[:LISTED]}{' and more' if len(known) > LISTED else ''}"
+        named = "no code (NULL)" if self.code == NULL else f"unknown code {self.code!r}"
+        found = f"{named} in {self.count} {unit}, first at {self.first}"
+        fix = f'add "{self.code}" to `codes` of configs/legends/{legend.name}.yaml: a class name, or ignore'
+        if self.code == NULL:
+            fix = "give those polygons a code, or delete them"
+        elif _SIOSE.search(self.code):
+            fix = "set `labels.content: siose`, for such are SIOSE's labels of several covers"
+        return Problem(where, found, f"a code of legend {legend.name!r}: {shown}", fix)
+
 
 def unknown_codes(where: str, unit: str, strays: Iterable[Stray], legend: Legend) -> UnknownCodeError:
     """The error that names every unknown code of a file, with counts and first positions."""
     ranked = sorted(strays, key=lambda stray: (-stray.count, stray.code))
-    more = [] if len(ranked) <= LISTED else [_more(where, len(ranked) - LISTED)]
-    return UnknownCodeError(*(_unknown(where, unit, stray, legend) for stray in ranked[:LISTED]), *more)
-
-
-def _unknown(where: str, unit: str, stray: Stray, legend: Legend) -> Problem:
-    known = sorted(legend.codes)
-    shown = f"{known[:LISTED]}{' and more' if len(known) > LISTED else ''}"
-    named = "no code (NULL)" if stray.code == NULL else f"unknown code {stray.code!r}"
-    found = f"{named} in {stray.count} {unit}, first at {stray.first}"
-    return Problem(where, found, f"a code of legend {legend.name!r}: {shown}", _fix(stray.code, legend))
-
-
-def _fix(code: str, legend: Legend) -> str:
-    if code == NULL:
-        return "give those polygons a code, or delete them"
-    if _SIOSE.search(code):
-        return "set `labels.content: siose`, for such are SIOSE's labels of several covers"
-    return f'add "{code}" to `codes` of configs/legends/{legend.name}.yaml: a class name, or ignore'
-
-
-def _more(where: str, count: int) -> Problem:
-    return Problem(where, f"{count} more unknown codes", "codes of the legend", "add them to the legend's `codes`")
+    problems = [stray.problem(where, unit, legend) for stray in ranked[:LISTED]]
+    if len(ranked) > LISTED:
+        found = f"{len(ranked) - LISTED} more unknown codes"
+        problems.append(Problem(where, found, "codes of the legend", "add them to the legend's `codes`"))
+    return UnknownCodeError(*problems)
 
 
 def look_up(values: NDArray[np.integer], table: NDArray[np.uint16], outside: int) -> Strip:
@@ -105,19 +126,16 @@ def look_up(values: NDArray[np.integer], table: NDArray[np.uint16], outside: int
     The table has an entry for each of the 65,536 unsigned 16-bit values, so that those need no test. Blocks that fit
     the cache make it three times as fast as one look-up of the whole array.
     """
-    flat, found = np.ascontiguousarray(values).reshape(-1), np.empty(values.size, np.uint16)
+    flat, strip = np.ascontiguousarray(values).reshape(-1), np.empty(values.size, np.uint16)
     longer = np.append(table, np.uint16(outside))
     for start in range(0, flat.size, BLOCK):
-        part = _unsigned(flat[start : start + BLOCK])
-        np.take(longer, part, out=found[start : start + BLOCK], mode="clip")  # what lies beyond takes the last entry
-    return found.reshape(values.shape)
-
-
-def _unsigned(values: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Values as at most 4 unsigned bytes; what is negative, or does not fit, lies beyond 65,535."""
-    if values.dtype.itemsize > 4:
-        values = values.clip(max(-1, np.iinfo(values.dtype).min), MAX_CODE + 1)
-    return values if values.dtype.kind == "u" else values.astype(np.int32, copy=False).view(np.uint32)
+        part = flat[start : start + BLOCK]
+        if part.dtype.itemsize > 4:  # at most 4 unsigned bytes; what is negative, or does not fit, lies beyond 65,535
+            part = part.clip(max(-1, np.iinfo(part.dtype).min), MAX_CODE + 1)
+        if part.dtype.kind != "u":
+            part = part.astype(np.int32, copy=False).view(np.uint32)
+        np.take(longer, part, out=strip[start : start + BLOCK], mode="clip")  # what lies beyond takes the last entry
+    return strip.reshape(values.shape)
 
 
 def tally(values: NDArray[np.integer], size: int) -> NDArray[np.int64]:
@@ -138,16 +156,12 @@ def to_classes(strip: Strip, coding: Coding) -> NDArray[np.uint8]:
     Raises:
         ValueError: the strip still holds unknown codes.
     """
-    classes = look_up(strip, _full(coding.classes), UNREACHED)
+    table = np.full(MAX_CODE + 1, UNREACHED, np.uint16)
+    table[: coding.classes.size] = coding.classes
+    classes = look_up(strip, table, UNREACHED)
     if classes.size and int(classes.max()) > IGNORE:
         raise ValueError("a strip with unknown codes reached the classes")
     return classes.astype(np.uint8)
 
 
 UNREACHED = 65_535
-
-
-def _full(classes: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    table = np.full(MAX_CODE + 1, UNREACHED, np.uint16)
-    table[: classes.size] = classes
-    return table

@@ -1,4 +1,4 @@
-"""Label rasters that tell each pixel's covers in components: a raster of covers, one of percentages, a table of values.
+"""Component rasters: each pixel's covers in a raster of covers, one of percentages and a table of values for each.
 
 Values differ between the tables of one data set: each raster is read by its own. A blank cover is none.
 """
@@ -18,8 +18,7 @@ from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import Window, crs_name
 from landcover_orch.labels import composites, rasters
-from landcover_orch.labels.codes import Coding, Stray, Strip, as_code, unknown_codes
-from landcover_orch.labels.composites import Decision, Parts
+from landcover_orch.labels.codes import Coding, Decision, Stray, Strip, as_code, unknown_codes
 from landcover_orch.legend import Legend
 from landcover_orch.raster import Raster, Reader, inspect, reader
 from landcover_orch.tiles.imagery import placed
@@ -30,27 +29,27 @@ GEOTIFF = (".tif", ".tiff")
 TOLERANCE = 1.0
 """Percent by which rounded percentages of a pixel may miss 100."""
 
-COUNTED = 2**20
-"""Whole numbers below this are told apart by counting them."""
+MAX_COUNTED = 2**20
+"""Integers below this are distinguished by counting them, which needs no sorting."""
 
 LISTED = 20
 """Faulty combinations that one error names."""
 
 
-def require_place(dataset: Dataset, tile: Tile, label: Path, image: Raster) -> None:
+def require_alignment(dataset: Dataset, tile: Tile, label: Path, image: Raster) -> None:
     """Raises LabelError where the components of a tile do not lie pixel by pixel on its orthophoto's grid."""
-    place = open_raster(label)
-    rasters.require_grid(placed(dataset, place, image), image.grid)
-    wrong = misfits(tile, place)
-    if wrong:
-        raise LabelError(*wrong)
+    reference = open_raster(label)
+    rasters.require_grid(placed(dataset, reference, image), image.grid)
+    problems = misfits(tile, reference)
+    if problems:
+        raise LabelError(*problems)
 
 
 Covers = tuple[tuple[str, float], ...]
 """Covers of a pixel and the percentage of each, those of 0 % left out."""
 
 
-class Met(NamedTuple):
+class Occurrence(NamedTuple):
     """A combination of covers in a window: its first pixel, counted row by row, where that is, and how many have it."""
 
     covers: Covers
@@ -69,7 +68,7 @@ class Combination(NamedTuple):
 
 @dataclass
 class Components:
-    """The components of one tile, and what was met in them so far: pixels by the sum of their percentages."""
+    """The component rasters of one tile; `sums` counts the pixels read so far by the sum of their percentages."""
 
     files: Sequence[Component]
     legend: Legend
@@ -82,7 +81,7 @@ class Components:
     @property
     def names(self) -> tuple[str, ...]:
         """What each combination is called, in the order of their numbers: its covers."""
-        return tuple(_told(covers) for covers in self._known)
+        return tuple(_listed(covers) for covers in self._known)
 
     @property
     def decisions(self) -> tuple[Decision, ...]:
@@ -97,24 +96,24 @@ class Components:
                 has a value its table lacks.
             UnknownCodeError: after the last window, every cover that the legend lacks.
         """
-        for window, which, met in self._read(windows):
-            numbers = np.empty(len(met), np.uint16)
-            for i in sorted(range(len(met)), key=lambda i: met[i].first):
-                numbers[i] = self._number(met[i])
+        for window, which, occurrences in self._read(windows):
+            numbers = np.empty(len(occurrences), np.uint16)
+            for i in sorted(range(len(occurrences)), key=lambda i: occurrences[i].first):
+                numbers[i] = self.number(occurrences[i])
             yield numbers[which].reshape(window.height, window.width)
-        self._require_sound()
+        self.require_valid()
 
     def numbered(self, windows: Sequence[Window]) -> Iterator[NDArray[np.uint32]]:
         """The number of each pixel's combination (y, x) in windows that `strips` has read; 0 where it has no cover.
 
         Where nobody drew polygons, all pixels of one combination are one: what is declared of them is the same.
         """
-        for window, which, met in self._read(windows):
-            numbers = [self._known[found.covers].number if found.covers else 0 for found in met]
+        for window, which, occurrences in self._read(windows):
+            numbers = [self._known[entry.covers].number if entry.covers else 0 for entry in occurrences]
             yield np.array(numbers, np.uint32)[which].reshape(window.height, window.width)
 
-    def _read(self, windows: Sequence[Window]) -> Iterator[tuple[Window, NDArray[np.intp], list[Met]]]:
-        """Of each window the combinations that are met in it, and which of them each pixel has."""
+    def _read(self, windows: Sequence[Window]) -> Iterator[tuple[Window, NDArray[np.intp], list[Occurrence]]]:
+        """Of each window the combinations that occur in it, and which of them each pixel has."""
         tables = [table(component.table) for component in self.files]
         with ExitStack() as stack:
             pairs = [
@@ -125,20 +124,21 @@ class Components:
                 for component, names in zip(self.files, tables, strict=True)
             ]
             for window in windows:
-                values, which, first, counts = _combinations(_bands(pairs, window))
-                met = []
+                values, which, first, counts = _combinations(read_bands(pairs, window))
+                occurrences = []
                 for row, at, count in zip(values, first.tolist(), counts.tolist(), strict=True):
                     position = f"row {window.row + at // window.width}, col {window.col + at % window.width}"
-                    met.append(Met(self._covers(row, pairs, tables, position, count), at, position, count))
-                yield window, which, met
+                    covers = self.covers(row, pairs, tables, position, count)
+                    occurrences.append(Occurrence(covers, at, position, count))
+                yield window, which, occurrences
 
     def _reader(self, stack: ExitStack, path: Path, names: Container[float] | None) -> Reader:
         """An open raster, whose nodata is a value like any other where it is among `names`, or those of the legend."""
-        found = open_raster(path)
-        named = as_code(found.nodata) in self.legend.codes if names is None else found.nodata in names
-        return stack.enter_context(reader(found, nodata="none" if named else "file"))
+        raster = open_raster(path)
+        named = as_code(raster.nodata) in self.legend.codes if names is None else raster.nodata in names
+        return stack.enter_context(reader(raster, nodata="none" if named else "file"))
 
-    def _covers(
+    def covers(
         self,
         row: Sequence[float],
         pairs: Sequence[Any],
@@ -146,45 +146,51 @@ class Components:
         position: str,
         count: int,
     ) -> Covers:
+        """The covers that a combination of values stands for; values that their table lacks are noted."""
         left = list(row)
-        found = []
+        covers = []
         for (_, percent), names in zip(pairs, tables, strict=True):
             value = left.pop(0)
             cover = (as_code(value) or "") if names is None or np.isnan(value) else names.get(value)
             if cover is None:
                 _note(self._faults, f"value {value:g} that its table lacks", position, count)
                 cover = ""
-            share = left.pop(0) if percent else 100.0 * bool(cover)
-            if share or not np.isfinite(share):
-                found.append((cover, share))
-        return tuple(found)
+            percentage = left.pop(0) if percent else 100.0 * bool(cover)
+            if percentage or not np.isfinite(percentage):
+                covers.append((cover, percentage))
+        return tuple(covers)
 
-    def _number(self, met: Met) -> int:
+    def number(self, occurrence: Occurrence) -> int:
         """The code number of a combination; that of no label where there is none, or a fault, which is noted."""
-        total = sum(share for _, share in met.covers)
-        self.sums[total] = self.sums.get(total, 0) + met.pixels
-        if not met.covers:
+        covers, total = occurrence.covers, sum(percentage for _, percentage in occurrence.covers)
+        self.sums[total] = self.sums.get(total, 0) + occurrence.pixels
+        if not covers:
             return self.coding.unlabelled
-        if met.covers not in self._known:
-            if not self._sound(met, total):
+        if covers not in self._known:
+            if not self.decidable(occurrence, total):
                 return self.coding.unlabelled
-            decision = composites.decide(_merged(met.covers, total), self.legend)
+            merged: dict[str, float] = {}
+            for cover, percentage in covers:
+                merged[cover] = merged.get(cover, 0.0) + percentage / total
+            decision = composites.decide(tuple(merged.items()), self.legend)
             code = self.coding.codes.index(decision.code)
-            self._known[met.covers] = Combination(len(self._known) + 1, decision, code)
-        return self._known[met.covers].code
+            self._known[covers] = Combination(len(self._known) + 1, decision, code)
+        return self._known[covers].code
 
-    def _sound(self, met: Met, total: float) -> bool:
+    def decidable(self, occurrence: Occurrence, total: float) -> bool:
         """Whether a combination can be decided on; if not, why not is noted."""
-        named = all(cover for cover, _ in met.covers)
-        if not named or not abs(total - 100) <= TOLERANCE or any(share < 0 for _, share in met.covers):
-            _note(self._faults, f"{_told(met.covers)}: {total:g} % in all", met.position, met.pixels)
+        covers, position, pixels = occurrence.covers, occurrence.position, occurrence.pixels
+        named = all(cover for cover, _ in covers)
+        if not named or not abs(total - 100) <= TOLERANCE or any(percentage < 0 for _, percentage in covers):
+            _note(self._faults, f"{_listed(covers)}: {total:g} % in all", position, pixels)
             return False
-        strange = composites.unknown((cover for cover, _ in met.covers), self.legend)
-        for cover in dict.fromkeys(strange):
-            _note(self._strays, cover, met.position, met.pixels)
-        return not strange
+        unknown = composites.unknown((cover for cover, _ in covers), self.legend)
+        for cover in dict.fromkeys(unknown):
+            _note(self._strays, cover, position, pixels)
+        return not unknown
 
-    def _require_sound(self) -> None:
+    def require_valid(self) -> None:
+        """Raises UnknownCodeError or LabelError where covers or faults were noted."""
         where = str(self.files[0].code)
         if self._strays:
             raise unknown_codes(where, "pixels", self._strays.values(), self.legend)
@@ -197,16 +203,16 @@ class Components:
             )
 
 
-def _told(covers: Covers) -> str:
-    return ", ".join(f"{share:g} % {cover or '(blank)'}" for cover, share in covers)
+def _listed(covers: Covers) -> str:
+    return ", ".join(f"{percentage:g} % {cover or '(blank)'}" for cover, percentage in covers)
 
 
-def _note(met: dict[str, Stray], what: str, position: str, count: int) -> None:
-    known = met.get(what, Stray(what, 0, position))
-    met[what] = Stray(what, known.count + count, known.first)
+def _note(strays: dict[str, Stray], what: str, position: str, count: int) -> None:
+    known = strays.get(what, Stray(what, 0, position))
+    strays[what] = Stray(what, known.count + count, known.first)
 
 
-def _bands(pairs: Sequence[Any], window: Window) -> list[NDArray[Any]]:
+def read_bands(pairs: Sequence[Any], window: Window) -> list[NDArray[Any]]:
     """The covers and, where there are any, the percentages of each component (pixel); NaN where a file has no data.
 
     Where neither has data the percentage is 0; where a cover has, a percentage from 0 to 100 counts even if the file
@@ -217,9 +223,9 @@ def _bands(pairs: Sequence[Any], window: Window) -> list[NDArray[Any]]:
         covers, bare = _values(code, window)
         bands.append(np.where(bare, np.nan, covers) if bare.any() else covers)
         if percent:
-            shares, untold = _values(percent, window)
-            untold &= bare | ~((shares >= 0) & (shares <= 100))
-            bands.append(np.where(untold, np.where(bare, 0, np.nan), shares) if untold.any() else shares)
+            percentages, unknown = _values(percent, window)
+            unknown &= bare | ~((percentages >= 0) & (percentages <= 100))
+            bands.append(np.where(unknown, np.where(bare, 0, np.nan), percentages) if unknown.any() else percentages)
     return bands
 
 
@@ -244,25 +250,19 @@ def _combinations(
 
 
 def _numbered(values: NDArray[Any]) -> tuple[NDArray[np.intp], int]:
-    """A number for each pixel, in the order of the values, and how many there are; whole numbers need no sorting."""
+    """A number for each pixel, in the order of the values, and how many there are; integers need no sorting."""
     with np.errstate(invalid="ignore"):
-        whole = values.astype(np.intp)
-    if whole.size and int(whole.min()) >= 0 and int(whole.max()) < COUNTED and np.array_equal(whole, values):
-        present = np.bincount(whole) > 0
-        return (np.cumsum(present) - 1)[whole], int(present.sum())
+        integers = values.astype(np.intp)
+    small = integers.size and int(integers.min()) >= 0 and int(integers.max()) < MAX_COUNTED
+    if small and np.array_equal(integers, values):
+        present = np.bincount(integers) > 0
+        return (np.cumsum(present) - 1)[integers], int(present.sum())
     different, number = np.unique(values, return_inverse=True)
     return number, different.size
 
 
-def _merged(covers: Covers, total: float) -> Parts:
-    merged: dict[str, float] = {}
-    for cover, percent in covers:
-        merged[cover] = merged.get(cover, 0.0) + percent / total
-    return tuple(merged.items())
-
-
 def open_raster(path: Path) -> Raster:
-    """What a component's raster says of itself: GeoTIFF by its ending, else ENVI.
+    """The metadata of a component's raster: GeoTIFF by its ending, else ENVI.
 
     Raises:
         RasterError: it is neither, or cut short.
@@ -270,33 +270,23 @@ def open_raster(path: Path) -> Raster:
     return inspect(path, "GTiff" if path.suffix.lower() in GEOTIFF else "ENVI")
 
 
-def misfits(tile: Tile, place: Raster) -> list[Problem]:
+def misfits(tile: Tile, reference: Raster) -> list[Problem]:
     """The components of a tile that are not one band on the grid of the raster that says where they lie.
 
-    A component may say nothing of its place, but then it must have that raster's shape.
+    A component may be without a CRS, but then it must have that raster's shape.
     """
-    paths = [path for part in tile.components for path in (part.code, part.percent) if path]
-    expected = f"one band of {place.shape[0]} x {place.shape[1]} px on the grid of {place.path.name}"
+    expected = f"one band of {reference.shape[0]} x {reference.shape[1]} px on the grid of {reference.path.name}"
     fix = "correct `labels.components` or `tiles.label`"
-    return [
-        Problem(
-            str(path), f"{found.count} bands of {found.shape[0]} x {found.shape[1]} px{_where(found)}", expected, fix
-        )
-        for path in paths
-        if not _fits(found := open_raster(path), place)
-    ]
-
-
-def _fits(found: Raster, place: Raster) -> bool:
-    return found.count == 1 and found.shape == place.shape and (found.crs is None or found.grid == place.grid)
-
-
-def _where(found: Raster) -> str:
-    return (
-        ""
-        if found.crs is None
-        else f" from {found.grid.affine.c:.1f}, {found.grid.affine.f:.1f} in {crs_name(found.grid)}"
-    )
+    problems = []
+    for path in (path for part in tile.components for path in (part.code, part.percent) if path):
+        raster = open_raster(path)
+        grid = raster.grid
+        if raster.count == 1 and raster.shape == reference.shape and (raster.crs is None or grid == reference.grid):
+            continue
+        origin = "" if raster.crs is None else f" from {grid.affine.c:.1f}, {grid.affine.f:.1f} in {crs_name(grid)}"
+        actual = f"{raster.count} bands of {raster.shape[0]} x {raster.shape[1]} px{origin}"
+        problems.append(Problem(str(path), actual, expected, fix))
+    return problems
 
 
 def table(path: Path | None) -> dict[float, str] | None:
@@ -307,30 +297,28 @@ def table(path: Path | None) -> dict[float, str] | None:
     """
     if path is None:
         return None
-    found: dict[float, str] = {}
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LabelError(Problem(str(path), str(error), "a text in UTF-8", "convert it, or correct the key")) from error
+    covers: dict[float, str] = {}
     problems = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         cover, mark, value = line.rpartition(",")
         if not line.strip():
             continue
-        if not mark or not _is_number(value) or float(value) in found:
+        if not mark or not is_finite_number(value) or float(value) in covers:
             fix = "correct the line"
             problems.append(Problem(f"{path}:{number}", repr(line), "'cover,value', each value once", fix))
             continue
-        found[float(value)] = cover.strip()
+        covers[float(value)] = cover.strip()
     if problems:
         raise LabelError(*problems)
-    return found
+    return covers
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise LabelError(Problem(str(path), str(error), "a text in UTF-8", "convert it, or correct the key")) from error
-
-
-def _is_number(text: str) -> bool:
+def is_finite_number(text: str) -> bool:
+    """Whether a text is a number, and neither NaN nor infinite."""
     try:
         return bool(np.isfinite(float(text)))
     except ValueError:

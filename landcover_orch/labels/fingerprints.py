@@ -1,4 +1,4 @@
-"""Fingerprints of tiles: what their images and labels hold, corrections on their ground included."""
+"""Label fingerprints: the content hash of a tile's labels, with its shift and its corrections."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from landcover_orch.tiles.tile import Tile
 def tile_fingerprints(tile: Tile, memory: Path) -> tuple[str, str | None]:
     """Fingerprints of all files of a tile's image and of its labels (None without any), remembered in `memory`.
 
-    Labels that are moved are other labels: their fingerprint says by how much. So are those with corrections on the
-    tile's ground; corrections elsewhere leave it as it is.
+    Labels that are shifted are other labels: their fingerprint says by how much. So are those with corrections on the
+    tile; corrections elsewhere leave it as it is.
     """
-    return image_fingerprint(tile, memory), None if tile.label is None else _label_fingerprint(tile, tile.label, memory)
-
-
-def _label_fingerprint(tile: Tile, label: Path, memory: Path) -> str:
+    image = image_fingerprint(tile, memory)
+    if tile.label is None:
+        return image, None
     further = [path for part in tile.components for path in part if path is not None]
-    found = combined_fingerprint((label, *further), memory)
+    label = combined_fingerprint((tile.label, *further), memory)
     if any(tile.shift):
-        found = f"sha256:{hashlib.sha256(f'{found} moved by {tile.shift}'.encode()).hexdigest()}"
+        label = f"sha256:{hashlib.sha256(f'{label} moved by {tile.shift}'.encode()).hexdigest()}"
     if not tile.corrections:
-        return found
+        return image, label
     from landcover_orch.labels import corrections  # reads vector files, which a catalogue without them need not
 
-    return corrections.added(found, tile, memory)
+    return image, corrections.with_corrections(label, tile, memory)

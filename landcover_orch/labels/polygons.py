@@ -1,9 +1,9 @@
-"""Polygons of one tile: read by the tile's bounds, on its grid's CRS, valid, in burn order."""
+"""Vector labels: the polygons of one tile, read by its bounds, in its grid's CRS, valid, in burn order."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
 from landcover_orch.errors import LabelError, Problem
-from landcover_orch.labels.codes import NULL, Coding, Stray, as_code, unknown_codes
-from landcover_orch.labels.composites import Decision
+from landcover_orch.grid import crs_label, reproject
+from landcover_orch.labels.codes import NULL, Coding, Decision, Stray, as_code, unknown_codes
 from landcover_orch.labels.vectors import layer_of, readable
 from landcover_orch.legend import Legend
 
@@ -30,7 +30,7 @@ class Features:
     """Polygons as the file has them, in its order, in the CRS of the grid they were read for; arrays of one length.
 
     `value` is what the column holds, `name` what messages and products call a polygon, `where` the file, layer and
-    column, `notes` says what was done to the geometry. The last `over` are burnt over all others, in any burn order.
+    column, `notes` says what was done to the geometry. The last `over` lie over all others, whatever the burn order.
     """
 
     where: str
@@ -40,10 +40,14 @@ class Features:
     notes: tuple[str, ...]
     over: int = 0
 
+    def select(self, which: NDArray[np.bool_]) -> Features:
+        """The features that a mask marks."""
+        return replace(self, geometry=self.geometry[which], value=self.value[which], name=self.name[which])
+
 
 @dataclass(frozen=True)
 class Polygons:
-    """Polygons in the order they are burnt, later over earlier.
+    """Polygons in burn order, later over earlier.
 
     `geometry` and `number` (of the code, see `Coding`) are arrays of one length; `notes` says what was done to them.
     `names` are what messages call them, `values` what their column says (none where a table does); where they may
@@ -74,18 +78,21 @@ def read(path: Path, layer: str | None, attribute: str | None, grid: GeoBox, *, 
         layer = layer_of(path, layer)
         info = pyogrio.read_info(path, layer=layer)
         columns = [column for column in dict.fromkeys((attribute, name)) if column]
-        _require(path, columns, info, grid)
+        require_columns(path, columns, info, grid)
         target, source = CRS.from_user_input(str(grid.crs)), CRS.from_user_input(info["crs"])
-        bounds = _bounds(grid, target, source)
-        meta, ids, wkb, found = pyogrio.raw.read(path, layer=layer, columns=columns, bbox=bounds, return_fids=True)
-    by_column = dict(zip(map(str, meta["fields"]), found, strict=True))
+        same_crs = source.equals(target, ignore_axis_order=True) or (source.to_epsg() or -1) == target.to_epsg()
+        bounds: tuple[float, float, float, float] = grid.extent.boundingbox.bbox
+        if not same_crs:
+            bounds = Transformer.from_crs(target, source, always_xy=True).transform_bounds(*bounds, densify_pts=64)
+        meta, ids, wkb, data = pyogrio.raw.read(path, layer=layer, columns=columns, bbox=bounds, return_fids=True)
+    by_column = dict(zip(map(str, meta["fields"]), data, strict=True))
     where = f"{path}, layer {layer}, column {columns[0]}"
     names = np.array([as_code(value) or NULL for value in (by_column[name] if name else ids)], object)
-    geometry, notes = _clean(_parsed(wkb, names, where))
-    if not _same(source, target):
-        notes.append(f"polygons reprojected from {_name(source)} to {_name(target)}")
-        geometry = _reproject(geometry, source, target)
-        _require_places(geometry, names, where)
+    geometry, notes = make_valid(parse_wkb(wkb, names, where))
+    if not same_crs:
+        notes.append(f"polygons reprojected from {crs_label(source)} to {crs_label(target)}")
+        geometry = reproject(geometry, source, target)
+        _require_finite(geometry, names, where)
     meets = shapely.intersects(geometry, shapely.from_wkb(grid.extent.geom.wkb))
     order = np.flatnonzero(meets)[np.argsort(ids[meets], kind="stable")]
     return Features(where, geometry[order], by_column[columns[0]][order], names[order], tuple(notes))
@@ -97,108 +104,75 @@ def coded(features: Features, legend: Legend, coding: Coding) -> Polygons:
     Raises:
         UnknownCodeError: polygons whose code the legend lacks, or that have none; every such code is named.
     """
-    numbers = _numbers(features, legend, coding)
+    codes = [as_code(value) or NULL for value in features.value]
+    by_code = {code: coding.number(code) for code in set(codes)}
+    counts = Counter(code for code in codes if by_code[code] == coding.unknown)
+    if counts:
+        strays = (Stray(code, count, f"polygon {features.name[codes.index(code)]}") for code, count in counts.items())
+        raise unknown_codes(features.where, "polygons", strays, legend)
+    numbers = np.array([by_code[code] for code in codes], np.uint16)
     below = numbers.size - features.over
-    burn = np.concatenate([_burn_order(numbers[:below], legend, coding), np.arange(below, numbers.size)])
+    burn = np.arange(numbers.size)
+    if legend.burn_order:
+        rank = np.array([legend.burn_order.index(code) for code in coding.codes])
+        burn[:below] = np.argsort(rank[numbers[:below]], kind="stable")
     values = tuple(as_code(value) or NULL for value in features.value[burn])
     return Polygons(features.geometry[burn], numbers[burn], features.notes, tuple(features.name[burn]), values=values)
 
 
-def _require(path: Path, wanted: list[str], info: dict[str, Any], grid: GeoBox) -> None:
+def require_columns(path: Path, names: list[str], info: dict[str, Any], grid: GeoBox) -> None:
+    """Raises LabelError where a layer lacks columns or a CRS, or the orthophoto a CRS; all of them in one error."""
     columns = [str(name) for name in info["fields"]]
     fix = "correct `labels.attribute` or `labels.id`"
-    wrong = [
-        Problem(str(path), f"no column {column!r} among {columns}", "the columns of the labels", fix)
-        for column in wanted
-        if column not in columns
+    problems = [
+        Problem(str(path), f"no column {name!r} among {columns}", "the columns of the labels", fix)
+        for name in names
+        if name not in columns
     ]
-    if not wanted:
-        wrong.append(Problem(str(path), "no column is named", "the column with the source codes", fix))
+    if not names:
+        problems.append(Problem(str(path), "no column is named", "the column with the source codes", fix))
     if info["crs"] is None:
-        wrong.append(Problem(str(path), "no CRS", "a CRS", "state it with ogr2ogr -a_srs EPSG:n"))
+        problems.append(Problem(str(path), "no CRS", "a CRS", "state it with ogr2ogr -a_srs EPSG:n"))
     if grid.crs is None:
-        wrong.append(Problem("the orthophoto", "no CRS", "a CRS", "state it with gdal_edit.py -a_srs EPSG:n"))
-    if wrong:
-        raise LabelError(*wrong)
+        problems.append(Problem("the orthophoto", "no CRS", "a CRS", "state it with gdal_edit.py -a_srs EPSG:n"))
+    if problems:
+        raise LabelError(*problems)
 
 
-def _bounds(grid: GeoBox, target: CRS, source: CRS) -> tuple[float, float, float, float]:
-    box = grid.extent.boundingbox
-    edge = (box.left, box.bottom, box.right, box.top)
-    if _same(source, target):
-        return edge
-    return Transformer.from_crs(target, source, always_xy=True).transform_bounds(*edge, densify_pts=64)
-
-
-def _same(one: CRS, other: CRS) -> bool:
-    return one.equals(other, ignore_axis_order=True) or (one.to_epsg() or -1) == (other.to_epsg() or -2)
-
-
-def _name(crs: CRS) -> str:
-    return f"EPSG:{crs.to_epsg()}" if crs.to_epsg() else str(crs.name)
-
-
-def _reproject(geometry: NDArray[Any], source: CRS, target: CRS) -> NDArray[Any]:
-    transformer = Transformer.from_crs(source, target, always_xy=True)
-    moved = shapely.transform(geometry, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])))
-    return np.asarray(moved, object)
-
-
-def _parsed(wkb: NDArray[Any], names: NDArray[Any], where: str) -> NDArray[Any]:
+def parse_wkb(wkb: NDArray[Any], names: NDArray[Any], where: str) -> NDArray[Any]:
     """Geometries in two dimensions; what has none lies in no bounds, so that each read without one is broken."""
     with np.errstate(invalid="ignore"):
         geometry = shapely.from_wkb(wkb, on_invalid="fix")
     tall = shapely.get_coordinate_dimension(geometry) > 2
     geometry[tall] = shapely.force_2d(geometry[tall])
     _refuse(shapely.is_missing(geometry), "geometries that cannot be read", names, where)
-    _require_places(geometry, names, where)
+    _require_finite(geometry, names, where)
     return np.asarray(geometry, object)
 
 
-def _require_places(geometry: NDArray[Any], names: NDArray[Any], where: str) -> None:
+def _require_finite(geometry: NDArray[Any], names: NDArray[Any], where: str) -> None:
     corners, owner = shapely.get_coordinates(geometry, return_index=True)
     _refuse(owner[~np.isfinite(corners).all(axis=1)], "corners whose coordinates are no numbers", names, where)
 
 
-def _refuse(wrong: NDArray[Any], what: str, names: NDArray[Any], where: str) -> None:
-    """Raises LabelError with the polygons that a mask or their places tell, where there are any."""
-    strange = [str(name) for name in dict.fromkeys(names[wrong])]
-    if strange:
+def _refuse(invalid: NDArray[Any], what: str, names: NDArray[Any], where: str) -> None:
+    """Raises LabelError with the polygons of a mask, or of these indices, where there are any."""
+    polygons = [str(name) for name in dict.fromkeys(names[invalid])]
+    if polygons:
         fix = "draw those polygons again, or delete them"
-        found = f"{what}, in {len(strange)} polygons: {', '.join(strange[:LISTED])}"
+        found = f"{what}, in {len(polygons)} polygons: {', '.join(polygons[:LISTED])}"
         raise LabelError(Problem(where, found, "polygons with a place on the ground", fix))
 
 
-def _clean(geometry: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
-    """Polygons, repaired where invalid; what has no area becomes empty. With notes of both."""
+def make_valid(geometry: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
+    """Make polygons valid: repaired where invalid; what has no area becomes empty. With notes of both."""
     invalid = ~shapely.is_valid(geometry)
     geometry[invalid] = shapely.make_valid(geometry[invalid])
-    collections = np.flatnonzero(shapely.get_type_id(geometry) == COLLECTION)
-    geometry[collections] = [_areas(mixed) for mixed in geometry[collections]]
+    for i in np.flatnonzero(shapely.get_type_id(geometry) == COLLECTION):
+        parts = shapely.get_parts(geometry[i])
+        geometry[i] = shapely.union_all(parts[np.isin(shapely.get_type_id(parts), (POLYGON, MULTIPOLYGON))])
     areas = np.isin(shapely.get_type_id(geometry), (POLYGON, MULTIPOLYGON)) & ~shapely.is_empty(geometry)
     areas &= shapely.area(geometry) > 0
     geometry[~areas] = shapely.Polygon()
     counts = {"invalid polygons repaired": (invalid & areas).sum(), "geometries without area left out": (~areas).sum()}
     return geometry, [f"{count} {what}" for what, count in counts.items() if count]
-
-
-def _areas(mixed: Any) -> Any:
-    parts = shapely.get_parts(mixed)
-    return shapely.union_all(parts[np.isin(shapely.get_type_id(parts), (POLYGON, MULTIPOLYGON))])
-
-
-def _numbers(features: Features, legend: Legend, coding: Coding) -> NDArray[np.uint16]:
-    codes = [as_code(value) or NULL for value in features.value]
-    numbers = {code: coding.number(code) for code in set(codes)}
-    counts = Counter(code for code in codes if numbers[code] == coding.unknown)
-    if counts:
-        strays = (Stray(code, count, f"polygon {features.name[codes.index(code)]}") for code, count in counts.items())
-        raise unknown_codes(features.where, "polygons", strays, legend)
-    return np.array([numbers[code] for code in codes], np.uint16)
-
-
-def _burn_order(numbers: NDArray[np.uint16], legend: Legend, coding: Coding) -> NDArray[np.intp]:
-    if not legend.burn_order:
-        return np.arange(numbers.size)
-    rank = np.array([legend.burn_order.index(code) for code in coding.codes])
-    return np.argsort(rank[numbers], kind="stable")

@@ -1,4 +1,4 @@
-"""Polygons to strips of code numbers, a strip at a time, the same whatever the strips' height."""
+"""Rasterise polygons: strips of code numbers, a strip at a time, the same whatever the strips' height."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ GRAIN = 2.0**-20
 """Pixels that polygon coordinates are rounded to, so that moving them by whole rows is exact in every strip."""
 
 HALO = 1
-"""Rows that a strip is burnt beyond its own on either side."""
+"""Rows above and below a strip that are rasterised with it."""
 
 
 def strips(
     polygons: Polygons, grid: GeoBox, windows: Sequence[Window], *, all_touched: bool, fill: int
 ) -> Iterator[Strip]:
-    """Code numbers (y, x) of each window, uint16; `fill` where no polygon lies. See `burnt`."""
-    return burnt(polygons.geometry, polygons.number, grid, windows, all_touched=all_touched, fill=fill)
+    """Code numbers (y, x) of each window, uint16; `fill` where no polygon lies. See `rasterise`."""
+    return rasterise(polygons.geometry, polygons.number, grid, windows, all_touched=all_touched, fill=fill)
 
 
-def burnt(
+def rasterise(
     geometry: NDArray[Any],
     values: NDArray[Any],
     grid: GeoBox,
@@ -39,11 +39,11 @@ def burnt(
     all_touched: bool,
     fill: int,
 ) -> Iterator[NDArray[Any]]:
-    """Values (y, x) of each window, in their dtype; `fill` where no geometry lies, later ones over earlier.
+    """Rasterise geometries: values (y, x) of each window, in their dtype; later over earlier, `fill` where none lies.
 
     Coordinates are turned into pixels of the whole tile and rounded to a millionth of a pixel: a strip then only
-    subtracts whole rows, which floating point does exactly. Each strip is burnt with a row more above and below, for
-    GDAL treats what only touches the edge of an array in its own way. So a seam between strips cannot be seen; with
+    subtracts whole rows, which floating point does exactly. Each strip is rasterised with a row more above and below,
+    for GDAL treats what only touches the edge of an array in its own way. So a seam between strips cannot be seen; with
     `all_touched` alone, a pixel that a polygon's edge touches at its rim and not inside, or right in a corner, may fall
     either way.
     """
@@ -51,15 +51,15 @@ def burnt(
     for window in windows:
         top, bottom = window.row - HALO, window.row + window.height + HALO
         left, right = window.col - HALO, window.col + window.width + HALO
-        met = meeting(bounds, left, top, right, bottom)
-        place = GeoBox((bottom - top, window.width), Affine.translation(window.col, top), None)
-        pairs = list(zip(in_pixels(geometry[met], grid), values[met].tolist(), strict=True))
-        found = raster.burn(pairs, place, all_touched=all_touched, fill=fill, dtype=values.dtype)
-        yield found[HALO : HALO + window.height]
+        near = intersecting(bounds, left, top, right, bottom)
+        padded = GeoBox((bottom - top, window.width), Affine.translation(window.col, top), None)
+        pairs = list(zip(in_pixels(geometry[near], grid), values[near].tolist(), strict=True))
+        strip = raster.burn(pairs, padded, all_touched=all_touched, fill=fill, dtype=values.dtype)
+        yield strip[HALO : HALO + window.height]
 
 
-def carried(geometry: NDArray[Any], grid: GeoBox, to: GeoBox) -> NDArray[Any]:
-    """Geometries moved as a grid has to be moved to lie where another one of its pixels does."""
+def translated(geometry: NDArray[Any], grid: GeoBox, to: GeoBox) -> NDArray[Any]:
+    """Translate geometries as a grid has to be translated to lie where another one of its pixels does."""
     by = (to.affine.c - grid.affine.c, to.affine.f - grid.affine.f)
     return np.asarray(shapely.transform(geometry, lambda xy: xy + by) if any(by) else geometry, object)
 
@@ -74,8 +74,8 @@ def bounds_in_pixels(geometry: NDArray[Any], grid: GeoBox) -> NDArray[np.float64
     return np.stack([cols.min(axis=0), rows.min(axis=0), cols.max(axis=0), rows.max(axis=0)], axis=1)
 
 
-def meeting(bounds: NDArray[np.float64], left: float, top: float, right: float, bottom: float) -> NDArray[np.intp]:
-    """Which boxes, as of `bounds_in_pixels`, share a point with another one, give or take what rounding moves."""
+def intersecting(bounds: NDArray[np.float64], left: float, top: float, right: float, bottom: float) -> NDArray[np.intp]:
+    """Which boxes, as of `bounds_in_pixels`, intersect another one, give or take what rounding moves."""
     near = (bounds[:, 2] >= left - GRAIN) & (bounds[:, 0] <= right + GRAIN)
     return np.flatnonzero(near & (bounds[:, 3] >= top - GRAIN) & (bounds[:, 1] <= bottom + GRAIN))
 
@@ -84,16 +84,16 @@ def in_pixels(geometry: NDArray[Any], grid: GeoBox) -> NDArray[Any]:
     """Geometries in pixels of a grid (x = column, y = row), rounded to `GRAIN`."""
     inverse = ~grid.affine
     matrix, shift = np.array([[inverse.a, inverse.b], [inverse.d, inverse.e]]), (inverse.c, inverse.f)
-    moved = shapely.transform(geometry, lambda xy: np.round((xy @ matrix.T + shift) / GRAIN) * GRAIN)
-    return np.asarray(moved, object)
+    pixels = shapely.transform(geometry, lambda xy: np.round((xy @ matrix.T + shift) / GRAIN) * GRAIN)
+    return np.asarray(pixels, object)
 
 
 def clipped(shapes: NDArray[Any], frame: tuple[int, int, int, int]) -> NDArray[Any]:
-    """What of shapes in pixels lies inside a frame (left, top, right, bottom); what rounding broke is mended."""
+    """Clip shapes in pixels to a frame (left, top, right, bottom); what rounding broke is repaired."""
     broken = ~shapely.is_valid(shapes)
     inside = shapes.copy()
     inside[broken] = shapely.buffer(shapes[broken], 0)
     left, top, right, bottom = shapely.bounds(shapes).reshape(-1, 4).T
-    across = (left < frame[0]) | (top < frame[1]) | (right > frame[2]) | (bottom > frame[3])
-    inside[across] = shapely.intersection(inside[across], shapely.box(*frame))
+    crossing = (left < frame[0]) | (top < frame[1]) | (right > frame[2]) | (bottom > frame[3])
+    inside[crossing] = shapely.intersection(inside[crossing], shapely.box(*frame))
     return inside

@@ -1,4 +1,4 @@
-"""Label rasters to strips of code numbers: one band of integer codes, or colours."""
+"""Label rasters: windowed reading to strips of code numbers, from one band of integer codes or from colours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import LabelError, Problem
-from landcover_orch.grid import Window, crs_name, offset
+from landcover_orch.grid import Window, corner_distance, crs_name
 from landcover_orch.labels.codes import Coding, Stray, Strip, as_code, look_up, unknown_codes
 from landcover_orch.legend import ANY, MAX_CODE, Legend, lookup_table, parse_colour
 from landcover_orch.raster import Raster, reader
@@ -27,18 +27,18 @@ def strips(raster: Raster, windows: Sequence[Window], legend: Legend, coding: Co
         UnknownCodeError: after the last window, every code that the legend lacks.
     """
     if raster.count != 1 or np.dtype(raster.dtype).kind not in "iu":
-        found = f"{raster.count} bands of {raster.dtype}"
+        actual = f"{raster.count} bands of {raster.dtype}"
         fix = "convert it with gdal_translate -ot UInt16, or set `labels.kind`"
-        raise LabelError(Problem(str(raster.path), found, "one band of integer codes", fix))
-    table = lookup_table(_integers(legend, coding), coding.unknown)
+        raise LabelError(Problem(str(raster.path), actual, "one band of integer codes", fix))
+    table = lookup_table(integer_codes(legend, coding), coding.unknown)
     named = as_code(raster.nodata) in coding.codes
-    strays = _Strays(raster, legend)
+    strays = UnknownPixels(raster, legend)
     with reader(raster, nodata="none" if named else "file") as source:
         for window in windows:
             data = source.read(window)
             strip = look_up(data[0], table, coding.unknown)
             strip[~source.valid(window, data)] = coding.unlabelled
-            yield strays.taken(strip, data[0], window, coding)
+            yield strays.add(strip, data[0], window, coding)
     strays.require_none()
 
 
@@ -52,10 +52,10 @@ def colour_strips(raster: Raster, windows: Sequence[Window], legend: Legend, cod
         UnknownCodeError: after the last window, every colour that the legend lacks.
     """
     if raster.count != 3 or raster.dtype != "uint8":
-        found = f"{raster.count} bands of {raster.dtype}"
-        raise LabelError(Problem(str(raster.path), found, "red, green and blue as uint8", "correct `labels.kind`"))
-    table = _colour_table(legend, coding)
-    strays = _Strays(raster, legend)
+        actual = f"{raster.count} bands of {raster.dtype}"
+        raise LabelError(Problem(str(raster.path), actual, "red, green and blue as uint8", "correct `labels.kind`"))
+    table = colour_table(legend, coding)
+    strays = UnknownPixels(raster, legend)
     with reader(raster) as source:
         for window in windows:
             data = source.read(window)
@@ -63,7 +63,7 @@ def colour_strips(raster: Raster, windows: Sequence[Window], legend: Legend, cod
             values = red << 16 | green << 8 | blue
             strip = table[values]
             strip[~source.valid(window, data)] = coding.unlabelled
-            yield strays.taken(strip, values, window, coding)
+            yield strays.add(strip, values, window, coding)
     strays.require_none()
 
 
@@ -74,21 +74,21 @@ Read = Callable[[Sequence[Window]], Iterator[NDArray[Numbers]]]
 """Gives the numbers (y, x) of windows that lie inside the tile."""
 
 
-def moved(
+def shifted(
     read: Read[Numbers], windows: Sequence[Window], shape: tuple[int, int], shift: tuple[int, int], fill: Numbers
 ) -> Iterator[NDArray[Numbers]]:
-    """Numbers of each window of labels moved by `shift` pixels (right, down); `fill` where they leave it bare."""
+    """Shift labels: numbers of each window of labels `shift` pixels away (right, down); `fill` where there are none."""
     right, down = shift
-    wanted = [Window(window.row - down, window.col - right, window.height, window.width) for window in windows]
-    held = [window.within(shape) for window in wanted]
-    found = read([window for window in held if window.height and window.width])
-    for outer, inner in zip(wanted, held, strict=True):
+    outers = [Window(window.row - down, window.col - right, window.height, window.width) for window in windows]
+    inners = [window.within(shape) for window in outers]
+    numbers = read([window for window in inners if window.height and window.width])
+    for outer, inner in zip(outers, inners, strict=True):
         strip = np.full((outer.height, outer.width), fill)
         if inner.height and inner.width:
-            place = Window(inner.row - outer.row, inner.col - outer.col, inner.height, inner.width)
-            strip[place.slices] = next(found)
+            part = Window(inner.row - outer.row, inner.col - outer.col, inner.height, inner.width)
+            strip[part.slices] = next(numbers)
         yield strip
-    next(found, None)  # past the last window unknown codes are told
+    next(numbers, None)  # past the last window unknown codes raise
 
 
 def require_grid(raster: Raster, grid: GeoBox) -> None:
@@ -97,64 +97,59 @@ def require_grid(raster: Raster, grid: GeoBox) -> None:
         name = crs_name(grid)
         fix = f"reproject the labels once (gdalwarp -t_srs {name} -r near), or correct `tiles.label`"
         raise LabelError(Problem(str(raster.path), f"CRS {raster.crs}", f"{name}, as its orthophoto", fix))
-    off = offset(grid, raster.grid)
-    if raster.shape != tuple(grid.shape) or off > TOLERANCE:
-        found = f"{raster.shape[0]} x {raster.shape[1]} px, corners up to {off:.2f} px off"
+    distance = corner_distance(grid, raster.grid)
+    if raster.shape != tuple(grid.shape) or distance > TOLERANCE:
+        actual = f"{raster.shape[0]} x {raster.shape[1]} px, corners up to {distance:.2f} px off"
         expected = f"the orthophoto's grid of {grid.shape[0]} x {grid.shape[1]} px"
         fix = "resample the labels once onto the orthophoto's grid (gdalwarp -te ... -tr ... -r near)"
-        raise LabelError(Problem(str(raster.path), found, expected, fix))
+        raise LabelError(Problem(str(raster.path), actual, expected, fix))
 
 
-class _Strays:
-    """Unknown values met so far: how many pixels, and the first position."""
+class UnknownPixels:
+    """Unknown values of a label raster so far: how many pixels, and the first position."""
 
     def __init__(self, raster: Raster, legend: Legend) -> None:
         self._raster, self._legend = raster, legend
-        self._found: dict[str, Stray] = {}
+        self._strays: dict[str, Stray] = {}
 
-    def taken(self, strip: Strip, values: NDArray[Any], window: Window, coding: Coding) -> Strip:
+    def add(self, strip: Strip, values: NDArray[Any], window: Window, coding: Coding) -> Strip:
         """The strip with unknown pixels noted, and unlabelled for the rest of the reading."""
         if strip.size and int(strip.max()) == coding.unknown:
             unknown = strip == coding.unknown
-            self._note(values, unknown, window)
+            rows, cols = np.nonzero(unknown)
+            unique = np.unique(values[rows, cols], return_index=True, return_counts=True)
+            for value, first, count in zip(*unique, strict=True):
+                code = str(int(value)) if self._raster.count == 1 else f"#{int(value):06x}"
+                position = f"row {window.row + rows[first]}, col {window.col + cols[first]}"
+                known = self._strays.get(code, Stray(code, 0, position))
+                self._strays[code] = Stray(code, known.count + int(count), known.first)
             strip[unknown] = coding.unlabelled
         return strip
 
-    def _note(self, values: NDArray[Any], unknown: NDArray[np.bool_], window: Window) -> None:
-        rows, cols = np.nonzero(unknown)
-        found = np.unique(values[rows, cols], return_index=True, return_counts=True)
-        for value, first, count in zip(*found, strict=True):
-            code = self._code(int(value))
-            position = f"row {window.row + rows[first]}, col {window.col + cols[first]}"
-            known = self._found.get(code, Stray(code, 0, position))
-            self._found[code] = Stray(code, known.count + int(count), known.first)
-
-    def _code(self, value: int) -> str:
-        return str(value) if self._raster.count == 1 else f"#{value:06x}"
-
     def require_none(self) -> None:
-        """Raises UnknownCodeError where any was met."""
-        if self._found:
-            raise unknown_codes(str(self._raster.path), "pixels", self._found.values(), self._legend)
+        """Raises UnknownCodeError where there are any."""
+        if self._strays:
+            raise unknown_codes(str(self._raster.path), "pixels", self._strays.values(), self._legend)
 
 
-def _integers(legend: Legend, coding: Coding) -> dict[int, int]:
+def integer_codes(legend: Legend, coding: Coding) -> dict[int, int]:
     """Number of each integer code; beginnings, as '31*', stand for all 16-bit values that fall under them."""
     beginnings = [code for code in coding.codes if code.endswith(ANY)]
     exact = [code for code in coding.codes if not code.endswith(ANY)]
-    wrong = [code for code in exact if not code.removeprefix("-").isdecimal()]
-    wrong += [code for code in beginnings if code != ANY and not code.removesuffix(ANY).isdecimal()]
-    if wrong:
-        raise LabelError(_codes_problem(legend, wrong, "whole numbers, as the label raster holds"))
+    invalid = [code for code in exact if not code.removeprefix("-").isdecimal()]
+    invalid += [code for code in beginnings if code != ANY and not code.removesuffix(ANY).isdecimal()]
+    if invalid:
+        raise LabelError(_codes_problem(legend, invalid, "whole numbers, as the label raster holds"))
     spread = {value: coding.number(str(value)) for value in range(MAX_CODE + 1)} if beginnings else {}
     return {**spread, **{int(code): coding.number(code) for code in exact}}
 
 
-def _colour_table(legend: Legend, coding: Coding) -> NDArray[np.uint16]:
+def colour_table(legend: Legend, coding: Coding) -> NDArray[np.uint16]:
+    """Colour look-up table: the number of each of the 2^24 colours (`red << 16 | green << 8 | blue`)."""
     codes = [code.lower() for code in coding.codes]
-    wrong = [code for code in codes if len(code) != 7 or code[0] != "#" or set(code[1:]) - set("0123456789abcdef")]
-    if wrong:
-        raise LabelError(_codes_problem(legend, wrong, "colours as '#rrggbb'"))
+    invalid = [code for code in codes if len(code) != 7 or code[0] != "#" or set(code[1:]) - set("0123456789abcdef")]
+    if invalid:
+        raise LabelError(_codes_problem(legend, invalid, "colours as '#rrggbb'"))
     table = np.full((256, 256, 256), coding.unknown, np.uint16)
     reach = legend.colour_tolerance
     for number, code in enumerate(codes):
@@ -163,6 +158,6 @@ def _colour_table(legend: Legend, coding: Coding) -> NDArray[np.uint16]:
     return table.reshape(-1)
 
 
-def _codes_problem(legend: Legend, wrong: list[str], expected: str) -> Problem:
+def _codes_problem(legend: Legend, invalid: list[str], expected: str) -> Problem:
     where = f"configs/legends/{legend.name}.yaml: codes"
-    return Problem(where, f"{wrong}", expected, "correct the codes, or `labels.kind` of the dataset")
+    return Problem(where, f"{invalid}", expected, "correct the codes, or `labels.kind` of the dataset")

@@ -68,12 +68,10 @@ ARRANGEMENTS = "AIMR"
 _COVERS = SIMPLE | PREDEFINED
 
 
-def _called() -> dict[str, tuple[str, ...]]:
-    numbers = sorted({code for code, _ in _COVERS.values()})
-    return {str(n): (*(label for label, (code, _) in _COVERS.items() if code == n), str(n)) for n in numbers}
-
-
-_NAMES = _called()
+_NAMES = {
+    str(number): (*(label for label, (code, _) in _COVERS.items() if code == number), str(number))
+    for number in sorted({code for code, _ in _COVERS.values()})
+}
 
 
 def names_of(cover: str) -> tuple[str, ...]:

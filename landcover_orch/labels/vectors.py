@@ -1,4 +1,4 @@
-"""Vector labels: layers, columns and files of polygons that can be read whole."""
+"""Vector files of labels: layers, columns and CRS, and whether a file is complete."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ UNREADABLE_FIX = "restore the file, or convert it with ogr2ogr -f GPKG"
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Reading within it tells what is wrong with a vector file in a LabelError that names the file.
+    """Context manager: what a vector file cannot be read for is raised as a LabelError that names the file.
 
     Raises:
-        LabelError: the file is none (see `require_whole`), it or its CRS cannot be read.
+        LabelError: the file is none (see `require_complete`), it or its CRS cannot be read.
     """
-    require_whole(path)
+    require_complete(path)
     try:
         yield
     except (DataSourceError, DataLayerError) as error:
-        found = f"not readable as a vector file ({error})"
-        raise LabelError(Problem(str(path), found, "a vector file with polygons", UNREADABLE_FIX)) from error
+        actual = f"not readable as a vector file ({error})"
+        raise LabelError(Problem(str(path), actual, "a vector file with polygons", UNREADABLE_FIX)) from error
     except ProjError as error:
-        found = f"a CRS from which no way leads to the orthophoto's ({error})"
-        raise LabelError(Problem(str(path), found, "a CRS with a place on the Earth", CRS_FIX)) from error
+        actual = f"a CRS from which no way leads to the orthophoto's ({error})"
+        raise LabelError(Problem(str(path), actual, "a CRS with a place on the Earth", CRS_FIX)) from error
 
 
-def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
+def layer_of(path: Path, name: str | None, more: str = "") -> str:
     """The layer of a vector file that bears a name, or matches a pattern as SAR_*_T_COMBINADA, in any case of letters.
 
     For None the only one with geometries: tables, as QGIS keeps its styles in, do not count.
@@ -50,17 +50,19 @@ def layer_of(path: Path, wanted: str | None, more: str = "") -> str:
         LabelError: none or several do; the layers there are are named.
     """
     kinds = {str(name): kind for name, kind in pyogrio.list_layers(path)}
-    layers, pattern = [*kinds], (wanted or "*").casefold()
-    alike = [name for name in layers if fnmatchcase(name.casefold(), pattern) and (wanted or kinds[name] is not None)]
-    met = [wanted] if wanted in layers else alike
-    if len(met) == 1:
-        return str(met[0])
-    found = f"no layer {wanted!r}" if wanted and not met else f"{len(met)} layers match {wanted!r}"
-    found = found if wanted else f"{len(met)} layers with geometries"
+    layers, pattern = [*kinds], (name or "*").casefold()
+    matches = [
+        layer for layer in layers if fnmatchcase(layer.casefold(), pattern) and (name or kinds[layer] is not None)
+    ]
+    matches = [name] if name in layers else matches
+    if len(matches) == 1:
+        return str(matches[0])
+    actual = f"no layer {name!r}" if name and not matches else f"{len(matches)} layers match {name!r}"
+    actual = actual if name else f"{len(matches)} layers with geometries"
     raise LabelError(
         Problem(
             str(path),
-            f"{found}; the file has {some(layers) or 'none'}",
+            f"{actual}; the file has {some(layers) or 'none'}",
             "the one layer with the polygons",
             f"set `labels.layer`{more}",
         )
@@ -88,17 +90,17 @@ def table_columns(path: Path, table: Values) -> tuple[str, list[str]]:
     """
     layer = layer_of(path, table.layer)
     columns = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
-    wanted = [table.polygon, table.cover, table.percent]
-    lost = [name for name in wanted if name not in columns]
-    if lost:
-        found = f"no columns {lost}; there are {some(columns) or 'none'}"
+    required = [table.polygon, table.cover, table.percent]
+    missing = [name for name in required if name not in columns]
+    if missing:
+        found = f"no columns {missing}; there are {some(columns) or 'none'}"
         fix = "correct `labels.values`"
         raise LabelError(Problem(f"{path}, layer {layer}", found, "polygon, cover and percentage", fix))
-    return layer, [*wanted, *([table.ancestors] if table.ancestors in columns else [])]
+    return layer, [*required, *([table.ancestors] if table.ancestors in columns else [])]
 
 
-def require_whole(path: Path) -> None:
-    """Raises LabelError where a vector file is of no format that is read, or not all there is to read.
+def require_complete(path: Path) -> None:
+    """Raises LabelError where a vector file is of no format that is read, or cut short, or still being edited.
 
     SQLite notices a missing page only when it comes to it, and a reading within bounds may never do so: a GeoPackage
     shorter than its own count of pages says was cut short. Changes that a program keeps beside it would be read now
@@ -107,34 +109,27 @@ def require_whole(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(100)
     if head.startswith(SQLITE):
-        _require_alone(path)
-        _require_pages(path, head)
+        require_no_journal(path)
+        page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+        expected, size = (65_536 if page == 1 else page) * pages, path.stat().st_size
+        if head[24:28] == head[92:96] and size < expected:  # else the count of pages is not kept up to date
+            fix = "copy the file again from its source"
+            raise LabelError(Problem(str(path), f"cut short: {size:,} bytes", f"{expected:,} bytes", fix))
     elif path.suffix.lower() == ".gpkg" or not head.lstrip().startswith((SHAPEFILE, JSON)):
-        found = f"it begins with {head[:16]!r}" if head else "an empty file"
-        raise _refused(path, found, "a GeoPackage, a shapefile or GeoJSON", UNREADABLE_FIX)
+        actual = f"it begins with {head[:16]!r}" if head else "an empty file"
+        raise LabelError(Problem(str(path), actual, "a GeoPackage, a shapefile or GeoJSON", UNREADABLE_FIX))
 
 
-def _require_alone(path: Path) -> None:
-    for beside in (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")):
-        if beside.is_file() and _begun(beside):
+def require_no_journal(path: Path) -> None:
+    """Raises LabelError where a write-ahead log or a rollback journal of an SQLite file holds changes.
+
+    Of a journal that is done with, zeros may be left.
+    """
+    for journal in (path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")):
+        if not journal.is_file():
+            continue
+        with journal.open("rb") as file:
+            begun = any(file.read(8))
+        if begun:
             fix = f"close the program that edits it, as QGIS, or copy it: ogr2ogr -f GPKG copy.gpkg {path.name}"
-            raise _refused(path, f"changes beside it, in {beside.name}", "one whole file", fix)
-
-
-def _begun(journal: Path) -> bool:
-    """Whether a journal holds changes; of one that is done with, zeros may be kept."""
-    with journal.open("rb") as file:
-        return any(file.read(8))
-
-
-def _require_pages(path: Path, head: bytes) -> None:
-    if head[24:28] != head[92:96]:  # the count of pages is not kept up to date
-        return
-    page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
-    expected, size = (65_536 if page == 1 else page) * pages, path.stat().st_size
-    if size < expected:
-        raise _refused(path, f"cut short: {size:,} bytes", f"{expected:,} bytes", "copy the file again from its source")
-
-
-def _refused(path: Path, found: str, expected: str, fix: str) -> LabelError:
-    return LabelError(Problem(str(path), found, expected, fix))
+            raise LabelError(Problem(str(path), f"changes beside it, in {journal.name}", "one whole file", fix))

@@ -1,17 +1,14 @@
-"""How much each class counts in training, from the labelled train pixels of each."""
+"""Class weights: how much each class counts in training, from the labelled train pixels of each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from landcover_orch.config.experiments import ClassWeights
 from landcover_orch.errors import TrainingError
 from landcover_orch.legend import left_out_problems
-
-Floats = NDArray[np.float64]
 
 
 def class_weights(
@@ -41,17 +38,15 @@ def class_weights(
     occurs = learnt & (number > 0)
     if not occurs.any():
         return tuple(learnt.astype(float).tolist())
-    weights = _raw(settings.name, np.where(occurs, number, 1.0), occurs, int(learnt.sum()))
+    number = np.where(occurs, number, 1.0)
+    if settings.name == "inverse":
+        weights = 1 / number
+    elif settings.name == "median":
+        weights = np.median(number[occurs]) / number
+    else:
+        weights = number[occurs].sum() / (number * int(learnt.sum()))
     if settings.clip is not None:
         weights = np.minimum(weights, settings.clip * weights[occurs].min())
     if settings.name == "inverse":
         weights = weights / weights[occurs].mean()
     return tuple(np.where(learnt, np.where(occurs, weights, 1.0), 0.0).tolist())
-
-
-def _raw(formula: str, number: Floats, occurs: NDArray[np.bool_], classes: int) -> Floats:
-    if formula == "inverse":
-        return np.asarray(1 / number)
-    if formula == "median":
-        return np.asarray(np.median(number[occurs]) / number)
-    return np.asarray(number[occurs].sum() / (number * classes))

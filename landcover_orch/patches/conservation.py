@@ -1,4 +1,4 @@
-"""Do the patches hold what the ground truth says: every pixel that they cover counted once."""
+"""Conservation check: do the patches hold what the ground truth says, every pixel that they cover counted once?"""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from landcover_orch.grid import Window
 from landcover_orch.labels.codes import tally
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches import store
-from landcover_orch.patches.row_buffer import Rows
+from landcover_orch.patches.row_buffer import RowBuffer
 from landcover_orch.patches.shards import Shards
 
 Counts = NDArray[np.int64]
 
 
 class Covered(NamedTuple):
-    """Pixels by value (0 to 255, which is ignored) on the ground that patches cover, each once.
+    """Pixels by value (0 to 255, which is ignored) at the pixels that patches cover, each once.
 
     `held` are those of the patches, `truth` those of the class raster; `different` pixels are not the same in both.
     """
@@ -37,28 +37,28 @@ def covered(path: Path, classes: Path) -> Covered:
         IncompleteError: a patch is not there, or its bytes are not what was written.
     """
     index = store.read_index(path)
-    found = Covered(np.zeros(IGNORE + 1, np.int64), np.zeros(IGNORE + 1, np.int64), 0)
+    counts = Covered(np.zeros(IGNORE + 1, np.int64), np.zeros(IGNORE + 1, np.int64), 0)
     if not len(index):
-        return found
+        return counts
     size = int(store.open_array(path, store.LABEL).shape[-1])
     source = raster.inspect(classes)
-    fresh, shards, label = _Fresh(source.shape, size), Shards(), np.empty((size, size), np.uint8)
+    mask, shards, label = CoverageMask(source.shape, size), Shards(), np.empty((size, size), np.uint8)
     with raster.reader(source, nodata="none") as reader:
-        rows, boxes, different = Rows(reader, fill=IGNORE), index.windows(size), 0
+        rows, boxes, different = RowBuffer(reader, fill=IGNORE), index.windows(size), 0
         for position in np.argsort(index.row, kind="stable").tolist():
-            new = fresh.take(boxes[position])
+            new = mask.take(boxes[position])
             if not new.any():
                 continue
             shards.read(path, store.LABEL, position, label)
             held, truth = label[new], rows.cut(boxes[position])[0][new]
-            found.held[:] += tally(held, IGNORE + 1)
-            found.truth[:] += tally(truth, IGNORE + 1)
+            counts.held[:] += tally(held, IGNORE + 1)
+            counts.truth[:] += tally(truth, IGNORE + 1)
             different += int((held != truth).sum())
-    return Covered(found.held, found.truth, different)
+    return Covered(counts.held, counts.truth, different)
 
 
-class _Fresh:
-    """Which pixels of windows that move down a tile no window before has covered."""
+class CoverageMask:
+    """Coverage mask: which pixels of windows that go down a tile no window before has covered."""
 
     def __init__(self, shape: tuple[int, int], size: int) -> None:
         self._shape, self._top = shape, 0
@@ -66,7 +66,11 @@ class _Fresh:
 
     def take(self, window: Window) -> NDArray[np.bool_]:
         """The pixels (y, x) of a window inside the tile that are new, and are not from now on."""
-        self._move(window.row)
+        by = min(window.row - self._top, len(self._seen))
+        if by:
+            self._seen[: len(self._seen) - by] = self._seen[by:].copy()
+            self._seen[len(self._seen) - by :] = False
+            self._top = window.row
         inside = window.within(self._shape)
         columns = slice(inside.col, inside.col + inside.width)
         seen = self._seen[: inside.height, columns]
@@ -74,10 +78,3 @@ class _Fresh:
         new[: inside.height, : inside.width] = ~seen
         seen[:] = True
         return new
-
-    def _move(self, top: int) -> None:
-        by = min(top - self._top, len(self._seen))
-        if by:
-            self._seen[: len(self._seen) - by] = self._seen[by:].copy()
-            self._seen[len(self._seen) - by :] = False
-            self._top = top

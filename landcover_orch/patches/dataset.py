@@ -1,9 +1,9 @@
-"""The first look at the data: tiles, versions, splits, statistics and the leak check, under one digest."""
+"""Dataset manifest, built: tiles, versions, splits, statistics and the leak check, under one digest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import MANIFEST_VERSION, drift, manifest_page, splits, statistics, store, write
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.class_weights import class_weights
-from landcover_orch.patches.footprints import Ground
+from landcover_orch.patches.footprints import TileFootprints
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.raster.histogram import Histogram
@@ -57,17 +57,17 @@ def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *
     Raises:
         CatalogueError: a tile has no ground truth or patches, or has them of other inputs; or nothing is left to
             train on.
-        LeakError: train windows meet held-out ground.
+        LeakError: train windows overlap held-out pixels.
     """
-    sources = _sources(dataset, legend, tiles, home)
-    essential = _essential(dataset)
-    recipe = _recipe(essential, legend, sources)
+    sources = current_products(dataset, legend, tiles, home)
+    essential = essential_settings(dataset)
+    key = recipe(essential, legend, sources)
     folder = home / dataset.name / ASSET
-    return publish(folder, name, recipe, lambda stage: _write(stage, dataset, essential, legend, sources, home))
+    return publish(folder, name, key, lambda stage: _write(stage, dataset, essential, legend, sources, home))
 
 
 @dataclass(frozen=True)
-class _Source:
+class TileProducts:
     """A tile with its current products and fingerprints."""
 
     tile: Tile
@@ -77,7 +77,7 @@ class _Source:
     patches: Product
 
 
-def _essential(dataset: Dataset) -> Dataset:
+def essential_settings(dataset: Dataset) -> Dataset:
     """The dataset without what no pixel depends on: another experiment or schedule leaves the manifest as it is."""
     return dataset.model_copy(
         update={
@@ -90,7 +90,8 @@ def _essential(dataset: Dataset) -> Dataset:
     )
 
 
-def _recipe(essential: Dataset, legend: Legend, sources: Sequence[_Source]) -> Recipe:
+def recipe(essential: Dataset, legend: Legend, sources: Sequence[TileProducts]) -> Recipe:
+    """The build key of a manifest."""
     return Recipe(
         asset=ASSET,
         version=MANIFEST_VERSION,
@@ -102,107 +103,110 @@ def _recipe(essential: Dataset, legend: Legend, sources: Sequence[_Source]) -> R
     )
 
 
-def _sources(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path) -> list[_Source]:
+def current_products(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path) -> list[TileProducts]:
+    """The products of each tile, by name, where they are there and made of what the tile is now.
+
+    Raises:
+        CatalogueError: products are missing, or made of other inputs; all of them.
+    """
     problems: list[Problem] = []
-    found = [_source(dataset, legend, tile, home, problems) for tile in sorted(tiles, key=lambda tile: tile.name)]
+    sources: list[TileProducts] = []
+    for tile in sorted(tiles, key=lambda tile: tile.name):
+        image, label = tile_fingerprints(tile, home / MEMORY)
+        try:
+            truth = current(home / dataset.name / ground_truth.ASSET, tile.name)
+            patches = current(home / dataset.name / write.ASSET, tile.name)
+        except IncompleteError as error:
+            problems.extend(error.problems)
+            continue
+        for asset, product, key in (
+            (ground_truth.ASSET, truth, ground_truth.recipe(dataset, legend, tile, home)),
+            (write.ASSET, patches, write.recipe(dataset, legend, tile, truth, home)),
+        ):
+            if product.fingerprint != key.fingerprint:
+                stale = f"`{asset}` was made of other files or another configuration"
+                fix = f"materialise `{asset}` again for {tile.name}"
+                problems.append(Problem(f"tile {tile.name}", stale, "the tile as it is now", fix))
+        sources.append(TileProducts(tile, image, label, truth, patches))
     if problems:
         raise CatalogueError(*problems)
-    return [source for source in found if source]
-
-
-def _source(dataset: Dataset, legend: Legend, tile: Tile, home: Path, problems: list[Problem]) -> _Source | None:
-    """The tile's products if they are there and made of what the tile is now."""
-    image, label = tile_fingerprints(tile, home / MEMORY)
-    try:
-        truth = current(home / dataset.name / ground_truth.ASSET, tile.name)
-        patches = current(home / dataset.name / write.ASSET, tile.name)
-    except IncompleteError as error:
-        problems.extend(error.problems)
-        return None
-    wanted = {
-        ground_truth.ASSET: (truth, ground_truth.recipe(dataset, legend, tile, home)),
-        write.ASSET: (patches, write.recipe(dataset, legend, tile, truth, home)),
-    }
-    stale = [asset for asset, (product, recipe) in wanted.items() if product.fingerprint != recipe.fingerprint]
-    problems.extend(_stale(tile, asset) for asset in stale)
-    return None if stale else _Source(tile, image, label, truth, patches)
-
-
-def _stale(tile: Tile, asset: str) -> Problem:
-    found = f"`{asset}` was made of other files or another configuration"
-    return Problem(f"tile {tile.name}", found, "the tile as it is now", f"materialise `{asset}` again for {tile.name}")
+    return sources
 
 
 def _write(
-    stage: Stage, dataset: Dataset, essential: Dataset, legend: Legend, sources: Sequence[_Source], home: Path
+    stage: Stage, dataset: Dataset, essential: Dataset, legend: Legend, sources: Sequence[TileProducts], home: Path
 ) -> None:
-    grounds = _assigned(dataset, sources)
-    counted = _counted(dataset, sources)
-    labelled = [part for source in sources if source.tile.label for part in counted[source.tile.name]]
-    bands = _bands(dataset, labelled)
+    footprints = assign_roles(dataset, sources)
+    counts = count_pixels(dataset, sources)
+    labelled = [part for source in sources if source.tile.label for part in counts[source.tile.name]]
+    bands = train_statistics(dataset, labelled)
     entries = [
-        _entry(source, ground, counted[source.tile.name] if source.tile.label else [], home, legend)
-        for source, ground in zip(sources, grounds, strict=True)
+        tile_entry(source, of_tile, counts[source.tile.name] if source.tile.label else [], home, legend)
+        for source, of_tile in zip(sources, footprints, strict=True)
     ]
     train = np.sum([entry.class_pixels["train"] for entry in entries], axis=0)
     weights = class_weights(ClassWeights(name="inverse", clip=dataset.limits.weight_clip), train.tolist(), legend.names)
-    _require_patches(dataset, entries)
+    require_patches(dataset, entries)
     manifest = DatasetManifest(
         dataset=essential, legend=legend, tiles=tuple(entries), bands=bands, class_weights=weights
     )
     (stage.path / FILE).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
     trained = statistics.histograms(len(bands), dataset.dtype, labelled, train=True)
     drift.save(stage.path / drift.TRAINED, [band.compact(drift.BINS) for band in trained])
-    drifts = _drifts(dataset, drift.load(stage.path / drift.TRAINED), counted, sources)
-    stage.write_json(SUMMARY, {**_summary(manifest, sources), "drift": drifts})
+    drifts = drift_rows(dataset, drift.load(stage.path / drift.TRAINED), counts, sources)
+    stage.write_json(SUMMARY, {**summarise(manifest, sources), "drift": drifts})
     samples = manifest_page.samples(manifest, home)
     cut = [source.patches.json(write.SUMMARY) for source in sources]
-    page = manifest_page.page(manifest, cut, drifts, samples, dataset.description, _matched(sources))
+    page = manifest_page.page(manifest, cut, drifts, samples, dataset.description, matched_pictures(sources))
     (stage.path / PAGE).write_text(page, encoding="utf-8")
     (stage.path / PREVIEW).write_bytes(manifest_page.preview(samples))
 
 
-def _assigned(dataset: Dataset, sources: Sequence[_Source]) -> list[Ground]:
+def assign_roles(dataset: Dataset, sources: Sequence[TileProducts]) -> list[TileFootprints]:
     """The tiles' windows with their roles, without leaks.
 
     Raises:
-        LeakError: train windows meet held-out ground and the configuration does not drop them.
+        LeakError: train windows overlap held-out pixels and the configuration does not drop them.
     """
-    grounds = [_ground(dataset, source) for source in sources]
+    footprints = [tile_footprints(dataset, source) for source in sources]
     if dataset.splits.on_overlap == "drop":
-        grounds = dropped(grounds)
-    problems = leaks(grounds)
+        footprints = dropped(footprints)
+    problems = leaks(footprints)
     if problems:
         raise LeakError(*problems)
-    return grounds
+    return footprints
 
 
-def _ground(dataset: Dataset, source: _Source) -> Ground:
+def tile_footprints(dataset: Dataset, source: TileProducts) -> TileFootprints:
+    """The windows of a tile's patches with their roles, and its held-out pixels; none without labels."""
     grid, name = raster.inspect(source.truth.file(ground_truth.CLASSES)).grid, source.tile.name
     if source.tile.label is None:
-        return Ground(name, grid, [], np.zeros(0, np.int8), [])
+        return TileFootprints(name, grid, [], np.zeros(0, np.int8), [])
     windows = store.read_index(source.patches.file(store.STORE)).windows(dataset.patches.size)
-    found = splits.window_roles(dataset.splits, name, grid, windows)
-    return Ground(name, grid, windows, found, splits.held_out(dataset.splits, name, grid))
+    roles = splits.window_roles(dataset.splits, name, grid, windows)
+    return TileFootprints(name, grid, windows, roles, splits.held_out(dataset.splits, name, grid))
 
 
-def _counted(dataset: Dataset, sources: Sequence[_Source]) -> dict[str, list[statistics.Counts]]:
-    """What was counted in the parts of each tile."""
-    parts = [part for source in sources for part in _parts(dataset, source)]
-    found = compute.run(statistics.count, parts, cluster=dataset.cluster, label="statistics")
+def count_pixels(dataset: Dataset, sources: Sequence[TileProducts]) -> dict[str, list[statistics.Counts]]:
+    """The counts of each tile's parts, by tile, made by as many workers as there are."""
+    parts: list[statistics.Part] = []
+    for source in sources:
+        image, classes = imagery.inspect(dataset, source.tile.images), source.truth.file(ground_truth.CLASSES)
+        name, dtype, nodata = source.tile.name, dataset.dtype, dataset.nodata
+        parts += statistics.parts(name, image, classes, dtype, nodata, dataset.splits, rows=PART_ROWS)
+    counts = compute.run(statistics.count, parts, cluster=dataset.cluster, label="statistics")
     by_tile: dict[str, list[statistics.Counts]] = {source.tile.name: [] for source in sources}
-    for part, counts in zip(parts, found, strict=True):
-        by_tile[part.tile].append(counts)
+    for part, of_part in zip(parts, counts, strict=True):
+        by_tile[part.tile].append(of_part)
     return by_tile
 
 
-def _parts(dataset: Dataset, source: _Source) -> list[statistics.Part]:
-    image, classes = imagery.inspect(dataset, source.tile.images), source.truth.file(ground_truth.CLASSES)
-    name = source.tile.name
-    return statistics.parts(name, image, classes, dataset.dtype, dataset.nodata, dataset.splits, rows=PART_ROWS)
+def train_statistics(dataset: Dataset, labelled: Sequence[statistics.Counts]) -> tuple[BandStatistics, ...]:
+    """Statistics of each band over the train pixels.
 
-
-def _bands(dataset: Dataset, labelled: Sequence[statistics.Counts]) -> tuple[BandStatistics, ...]:
+    Raises:
+        CatalogueError: there is no train pixel.
+    """
     bands = statistics.band_statistics(dataset.bands, dataset.dtype, labelled)
     if not bands:
         where = f"configs/datasets/{dataset.name}.yaml: splits"
@@ -211,43 +215,44 @@ def _bands(dataset: Dataset, labelled: Sequence[statistics.Counts]) -> tuple[Ban
     return bands
 
 
-def _drifts(
+def drift_rows(
     dataset: Dataset,
     trained: Sequence[Histogram],
-    counted: Mapping[str, Sequence[statistics.Counts]],
-    sources: Sequence[_Source],
+    counts: Mapping[str, Sequence[statistics.Counts]],
+    sources: Sequence[TileProducts],
 ) -> list[dict[str, Any]]:
     """How far each tile's bands lie from those of the train pixels; of tiles without labels, too."""
     bands, dtype = dataset.bands, dataset.dtype
-    tiles = {name: statistics.histograms(len(bands), dtype, found, train=False) for name, found in counted.items()}
-    found = drift.rows(tiles, trained, bands, dataset.limits.max_drift)
+    tiles = {name: statistics.histograms(len(bands), dtype, parts, train=False) for name, parts in counts.items()}
+    rows = drift.rows(tiles, trained, bands, dataset.limits.max_drift)
     if dataset.radiometry is None:
-        return found
+        return rows
     images = {source.tile.name: imagery.inspect(dataset, source.tile.images) for source in sources}
-    return [drift.with_delivered(row, images[row["tile"]]) for row in found]
+    return [drift.with_unmatched(row, images[row["tile"]]) for row in rows]
 
 
-def _require_patches(dataset: Dataset, entries: Sequence[TileEntry]) -> None:
-    """Raises CatalogueError where no patch is on any side: each meets several, or excluded ground."""
+def require_patches(dataset: Dataset, entries: Sequence[TileEntry]) -> None:
+    """Raises CatalogueError where no patch is in any split: each overlaps several, or excluded pixels."""
     if not any(entry.counts[split] for entry in entries for split in SPLITS):
         where = f"configs/datasets/{dataset.name}.yaml: splits"
         fix = "take a larger `splits.block` or a smaller `patches.size`"
-        raise CatalogueError(Problem(where, "no patch lies on one side alone", "patches to train on", fix))
+        raise CatalogueError(Problem(where, "no patch lies in one split alone", "patches to train on", fix))
 
 
-def _matched(sources: Sequence[_Source]) -> dict[str, bytes]:
+def matched_pictures(sources: Sequence[TileProducts]) -> dict[str, bytes]:
     """Pictures of the tiles whose radiometry is matched, before and after."""
     pictures = {s.tile.name: s.truth.file(ground_truth.RADIOMETRY) for s in sources}
     return {name: path.read_bytes() for name, path in pictures.items() if path.is_file()}
 
 
-def _entry(
-    source: _Source, ground: Ground, found: Sequence[statistics.Counts], home: Path, legend: Legend
+def tile_entry(
+    source: TileProducts, footprints: TileFootprints, counts: Sequence[statistics.Counts], home: Path, legend: Legend
 ) -> TileEntry:
-    tile, grid = source.tile, ground.grid
-    classes = np.sum([np.zeros((len(SPLITS), IGNORE + 1), np.int64), *(counts.classes for counts in found)], axis=0)
-    excluded = sum(counts.excluded for counts in found) if tile.label else int(grid.shape[0]) * int(grid.shape[1])
-    patches = {name: int((ground.roles == role).sum()) for name, role in splits.COUNTED.items()}
+    """The manifest's entry of a tile, from its products and the counts of its parts."""
+    tile, grid = source.tile, footprints.grid
+    classes = np.sum([np.zeros((len(SPLITS), IGNORE + 1), np.int64), *(part.classes for part in counts)], axis=0)
+    excluded = sum(part.excluded for part in counts) if tile.label else int(grid.shape[0]) * int(grid.shape[1])
+    patches = {name: int((footprints.roles == role).sum()) for name, role in splits.ROLE_NAMES.items()}
     return TileEntry(
         name=tile.name,
         image=str(tile.image),
@@ -265,15 +270,20 @@ def _entry(
         transform=tuple(grid.affine)[:6],
         crs=None if grid.crs is None else str(grid.crs),
         counts=patches,
-        patch_roles=splits.encode(ground.roles),
+        patch_roles=splits.encode(footprints.roles),
         class_pixels={name: tuple(classes[role, : len(legend.classes)].tolist()) for role, name in enumerate(SPLITS)},
         excluded_pixels=excluded,
     )
 
 
-def _summary(manifest: DatasetManifest, sources: Sequence[_Source]) -> dict[str, Any]:
+def summarise(manifest: DatasetManifest, sources: Sequence[TileProducts]) -> dict[str, Any]:
+    """The summary of a dataset: pixels, patches, class fractions and weights, statistics and years.
+
+    `coverage` is the fraction of the pixels of all tiles with labels that lie in a window.
+    """
     patches = [source.patches.json(write.SUMMARY) for source in sources]
-    counts = {key: sum(tile.counts[key] for tile in manifest.tiles) for key in splits.COUNTED}
+    sizes = [(tile.label_fingerprint is not None) * tile.shape[0] * tile.shape[1] for tile in manifest.tiles]
+    counts = {key: sum(tile.counts[key] for tile in manifest.tiles) for key in splits.ROLE_NAMES}
     pixels = sum(tile.pixels for tile in manifest.tiles)
     labelled = sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS)
     return {
@@ -284,18 +294,12 @@ def _summary(manifest: DatasetManifest, sources: Sequence[_Source]) -> dict[str,
         "labelled": labelled / pixels,
         "patches": counts,
         "patches_left_out": sum(tile["left_out"] for tile in patches),
-        "coverage": _coverage(manifest, patches),
+        "coverage": float(np.average([tile["coverage"] for tile in patches], weights=sizes)),
         "class_shares": {
-            split: dict(zip(manifest.legend.names, manifest_page.shares(manifest, split), strict=True))
+            split: dict(zip(manifest.legend.names, manifest_page.class_fractions(manifest, split), strict=True))
             for split in SPLITS
         },
         "class_weights": dict(zip(manifest.legend.names, manifest.class_weights, strict=True)),
         "bands": [band.model_dump() for band in manifest.bands],
-        "years": manifest.years(),
+        "years": [asdict(years) for years in manifest.years()],
     }
-
-
-def _coverage(manifest: DatasetManifest, patches: Sequence[dict[str, Any]]) -> float:
-    """Fraction of the pixels of all tiles with labels that lie in a window."""
-    sizes = [(tile.label_fingerprint is not None) * tile.shape[0] * tile.shape[1] for tile in manifest.tiles]
-    return float(np.average([tile["coverage"] for tile in patches], weights=sizes))

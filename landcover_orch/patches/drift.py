@@ -1,4 +1,4 @@
-"""How far a tile's radiometry lies from the training distribution: one number a band, see `histogram.distance`."""
+"""Data drift: how far a tile's radiometry lies from the training distribution (`histogram.distance`), for each band."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ BINS = 1024
 """Values of a histogram that is kept: as many pixels each, so that a distance is wrong by less than a bin is wide."""
 
 
-def save(path: Path, found: Sequence[Histogram]) -> None:
+def save(path: Path, histograms: Sequence[Histogram]) -> None:
     """Writes the histograms of all bands into a file, each as values and their pixels (2, value)."""
     with path.open("wb") as file:
-        np.savez(file, *(np.stack([band.values, band.pixels]) for band in found))
+        np.savez(file, *(np.stack([band.values, band.pixels]) for band in histograms))
 
 
 def load(path: Path) -> list[Histogram]:
     """The histograms of a file that `save` wrote."""
-    with np.load(path, allow_pickle=False) as found:
-        bands = [found[f"arr_{i}"] for i in range(len(found.files))]
+    with np.load(path, allow_pickle=False) as arrays:
+        bands = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
     return [Histogram(values, pixels.astype(np.int64)) for values, pixels in bands]
 
 
@@ -43,26 +43,26 @@ def rows(
         bands: their names.
         limit: the largest distance that is none to speak of, in standard deviations.
     """
-    return [_row(name, found, reference, bands, limit) for name, found in tiles.items()]
+    table = []
+    for name, histograms in tiles.items():
+        distances = [distance(*pair) for pair in zip(histograms, reference, strict=True)]
+        largest = max((value for value in distances if value is not None), default=None)
+        rounded = [None if value is None else round(value, 4) for value in distances]
+        table.append(
+            {
+                "tile": name,
+                **dict(zip(bands, rounded, strict=True)),
+                "largest": None if largest is None else round(largest, 4),
+                "outside": largest is not None and largest > limit,
+            }
+        )
+    return table
 
 
-def _row(
-    name: str, found: Sequence[Histogram], reference: Sequence[Histogram], bands: Sequence[str], limit: float
-) -> dict[str, Any]:
-    apart = [distance(*pair) for pair in zip(found, reference, strict=True)]
-    largest = max((value for value in apart if value is not None), default=None)
-    return {
-        "tile": name,
-        **{band: None if value is None else round(value, 4) for band, value in zip(bands, apart, strict=True)},
-        "largest": None if largest is None else round(largest, 4),
-        "outside": largest is not None and largest > limit,
-    }
-
-
-def with_delivered(row: Mapping[str, Any], image: Raster) -> dict[str, Any]:
+def with_unmatched(row: Mapping[str, Any], image: Raster) -> dict[str, Any]:
     """The row of a tile whose image is matched to a reference, and how far its files themselves lie from that.
 
-    What is matched lies near, be it a cloud. The largest distance of a band is told, None for the reference itself.
+    What is matched lies near, be it a cloud. Of the bands the largest distance, None for the reference itself.
     """
-    apart = [value for value in radiometry.delivered(image) if value is not None]
-    return {**row, "delivered": round(max(apart), 4) if apart else None}
+    distances = [value for value in radiometry.unmatched(image) if value is not None]
+    return {**row, "delivered": round(max(distances), 4) if distances else None}

@@ -1,6 +1,6 @@
-"""A tile held against what a model was trained on, whenever it arrives: the manifest's measure, without a new manifest.
+"""Drift monitoring: a tile compared with what a model was trained on, whenever it arrives, without a new manifest.
 
-A tile that lies outside is mapped all the same; its map is to be trusted less, and the tile to be looked at.
+A tile that lies outside is mapped all the same; its map is to be trusted less, and the tile to be examined.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from landcover_orch.errors import CatalogueError, IncompleteError, Problem, Rast
 from landcover_orch.patches import WATCH_VERSION, drift, manifest, statistics
 from landcover_orch.patches.dataset import ASSET as MANIFESTS
 from landcover_orch.patches.dataset import NAME, PART_ROWS, of_digest
-from landcover_orch.patches.dataset import SUMMARY as TOLD
+from landcover_orch.patches.dataset import SUMMARY as MANIFEST_SUMMARY
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
 from landcover_orch.tiles import imagery
@@ -63,31 +63,36 @@ def build(dataset: Dataset, tile: Tile, trained: Product, home: Path) -> Product
     )
 
     def write(stage: Stage) -> None:
-        row = _known(described, dataset, tile.name, image, trained) or _measured(dataset, tile, trained)
+        row = known_row(described, dataset, tile.name, image, trained) or measure_row(dataset, tile, trained)
         stage.write_json(SUMMARY, row)
 
     return publish(home / dataset.name / ASSET, tile.name, recipe, write)
 
 
-def _known(
+def known_row(
     described: manifest.DatasetManifest, dataset: Dataset, tile: str, image: str, trained: Product
 ) -> dict[str, Any] | None:
     """The row that the manifest itself has of the tile's present pixels."""
     then, now = ((d.imagery, d.limits.max_drift) for d in (described.dataset, dataset))
-    held = {entry.name: entry.image_fingerprint for entry in described.tiles}
-    if then != now or held.get(tile) != image:
+    fingerprints = {entry.name: entry.image_fingerprint for entry in described.tiles}
+    if then != now or fingerprints.get(tile) != image:
         return None
-    rows: list[dict[str, Any]] = trained.json(TOLD)["drift"]
+    rows: list[dict[str, Any]] = trained.json(MANIFEST_SUMMARY)["drift"]
     return next(row for row in rows if row["tile"] == tile)
 
 
-def _measured(dataset: Dataset, tile: Tile, trained: Product) -> dict[str, Any]:
+def measure_row(dataset: Dataset, tile: Tile, trained: Product) -> dict[str, Any]:
+    """The row of a tile, measured: its histograms against those of the train pixels.
+
+    Raises:
+        RasterError: the tile has more or fewer bands than the dataset.
+    """
     image = imagery.inspect(dataset, tile.images)
     if image.count != len(dataset.bands):
         expected, fix = f"{len(dataset.bands)}: {', '.join(dataset.bands)}", "see what the check `files_fit` says of it"
         raise RasterError(Problem(str(tile.image), f"{image.count} bands", expected, fix))
     parts = statistics.parts_of_image(image, dataset.dtype, dataset.nodata, rows=PART_ROWS)
-    counted = compute.run(statistics.count_image, parts, cluster=dataset.cluster, label=f"radiometry of {tile.name}")
-    found = {tile.name: statistics.histograms(image.count, dataset.dtype, counted, train=False)}
-    (row,) = drift.rows(found, drift.load(trained.file(drift.TRAINED)), dataset.bands, dataset.limits.max_drift)
-    return row if dataset.radiometry is None else drift.with_delivered(row, image)
+    counts = compute.run(statistics.count_image, parts, cluster=dataset.cluster, label=f"radiometry of {tile.name}")
+    histograms = {tile.name: statistics.histograms(image.count, dataset.dtype, counts, train=False)}
+    (row,) = drift.rows(histograms, drift.load(trained.file(drift.TRAINED)), dataset.bands, dataset.limits.max_drift)
+    return row if dataset.radiometry is None else drift.with_unmatched(row, image)

@@ -1,4 +1,4 @@
-"""Folds of a dataset: the test side kept out of everything, the other ground dealt out to test, validation and train.
+"""Cross-validation folds of a dataset: the test split excluded, the rest rotated through test, validation and train.
 
 A fold is a manifest like any other, with statistics, class weights, leak check and page of its own.
 """
@@ -14,45 +14,45 @@ from landcover_orch.config.experiments import Experiment, Fold, Folds
 from landcover_orch.config.experiments import repetitions as repeated
 from landcover_orch.errors import CatalogueError, IncompleteError, Problem
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, load
-from landcover_orch.patches.splits import EXCLUDED, TEST, side_of
+from landcover_orch.patches.splits import EXCLUDED, TEST, split_of
 from landcover_orch.store.publish import Product
 
 FEWEST = 3
 """Folds there must be: one is test, one validation, the others train."""
 
 
-def beside(manifest: DatasetManifest) -> tuple[str, ...]:
-    """Names of the tiles that lie beside the test side, sorted: those that folds by tiles deal out."""
-    return tuple(sorted({tile.name for tile in manifest.tiles} - set(_held(manifest))))
+def non_test_tiles(manifest: DatasetManifest) -> tuple[str, ...]:
+    """Names of the labelled tiles that are not test, sorted: those that folds by tiles are made of."""
+    return tuple(sorted({tile.name for tile in manifest.tiles} - set(held_tiles(manifest))))
 
 
-def _held(manifest: DatasetManifest) -> tuple[str, ...]:
-    """Names of the tiles that are test or excluded whole, or have no labels, sorted."""
+def held_tiles(manifest: DatasetManifest) -> tuple[str, ...]:
+    """Names of the tiles that are test or excluded as a whole, or have no labels, sorted."""
     splits = manifest.dataset.splits
-    held = (t for t in manifest.tiles if t.label_fingerprint is None or side_of(splits, t.name) in (TEST, EXCLUDED))
+    held = (t for t in manifest.tiles if t.label_fingerprint is None or split_of(splits, t.name) in (TEST, EXCLUDED))
     return tuple(sorted(tile.name for tile in held))
 
 
 def count_of(manifest: DatasetManifest, folds: Folds) -> int:
-    """How many folds a recipe has on a dataset.
+    """How many folds an experiment has on a dataset.
 
     Raises:
         CatalogueError: more folds than tiles, or fewer than three.
     """
-    tiles = len(beside(manifest))
+    tiles = len(non_test_tiles(manifest))
     count = folds.number(tiles)
     if FEWEST <= count <= (tiles if folds.by == "tiles" else count):
         return count
     where, found = (
         f"dataset {manifest.dataset.name}: folds by {folds.by}",
-        f"{count} folds, {tiles} tiles beside the test side",
+        f"{count} folds, {tiles} tiles beside the test split",
     )
     expected = f"at least {FEWEST} folds, and a tile for each"
     raise CatalogueError(Problem(where, found, expected, "take fewer folds, or `protocol.folds.by: blocks`"))
 
 
 def fold_of(manifest: DatasetManifest, folds: Folds, index: int) -> Fold:
-    """One of the folds that a recipe has on a dataset, counted from 1.
+    """One of the folds that an experiment has on a dataset, counted from 1.
 
     Raises:
         CatalogueError: there is no such fold.
@@ -71,52 +71,50 @@ def seen_by(manifest: DatasetManifest, experiment: Experiment) -> Fold | None:
         manifest: that of the fold.
         experiment: the repetition.
     """
-    index, dealt = experiment.protocol.fold, experiment.protocol.folds
-    if dealt is None or index is None:
+    index, folds = experiment.protocol.fold, experiment.protocol.folds
+    if folds is None or index is None:
         return None
-    tiles = sum(side_of(manifest.dataset.splits, tile.name) != EXCLUDED for tile in manifest.tiles)
-    return Fold(by=dealt.by, index=index, count=dealt.number(tiles))
+    tiles = sum(split_of(manifest.dataset.splits, tile.name) != EXCLUDED for tile in manifest.tiles)
+    return Fold(by=folds.by, index=index, count=folds.number(tiles))
 
 
 def repetitions(manifest: DatasetManifest, experiment: Experiment) -> tuple[Experiment, ...]:
-    """The repetitions of a recipe on a dataset, the recipe itself where it has none.
+    """The repetitions of an experiment on a dataset, the experiment itself where it has none.
 
     Raises:
         CatalogueError: the dataset has no such folds.
     """
-    dealt = experiment.protocol.folds if experiment.protocol.repeats else None
-    if dealt is not None:
-        count_of(manifest, dealt)
-    return repeated.repetitions(experiment, len(beside(manifest)))
+    folds = experiment.protocol.folds if experiment.protocol.repeats else None
+    if folds is not None:
+        count_of(manifest, folds)
+    return repeated.repetitions(experiment, len(non_test_tiles(manifest)))
 
 
 def described(manifest: DatasetManifest, fold: Fold) -> DatasetManifest:
     """The manifest with the splits of a fold: its digest is that of the fold's own manifest; the numbers are not."""
-    return manifest.model_copy(update={"dataset": _dataset(manifest, fold)})
+    return manifest.model_copy(update={"dataset": fold_dataset(manifest, fold)})
 
 
-def _dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
+def fold_dataset(manifest: DatasetManifest, fold: Fold) -> Dataset:
+    """The dataset with the splits of a fold."""
     before = manifest.dataset.splits
-    excluded = SplitSpec(tiles=_held(manifest), blocks=before.excluded.blocks + before.test.blocks)
-    sides: dict[str, object] = {
+    excluded = SplitSpec(tiles=held_tiles(manifest), blocks=before.excluded.blocks + before.test.blocks)
+    specs: dict[str, object] = {
         "excluded": excluded,
         "test": SplitSpec(),
         "validation": SplitSpec(),
         "checkpoint_split": "validation",
     }
     if fold.by == "blocks":
-        sides["fold"] = BlockFold(index=fold.index, count=fold.count)
+        specs["fold"] = BlockFold(index=fold.index, count=fold.count)
     else:
-        sides["test"], sides["validation"] = (_tiles(manifest, fold, ahead) for ahead in (0, 1))
-    splits = Splits.model_validate({**before.model_dump(), **sides})
-    about = f"{fold.words().capitalize()}: its ground is test, the next fold's validation, the test side excluded."
+        tiles = list(enumerate(non_test_tiles(manifest)))
+        for split, step in (("test", 0), ("validation", 1)):  # after the last fold comes the first
+            index = (fold.index - 1 + step) % fold.count
+            specs[split] = SplitSpec(tiles=tuple(name for j, name in tiles if j % fold.count == index))
+    splits = Splits.model_validate({**before.model_dump(), **specs})
+    about = f"{fold.words().capitalize()}: its part is test, the next fold's validation, the test split excluded."
     return manifest.dataset.model_copy(update={"splits": splits, "description": about})
-
-
-def _tiles(manifest: DatasetManifest, fold: Fold, ahead: int) -> SplitSpec:
-    """The tiles of the fold so many after this one; after the last comes the first."""
-    wanted = (fold.index - 1 + ahead) % fold.count
-    return SplitSpec(tiles=tuple(name for j, name in enumerate(beside(manifest)) if j % fold.count == wanted))
 
 
 def build(manifest_product: Product, folds: Folds, index: int, home: Path) -> Product:
@@ -124,33 +122,34 @@ def build(manifest_product: Product, folds: Folds, index: int, home: Path) -> Pr
 
     Args:
         manifest_product: the dataset's published manifest.
-        folds: how a recipe deals out the ground.
+        folds: how an experiment rotates the dataset.
         index: which fold, counted from 1.
         home: folder everything is written below.
 
     Raises:
-        CatalogueError: there is no such fold, or one of its sides has no labelled pixel.
+        CatalogueError: there is no such fold, or one of its splits has no labelled pixel.
         IncompleteError: tiles have changed since the dataset's manifest was published.
-        LeakError: train windows meet held-out ground.
+        LeakError: train windows overlap held-out pixels.
     """
     from landcover_orch.patches.dataset import build as build_manifest
     from landcover_orch.tiles.catalogue import tiles
 
     manifest = load(manifest_product.path)
     fold = fold_of(manifest, folds, index)
-    wanted = described(manifest, fold)
+    expected = described(manifest, fold)
     names = {entry.name for entry in manifest.tiles}
-    found = [tile for tile in tiles(wanted.dataset) if tile.name in names]
-    product = build_manifest(wanted.dataset, manifest.legend, found, home, name=fold.name)
+    fold_tiles = [tile for tile in tiles(expected.dataset) if tile.name in names]
+    product = build_manifest(expected.dataset, manifest.legend, fold_tiles, home, name=fold.name)
     built = load(product.path)
-    if built.digest != wanted.digest:
+    if built.digest != expected.digest:
         where, fix = f"dataset {manifest.dataset.name}, {fold.words()}", "materialise `dataset_manifest` again"
         raise IncompleteError(Problem(where, "other tiles than the manifest has", "those of the manifest", fix))
-    _require_labels(built, fold)
+    require_labels(built, fold)
     return product
 
 
-def _require_labels(manifest: DatasetManifest, fold: Fold) -> None:
+def require_labels(manifest: DatasetManifest, fold: Fold) -> None:
+    """Raises CatalogueError where a split of a fold has no labelled pixel."""
     empty = [split for split in SPLITS if not np.sum([tile.class_pixels[split] for tile in manifest.tiles])]
     fix = "take fewer folds" + (", or a smaller `splits.block`" if fold.by == "blocks" else ", or tiles with labels")
     if empty:

@@ -1,4 +1,4 @@
-"""Where windows lie on the ground, and which of them meet: across tiles, grids and coordinate systems."""
+"""Footprints: polygons of windows on the ground, and which overlap, across tiles, grids and coordinate systems."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from landcover_orch.grid import Window
-from landcover_orch.patches.splits import SEVERAL, TRAIN
+from landcover_orch.grid import Window, reproject
+from landcover_orch.patches.splits import MIXED, TRAIN
 
 INSET = 0.499
-"""Pixels that a footprint is smaller on every side: windows meet where they share the centre of a pixel, so that
+"""Pixels by which a footprint is smaller at every edge: windows overlap where they share the centre of a pixel, so that
 neighbours do not, nor tiles whose grids are shifted by less than a pixel along the border of a block."""
 
 STEPS = 16
@@ -23,7 +23,7 @@ STEPS = 16
 
 
 @dataclass(frozen=True)
-class Ground:
+class TileFootprints:
     """A tile's patches, their roles, and the boxes of its pixels that are not for training."""
 
     tile: str
@@ -32,18 +32,18 @@ class Ground:
     roles: NDArray[np.int8]
     held: Sequence[Window]
 
-    def of_train(self) -> NDArray[np.intp]:
-        """Places of the train windows in `windows`."""
+    def train_indices(self) -> NDArray[np.intp]:
+        """Indices of the train windows in `windows`."""
         return np.flatnonzero(self.roles == TRAIN)
 
     def held_boxes(self) -> list[Window]:
-        """All boxes that training must not meet: held-out pixels, and the windows that lie on them alone."""
-        windows = [w for w, role in zip(self.windows, self.roles.tolist(), strict=True) if role not in (TRAIN, SEVERAL)]
+        """All boxes that training must not overlap: held-out pixels, and the windows that lie on them alone."""
+        windows = [w for w, role in zip(self.windows, self.roles.tolist(), strict=True) if role not in (TRAIN, MIXED)]
         return [*self.held, *windows]
 
 
 def footprints(grid: GeoBox, windows: Sequence[Window], crs: Any) -> NDArray[Any]:
-    """Polygons of windows (their part inside the tile) in `crs`, each smaller by `INSET` pixels on every side."""
+    """Polygons of windows (their part inside the tile) in `crs`, each smaller by `INSET` pixels at every edge."""
     shape = (int(grid.shape[0]), int(grid.shape[1]))
     box = np.array([window.within(shape) for window in windows], np.float64).reshape(-1, 4)
     top, left = box[:, 0] + INSET, box[:, 1] + INSET
@@ -54,31 +54,23 @@ def footprints(grid: GeoBox, windows: Sequence[Window], crs: Any) -> NDArray[Any
     if crs is None or grid.crs is None or grid.crs == crs:
         return np.asarray(shapely.transform(pixels, lambda xy: xy @ matrix.T + shift), object)
     pixels = shapely.segmentize(pixels, max(1.0, float(max(shape)) / STEPS))
-    return _reprojected(shapely.transform(pixels, lambda xy: xy @ matrix.T + shift), grid.crs, crs)
+    return reproject(shapely.transform(pixels, lambda xy: xy @ matrix.T + shift), str(grid.crs), str(crs))
 
 
-def _reprojected(shapes: NDArray[Any], source: Any, target: Any) -> NDArray[Any]:
-    from pyproj import Transformer
-
-    transformer = Transformer.from_crs(str(source), str(target), always_xy=True)
-    moved = shapely.transform(shapes, lambda xy: np.column_stack(transformer.transform(xy[:, 0], xy[:, 1])))
-    return np.asarray(moved, object)
-
-
-def neighbours(grounds: Sequence[Ground]) -> list[list[int]]:
-    """For each tile the places of the tiles that lie on its ground, itself among them; alone where it has no place."""
-    if not grounds or grounds[0].grid.crs is None:
-        return [[i] for i in range(len(grounds))]
-    crs = grounds[0].grid.crs
-    whole = [footprints(g.grid, [Window(0, 0, int(g.grid.shape[0]), int(g.grid.shape[1]))], crs)[0] for g in grounds]
-    pairs = shapely.STRtree(whole).query(whole, predicate="intersects")
-    return [sorted(pairs[1][pairs[0] == i].tolist()) for i in range(len(grounds))]
+def neighbours(tiles: Sequence[TileFootprints]) -> list[list[int]]:
+    """For each tile the indices of the tiles that overlap it, itself among them; itself alone where it has no CRS."""
+    if not tiles or tiles[0].grid.crs is None:
+        return [[i] for i in range(len(tiles))]
+    crs = tiles[0].grid.crs
+    extents = [footprints(t.grid, [Window(0, 0, int(t.grid.shape[0]), int(t.grid.shape[1]))], crs)[0] for t in tiles]
+    pairs = shapely.STRtree(extents).query(extents, predicate="intersects")
+    return [sorted(pairs[1][pairs[0] == i].tolist()) for i in range(len(tiles))]
 
 
-def met(ground: Ground, other: Ground) -> NDArray[np.intp]:
-    """Places of the train windows of a tile that meet held-out ground of another tile, or of the same."""
-    places, crs = ground.of_train(), ground.grid.crs
-    train = footprints(ground.grid, [ground.windows[i] for i in places], crs)
+def overlapping_train(tile: TileFootprints, other: TileFootprints) -> NDArray[np.intp]:
+    """Indices of the train windows of a tile that overlap held-out pixels of another tile, or of the same."""
+    indices, crs = tile.train_indices(), tile.grid.crs
+    train = footprints(tile.grid, [tile.windows[i] for i in indices], crs)
     held = footprints(other.grid, other.held_boxes(), crs)
     hits = shapely.STRtree(held).query(train, predicate="intersects")[0]
-    return np.asarray(places[np.unique(hits)])
+    return np.asarray(indices[np.unique(hits)])

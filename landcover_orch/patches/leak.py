@@ -1,51 +1,41 @@
-"""Does training see held-out ground: judged from windows and boxes on the ground, not from how splits were drawn."""
+"""Leak check: does training see held-out pixels? By footprints of windows, not from how splits were drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from landcover_orch.errors import Problem
-from landcover_orch.patches.footprints import Ground, met, neighbours
-from landcover_orch.patches.splits import SEVERAL
+from landcover_orch.patches.footprints import TileFootprints, neighbours, overlapping_train
+from landcover_orch.patches.splits import MIXED
 
 
-def leaks(grounds: Sequence[Ground]) -> list[Problem]:
-    """A problem for each pair of tiles whose train windows meet held-out ground; empty where none do."""
-    return [
-        problem
-        for ground, near in zip(grounds, neighbours(grounds), strict=True)
-        for other in near
-        if (problem := _leak(ground, grounds[other]))
-    ]
+def leaks(tiles: Sequence[TileFootprints]) -> list[Problem]:
+    """A problem for each pair of tiles whose train windows overlap held-out pixels; empty where none do."""
+    problems = []
+    for tile, near in zip(tiles, neighbours(tiles), strict=True):
+        for other in (tiles[i] for i in near):
+            hits = overlapping_train(tile, other)
+            if hits.size:
+                first = tile.windows[int(hits[0])]
+                at = f"first at row {first.row}, col {first.col}"
+                problems.append(
+                    Problem(
+                        f"tile {tile.tile}",
+                        f"{hits.size} train windows on held-out ground of tile {other.tile}, {at}",
+                        "no shared ground",
+                        "set `splits.on_overlap: drop`, split by spatial blocks, or put both tiles in one split",
+                    )
+                )
+    return problems
 
 
-def _leak(ground: Ground, other: Ground) -> Problem | None:
-    hits = met(ground, other)
-    if not hits.size:
-        return None
-    first = ground.windows[int(hits[0])]
-    return Problem(
-        f"tile {ground.tile}",
-        f"{hits.size} train windows on held-out ground of tile {other.tile}, first at row {first.row}, col {first.col}",
-        "no shared ground",
-        "set `splits.on_overlap: drop`, split by spatial blocks, or put both tiles on one side",
-    )
-
-
-def dropped(grounds: Sequence[Ground]) -> list[Ground]:
-    """The tiles with the train windows that meet held-out ground of any tile taken out of training."""
-    return [
-        replace(ground, roles=_without(ground, [grounds[i] for i in near]))
-        for ground, near in zip(grounds, neighbours(grounds), strict=True)
-    ]
-
-
-def _without(ground: Ground, others: Sequence[Ground]) -> NDArray[np.int8]:
-    roles = ground.roles.copy()
-    for other in others:
-        roles[met(ground, other)] = SEVERAL
-    return roles
+def dropped(tiles: Sequence[TileFootprints]) -> list[TileFootprints]:
+    """The tiles with the train windows that overlap held-out pixels of any tile taken out of training."""
+    remaining = []
+    for tile, near in zip(tiles, neighbours(tiles), strict=True):
+        roles = tile.roles.copy()
+        for other in near:
+            roles[overlapping_train(tile, tiles[other])] = MIXED
+        remaining.append(replace(tile, roles=roles))
+    return remaining

@@ -1,7 +1,8 @@
-"""The dataset's manifest as data: which tiles, their versions, their split, their numbers, under one digest."""
+"""Dataset manifest as data: which tiles, their versions, their split, their numbers, under one digest."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ class TileEntry(_Frozen):
     class_pixels: dict[str, tuple[int, ...]] = Field(
         description="split -> labelled pixels of each class, each counted once"
     )
-    excluded_pixels: int = Field(default=0, description="pixels that are on no side, counted nowhere else")
+    excluded_pixels: int = Field(default=0, description="pixels that are in no split, counted nowhere else")
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -63,7 +64,7 @@ class TileEntry(_Frozen):
 
     @property
     def pixels(self) -> int:
-        """How many pixels are on some side: all but the excluded ones, as all of a tile without labels are."""
+        """How many pixels are in some split: all but the excluded ones, as all of a tile without labels are."""
         return self.shape[0] * self.shape[1] - self.excluded_pixels
 
     @property
@@ -86,6 +87,17 @@ class BandStatistics(_Frozen):
     percentiles: dict[str, float] = Field(description="2, 25, 50, 75, 98 -> value")
 
 
+@dataclass(frozen=True)
+class TileYears:
+    """Year of a tile's image and of its labels, the gap between them, and the most that is allowed."""
+
+    tile: str
+    image: int | None
+    labels: int | None
+    gap: int | None
+    limit: int | None
+
+
 class DatasetManifest(_Frozen):
     """Everything training, prediction and evaluation must know of a dataset."""
 
@@ -97,13 +109,10 @@ class DatasetManifest(_Frozen):
         description="inverse frequency in train pixels, clipped; mean 1 over classes that occur"
     )
 
-    def years(self) -> list[dict[str, str | int | None]]:
-        """A row each tile: year of its image and of its labels, the gap between them, and the most that is allowed."""
+    def years(self) -> list[TileYears]:
+        """The years of each tile."""
         limit = self.dataset.limits.max_year_gap
-        return [
-            {"tile": t.name, "image": t.year, "labels": t.label_year, "gap": t.year_gap, "limit": limit}
-            for t in self.tiles
-        ]
+        return [TileYears(t.name, t.year, t.label_year, t.year_gap, limit) for t in self.tiles]
 
     @property
     def digest(self) -> str:

@@ -1,4 +1,4 @@
-"""Random batches of patches from the stores of a dataset, fast enough for training."""
+"""Patch reader: random batches of patches from the stores of a dataset, fast enough for training."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class PatchReader:
         stores: list[Path],
         tiles: list[str],
         positions: list[NDArray[np.int64]],
-        cell: _Cell,
+        cell: PatchShape,
         all_stores: list[Path],
     ) -> None:
         self._stores, self._tiles, self._positions, self._cell = stores, tiles, positions, cell
         self._all_stores = all_stores
-        self._ends = np.cumsum([0, *(found.size for found in positions)])
+        self._ends = np.cumsum([0, *(of_store.size for of_store in positions)])
         self._shards = Shards()
 
     def __len__(self) -> int:
@@ -48,61 +48,61 @@ class PatchReader:
             IndexError: an index lies outside 0 to len - 1.
             IncompleteError: a store lacks a chunk, or its bytes have the wrong checksum.
         """
-        wanted = np.asarray(indices, np.int64)
-        image = np.empty((wanted.size, *self._cell.image), self._cell.dtype)
-        label = np.empty((wanted.size, *self._cell.label), np.uint8)
-        for i, (path, position) in enumerate(self._places(wanted)):
+        indices = np.asarray(indices, np.int64)
+        image = np.empty((indices.size, *self._cell.image), self._cell.dtype)
+        label = np.empty((indices.size, *self._cell.label), np.uint8)
+        for i, (path, position) in enumerate(self._locate(indices)):
             self._shards.read(path, store.IMAGE, position, image[i])
             self._shards.read(path, store.LABEL, position, label[i])
         return image, label
 
     def polygon(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
-        """(n, y, x) The row of `shares` that each pixel's polygon has, 0 where it has none; of patches as in `take`.
+        """(n, y, x) The row of `fractions` that each pixel's polygon has, 0 where it has none; patches as in `take`.
 
         Raises:
             IndexError: an index lies outside 0 to len - 1.
             IncompleteError: a store keeps no polygons, lacks a chunk, or its bytes have the wrong checksum.
         """
-        wanted = np.asarray(indices, np.int64)
-        found = np.empty((wanted.size, *self._cell.label), np.int32)
+        indices = np.asarray(indices, np.int64)
+        row = np.empty((indices.size, *self._cell.label), np.int32)
         number = np.empty(self._cell.label, np.uint32)
-        for i, (path, position) in enumerate(self._places(wanted)):
+        for i, (path, position) in enumerate(self._locate(indices)):
             self._shards.read(path, store.POLYGON, position, number)
             row_of = self._declared[1][path]
-            found[i] = row_of[np.minimum(number, len(row_of) - 1)]
-        return found
+            row[i] = row_of[np.minimum(number, len(row_of) - 1)]
+        return row
 
-    def shares(self) -> NDArray[np.float32]:
-        """(row, class) Shares of polygons whose pixels have no class, of all tiles whatever the split; row 0 is 0.
+    def fractions(self) -> NDArray[np.float32]:
+        """(row, class) Class fractions of polygons whose pixels have no class, of all tiles and splits; row 0 is 0.
 
         Raises:
-            IncompleteError: a store keeps no shares.
+            IncompleteError: a store keeps no fractions.
         """
         return self._declared[0]
 
     @property
-    def keeps_shares(self) -> bool:
-        """Whether every store of the dataset holds polygons and their shares."""
+    def keeps_fractions(self) -> bool:
+        """Whether every store of the dataset holds polygons and their class fractions."""
         return all((path / store.SHARE).is_dir() for path in self._all_stores)
 
     @cached_property
     def _declared(self) -> tuple[NDArray[np.float32], dict[Path, NDArray[np.int32]]]:
-        """The shares, and of each store the row of a polygon's number; the last entry, of numbers beyond, is 0."""
+        """The fractions, and of each store the row of a polygon's number; the last entry, of numbers beyond, is 0."""
         tables, rows, used = [np.zeros((1, self._cell.classes), np.float32)], {}, 1
         for path in self._all_stores:
-            share = store.read_shares(path)
-            told = share.any(axis=1)
-            rows[path] = np.append(np.where(told, told.cumsum() + used - 1, 0), 0).astype(np.int32)
-            tables.append(share[told])
-            used += int(told.sum())
+            fraction = store.read_fractions(path)
+            declared = fraction.any(axis=1)
+            rows[path] = np.append(np.where(declared, declared.cumsum() + used - 1, 0), 0).astype(np.int32)
+            tables.append(fraction[declared])
+            used += int(declared.sum())
         return np.concatenate(tables), rows
 
-    def _places(self, wanted: NDArray[np.int64]) -> Iterator[tuple[Path, int]]:
+    def _locate(self, indices: NDArray[np.int64]) -> Iterator[tuple[Path, int]]:
         """The store of each patch, and its position there."""
-        if wanted.size and not (wanted.min() >= 0 and wanted.max() < len(self)):
-            raise IndexError(f"patches {wanted.min()} to {wanted.max()} of a split of {len(self)}")
-        tiles = np.searchsorted(self._ends, wanted, side="right") - 1
-        for tile, index in zip(tiles.tolist(), wanted.tolist(), strict=True):
+        if indices.size and not (indices.min() >= 0 and indices.max() < len(self)):
+            raise IndexError(f"patches {indices.min()} to {indices.max()} of a split of {len(self)}")
+        tiles = np.searchsorted(self._ends, indices, side="right") - 1
+        for tile, index in zip(tiles.tolist(), indices.tolist(), strict=True):
             yield self._stores[tile], int(self._positions[tile][index - self._ends[tile]])
 
     def tile_of(self, index: int) -> str:
@@ -123,7 +123,7 @@ class PatchReader:
         return np.concatenate([store.read_index(path).class_count[positions] for path, positions in both])
 
 
-class _Cell:
+class PatchShape:
     """Shapes and dtype of one patch, and the number of classes."""
 
     def __init__(self, manifest: DatasetManifest) -> None:
@@ -141,15 +141,15 @@ def open_split(manifest: DatasetManifest, home: Path, split: str) -> PatchReader
     """
     role = SPLITS.index(split)
     entries = sorted(manifest.tiles, key=lambda entry: entry.name)
-    found = [(entry, np.flatnonzero(splits.decode(entry.patch_roles) == role)) for entry in entries]
-    used = [(entry, positions) for entry, positions in found if positions.size]
+    by_tile = [(entry, np.flatnonzero(splits.decode(entry.patch_roles) == role)) for entry in entries]
+    used = [(entry, positions) for entry, positions in by_tile if positions.size]
     missing = [entry for entry, _ in used if not _store(home, entry).is_dir()]
     if missing:
         fix = "materialise the asset `patches`, then the manifest"
         raise IncompleteError(*(Problem(str(_store(home, e)), "no such store", f"tile {e.name}", fix) for e in missing))
     stores, names = [_store(home, entry) for entry, _ in used], [entry.name for entry, _ in used]
     cut = [_store(home, entry) for entry in entries if entry.patch_roles]
-    return PatchReader(stores, names, [positions for _, positions in used], _Cell(manifest), cut)
+    return PatchReader(stores, names, [positions for _, positions in used], PatchShape(manifest), cut)
 
 
 def _store(home: Path, entry: TileEntry) -> Path:

@@ -42,7 +42,7 @@ class Shards:
 
     def __init__(self) -> None:
         # Only the last user of a file that leaves the cache closes it: nobody reads from a descriptor that is reused.
-        self._shard, self._form = lru_cache(OPEN_FILES)(_open), lru_cache(None)(read_form)
+        self._shard, self._form = lru_cache(OPEN_FILES)(open_shard), lru_cache(None)(read_form)
 
     def __reduce__(self) -> tuple[type[Shards], tuple[()]]:
         return Shards, ()
@@ -78,18 +78,18 @@ def read_form(path: Path, name: str) -> Form:
     """
     file = path / name / "zarr.json"
     try:
-        said = json.loads(file.read_bytes())
-        (outer,) = said["codecs"]
-        shards, inner = said["chunk_grid"]["configuration"]["chunk_shape"], outer["configuration"]
+        metadata = json.loads(file.read_bytes())
+        (outer,) = metadata["codecs"]
+        shards, inner = metadata["chunk_grid"]["configuration"]["chunk_shape"], outer["configuration"]
         kinds = [outer["name"], _kinds(inner["index_codecs"]), inner["index_location"], inner["chunk_shape"]]
-        keys = said["chunk_key_encoding"]["configuration"]["separator"]
-        compressed, dtype = CODECS.get(tuple(_kinds(inner["codecs"]))), np.dtype(said["data_type"])
+        keys = metadata["chunk_key_encoding"]["configuration"]["separator"]
+        compressed, dtype = CODECS.get(tuple(_kinds(inner["codecs"]))), np.dtype(metadata["data_type"])
     except OSError as error:
         raise store.unreadable(file, error.strerror or "not readable") from error
     except (ValueError, KeyError, TypeError) as error:
         raise store.unreadable(file, f"not an array in shards: {error!r}") from error
     ours = ["sharding_indexed", INDEX_CODECS, "end", [1, *shards[1:]]]
-    if kinds != ours or keys != "." or compressed is None or said["shape"][1:] != shards[1:]:
+    if kinds != ours or keys != "." or compressed is None or metadata["shape"][1:] != shards[1:]:
         found = f"codecs {_kinds(inner['codecs'])} of chunks {inner['chunk_shape']} in {outer['name']}"
         raise store.unreadable(
             file, found, "little-endian patches with crc32c, zstd or plain, in shards indexed at the end"
@@ -134,7 +134,7 @@ class Shard:
         if compressed:
             packed = np.empty(max(length - CHECKSUM, 0), np.uint8)
             self._fill(packed, offset, what)
-            self._unpack(packed, out, what)
+            self.decompress(packed, out, what)
         elif length == out.nbytes + CHECKSUM:
             self._fill(out, offset, what)
         else:
@@ -144,17 +144,18 @@ class Shard:
 
     def _fill(self, into: NDArray[Any], offset: int, what: str) -> None:
         """Reads bytes and their checksum."""
-        said = bytearray(CHECKSUM)
+        checksum = bytearray(CHECKSUM)
         try:
-            got = os.preadv(self._descriptor, [into.data, said], offset)
+            got = os.preadv(self._descriptor, [into.data, checksum], offset)
         except (OSError, OverflowError) as error:
             raise store.unreadable(self.file, f"{what}: {error}") from error
         if got != into.nbytes + CHECKSUM:
             raise self._other_size(what, got, into.nbytes + CHECKSUM)
-        if google_crc32c.value(into) != int.from_bytes(said, "little"):
+        if google_crc32c.value(into) != int.from_bytes(checksum, "little"):
             raise store.unreadable(self.file, f"{what} has the wrong checksum")
 
-    def _unpack(self, packed: NDArray[np.uint8], out: NDArray[Any], what: str) -> None:
+    def decompress(self, packed: NDArray[np.uint8], out: NDArray[Any], what: str) -> None:
+        """Fills `out` with what zstd packed; `what` names it in errors."""
         try:
             plain = zstd.decompress(packed)
         except RuntimeError as error:
@@ -167,5 +168,6 @@ class Shard:
         return store.unreadable(self.file, f"{what} has {found} bytes", f"{expected}")
 
 
-def _open(path: Path, name: str, number: int, count: int) -> Shard:
+def open_shard(path: Path, name: str, number: int, count: int) -> Shard:
+    """Opens a shard of an array, which holds `count` patches."""
     return Shard(store.shard_file(path, name, number), count)

@@ -1,4 +1,4 @@
-"""What the pixels of a dataset are like: bands over train pixels, classes by split, in one pass over the rasters."""
+"""Dataset statistics: bands over train pixels, classes by split, in one pass over the rasters."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Strips:
                 data = pixels.read(window)
                 yield window, data, pixels.valid(window, data)
 
-    def values(self) -> _Values:
-        """An empty count."""
-        return _Values(self.image.count, np.dtype(self.dtype))
+    def counter(self) -> ValueCounter:
+        """An empty counter of the image's values."""
+        return ValueCounter(self.image.count, np.dtype(self.dtype))
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of a tile with their classes and sides."""
+    """Rows of a tile with their classes and splits."""
 
     tile: str
     strips: Strips
@@ -61,10 +61,10 @@ class Part:
 class Counts:
     """What was counted in a part, or in several.
 
-    `classes` is (split, class value 0-255) in pixels, `excluded` the pixels that are on no side. For the train pixels
-    with data: `keys` and `key_counts` are a sparse histogram a band (see `_keys`), `moments` is (band, 5): count, mean,
-    sum of squared deviations, min, max. `other_keys` and `other_counts` are a histogram of all other pixels with data.
-    Small, as they are kept for every part: a part has fewer than 2^32 pixels.
+    `classes` is (split, class value 0-255) in pixels, `excluded` the pixels that are in no split. For the train pixels
+    with data: `keys` and `key_counts` are a sparse histogram a band (see `histogram_keys`), `moments` is (band, 5):
+    count, mean, sum of squared deviations, min, max. `other_keys` and `other_counts` are a histogram of all other
+    pixels with data. Small, as they are kept for every part: a part has fewer than 2^32 pixels.
     """
 
     classes: NDArray[np.int64]
@@ -91,54 +91,50 @@ def parts_of_image(image: raster.Raster, dtype: str, nodata: raster.Nodata, *, r
 def count(part: Part) -> Counts:
     """What a part holds: class pixels of each split, and the values of its train pixels and of all others."""
     table = np.zeros((len(ROLES), IGNORE + 1), np.int64)
-    values, others = part.strips.values(), part.strips.values()
+    values, others = part.strips.counter(), part.strips.counter()
     with raster.reader(raster.inspect(part.classes), nodata="none") as classes:
         for window, data, valid in part.strips.read():
-            found = roles(part.splits, part.tile, part.strips.image.grid, window)
-            table += _by_split(found, classes.read(window)[0])
-            values.add(data[:, (found == TRAIN) & valid])
-            others.add(data[:, (found != TRAIN) & valid])
+            role = roles(part.splits, part.tile, part.strips.image.grid, window)
+            joint = role.astype(np.uint16) << 8 | classes.read(window)[0]
+            table += tally(joint, len(ROLES) << 8).reshape(len(ROLES), IGNORE + 1)
+            values.add(data[:, (role == TRAIN) & valid])
+            others.add(data[:, (role != TRAIN) & valid])
     return values.counts(table, others)
 
 
 def count_image(part: Strips) -> Counts:
     """The values of all pixels with data, none of them a train pixel."""
-    values, others = part.values(), part.values()
+    values, others = part.counter(), part.counter()
     for _, data, valid in part.read():
         others.add(data[:, valid])
     return values.counts(np.zeros((len(ROLES), IGNORE + 1), np.int64), others)
 
 
-def _by_split(found: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    joint = found.astype(np.uint16) << 8 | classes
-    return tally(joint, len(ROLES) << 8).reshape(len(ROLES), IGNORE + 1)
-
-
-class _Values:
-    """Histogram and moments of the values of each band, added strip by strip."""
+class ValueCounter:
+    """Streaming histogram and moments of the values of each band, added strip by strip."""
 
     def __init__(self, bands: int, dtype: np.dtype[Any]) -> None:
         self._dtype = dtype
         self._histogram = np.zeros((bands, 256 if dtype == np.uint8 else KEYS), np.int64)
-        self._moments = _nothing(bands)
+        self._moments = _no_moments(bands)
 
     def add(self, values: NDArray[Any]) -> None:
         """Counts the values (band, pixel) of one strip."""
         for band, counts in zip(values, self._histogram, strict=True):
-            counts += tally(_keys(band), counts.size)
+            counts += tally(histogram_keys(band), counts.size)
         if values.dtype.kind == "f" and values.shape[1]:
-            self._moments = _merged(self._moments, np.array([_moments(band) for band in values]))
+            self._moments = merge_moments(self._moments, np.array([_moments(band) for band in values]))
 
     def sparse(self) -> tuple[tuple[NDArray[np.uint16], ...], tuple[NDArray[np.uint32], ...]]:
         """Keys that occur and their counts, a band each."""
         keys = tuple(np.flatnonzero(band).astype(np.uint16) for band in self._histogram)
-        return keys, tuple(band[found].astype(np.uint32) for band, found in zip(self._histogram, keys, strict=True))
+        return keys, tuple(band[key].astype(np.uint32) for band, key in zip(self._histogram, keys, strict=True))
 
-    def counts(self, table: NDArray[np.int64], others: _Values) -> Counts:
+    def counts(self, table: NDArray[np.int64], others: ValueCounter) -> Counts:
         """What was added here and to `others`, with the pixels (role, class value) beside it."""
         keys, numbers = self.sparse()
         if self._dtype.kind != "f" and keys[0].size:
-            each = (_value(found, self._dtype) for found in keys)
+            each = (key_values(key, self._dtype) for key in keys)
             self._moments = np.array([_moments(*pair) for pair in zip(each, numbers, strict=True)])
         excluded = int(table[EXCLUDED].sum())
         return Counts(table[: len(SPLITS)], excluded, keys, numbers, self._moments, *others.sparse())
@@ -153,7 +149,7 @@ def _moments(values: NDArray[Any], times: NDArray[np.integer[Any]] | None = None
     return [number, mean, spread, float(exact.min()), float(exact.max())]
 
 
-def _keys(values: NDArray[Any]) -> NDArray[np.integer[Any]]:
+def histogram_keys(values: NDArray[Any]) -> NDArray[np.integer[Any]]:
     """Bins of a histogram: the value itself for integers, the upper 16 bits of a float (a grain of 1/128 of it)."""
     if values.dtype.kind != "f":
         return values if values.dtype.kind == "u" else values.astype(np.int32) + KEYS // 2
@@ -162,7 +158,7 @@ def _keys(values: NDArray[Any]) -> NDArray[np.integer[Any]]:
     return np.asarray(ordered >> 16)
 
 
-def _value(keys: NDArray[np.integer[Any]], dtype: np.dtype[Any]) -> NDArray[np.float64]:
+def key_values(keys: NDArray[np.integer[Any]], dtype: np.dtype[Any]) -> NDArray[np.float64]:
     """The values in the middle of bins."""
     if dtype.kind != "f":
         return keys.astype(np.float64) - (0 if dtype.kind == "u" else KEYS // 2)
@@ -171,65 +167,63 @@ def _value(keys: NDArray[np.integer[Any]], dtype: np.dtype[Any]) -> NDArray[np.f
     return bits.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
-def _nothing(bands: int) -> NDArray[np.float64]:
+def _no_moments(bands: int) -> NDArray[np.float64]:
     return np.tile([0.0, 0.0, 0.0, np.inf, -np.inf], (bands, 1))
 
 
-def _merged(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Moments of two sets of values together (Chan, Golub and LeVeque 1979)."""
-    number = one[:, 0] + other[:, 0]
-    weight = np.divide(other[:, 0], number, out=np.zeros_like(number), where=number > 0)
-    step = other[:, 1] - one[:, 1]
-    mean = one[:, 1] + step * weight
-    spread = one[:, 2] + other[:, 2] + step**2 * one[:, 0] * weight
-    return np.column_stack(
-        [number, mean, spread, np.minimum(one[:, 3], other[:, 3]), np.maximum(one[:, 4], other[:, 4])]
-    )
+def merge_moments(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Parallel variance: moments (band, 5) of two sets of values together (Chan, Golub and LeVeque 1979)."""
+    number = a[:, 0] + b[:, 0]
+    weight = np.divide(b[:, 0], number, out=np.zeros_like(number), where=number > 0)
+    step = b[:, 1] - a[:, 1]
+    mean = a[:, 1] + step * weight
+    spread = a[:, 2] + b[:, 2] + step**2 * a[:, 0] * weight
+    return np.column_stack([number, mean, spread, np.minimum(a[:, 3], b[:, 3]), np.maximum(a[:, 4], b[:, 4])])
 
 
-def histograms(bands: int, dtype: str, found: Sequence[Counts], *, train: bool) -> list[Histogram]:
+def histograms(bands: int, dtype: str, parts: Sequence[Counts], *, train: bool) -> list[Histogram]:
     """Histograms of each band over parts: of their train pixels alone, or of all pixels with data.
 
     Values are exact for integers, within 1/256 of themselves for floats.
     """
     dense = np.zeros((bands, KEYS), np.int64)
-    for counts in found:
+    for counts in parts:
         pairs = [(counts.keys, counts.key_counts), *([] if train else [(counts.other_keys, counts.other_counts)])]
         for keys, numbers in pairs:
             for band, (key, number) in enumerate(zip(keys, numbers, strict=True)):
                 dense[band, key] += number
-    keys_there = [np.flatnonzero(band) for band in dense]
-    return [Histogram(_value(keys, np.dtype(dtype)), band[keys]) for keys, band in zip(keys_there, dense, strict=True)]
+    present = [np.flatnonzero(band) for band in dense]
+    return [Histogram(key_values(keys, np.dtype(dtype)), band[keys]) for keys, band in zip(present, dense, strict=True)]
 
 
-def band_statistics(names: Sequence[str], dtype: str, found: Sequence[Counts]) -> tuple[BandStatistics, ...]:
+def band_statistics(names: Sequence[str], dtype: str, parts: Sequence[Counts]) -> tuple[BandStatistics, ...]:
     """Statistics of each band over all parts; empty where no part holds a train pixel.
 
     Minimum, maximum, mean and (population) standard deviation are exact. Percentiles are the smallest value that the
-    share of pixels reaches: exact for integers, within 1/256 of the value for floats.
+    fraction of pixels reaches: exact for integers, within 1/256 of the value for floats.
     """
-    moments = _nothing(len(names))
-    for counts in found:
-        moments = _merged(moments, counts.moments)
+    moments = _no_moments(len(names))
+    for counts in parts:
+        moments = merge_moments(moments, counts.moments)
     if not moments[0, 0]:
         return ()
-    return tuple(_band(i, name, np.dtype(dtype), moments[i], found) for i, name in enumerate(names))
-
-
-def _band(
-    i: int, name: str, dtype: np.dtype[Any], moments: NDArray[np.float64], found: Sequence[Counts]
-) -> BandStatistics:
-    histogram = np.zeros(KEYS, np.int64)
-    for counts in found:
-        histogram[counts.keys[i]] += counts.key_counts[i]
-    reached = np.cumsum(histogram)
-    ranks = np.searchsorted(reached, np.array(PERCENTILES) / 100 * reached[-1])
-    number, mean, spread, low, high = (float(value) for value in moments)
-    return BandStatistics(
-        name=name,
-        minimum=low,
-        maximum=high,
-        mean=mean,
-        std=float((spread / number) ** 0.5),
-        percentiles=dict(zip(map(str, PERCENTILES), _value(ranks, dtype).clip(low, high).tolist(), strict=True)),
-    )
+    bands = []
+    for i, name in enumerate(names):
+        histogram = np.zeros(KEYS, np.int64)
+        for counts in parts:
+            histogram[counts.keys[i]] += counts.key_counts[i]
+        reached = np.cumsum(histogram)
+        ranks = np.searchsorted(reached, np.array(PERCENTILES) / 100 * reached[-1])
+        number, mean, spread, low, high = (float(value) for value in moments[i])
+        percentiles = key_values(ranks, np.dtype(dtype)).clip(low, high).tolist()
+        bands.append(
+            BandStatistics(
+                name=name,
+                minimum=low,
+                maximum=high,
+                mean=mean,
+                std=float((spread / number) ** 0.5),
+                percentiles=dict(zip(map(str, PERCENTILES), percentiles, strict=True)),
+            )
+        )
+    return tuple(bands)

@@ -1,9 +1,9 @@
-"""The patch store: one Zarr v3 group a tile, readable by zarr, xarray and tensorstore.
+"""Patch store: a sharded Zarr v3 group a tile, readable by zarr, xarray and tensorstore.
 
     image        (patch, band, y, x)  the raster's dtype; 0 where the image has no data
     label        (patch, y, x)        uint8 class ids, 255 ignored
-    polygon      (patch, y, x)        uint32 number of the polygon in the tile, 0 none; where shares are kept
-    share        (number, class)      what is declared of the polygons without a class; where shares are kept
+    polygon      (patch, y, x)        uint32 number of the polygon in the tile, 0 none; where fractions are kept
+    share        (number, class)      class fractions of the polygons without a class; where fractions are kept
     row, col     (patch)              upper left pixel of the patch in the tile
     labelled     (patch)              labelled fraction of the patch
     class_count  (patch, class)       labelled pixels of each class
@@ -79,14 +79,14 @@ class Layout:
         return [(first, min(first + self.shard, self.patches)) for first in range(0, self.patches, self.shard)]
 
 
-def shard_size(wanted: int, patches: int, patch_bytes: int) -> int:
-    """Patches a shard: as wanted, fewer where they are large, more where the tile would have too many files."""
-    fitting = min(wanted, max(1, SHARD_BYTES // patch_bytes))
+def shard_size(preferred: int, patches: int, patch_bytes: int) -> int:
+    """Patches a shard: as preferred, fewer where they are large, more where the tile would have too many files."""
+    fitting = min(preferred, max(1, SHARD_BYTES // patch_bytes))
     return max(1, min(patches, max(fitting, -(-patches // MAX_SHARDS))))
 
 
 def create(
-    path: Path, layout: Layout, index: Index, attributes: dict[str, Any], shares: NDArray[np.float32] | None = None
+    path: Path, layout: Layout, index: Index, attributes: dict[str, Any], fractions: NDArray[np.float32] | None = None
 ) -> None:
     """Writes a store's metadata and small arrays; what was at `path` is removed.
 
@@ -95,7 +95,7 @@ def create(
         layout: shape of its arrays.
         index: of its patches.
         attributes: of the group.
-        shares: (number, class) of polygons, where the store has an array of their numbers.
+        fractions: (number, class) of polygons, where the store has an array of their numbers.
     """
     import zarr
 
@@ -104,13 +104,13 @@ def create(
     _patches(group, IMAGE, layout, (layout.bands, *side), layout.dtype, 0)
     _patches(group, LABEL, layout, side, "uint8", IGNORE)
     for name in ("row", "col", "labelled", "class_count"):
-        _whole(group, name, getattr(index, name))
-    if shares is not None:
+        _small_array(group, name, getattr(index, name))
+    if fractions is not None:
         _patches(group, POLYGON, layout, side, "uint32", 0)
-        _whole(group, SHARE, shares)
+        _small_array(group, SHARE, fractions)
 
 
-def _whole(group: Any, name: str, values: NDArray[Any]) -> None:
+def _small_array(group: Any, name: str, values: NDArray[Any]) -> None:
     """A small array, in one chunk."""
     chunk = tuple(max(1, length) for length in values.shape)
     array = _array(group, name, values.shape, chunk, None, values.dtype, 0, "zstd")
@@ -188,7 +188,7 @@ def unreadable(where: Path, found: str, expected: str = "a whole store") -> Inco
 
 
 def read_index(path: Path) -> Index:
-    """The places and counts of a store's patches.
+    """The positions and class counts of a store's patches.
 
     Raises:
         IncompleteError: an array is missing or damaged.
@@ -196,8 +196,8 @@ def read_index(path: Path) -> Index:
     return Index(**{name: _read(path, name) for name in ("row", "col", "labelled", "class_count")})
 
 
-def read_shares(path: Path) -> NDArray[np.float32]:
-    """(number, class) Shares of the polygons whose pixels have no class; rows of 0 for all others.
+def read_fractions(path: Path) -> NDArray[np.float32]:
+    """(number, class) Class fractions of the polygons whose pixels have no class; rows of 0 for all others.
 
     Raises:
         IncompleteError: the store has no such array, or a damaged one.
@@ -215,6 +215,6 @@ def _read(path: Path, name: str) -> NDArray[Any]:
         raise damaged(path / name, error) from error
 
 
-def summarise(boxes: Sequence[Window], kept: int) -> dict[str, int]:
+def summarise(boxes: Sequence[Window], patches: int) -> dict[str, int]:
     """Windows of a tile, and what became of them."""
-    return {"windows": len(boxes), "patches": kept, "left_out": len(boxes) - kept}
+    return {"windows": len(boxes), "patches": patches, "left_out": len(boxes) - patches}

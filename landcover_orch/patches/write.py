@@ -1,4 +1,4 @@
-"""Cuts a tile into its patch store: whole shards, each written once, by as many workers as there are."""
+"""Patch extraction: cuts a tile into its patch store, in whole shards, by as many workers as there are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from landcover_orch.ground_truth import build as truth
 from landcover_orch.labels import fractions
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import VERSION, store
-from landcover_orch.patches.row_buffer import Rows
+from landcover_orch.patches.row_buffer import RowBuffer
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
 from landcover_orch.tiles import imagery
@@ -42,29 +42,29 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
         GridError: the tile is smaller than a patch and the edge policy is not `pad`.
     """
     labels = current(home / dataset.name / "ground_truth", tile.name)
-    folder, made_of = home / dataset.name / ASSET, recipe(dataset, legend, tile, labels, home)
-    return publish(folder, tile.name, made_of, lambda stage: _write(stage, dataset, legend, tile, labels))
+    folder, key = home / dataset.name / ASSET, recipe(dataset, legend, tile, labels, home)
+    return publish(folder, tile.name, key, lambda stage: _write(stage, dataset, legend, tile, labels))
 
 
 def recipe(dataset: Dataset, legend: Legend, tile: Tile, labels: Product, home: Path) -> Recipe:
-    """What the patch store of a tile is made of."""
-    kept = {"polygons": True} if truth.POLYGONS in labels.files else {}
+    """The build key of the patch store of a tile."""
+    polygons = {"polygons": True} if truth.POLYGONS in labels.files else {}
     return Recipe(
         asset=ASSET,
         version=VERSION,
         inputs={"image": image_fingerprint(tile, home / MEMORY), "ground_truth": labels.fingerprint},
-        configuration={"patches": dataset.patches, "imagery": dataset.imagery, "classes": legend.names, **kept},
+        configuration={"patches": dataset.patches, "imagery": dataset.imagery, "classes": legend.names, **polygons},
     )
 
 
 @dataclass(frozen=True)
-class _Source:
+class PatchSource:
     """The rasters that patches are cut from, as plain values that travel to a worker."""
 
     image: raster.Raster
     classes: Path
     polygons: Path | None
-    """Their numbers, where the ground truth keeps shares."""
+    """Their numbers, where the ground truth keeps fractions."""
 
     dtype: str
     nodata: raster.Nodata
@@ -77,10 +77,10 @@ class _Source:
 
 
 @dataclass(frozen=True)
-class _Run:
+class ShardRun:
     """Shards that follow each other, written by one worker from top to bottom."""
 
-    source: _Source
+    source: PatchSource
     path: Path
     shards: tuple[tuple[int, tuple[Window, ...]], ...]
     size: int
@@ -92,23 +92,17 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, labels: P
     for leftover in path.rglob("*.__lock"):
         leftover.unlink()
     image = imagery.inspect(dataset, tile.images)
-    boxes = _windows(dataset, tile, image.shape)
+    cut = dataset.patches
+    boxes = windows(image.shape, cut.size, cut.stride, cut.edge) if tile.label else []
     polygons = labels.file(truth.POLYGONS) if truth.POLYGONS in labels.files else None
     classes = labels.file(truth.CLASSES)
-    source = _Source(image, classes, polygons, dataset.dtype, dataset.nodata, len(legend.classes))
-    index = _index(stage, path, dataset, legend, source, boxes)
+    source = PatchSource(image, classes, polygons, dataset.dtype, dataset.nodata, len(legend.classes))
+    index = patch_index(stage, path, dataset, legend, source, boxes)
     layout = _layout(dataset, image, len(index))
-    runs = _runs(stage, source, path, layout, index.windows(dataset.patches.size))
-    compute.run(
-        write_run, runs, done=lambda run, _: _mark(stage, run), cluster=dataset.cluster, label=f"patches of {tile.name}"
-    )
-    stage.write_json(SUMMARY, _summary(dataset, legend, tile, image.shape, boxes, index, layout))
-
-
-def _windows(dataset: Dataset, tile: Tile, shape: tuple[int, int]) -> list[Window]:
-    """The windows of a tile; none where it has no labels to learn from."""
-    cut = dataset.patches
-    return windows(shape, cut.size, cut.stride, cut.edge) if tile.label else []
+    runs = unfinished_runs(stage, source, path, layout, index.windows(cut.size))
+    label = f"patches of {tile.name}"
+    compute.run(write_run, runs, done=lambda run, _: mark_run(stage, run), cluster=dataset.cluster, label=label)
+    stage.write_json(SUMMARY, summarise(dataset, legend, tile, image.shape, boxes, index, layout))
 
 
 def _layout(dataset: Dataset, image: raster.Raster, patches: int) -> store.Layout:
@@ -118,92 +112,97 @@ def _layout(dataset: Dataset, image: raster.Raster, patches: int) -> store.Layou
     return store.Layout(patches, image.count, size, dataset.dtype, shard, dataset.patches.compression)
 
 
-def _index(
+def patch_index(
     stage: Stage,
     path: Path,
     dataset: Dataset,
     legend: Legend,
-    source: _Source,
+    source: PatchSource,
     boxes: Sequence[Window],
 ) -> store.Index:
     """The index of a store whose metadata lie on disk: those of a killed build, else counted and written now."""
     if not stage.done("layout"):
-        index = _chosen(dataset, boxes, _counts(dataset, source, boxes))
+        index = select_patches(dataset, boxes, count_windows(dataset, source, boxes))
         attributes = {"bands": list(dataset.bands), "classes": list(legend.names), "ignore": IGNORE}
-        store.create(path, _layout(dataset, source.image, len(index)), index, attributes, _shares(source, legend))
+        fraction = declared_fractions(source, legend)
+        store.create(path, _layout(dataset, source.image, len(index)), index, attributes, fraction)
         stage.mark("layout", *(file for file in sorted(path.rglob("*")) if file.is_file()))
     return store.read_index(path)
 
 
-def _shares(source: _Source, legend: Legend) -> NDArray[np.float32] | None:
-    """What is declared of the polygons whose pixels have no class, by number; None where shares are not kept."""
+def declared_fractions(source: PatchSource, legend: Legend) -> NDArray[np.float32] | None:
+    """(number, class) Fractions declared of the polygons whose pixels have no class; None where none are kept."""
     if source.polygons is None:
         return None
-    found = fractions.read(source.polygons.with_name(truth.COMPOSITION), legend.names)
-    return np.where(found.undecided[:, None], found.told, 0).astype(np.float32)
+    declared = fractions.read(source.polygons.with_name(truth.COMPOSITION), legend.names)
+    return np.where(declared.undecided[:, None], declared.normalised, 0).astype(np.float32)
 
 
-def _chosen(dataset: Dataset, boxes: Sequence[Window], counts: NDArray[np.int64]) -> store.Index:
+def select_patches(dataset: Dataset, boxes: Sequence[Window], counts: NDArray[np.int64]) -> store.Index:
+    """The index of the windows that are labelled enough, from their labelled pixels (window, class)."""
     labelled = (counts.sum(axis=1) / dataset.patches.size**2).astype(np.float32)
-    kept = labelled >= np.float32(dataset.patches.min_labelled)
-    place = np.array([(box.row, box.col) for box in boxes], np.int64).reshape(-1, 2)[kept]
-    return store.Index(place[:, 0].copy(), place[:, 1].copy(), labelled[kept], counts[kept])
+    enough = labelled >= np.float32(dataset.patches.min_labelled)
+    corners = np.array([(box.row, box.col) for box in boxes], np.int64).reshape(-1, 2)[enough]
+    return store.Index(corners[:, 0].copy(), corners[:, 1].copy(), labelled[enough], counts[enough])
 
 
-def _counts(dataset: Dataset, source: _Source, boxes: Sequence[Window]) -> NDArray[np.int64]:
-    """Labelled pixels (window, class) of every window."""
+def count_windows(dataset: Dataset, source: PatchSource, boxes: Sequence[Window]) -> NDArray[np.int64]:
+    """Labelled pixels (window, class) of every window, counted by as many workers as there are."""
     groups = [tuple(group) for _, group in groupby(boxes, key=lambda box: box.row // RUN_ROWS)]
-    found = compute.run(count_classes, [(source, group) for group in groups], cluster=dataset.cluster, label="count")
-    return np.concatenate([np.empty((0, source.count), np.int64), *found])
+    counts = compute.run(count_classes, [(source, group) for group in groups], cluster=dataset.cluster, label="count")
+    return np.concatenate([np.empty((0, source.count), np.int64), *counts])
 
 
-def count_classes(job: tuple[_Source, Sequence[Window]]) -> NDArray[np.int64]:
+def count_classes(job: tuple[PatchSource, Sequence[Window]]) -> NDArray[np.int64]:
     """Labelled pixels (window, class) of windows in row order."""
     source, boxes = job
     with raster.reader(raster.inspect(source.classes), nodata="none", cache=SMALL_CACHE) as classes:
-        rows = Rows(classes, fill=IGNORE)
+        rows = RowBuffer(classes, fill=IGNORE)
         counts = [np.bincount(rows.cut(box).reshape(-1), minlength=IGNORE + 1) for box in boxes]
     return np.array(counts, np.int64)[:, : source.count]
 
 
-def _runs(stage: Stage, source: _Source, path: Path, layout: store.Layout, boxes: Sequence[Window]) -> list[_Run]:
+def unfinished_runs(
+    stage: Stage, source: PatchSource, path: Path, layout: store.Layout, boxes: Sequence[Window]
+) -> list[ShardRun]:
     """The shards that are not finished, in runs of neighbours that begin within `RUN_ROWS` rows."""
     todo = [(k, first, last) for k, (first, last) in enumerate(layout.shards) if not stage.done(f"shard {k}")]
     groups = groupby(todo, key=lambda shard: boxes[shard[1]].row // RUN_ROWS)
     return [
-        _Run(source, path, tuple((k, tuple(boxes[first:last])) for k, first, last in group), layout.shard)
+        ShardRun(source, path, tuple((k, tuple(boxes[first:last])) for k, first, last in group), layout.shard)
         for _, members in groups
         if (group := list(members))
     ]
 
 
-def _cache(image: raster.Raster, size: int) -> int:
-    """GDAL's cache: small where blocks end with the rows of patches, else it must hold a row of blocks a worker."""
+def cache_bytes(image: raster.Raster, size: int) -> int:
+    """Bytes of GDAL's block cache: few where blocks end with the rows of patches, else a row of blocks a worker."""
     if all(size % file.block[0] == 0 for file in image.files):
         return SMALL_CACHE
     row = sum(file.block[0] * len(file.bands) * np.dtype(file.dtype).itemsize for file in image.files) * image.shape[1]
     return min(raster.CACHE_BYTES, max(SMALL_CACHE, row * (compute.workers() + 1)))
 
 
-def write_run(run: _Run) -> int:
+def write_run(run: ShardRun) -> int:
     """Number of patches written: the shards of a run, each in one piece."""
     source = run.source
     arrays = [store.open_array(run.path, name) for name in source.names]
-    cache = _cache(source.image, arrays[0].shape[-1])
+    cache = cache_bytes(source.image, arrays[0].shape[-1])
     with ExitStack() as files:
         pixels = raster.reader(source.image, dtype=source.dtype, nodata=source.nodata, cache=cache)
-        rows = [Rows(files.enter_context(pixels), fill=0)]
+        rows = [RowBuffer(files.enter_context(pixels), fill=0)]
         for path, fill in ((source.classes, IGNORE), (source.polygons, 0)):
             if path is not None:
                 read = raster.reader(raster.inspect(path), nodata="none", cache=cache)
-                rows.append(Rows(files.enter_context(read), fill=fill))
+                rows.append(RowBuffer(files.enter_context(read), fill=fill))
         for shard, boxes in run.shards:
             for array, cut in zip(arrays, rows, strict=True):
-                _write_shard(array, cut, shard * run.size, boxes)
+                write_shard(array, cut, shard * run.size, boxes)
     return sum(len(boxes) for _, boxes in run.shards)
 
 
-def _write_shard(array: Any, rows: Rows, first: int, boxes: Sequence[Window]) -> None:
+def write_shard(array: Any, rows: RowBuffer, first: int, boxes: Sequence[Window]) -> None:
+    """Writes the patches of windows into an array of a store, from its patch `first` on, in one piece."""
     block = np.empty((len(boxes), *array.shape[1:]), array.dtype.numpy_dtype)
     for i, box in enumerate(boxes):
         block[i] = rows.cut(box)
@@ -211,12 +210,13 @@ def _write_shard(array: Any, rows: Rows, first: int, boxes: Sequence[Window]) ->
     array[first : first + len(boxes)].write(block, can_reference_source_data_indefinitely=True).result()
 
 
-def _mark(stage: Stage, run: _Run) -> None:
+def mark_run(stage: Stage, run: ShardRun) -> None:
+    """Checkpoint: notes the shards of a run as written, so that a killed build goes on after them."""
     for shard, _ in run.shards:
         stage.mark(f"shard {shard}", *(store.shard_file(run.path, name, shard) for name in run.source.names))
 
 
-def _summary(
+def summarise(
     dataset: Dataset,
     legend: Legend,
     tile: Tile,
@@ -225,6 +225,7 @@ def _summary(
     index: store.Index,
     layout: store.Layout,
 ) -> dict[str, Any]:
+    """The summary of a tile's patches: windows, coverage and class pixels."""
     return {
         "tile": tile.name,
         **store.summarise(boxes, len(index)),

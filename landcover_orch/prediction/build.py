@@ -82,7 +82,7 @@ def predict(
             **experiment.prediction.model_dump(mode="json", exclude={"batch_size"}),
             "precision": experiment.precision,
             "nodata": image.nodata,
-            "reading": image.raster.reading,
+            "reading": image.raster.read_options,
             **({} if image.year is None else {"year": image.year}),
         },
     )

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from landcover_orch.config.experiments import Smoothing
 from landcover_orch.config.experiments.prediction import ICM, Annealing
+from landcover_orch.grid import splitmix64
 from landcover_orch.legend import IGNORE
 from landcover_orch.prediction.graph_cut import expansion
 from landcover_orch.prediction.potts import STEPS_A_NAT, Classes, Field, Step, Weights
@@ -123,10 +124,7 @@ def noise(rows: NDArray[np.int64], cols: NDArray[np.int64], key: tuple[int, ...]
     """
     state = rows.astype(np.uint64) << np.uint64(32) | cols.astype(np.uint64)
     for part in (0, *key):
-        state = state + np.uint64((0x9E3779B97F4A7C15 * (part + 1)) % 2**64)
-        state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        state = state ^ (state >> np.uint64(31))
+        state = splitmix64(state, part + 1)
     return state >> np.uint64(32)
 
 

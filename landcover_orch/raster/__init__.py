@@ -9,10 +9,10 @@ from landcover_orch.raster.reading import (
     class_names,
     inspect,
     reader,
-    ruled,
     thumbnail,
     truncated_blocks,
     versions,
+    with_nodata,
     year,
 )
 from landcover_orch.raster.writing import burn, write_cog, write_tiled
@@ -27,10 +27,10 @@ __all__ = [
     "class_names",
     "inspect",
     "reader",
-    "ruled",
     "thumbnail",
     "truncated_blocks",
     "versions",
+    "with_nodata",
     "write_cog",
     "write_tiled",
     "year",

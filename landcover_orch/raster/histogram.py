@@ -1,4 +1,4 @@
-"""Histograms of a band: its values, wherever they lie, and how many pixels have each. No IO."""
+"""Histogram of a band: its values, wherever they lie, and how many pixels have each. No IO."""
 
 from __future__ import annotations
 
@@ -26,45 +26,44 @@ class Histogram:
         return float(np.average((self.values - self.mean) ** 2, weights=self.pixels) ** 0.5)
 
     @property
-    def shares(self) -> NDArray[np.float64]:
-        """Share of the pixels below each value, and half of those at it: rising, between 0 and 1."""
+    def fractions(self) -> NDArray[np.float64]:
+        """Cumulative distribution: fraction of the pixels below each value, and half of those at it; in 0 to 1."""
         return np.asarray((np.cumsum(self.pixels) - self.pixels / 2) / self.pixels.sum())
 
-    def quantiles(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The values at such shares, in between along straight lines; the inverse of `shares`."""
-        return np.interp(shares, self.shares, self.values)
+    def quantiles(self, fractions: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The values at such fractions, in between along straight lines; the inverse of `fractions`."""
+        return np.interp(fractions, self.fractions, self.values)
 
     def compact(self, bins: int) -> Histogram:
         """The histogram in at most so many values: itself, or neighbours of about equal pixels at their mean.
 
-        The mean stays as it is. No pixel moves further than its bin is wide, which holds a share of 1 / `bins`.
+        The mean stays as it is. No pixel moves further than its bin is wide, which holds a fraction of 1 / `bins`.
         """
         if self.values.size <= bins:
             return self
-        into = (self.shares * bins).astype(np.int64)
+        into = (self.fractions * bins).astype(np.int64)
         pixels = np.bincount(into, self.pixels)
-        there = pixels > 0
-        values = np.bincount(into, self.pixels * self.values)[there] / pixels[there]
-        return Histogram(values, pixels[there].astype(np.int64))
+        filled = pixels > 0
+        values = np.bincount(into, self.pixels * self.values)[filled] / pixels[filled]
+        return Histogram(values, pixels[filled].astype(np.int64))
+
+    def cumulative(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Fraction of the pixels at or below each of some values."""
+        below = np.concatenate([[0], np.cumsum(self.pixels)])
+        return np.asarray(below[np.searchsorted(self.values, values, side="right")] / below[-1])
 
 
-def distance(found: Histogram, reference: Histogram) -> float | None:
+def distance(histogram: Histogram, reference: Histogram) -> float | None:
     """Wasserstein distance of two histograms in standard deviations of the reference; 0 where they are one.
 
-    That of order 1 is the area between their cumulative shares: the mean of |x - y| over the best pairing of their
+    That of order 1 is the area between their cumulative fractions: the mean of |x - y| over the best pairing of their
     pixels, so that values moved by c are at distance c. In units of the reference's standard deviation it can be
     compared between bands, and one limit serves all.
 
     None where one has no pixel, or where the reference has a single value and so no scale.
     """
-    if not found.pixels.sum() or not reference.pixels.sum() or not (scale := reference.std):
+    if not histogram.pixels.sum() or not reference.pixels.sum() or not (scale := reference.std):
         return None
-    values = np.union1d(found.values, reference.values)
-    apart = np.abs(_reached(found, values) - _reached(reference, values))
-    return float((apart[:-1] * np.diff(values)).sum() / scale)
-
-
-def _reached(histogram: Histogram, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the pixels at or below each value."""
-    below = np.concatenate([[0], np.cumsum(histogram.pixels)])
-    return np.asarray(below[np.searchsorted(histogram.values, values, side="right")] / below[-1])
+    values = np.union1d(histogram.values, reference.values)
+    gap = np.abs(histogram.cumulative(values) - reference.cumulative(values))
+    return float((gap[:-1] * np.diff(values)).sum() / scale)

@@ -1,4 +1,4 @@
-"""What a raster file says of itself, and its pixels by windows.
+"""Raster reading: the metadata of a raster file, and its pixels by windows.
 
 A rasterio dataset must not be shared between threads nor inherited by a fork (both gave silently wrong windows), so a
 `Raster` here is only a description: every reader opens its own dataset.
@@ -55,7 +55,7 @@ def environment(cache: int = CACHE_BYTES) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Raster:
-    """What a raster file says of itself; `block` is (height, width) of its blocks.
+    """Metadata of a raster file; `block` is (height, width) of its blocks.
 
     `bands` are the numbers, from 1, of the bands that are read, in order: all but an alpha band, or those asked for.
     Bands of `further` rasters, pixel by pixel on the same grid, follow them wherever this one is read. `tables` says
@@ -86,16 +86,16 @@ class Raster:
         return sum(len(file.bands) for file in self.files)
 
     @property
-    def reading(self) -> list[list[object]]:
-        """What is read besides the files' bytes, as JSON values: of each file its bands and nodata; then the place."""
+    def read_options(self) -> list[list[object]]:
+        """What is read besides the files' bytes, as JSON values: of each file its bands and nodata; then the grid."""
         files = [[*file.bands, file.mask, None if file.nodata is None else str(file.nodata)] for file in self.files]
         matched = [file_hash(file.tables) for file in self.files if file.tables]
         return [*files, [self.crs, *self.grid.affine[:6]], *([["tables", *matched]] if matched else [])]
 
     @property
-    def delivered(self) -> Raster:
+    def unmatched(self) -> Raster:
         """The raster with its values as they stand in its files."""
-        return replace(self, tables=None, further=tuple(file.delivered for file in self.further))
+        return replace(self, tables=None, further=tuple(file.unmatched for file in self.further))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -109,7 +109,7 @@ class Raster:
 
 
 def inspect(path: Path, driver: Driver = "GTiff", select: Sequence[int] = ()) -> Raster:
-    """What a raster file says of itself, without reading its pixels.
+    """The metadata of a raster file, without reading its pixels.
 
     Args:
         path: the file.
@@ -123,27 +123,31 @@ def inspect(path: Path, driver: Driver = "GTiff", select: Sequence[int] = ()) ->
     """
     with environment(), _open(path, driver) as source:
         if driver == "ENVI":
-            _require_length(path, source)
-        bands = _bands(path, source, select)
+            require_complete(path, source)
+        bands = select_bands(path, source, select)
+        palette: dict[int, tuple[int, int, int]] = {}
+        if ColorInterp.palette in source.colorinterp:
+            palette = {value: tuple(rgba[:3]) for value, rgba in source.colormap(1).items()}
         return Raster(
             path=path,
             grid=GeoBox(source.shape, source.transform, source.crs),
             bands=bands,
             dtype=source.dtypes[bands[0] - 1],
             nodata=source.nodata,
-            mask=_mask_kind(source, bands),
+            mask=mask_kind(source, bands),
             block=source.block_shapes[0],
             descriptions=tuple(source.descriptions[band - 1] for band in bands),
-            palette=_palette(source),
+            palette=palette,
             driver=driver,
         )
 
 
-def _bands(path: Path, source: Any, select: Sequence[int]) -> tuple[int, ...]:
-    lost = [band for band in select if band > source.count]
-    if lost:
+def select_bands(path: Path, source: Any, select: Sequence[int]) -> tuple[int, ...]:
+    """Numbers, from 1, of the bands that are read: those of `select`, else all but an alpha band."""
+    missing = [band for band in select if band > source.count]
+    if missing:
         fix = "correct the dataset's `select`, or restore the file"
-        raise RasterError(Problem(str(path), f"{source.count} bands", f"band {lost[0]}, which is to be read", fix))
+        raise RasterError(Problem(str(path), f"{source.count} bands", f"band {missing[0]}, which is to be read", fix))
     roles = source.colorinterp
     return tuple(select) or tuple(i for i, role in enumerate(roles, start=1) if role != ColorInterp.alpha)
 
@@ -152,23 +156,19 @@ def _bands(path: Path, source: Any, select: Sequence[int]) -> tuple[int, ...]:
 def _open(path: Path, driver: Driver = "GTiff") -> Iterator[Any]:
     name = {"GTiff": "GeoTIFF"}.get(driver, driver)
     try:
-        source = _opened(path, driver)
+        with _QUIET, warnings.catch_warnings():  # a file may be without georeference: who reads it knows that
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            source = rasterio.open(path, driver=driver)
     except rasterio.errors.RasterioIOError as error:
-        found = "no such file" if not path.exists() else f"not readable as {name} ({error})"
+        actual = "no such file" if not path.exists() else f"not readable as {name} ({error})"
         raise RasterError(
-            Problem(str(path), found, f"a {name}", "restore the file, or convert it with gdal_translate -of GTiff")
+            Problem(str(path), actual, f"a {name}", "restore the file, or convert it with gdal_translate -of GTiff")
         ) from error
     with source:
         yield source
 
 
-def _opened(path: Path, driver: Driver) -> Any:
-    with _QUIET, warnings.catch_warnings():  # a file may say nothing of its place: who reads it knows that
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path, driver=driver)
-
-
-def _require_length(path: Path, source: Any) -> None:
+def require_complete(path: Path, source: Any) -> None:
     """Raises RasterError where a raw file ends before its last pixel: GDAL would read zeros there."""
     header = next(p for p in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")) if p.is_file())
     offset = re.search(r"header offset\s*=\s*(\d+)", header.read_text(encoding="utf-8", errors="replace"))
@@ -179,7 +179,8 @@ def _require_length(path: Path, source: Any) -> None:
         raise RasterError(Problem(str(path), f"cut short: {size:,} bytes", f"{expected:,} bytes", fix))
 
 
-def _mask_kind(source: Any, bands: tuple[int, ...]) -> MaskKind:
+def mask_kind(source: Any, bands: tuple[int, ...]) -> MaskKind:
+    """What marks pixels without data in an open file of which these bands are read."""
     if ColorInterp.alpha in source.colorinterp:
         hidden = source.colorinterp.index(ColorInterp.alpha) + 1 not in bands
         return "alpha" if hidden else "none" if source.nodata is None else "nodata"
@@ -187,12 +188,6 @@ def _mask_kind(source: Any, bands: tuple[int, ...]) -> MaskKind:
     if MaskFlags.nodata in flags:
         return "nodata"
     return "none" if MaskFlags.all_valid in flags else "mask band"
-
-
-def _palette(source: Any) -> dict[int, tuple[int, int, int]]:
-    if ColorInterp.palette not in source.colorinterp:
-        return {}
-    return {value: tuple(rgba[:3]) for value, rgba in source.colormap(1).items()}
 
 
 class Reader:
@@ -216,16 +211,25 @@ class Reader:
         Raises:
             RasterError: a block is truncated or corrupt, or a value does not fit the dtype.
         """
-        own = self._map(self._fitted(self._read(window)))
-        return np.concatenate([own, *(file.read(window) for file in self._further)]) if self._further else own
+        data = self._map(self.exact_cast(self._read(window)))
+        return np.concatenate([data, *(file.read(window) for file in self._further)]) if self._further else data
 
-    def _fitted(self, data: NDArray[Any]) -> NDArray[Any]:
+    def exact_cast(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Safe cast: pixels in the reader's dtype, each the same number.
+
+        Raises:
+            RasterError: a value does not fit.
+        """
         if np.can_cast(data.dtype, self._dtype):
             return data.astype(self._dtype, copy=False)
         with np.errstate(invalid="ignore"):  # what does not fit comes back different, and is an error below
             cast = data.astype(self._dtype)
         if not np.array_equal(cast.astype(data.dtype), data, equal_nan=data.dtype.kind == "f"):
-            raise RasterError(self._misfit(data))
+            actual, fix = (
+                f"{data.dtype} values from {data.min()} to {data.max()}",
+                "set the dataset's `dtype` to the file's",
+            )
+            raise RasterError(Problem(str(self.raster.path), actual, f"values that fit {self._dtype}", fix))
         return cast
 
     @property
@@ -279,14 +283,6 @@ class Reader:
                 )
             ) from error
 
-    def _misfit(self, data: NDArray[Any]) -> Problem:
-        return Problem(
-            str(self.raster.path),
-            f"{data.dtype} values from {data.min()} to {data.max()}",
-            f"values that fit {self._dtype}",
-            "set the dataset's `dtype` to the file's",
-        )
-
 
 def _map(raster: Raster) -> Callable[[NDArray[Any]], NDArray[Any]]:
     return (lambda data: data) if raster.tables is None else value_maps.load(raster.tables)
@@ -299,18 +295,18 @@ def reader(
     """A reader of all bands for the calling thread; `dtype` casts exactly or raises, `nodata` overrules a wrong tag.
 
     Without `dtype` pixels come in the smallest type that holds those of all files. `nodata` is that of the raster's own
-    file; `ruled` states that of a further one.
+    file; `with_nodata` states that of a further one.
     """
     common = np.dtype(dtype or np.result_type(*(np.dtype(file.dtype) for file in raster.files)))
     with environment(cache), ExitStack() as stack:
         first, *more = (
             (stack.enter_context(_open(file.path, file.driver)), file)
-            for file in (ruled(raster, nodata), *raster.further)
+            for file in (with_nodata(raster, nodata), *raster.further)
         )
         yield Reader(*first, common, [Reader(source, file, common) for source, file in more])
 
 
-def ruled(raster: Raster, nodata: Nodata) -> Raster:
+def with_nodata(raster: Raster, nodata: Nodata) -> Raster:
     """The raster with its nodata as a dataset states it: what the file says, none, or a value."""
     if nodata == "file":
         return raster
@@ -332,11 +328,12 @@ def truncated_blocks(raster: Raster) -> list[Window]:
         return [
             box
             for box in blocks(raster.shape, height, width)
-            if any(_block_end(source, box.row // height, box.col // width, band) > size for band in bands)
+            if any(block_end(source, box.row // height, box.col // width, band) > size for band in bands)
         ]
 
 
-def _block_end(source: Any, row: int, col: int, band: int) -> int:
+def block_end(source: Any, row: int, col: int, band: int) -> int:
+    """Position in the file after the last byte of a TIFF block; 0 where it was never written."""
     offset, length = (
         source.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band) for what in ("OFFSET", "SIZE")
     )
@@ -344,19 +341,18 @@ def _block_end(source: Any, row: int, col: int, band: int) -> int:
 
 
 def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None, cache: int = CACHE_BYTES) -> NDArray[Any]:
-    """The whole raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them."""
+    """Thumbnail: the raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them."""
     scale = max(1.0, max(raster.shape) / side)
     shape = tuple(max(1, round(length / scale)) for length in raster.shape)
+    parts = []
     with environment(cache):
-        data = np.concatenate([_map(file)(_reduced(file, shape)) for file in raster.files])
+        for file in raster.files:
+            resampling = Resampling.nearest if file.palette else Resampling.average
+            out_shape = (len(file.bands), *shape)
+            with _open(file.path, file.driver) as source:
+                parts.append(_map(file)(source.read(list(file.bands), out_shape=out_shape, resampling=resampling)))
+    data = np.concatenate(parts)
     return data if dtype is None else data.astype(dtype)
-
-
-def _reduced(raster: Raster, shape: tuple[int, ...]) -> NDArray[Any]:
-    how = Resampling.nearest if raster.palette else Resampling.average
-    with _open(raster.path, raster.driver) as source:
-        data: NDArray[Any] = source.read(list(raster.bands), out_shape=(len(raster.bands), *shape), resampling=how)
-    return data
 
 
 def class_names(path: Path) -> tuple[str, ...]:
@@ -369,8 +365,8 @@ def class_names(path: Path) -> tuple[str, ...]:
 def year(path: Path) -> int | None:
     """The year that the pixels of a file show, as `write_cog` noted it; None where it says none."""
     with environment(), _open(path) as source:
-        found = source.tags().get(YEAR)
-    return None if found is None else int(found)
+        tag = source.tags().get(YEAR)
+    return None if tag is None else int(tag)
 
 
 def versions() -> tuple[str, str]:

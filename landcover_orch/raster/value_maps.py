@@ -1,4 +1,4 @@
-"""How the values of a raster's bands become others wherever its pixels are read: by tables, or between knots."""
+"""Value maps: how a raster's values become others wherever its pixels are read, by look-up tables or between knots."""
 
 from __future__ import annotations
 
@@ -45,22 +45,20 @@ class Knots:
 
     def __call__(self, data: NDArray[Any]) -> NDArray[Any]:
         """What pixels (band, y, x) become, in float32."""
-        return np.stack([self._moved(*band) for band in zip(data, self.ends, self.added, strict=True)])
+        return np.stack([self.interpolate(*band) for band in zip(data, self.ends, self.added, strict=True)])
 
-    def _moved(self, band: NDArray[Any], ends: NDArray[np.float64], added: NDArray[np.float64]) -> NDArray[np.float32]:
-        there = np.isfinite(band) & (band != self.nodata)
-        at = (np.where(there, band, 0) - ends[0]) * ((added.size - 1) / (ends[1] - ends[0]))
+    def interpolate(
+        self, band: NDArray[Any], ends: NDArray[np.float64], added: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """Linear interpolation between the knots of one band: what its pixels (y, x) become."""
+        valid = np.isfinite(band) & (band != self.nodata)
+        at = (np.where(valid, band, 0) - ends[0]) * ((added.size - 1) / (ends[1] - ends[0]))
         left = at.clip(0, added.size - 2).astype(np.int32)
-        share = (at - left).clip(0, 1)
-        moved = band + (1 - share) * added[left] + share * added[left + 1]
-        found = moved.clip(FLOAT.min, FLOAT.max).astype(np.float32)
-        return np.where(there, np.where(found == self.nodata, self._beside, found), band).astype(np.float32)
-
-    @property
-    def _beside(self) -> np.float32:
-        """The value next to nodata."""
-        found: np.float32 = np.nextafter(np.float32(self.nodata), np.float32(-np.inf if self.nodata > 0 else np.inf))
-        return found
+        weight = (at - left).clip(0, 1)
+        mapped = band + (1 - weight) * added[left] + weight * added[left + 1]
+        clipped = mapped.clip(FLOAT.min, FLOAT.max).astype(np.float32)
+        next_to_nodata = np.nextafter(np.float32(self.nodata), np.float32(-np.inf if self.nodata > 0 else np.inf))
+        return np.where(valid, np.where(clipped == self.nodata, next_to_nodata, clipped), band).astype(np.float32)
 
     def save(self, path: Path) -> None:
         """Writes the file that `load` reads."""
@@ -70,8 +68,8 @@ class Knots:
 
 def load(path: Path) -> Tables | Knots:
     """The map that was saved in a file."""
-    found = np.load(path, allow_pickle=False)
-    if isinstance(found, np.ndarray):
-        return Tables(found)
-    with found:
-        return Knots(found["ends"], found["added"], float(found["nodata"]))
+    arrays = np.load(path, allow_pickle=False)
+    if isinstance(arrays, np.ndarray):
+        return Tables(arrays)
+    with arrays:
+        return Knots(arrays["ends"], arrays["added"], float(arrays["nodata"]))

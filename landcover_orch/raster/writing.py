@@ -1,4 +1,4 @@
-"""Rasters written from blocks of pixels, and polygons burnt into an array."""
+"""Raster writing: GeoTIFF and COG from blocks of pixels, and polygons rasterised into an array."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ def write_tiled(
 def burn(
     shapes: Sequence[tuple[Any, int]], grid: GeoBox, *, all_touched: bool, fill: int, dtype: DTypeLike = np.uint16
 ) -> NDArray[Any]:
-    """Array (y, x) of the grid with each (geometry, value) burnt in turn, later over earlier; `fill` elsewhere."""
+    """Rasterise polygons: array (y, x) with each (geometry, value), later over earlier; `fill` elsewhere."""
     if not shapes:
         return np.full(tuple(grid.shape), fill, dtype)
-    burnt: NDArray[Any] = rasterio.features.rasterize(
+    array: NDArray[Any] = rasterio.features.rasterize(
         shapes,
         out_shape=tuple(grid.shape),
         fill=fill,
@@ -120,4 +120,4 @@ def burn(
         all_touched=all_touched,
         dtype=np.dtype(dtype).name,
     )
-    return burnt
+    return array

@@ -23,7 +23,7 @@ from landcover_orch.ground_truth import build as truth
 from landcover_orch.labels.codes import Coding
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.labels.polygons import Polygons
-from landcover_orch.labels.rasterise import carried
+from landcover_orch.labels.rasterise import translated
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.review import train_fraction
@@ -130,22 +130,22 @@ def compare_tile(subject: Subject, entry: TileEntry) -> tuple[TilePolygons, dict
     legend, codes = manifest.legend, truth.code_numbers(manifest.dataset, manifest.legend, tile)
     image = imagery.inspect(manifest.dataset, entry.images)
     labels = truth.read_labels(manifest.dataset, legend, tile, image, [], codes)
-    polygons = labels.found
+    polygons = labels.polygons
     if polygons is None:
         raise LabelError(Problem(str(tile.label), "no polygons", "polygons to review", "leave out `label_review`"))
     evidence = collect_evidence(
         entry.name,
         polygons.geometry,
-        labels.place,
+        labels.grid,
         labels_of(entry, subject.home),
         subject.map_layers[entry.name],
         len(legend.classes),
         all_touched=legend.all_touched,
     )
     listed, skipped = select_polygons(tile, polygons, codes)
-    extent, pixel_m2 = labels.place.extent.geom, resolution(image.grid) ** 2
+    extent, pixel_m2 = labels.grid.extent.geom, resolution(image.grid) ** 2
     with_evidence = TilePolygons(listed, evidence, polygons.geometry, extent, pixel_m2)
-    return with_evidence, skipped, Outlines(carried(polygons.geometry, labels.place, image.grid), image.grid)
+    return with_evidence, skipped, Outlines(translated(polygons.geometry, labels.grid, image.grid), image.grid)
 
 
 def select_polygons(

@@ -158,7 +158,7 @@ def collect_evidence(
         raise GridError(*(Problem(str(p), "another grid", f"the grid of {truth.path}", fix) for p in other_grids))
     evidence, windows = Evidence(len(geometry), classes), blocks(truth.shape, BLOCK, BLOCK)
     numbers = np.arange(1, len(geometry) + 1, dtype=np.uint32)
-    rasterised = rasterise.burnt(geometry, numbers, label_grid, windows, all_touched=all_touched, fill=0)
+    rasterised = rasterise.rasterise(geometry, numbers, label_grid, windows, all_touched=all_touched, fill=0)
     with ExitStack() as stack:
         labels = stack.enter_context(raster.reader(truth, nodata="none", cache=CACHE))
         maps = [

@@ -11,7 +11,7 @@ import numpy as np
 from landcover_orch.config import Labels
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.labels.codes import NULL
-from landcover_orch.labels.rasterise import carried
+from landcover_orch.labels.rasterise import translated
 from landcover_orch.review.comparison import Comparison, Subject
 from landcover_orch.store.geopackage import write_layer
 
@@ -80,7 +80,7 @@ def write(
     for tile, outlines in comparison.outlines.items():
         tile_rows = [row for row in listed if row["tile"] == tile]
         shapes = outlines.geometry[np.array([row["index"] for row in tile_rows], np.int64)]
-        shapes, crs = carried(shapes, outlines.label_grid, entries[tile].grid), entries[tile].crs
+        shapes, crs = translated(shapes, outlines.label_grid, entries[tile].grid), entries[tile].crs
         table = {column: [None if row[key] == NULL else row[key] for row in tile_rows] for column, key in named.items()}
         frame = geopandas.GeoDataFrame(pd.DataFrame(table), geometry=shapes, crs=crs)
         parts.append(frame if crs == target else frame.to_crs(target))

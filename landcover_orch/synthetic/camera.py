@@ -1,4 +1,4 @@
-"""An aerial photograph of a generated terrain: red, green, blue and near infrared with texture, shadow and noise."""
+"""Image simulation: an orthophoto of a generated terrain in red, green, blue, near infrared, with shadow and noise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """Mean of each band (0-255), strength of rows (and their period in metres) and of mottles."""
 
     colour: tuple[int, int, int, int]
@@ -42,27 +42,27 @@ class Look:
 
 
 # Roofs, roads and bare soil share their colours on purpose: what a pixel is shows in its surroundings alone.
-LOOKS = {
-    "meadow": Look((98, 118, 74, 168), mottle=0.16),
-    "wheat": Look((172, 154, 106, 148), rows=0.05, period=2.2, mottle=0.08),
-    "maize": Look((68, 96, 58, 188), rows=0.15, period=2.6, mottle=0.07),
-    "bare": Look((152, 126, 100, 150), rows=0.03, period=3.1, mottle=0.10),
-    "ploughed": Look((116, 94, 76, 118), rows=0.12, period=2.1, mottle=0.10),
-    "broadleaved": Look((62, 88, 50, 178), mottle=0.12),
-    "conifer": Look((44, 64, 46, 122), mottle=0.08),
-    "river": Look((52, 70, 66, 22), mottle=0.10),
-    "pond": Look((44, 62, 52, 18), mottle=0.08),
-    "asphalt": Look((124, 122, 120, 118), mottle=0.05),
-    "track": Look((158, 136, 110, 148), mottle=0.12),
-    "tiles": Look((162, 104, 80, 128), mottle=0.05),
-    "grey roof": Look((128, 126, 123, 120), mottle=0.03),
-    "light roof": Look((206, 203, 197, 192), mottle=0.02),
-    "brown roof": Look((146, 120, 98, 140), mottle=0.05),
-    "slate": Look((84, 86, 92, 84), mottle=0.04),
-    "light car": Look((220, 220, 222, 200)),
-    "dark car": Look((46, 47, 52, 44)),
-    "red car": Look((150, 44, 40, 90)),
-    "tree": Look((66, 90, 52, 176), mottle=0.12),
+APPEARANCES = {
+    "meadow": Appearance((98, 118, 74, 168), mottle=0.16),
+    "wheat": Appearance((172, 154, 106, 148), rows=0.05, period=2.2, mottle=0.08),
+    "maize": Appearance((68, 96, 58, 188), rows=0.15, period=2.6, mottle=0.07),
+    "bare": Appearance((152, 126, 100, 150), rows=0.03, period=3.1, mottle=0.10),
+    "ploughed": Appearance((116, 94, 76, 118), rows=0.12, period=2.1, mottle=0.10),
+    "broadleaved": Appearance((62, 88, 50, 178), mottle=0.12),
+    "conifer": Appearance((44, 64, 46, 122), mottle=0.08),
+    "river": Appearance((52, 70, 66, 22), mottle=0.10),
+    "pond": Appearance((44, 62, 52, 18), mottle=0.08),
+    "asphalt": Appearance((124, 122, 120, 118), mottle=0.05),
+    "track": Appearance((158, 136, 110, 148), mottle=0.12),
+    "tiles": Appearance((162, 104, 80, 128), mottle=0.05),
+    "grey roof": Appearance((128, 126, 123, 120), mottle=0.03),
+    "light roof": Appearance((206, 203, 197, 192), mottle=0.02),
+    "brown roof": Appearance((146, 120, 98, 140), mottle=0.05),
+    "slate": Appearance((84, 86, 92, 84), mottle=0.04),
+    "light car": Appearance((220, 220, 222, 200)),
+    "dark car": Appearance((46, 47, 52, 44)),
+    "red car": Appearance((150, 44, 40, 90)),
+    "tree": Appearance((66, 90, 52, 176), mottle=0.12),
 }
 CROWNS = {"broadleaved": 3.6, "conifer": 2.3}
 """Radius of a crown in metres."""
@@ -72,15 +72,19 @@ def photograph(land: Terrain, grid: GeoBox, rng: np.random.Generator) -> NDArray
     """The terrain as a camera sees it on a grid: bands red, green, blue, nir (band, y, x) uint8."""
     drawn = (*land.parcels, *land.things)
     index = burn([(parcel.shape, i) for i, parcel in enumerate(drawn)], grid, all_touched=False, fill=0)
-    light = _texture(drawn, index, grid, rng) * _relief(drawn, index, grid) * _crowns(drawn, index, grid, rng)
-    light *= _illumination(grid, rng)
-    shadow = _shadows(land, drawn, index, grid)
-    colours = _colours(drawn, rng)
-    bands = [_sense(colours[index, b] * light * (1 - (1 - SHADE[b]) * shadow), rng) for b in range(len(BANDS))]
+    light = (
+        crop_texture(drawn, index, grid, rng)
+        * relief_shading(drawn, index, grid)
+        * crown_shading(drawn, index, grid, rng)
+    )
+    light *= (1 + 0.035 * _noise(grid, 350, rng)).astype(np.float32)  # haze and sun angle change slowly
+    shadow = cast_shadows(drawn, index, grid)
+    colours = parcel_colours(drawn, rng)
+    bands = [sensor_response(colours[index, b] * light * (1 - (1 - SHADE[b]) * shadow), rng) for b in range(len(BANDS))]
     return np.stack(bands)
 
 
-def _sense(band: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
+def sensor_response(band: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     """What optics and sensor make of one band: blur, photon noise that grows with light, read noise, rounding."""
     blurred = ndimage.gaussian_filter(band, 0.6)
     noise = rng.standard_normal(band.shape, np.float32) * np.sqrt(2.0 + 0.06 * np.maximum(blurred, 0))
@@ -88,26 +92,27 @@ def _sense(band: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     return pixels
 
 
-def _colours(drawn: Sequence[Parcel], rng: np.random.Generator) -> Floats:
-    """Colour of each parcel (parcel, band): its look's, brighter or darker, and tinted a little."""
-    means = np.array([LOOKS[parcel.look].colour for parcel in drawn], np.float32)
+def parcel_colours(drawn: Sequence[Parcel], rng: np.random.Generator) -> Floats:
+    """Colour of each parcel (parcel, band): that of its appearance, brighter or darker, and tinted a little."""
+    means = np.array([APPEARANCES[parcel.appearance].colour for parcel in drawn], np.float32)
     bright = rng.normal(1, 0.09, (len(drawn), 1))
     tint = rng.normal(1, 0.022, means.shape)
     return (means * bright * tint).astype(np.float32)
 
 
-def _texture(drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox, rng: np.random.Generator) -> Floats:
-    looks = [LOOKS[parcel.look] for parcel in drawn]
+def crop_texture(drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox, rng: np.random.Generator) -> Floats:
+    """Light (y, x) by rows of crops, tracks and mottles."""
+    appearances = [APPEARANCES[parcel.appearance] for parcel in drawn]
     angles = np.array([parcel.angle for parcel in drawn])
-    period = np.array([look.period for look in looks])
+    period = np.array([appearance.period for appearance in appearances])
     along = np.stack([-np.sin(angles), np.cos(angles)]) / period
     x, y = _metres(grid)
     turns = along[0].astype(np.float32)[index] * x + along[1].astype(np.float32)[index] * y
-    strength = np.array([look.rows for look in looks], np.float32)[index]
-    mottle = np.array([look.mottle for look in looks], np.float32)[index]
+    strength = np.array([appearance.rows for appearance in appearances], np.float32)[index]
+    mottle = np.array([appearance.mottle for appearance in appearances], np.float32)[index]
     tracks = (strength > 0) & (np.mod(turns, 9) < 0.35)
     uneven = 0.6 + 0.4 * _noise(grid, 25, rng)
-    light = 1 + strength * uneven * np.sin(2 * np.pi * turns) + mottle * _clouds(grid, rng)
+    light = 1 + strength * uneven * np.sin(2 * np.pi * turns) + mottle * fractal_noise(grid, rng)
     marked: Floats = np.where(tracks, light * 0.86, light).astype(np.float32)
     return marked
 
@@ -127,10 +132,10 @@ def _noise(grid: GeoBox, scale: float, rng: np.random.Generator) -> Floats:
     height, width = grid.shape
     coarse = rng.standard_normal((int(height / step) + 4, int(width / step) + 4)).astype(np.float32)
     rows, cols = np.arange(height) / step + 1, np.arange(width) / step + 1
-    return _between(_between(coarse, rows).T, cols).T * 1.5
+    return interpolate(interpolate(coarse, rows).T, cols).T * 1.5
 
 
-def _between(values: Floats, at: NDArray[np.float64]) -> Floats:
+def interpolate(values: Floats, at: NDArray[np.float64]) -> Floats:
     """Values along the first axis at fractional positions, eased so that no kinks show."""
     low = at.astype(int)
     part = (at - low)[:, None]
@@ -139,8 +144,8 @@ def _between(values: Floats, at: NDArray[np.float64]) -> Floats:
     return mixed
 
 
-def _clouds(grid: GeoBox, rng: np.random.Generator) -> Floats:
-    """Noise of several scales: patches in a field as well as grain of the ground."""
+def fractal_noise(grid: GeoBox, rng: np.random.Generator) -> Floats:
+    """Fractal noise, of several scales: patches in a field as well as grain of the soil."""
     scales = ((40.0, 0.55), (12.0, 0.45), (4.0, 0.35), (1.2, 0.35), (0.5, 0.35))
     total = np.zeros(tuple(grid.shape), np.float32)
     for scale, weight in scales:
@@ -148,13 +153,13 @@ def _clouds(grid: GeoBox, rng: np.random.Generator) -> Floats:
     return total
 
 
-def _relief(drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox) -> Floats:
+def relief_shading(drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox) -> Floats:
     """Light on pitched roofs (bright towards the sun, dark away) and on single crowns (domes)."""
     x, y = _metres(grid)
     centres = np.array([parcel.shape.centroid.coords[0] for parcel in drawn]) - (grid.affine.c, grid.affine.f)
     dx, dy = (x - centres[:, 0].astype(np.float32)[index]), (y - centres[:, 1].astype(np.float32)[index])
     roof = np.array([parcel.code == "510" for parcel in drawn])[index]
-    tree = np.array([parcel.look == "tree" for parcel in drawn])[index]
+    tree = np.array([parcel.appearance == "tree" for parcel in drawn])[index]
     normal = np.array([(-np.sin(parcel.angle), np.cos(parcel.angle)) for parcel in drawn], np.float32)
     side = np.sign(normal[index, 0] * dx + normal[index, 1] * dy)
     faces = 1 + 0.16 * side * (normal @ SUN.astype(np.float32))[index]
@@ -162,16 +167,17 @@ def _relief(drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox) ->
     return np.where(roof, faces, np.where(tree, np.clip(domes, 0.4, 1.4), 1)).astype(np.float32)
 
 
-def _crowns(drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox, rng: np.random.Generator) -> Floats:
+def crown_shading(drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox, rng: np.random.Generator) -> Floats:
+    """Light (y, x) on the crowns of forests; 1 elsewhere."""
     light = np.ones(index.shape, np.float32)
-    for look, radius in CROWNS.items():
-        inside = np.array([parcel.look == look for parcel in drawn])[index]
+    for appearance, radius in CROWNS.items():
+        inside = np.array([parcel.appearance == appearance for parcel in drawn])[index]
         if inside.any():
-            light[inside] = _canopy(grid, radius, rng)[inside]
+            light[inside] = canopy_shading(grid, radius, rng)[inside]
     return light
 
 
-def _canopy(grid: GeoBox, radius: float, rng: np.random.Generator) -> Floats:
+def canopy_shading(grid: GeoBox, radius: float, rng: np.random.Generator) -> Floats:
     """Light on a closed canopy (y, x): domes about scattered stems, lit from the sun's side, dark between them."""
     step = radius * 1.55 / resolution(grid)
     height, width = grid.shape
@@ -191,37 +197,33 @@ def _canopy(grid: GeoBox, radius: float, rng: np.random.Generator) -> Floats:
     return light
 
 
-def _illumination(grid: GeoBox, rng: np.random.Generator) -> Floats:
-    """Light over the whole mosaic: haze and sun angle change slowly."""
-    return (1 + 0.035 * _noise(grid, 350, rng)).astype(np.float32)
-
-
-def _shadows(land: Terrain, drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox) -> Floats:
+def cast_shadows(drawn: Sequence[Parcel], index: NDArray[np.uint16], grid: GeoBox) -> Floats:
     """How much of the sun is gone (y, x), 0 to 1, beside buildings, cars, trees and the edges of forests."""
-    casts = [(_cast(parcel), 1) for parcel in drawn if parcel.height]
+    casts = [(shadow_polygon(parcel), 1) for parcel in drawn if parcel.height]
     dark = burn(casts, grid, all_touched=False, fill=0) > 0
     roofs = np.array([parcel.height > 0 for parcel in drawn])[index]
-    forest = np.array([parcel.look in CROWNS for parcel in drawn])[index]
+    forest = np.array([parcel.appearance in CROWNS for parcel in drawn])[index]
     reach = np.rint(7.0 * SHADOW_M / resolution(grid) * SUN).astype(int)
     edge = np.zeros_like(forest)
     for part in (0.34, 0.67, 1.0):
-        edge |= _shifted(forest, int(part * reach[1]), -int(part * reach[0]))
+        edge |= shift_mask(forest, int(part * reach[1]), -int(part * reach[0]))
     on_ground = (dark | edge) & ~forest & ~roofs
     soft: Floats = ndimage.gaussian_filter(on_ground.astype(np.float32), 0.5)
     return soft
 
 
-def _cast(parcel: Parcel) -> Any:
-    """Ground that lies in a parcel's shadow: everything between its outline and the outline of its top."""
+def shadow_polygon(parcel: Parcel) -> Any:
+    """The area in a parcel's shadow: everything between its outline and the outline of its top."""
     x, y = -SUN * parcel.height * SHADOW_M
     steps = [affinity.translate(parcel.shape, x * part, y * part) for part in (0, 0.5, 1)]
     return shapely.union_all([shapely.union_all(pair).convex_hull for pair in pairwise(steps)])
 
 
-def _shifted(mask: NDArray[np.bool_], rows: int, cols: int) -> NDArray[np.bool_]:
-    moved = np.zeros_like(mask)
+def shift_mask(mask: NDArray[np.bool_], rows: int, cols: int) -> NDArray[np.bool_]:
+    """A mask (y, x) shifted down and right by some pixels; false where nothing comes from."""
+    shifted = np.zeros_like(mask)
     height, width = mask.shape
     to = slice(max(rows, 0), height + min(rows, 0)), slice(max(cols, 0), width + min(cols, 0))
     of = slice(max(-rows, 0), height + min(-rows, 0)), slice(max(-cols, 0), width + min(-cols, 0))
-    moved[to] = mask[of]
-    return moved
+    shifted[to] = mask[of]
+    return shifted

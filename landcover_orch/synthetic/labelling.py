@@ -1,4 +1,4 @@
-"""Four ways in which people label the same ground: complete, incomplete, inexact, and years ago."""
+"""Label noise: four ways in which people label the same terrain, complete, incomplete, inexact, and years ago."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from shapely.geometry import Polygon, box
 from landcover_orch.synthetic.terrain import Parcel, polygons
 
 UNINTERPRETED = 0.35
-"""Share of the ground that incomplete labels leave out."""
+"""Fraction of the area that incomplete labels leave out."""
 
-WRONG = 0.065
-"""Share of the polygons that bear a wrong code in inexact labels."""
+MISLABELLED = 0.065
+"""Fraction of the polygons that bear another code in inexact labels."""
 
-MOVED_PX = 2.5
+DISPLACEMENT_PX = 2.5
 """Root mean square shift of borders in inexact labels, in pixels."""
 
 CHANGED, CHANGED_M2 = 0.1, 400.0
-"""Share of the parcels of that many square metres at least whose cover was another one in older labels."""
+"""Fraction of the parcels of that many square metres at least whose cover was another one in older labels."""
 
 FORMER = ("110", "120", "210", "220", "310")
-"""What ground was before: fields, forest or ponds; roads and buildings are not taken away."""
+"""Codes before a change: fields, forest or ponds; roads and buildings are not taken away."""
 
 CELL_M = 90.0
 """Side of the areas that incomplete labels leave out, roughly."""
@@ -51,8 +51,8 @@ def incomplete(parcels: Sequence[Parcel], area: Polygon, rng: np.random.Generato
     return [Label(parcel.code, piece) for parcel in parcels for piece in polygons(parcel.shape.difference(left_out))]
 
 
-def drawn_cells(area: Polygon, share: float, rng: np.random.Generator, cell_m: float = CELL_M) -> list[Polygon]:
-    """Cells of about `cell_m` metres in a rectangle, drawn until they hold about `share` of its area."""
+def drawn_cells(area: Polygon, fraction: float, rng: np.random.Generator, cell_m: float = CELL_M) -> list[Polygon]:
+    """Voronoi cells of about `cell_m` metres in a rectangle, drawn until they hold about a `fraction` of its area."""
     left, bottom, right, top = area.bounds
     step = min(cell_m, (right - left) / 4, (top - bottom) / 4)
     x, y = np.meshgrid(np.arange(left, right + step, step), np.arange(bottom, top + step, step))
@@ -61,37 +61,39 @@ def drawn_cells(area: Polygon, share: float, rng: np.random.Generator, cell_m: f
     cells = [cell for cell in shapely.intersection(cells, area) if not cell.is_empty]
     order = rng.permutation(len(cells))
     held = np.cumsum([cells[i].area for i in order]) / area.area
-    return [cells[i] for i in order[: int(np.abs(held - share).argmin()) + 1]]
+    return [cells[i] for i in order[: int(np.abs(held - fraction).argmin()) + 1]]
 
 
 def inexact(parcels: Sequence[Parcel], resolution: float, rng: np.random.Generator) -> list[Label]:
-    """Labels whose borders are moved by a few pixels, and about one in fifteen of which bears a wrong code."""
-    bend = _bend(resolution * MOVED_PX, rng)
-    wrong = set(rng.permutation(len(parcels))[: round(WRONG * len(parcels))].tolist())
+    """Labels whose borders are displaced by a few pixels, and about one in fifteen of which bears a wrong code."""
+    displace = smooth_displacement(resolution * DISPLACEMENT_PX, rng)
+    mislabelled = set(rng.permutation(len(parcels))[: round(MISLABELLED * len(parcels))].tolist())
     codes = sorted({parcel.code for parcel in parcels})
     labels = []
     for i, parcel in enumerate(parcels):
-        code = _other(parcel.code, codes, rng) if i in wrong else parcel.code
-        moved = shapely.make_valid(shapely.transform(shapely.segmentize(parcel.shape, 2.0), bend))
-        labels += [Label(code, piece) for piece in polygons(moved)]
+        code = _other(parcel.code, codes, rng) if i in mislabelled else parcel.code
+        shape = shapely.make_valid(shapely.transform(shapely.segmentize(parcel.shape, 2.0), displace))
+        labels += [Label(code, piece) for piece in polygons(shape)]
     return labels
 
 
 def older(parcels: Sequence[Parcel], rng: np.random.Generator) -> list[Label]:
     """Labels of years ago, on the same borders: some fields, forests, ponds and large buildings were something else."""
-    able = [i for i, p in enumerate(parcels) if p.shape.area >= CHANGED_M2 and p.code != "410" and p.look != "river"]
+    able = [
+        i for i, p in enumerate(parcels) if p.shape.area >= CHANGED_M2 and p.code != "410" and p.appearance != "river"
+    ]
     changed = set(rng.permutation(able)[: round(CHANGED * len(able))].tolist())
     codes = (_other(parcel.code, FORMER, rng) if i in changed else parcel.code for i, parcel in enumerate(parcels))
     return [Label(code, parcel.shape) for code, parcel in zip(codes, parcels, strict=True)]
 
 
 def _other(code: str, codes: Sequence[str], rng: np.random.Generator) -> str:
-    """A code of another class: the first digit of a code tells its class."""
+    """A code of another class: the first digit of a code is its class."""
     others = [other for other in codes if other[0] != code[0]]
     return others[rng.integers(len(others))]
 
 
-def _bend(shift: float, rng: np.random.Generator) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def smooth_displacement(shift: float, rng: np.random.Generator) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """A smooth displacement of root mean square `shift` metres; neighbours keep their common border."""
     waves = 2 * np.pi / rng.uniform(18, 70, 12)
     angles, phases = rng.uniform(0, 2 * np.pi, (2, 12)), rng.uniform(0, 2 * np.pi, (2, 12))
@@ -101,8 +103,8 @@ def _bend(shift: float, rng: np.random.Generator) -> Callable[[NDArray[Any]], ND
             np.sin(points @ (waves * np.stack([np.cos(angles[axis]), np.sin(angles[axis])])) + phases[axis]).sum(axis=1)
             for axis in (0, 1)
         ]
-        moved: NDArray[Any] = points + np.stack(moves, axis=1) * (shift / np.sqrt(12 / 2))
-        return moved
+        displaced: NDArray[Any] = points + np.stack(moves, axis=1) * (shift / np.sqrt(12 / 2))
+        return displaced
 
     return move
 

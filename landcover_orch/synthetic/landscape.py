@@ -1,9 +1,9 @@
-"""The generated landscape: tiles of an orthophoto with a true mask and four labelled versions of it.
+"""Synthetic dataset: tiles of a generated orthophoto with a true mask and four labelled versions of it.
 
-The true mask is the complete labels burnt by pixel centre, so both agree in every pixel. Labels that are incomplete
-or inexact let a person measure what a method loses to them; so do the GeoPackages as SIOSE delivers them, in three of
-which half the ground lies in polygons with several covers. Older labels have the polygons of the complete ones, and
-another code where the ground has changed since.
+The true mask is the complete labels rasterised by pixel centre, so both agree in every pixel. Labels that are
+incomplete or inexact let a person measure what a method loses to them; so do the GeoPackages as SIOSE delivers them, in
+three of which half the area lies in polygons with several covers. Older labels have the polygons of the complete ones,
+and another code where the cover has changed since.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from shapely import STRtree
 from shapely.geometry import Polygon, box
 
 from landcover_orch.errors import ConfigError, Problem
-from landcover_orch.grid import Window, crop
+from landcover_orch.grid import Window, window_grid
 from landcover_orch.legend import IGNORE
 from landcover_orch.raster import burn, write_tiled
 from landcover_orch.store.publish import Recipe, Stage, publish
 from landcover_orch.synthetic import labelling, siose_labelling
 from landcover_orch.synthetic.camera import BANDS, photograph
 from landcover_orch.synthetic.labelling import Label
-from landcover_orch.synthetic.siose_labelling import Interpreted
+from landcover_orch.synthetic.siose_labelling import CompositeLabel
 from landcover_orch.synthetic.terrain import Terrain, terrain
 
 VERSION = 3
@@ -38,7 +38,7 @@ ORIGIN = (500_000.0, 4_700_000.0)
 """Upper left corner of the mosaic (x, y)."""
 
 MARGIN_M = 16.0
-"""Ground that is generated beyond the mosaic, so that moved borders do not open gaps at its edge."""
+"""Metres that are generated beyond the mosaic, so that displaced borders do not open gaps at its edge."""
 
 CLASSES = {"110": 0, "120": 0, "210": 1, "220": 1, "310": 2, "410": 3, "510": 4}
 """Source code -> class id, as configs/legends/landscape.yaml says."""
@@ -72,7 +72,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Scene:
-    """A mosaic in memory: its grid, image (band, y, x) uint8, true class ids (y, x), and the ground as polygons."""
+    """A mosaic in memory: its grid, image (band, y, x) uint8, true class ids (y, x), and the terrain as polygons."""
 
     grid: GeoBox
     image: NDArray[np.uint8]
@@ -86,7 +86,7 @@ def scene(height: int, width: int, *, seed: int = 0, resolution: float = 0.5) ->
     grid = GeoBox((height, width), Affine(resolution, 0, x, 0, -resolution, y), CRS)
     plan, light = (np.random.default_rng((seed, part)) for part in (0, 1))
     land = terrain(_outline(grid).buffer(MARGIN_M, join_style="mitre"), plan)
-    truth = _burnt(labelling.complete(land.parcels), grid)
+    truth = rasterise(labelling.complete(land.parcels), grid)
     return Scene(grid, photograph(land, grid, light), truth, land)
 
 
@@ -102,49 +102,47 @@ def write(
         ConfigError: the settings make no landscape, or `folder` holds something else.
     """
     settings = Settings(seed, rows, cols, size, resolution)
-    folder = _link(folder)
-    _require(folder, settings)
+    link = folder.with_name(re.sub(r"-[0-9a-f]{16}$", "", folder.name))
+    if link.is_symlink() and link.resolve() == folder.resolve():
+        folder = link  # the name that the landscape was published under
+    require_settings(folder, settings)
     recipe = Recipe("landscape", VERSION, {}, asdict(settings))
     publish(folder.parent, folder.name, recipe, lambda stage: _build(stage, settings))
     return settings.tiles
 
 
-def _link(folder: Path) -> Path:
-    """The name that a landscape was published under, where `folder` is what its link resolves to."""
-    link = folder.with_name(re.sub(r"-[0-9a-f]{16}$", "", folder.name))
-    return link if link.is_symlink() and link.resolve() == folder.resolve() else folder
-
-
-def _require(folder: Path, settings: Settings) -> None:
+def require_settings(folder: Path, settings: Settings) -> None:
+    """Raises ConfigError where settings make no landscape, or `folder` holds something else; all in one error."""
     smallest = {"rows": 1, "cols": 1, "size": 64, "seed": 0}
-    wrong = [
+    problems = [
         Problem(f"landscape: {name}", str(value), f"at least {least}", f"give a larger {name}")
         for name, least in smallest.items()
         if (value := getattr(settings, name)) < least
     ]
     if not settings.resolution > 0:
-        wrong.append(Problem("landscape: resolution", str(settings.resolution), "above 0", "give metres a pixel"))
+        problems.append(Problem("landscape: resolution", str(settings.resolution), "above 0", "give metres a pixel"))
     if folder.exists() and not folder.is_symlink():
-        wrong.append(
+        problems.append(
             Problem(str(folder), "something that is no generated landscape", "a free name", "choose another folder")
         )
-    if wrong:
-        raise ConfigError(*wrong)
+    if problems:
+        raise ConfigError(*problems)
 
 
 def _build(stage: Stage, settings: Settings) -> None:
     size = settings.size
     mosaic = scene(settings.rows * size, settings.cols * size, seed=settings.seed, resolution=settings.resolution)
-    versions = _versions(mosaic, settings)
+    versions = label_versions(mosaic, settings)
     cells = np.random.default_rng((settings.seed, 4))
     for name in settings.tiles:
-        _write_tile(stage.path, name, settings.window(name), mosaic, versions)
-        _write_siose(stage.path, name, _outline(crop(mosaic.grid, settings.window(name))), mosaic.land, cells)
+        write_tile(stage.path, name, settings.window(name), mosaic, versions)
+        write_siose(stage.path, name, _outline(window_grid(mosaic.grid, settings.window(name))), mosaic.land, cells)
     stage.write_json("settings.json", {"version": VERSION, **asdict(settings)})
-    stage.write_json("summary.json", _summary(mosaic, versions, settings))
+    stage.write_json("summary.json", summarise(mosaic, versions, settings))
 
 
-def _versions(mosaic: Scene, settings: Settings) -> dict[str, list[Label]]:
+def label_versions(mosaic: Scene, settings: Settings) -> dict[str, list[Label]]:
+    """The labels of the mosaic in each version, by name."""
     gaps, moves, past = (np.random.default_rng((settings.seed, part)) for part in (2, 3, 5))
     parcels = mosaic.land.parcels
     return {
@@ -155,38 +153,43 @@ def _versions(mosaic: Scene, settings: Settings) -> dict[str, list[Label]]:
     }
 
 
-def _write_tile(folder: Path, name: str, window: Window, mosaic: Scene, versions: dict[str, list[Label]]) -> None:
-    grid = crop(mosaic.grid, window)
-    whole = Window(0, 0, window.height, window.width)
-    for room in ("images", "truth", *(f"labels/{version}" for version in LABELS)):
-        (folder / room).mkdir(parents=True, exist_ok=True)
+def write_tile(folder: Path, name: str, window: Window, mosaic: Scene, versions: dict[str, list[Label]]) -> None:
+    """Writes the image, the true mask and the labels of a tile."""
+    grid = window_grid(mosaic.grid, window)
+    extent = Window(0, 0, window.height, window.width)
+    for subfolder in ("images", "truth", *(f"labels/{version}" for version in LABELS)):
+        (folder / subfolder).mkdir(parents=True, exist_ok=True)
     rows, cols = window.slices
-    write_tiled(folder / f"images/{name}.tif", grid, "uint8", BANDS, [(whole, mosaic.image[:, rows, cols])])
+    write_tiled(folder / f"images/{name}.tif", grid, "uint8", BANDS, [(extent, mosaic.image[:, rows, cols])])
     bounds = tuple(grid.boundingbox)
     for version in LABELS:
         labels = labelling.clipped(versions[version], bounds)
-        _write_polygons(folder / f"labels/{version}/{name}.gpkg", labels)
+        columns = {"id": range(1, len(labels) + 1), "code": [label.code for label in labels]}
+        _write_layer(folder / f"labels/{version}/{name}.gpkg", LAYER, columns, [label.shape for label in labels])
         if version == "complete":
-            write_tiled(folder / f"truth/{name}.tif", grid, "uint8", ("class",), [(whole, _burnt(labels, grid)[None])])
+            truth = rasterise(labels, grid)[None]
+            write_tiled(folder / f"truth/{name}.tif", grid, "uint8", ("class",), [(extent, truth)])
 
 
-def _burnt(labels: Sequence[Label], grid: GeoBox) -> NDArray[np.uint8]:
+def rasterise(labels: Sequence[Label], grid: GeoBox) -> NDArray[np.uint8]:
+    """Rasterise labels: class ids (y, x) by pixel centre, 255 where there is no label."""
     shapes = [(label.shape, CLASSES[label.code]) for label in labels]
     return burn(shapes, grid, all_touched=False, fill=IGNORE).astype(np.uint8)
 
 
-def _write_siose(folder: Path, name: str, tile: Polygon, land: Terrain, rng: np.random.Generator) -> None:
-    """The SIOSE GeoPackages of a tile; the composite, nested and values versions tell of the same polygons."""
+def write_siose(folder: Path, name: str, tile: Polygon, land: Terrain, rng: np.random.Generator) -> None:
+    """Writes the SIOSE GeoPackages of a tile; the composite, nested and values versions have the same polygons."""
     near = [land.parcels[i] for i in sorted(STRtree([p.shape for p in land.parcels]).query(tile).tolist())]
-    alone = siose_labelling.simple(near, tile)
+    simple = siose_labelling.simple(near, tile)
     mixed = siose_labelling.composite(near, tile, rng)
     for version in SIOSE:
         path = folder / f"labels/siose-{version}/{name}.gpkg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_interpreted(path, version, alone if version == "simple" else mixed)
+        write_siose_version(path, version, simple if version == "simple" else mixed)
 
 
-def _write_interpreted(path: Path, version: str, parts: Sequence[Interpreted]) -> None:
+def write_siose_version(path: Path, version: str, parts: Sequence[CompositeLabel]) -> None:
+    """Writes one version of SIOSE labels: labels in a column, or a table of values."""
     names = [f"{path.stem}-{i}" for i in range(1, len(parts) + 1)]
     columns: dict[str, Sequence[Any]] = {"ID_POLYGON": names}
     if version != "values":
@@ -198,26 +201,22 @@ def _write_interpreted(path: Path, version: str, parts: Sequence[Interpreted]) -
         _write_layer(path, VALUES_LAYER, {key: [row[key] for row in rows] for key in rows[0]}, None)
 
 
-def _write_polygons(path: Path, labels: Sequence[Label]) -> None:
-    columns = {"id": range(1, len(labels) + 1), "code": [label.code for label in labels]}
-    _write_layer(path, LAYER, columns, [label.shape for label in labels])
-
-
 def _write_layer(path: Path, layer: str, columns: dict[str, Sequence[Any]], shapes: Sequence[Polygon] | None) -> None:
     """Writes a GeoPackage with a layer of polygons; or, without shapes, adds a table to it."""
     import geopandas
 
     from landcover_orch.store.geopackage import write_layer
 
-    placed = {} if shapes is None else {"geometry": shapes, "crs": CRS}
-    frame = geopandas.GeoDataFrame(columns, **placed)
+    geometry = {} if shapes is None else {"geometry": shapes, "crs": CRS}
+    frame = geopandas.GeoDataFrame(columns, **geometry)
     kind = {} if shapes is None else {"geometry_type": "Polygon"}
     if shapes is not None:
         path.unlink(missing_ok=True)  # of a build that was killed: a layer that is replaced has other bytes
     write_layer(path, layer, frame, **kind)
 
 
-def _summary(mosaic: Scene, versions: dict[str, list[Label]], settings: Settings) -> dict[str, Any]:
+def summarise(mosaic: Scene, versions: dict[str, list[Label]], settings: Settings) -> dict[str, Any]:
+    """The summary of a landscape: class pixels, polygons, and how much incomplete labels cover."""
     area = _outline(mosaic.grid).area
     pixels = np.bincount(mosaic.truth.reshape(-1), minlength=max(CLASSES.values()) + 1)
     labelled = labelling.clipped(versions["incomplete"], _outline(mosaic.grid).bounds)

@@ -1,4 +1,4 @@
-"""How SIOSE labels the generated ground: a cover a polygon, or cells of many covers with their percentages."""
+"""SIOSE labelling of the generated terrain: a cover a polygon, or cells of many covers with their percentages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from landcover_orch.synthetic.labelling import drawn_cells
 from landcover_orch.synthetic.terrain import Parcel, polygons
 
 COMPOSITE = 0.5
-"""Share of the ground that lies in cells whose covers nobody drew apart."""
+"""Fraction of the area that lies in cells whose covers nobody drew apart."""
 
 CELL_M = 60.0
 """Side of such a cell, roughly: 0.36 ha, and several covers in most."""
@@ -30,7 +30,7 @@ COVERS = {
     "pond": "ALG",
 }
 BY_CODE = {"410": "VAP", "510": "EDF"}
-"""Roads and buildings have many looks, and one cover each."""
+"""Roads and buildings have many appearances, and one cover each."""
 
 HEADS = {"VAP": "UDS", "EDF": "UDS", "PRD": "R", "CHL": "R", "SDN": "R", "FDC": "I", "CNF": "I"}
 """The composite that a cover is a member of in nested labels: discontinuous town, regular or irregular mosaic."""
@@ -53,69 +53,69 @@ Percentages = Mapping[str, int]
 
 
 @dataclass(frozen=True)
-class Interpreted:
-    """One polygon and what is said of it: the area of each cover in square metres."""
+class CompositeLabel:
+    """Composite label: one polygon, and the area of each cover in it in square metres."""
 
     shape: Polygon
     areas: Mapping[str, float]
 
     @property
     def percentages(self) -> Percentages:
-        """What SIOSE tells of the areas."""
+        """Percentages of the areas, as SIOSE has them."""
         return whole_percent(self.areas)
 
 
 def cover(parcel: Parcel) -> str:
     """SIOSE's label of a parcel."""
-    return BY_CODE.get(parcel.code) or COVERS[parcel.look]
+    return BY_CODE.get(parcel.code) or COVERS[parcel.appearance]
 
 
-def simple(parcels: Sequence[Parcel], tile: Polygon) -> list[Interpreted]:
+def simple(parcels: Sequence[Parcel], tile: Polygon) -> list[CompositeLabel]:
     """Every parcel of a tile with its own cover."""
     return [
-        Interpreted(piece, {cover(parcel): piece.area})
+        CompositeLabel(piece, {cover(parcel): piece.area})
         for parcel in parcels
         for piece in polygons(parcel.shape.intersection(tile))
     ]
 
 
-def composite(parcels: Sequence[Parcel], tile: Polygon, rng: np.random.Generator) -> list[Interpreted]:
+def composite(parcels: Sequence[Parcel], tile: Polygon, rng: np.random.Generator) -> list[CompositeLabel]:
     """Half of a tile in cells with the areas of all their covers; the parcels outside them with their own cover."""
     cells = drawn_cells(tile, COMPOSITE, rng, CELL_M)
-    around = shapely.union_all(cells)
-    alone = [
-        Interpreted(piece, {one: piece.area})
+    covered = shapely.union_all(cells)
+    outside = [
+        CompositeLabel(piece, {name: piece.area})
         for part in simple(parcels, tile)
-        for one in part.areas
-        for piece in polygons(part.shape.difference(around))
+        for name in part.areas
+        for piece in polygons(part.shape.difference(covered))
     ]
-    return [*alone, *(Interpreted(cell, _areas(parcels, cell)) for cell in cells)]
+    return [*outside, *(CompositeLabel(cell, cover_areas(parcels, cell)) for cell in cells)]
 
 
-def _areas(parcels: Sequence[Parcel], cell: Polygon) -> dict[str, float]:
-    found: dict[str, float] = {}
+def cover_areas(parcels: Sequence[Parcel], cell: Polygon) -> dict[str, float]:
+    """Area of each cover in a cell, in square metres."""
+    areas: dict[str, float] = {}
     for parcel in parcels:
         area = parcel.shape.intersection(cell).area
         if area > 0:
-            found[cover(parcel)] = found.get(cover(parcel), 0.0) + area
-    return found
+            areas[cover(parcel)] = areas.get(cover(parcel), 0.0) + area
+    return areas
 
 
 def whole_percent(areas: Mapping[str, float]) -> dict[str, int]:
-    """Whole percentages that sum to 100, largest first: rounded down, the rest to the largest remainders."""
+    """Largest remainder method: whole percentages that sum to 100, largest first."""
     total = sum(areas.values())
     exact = {name: 100 * area / total for name, area in areas.items()}
-    found = {name: int(value) for name, value in exact.items()}
-    for name in sorted(exact, key=lambda name: found[name] - exact[name])[: 100 - sum(found.values())]:
-        found[name] += 1
-    ranked = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+    rounded = {name: int(value) for name, value in exact.items()}
+    for name in sorted(exact, key=lambda name: rounded[name] - exact[name])[: 100 - sum(rounded.values())]:
+        rounded[name] += 1
+    ranked = sorted(rounded.items(), key=lambda item: (-item[1], item[0]))
     return {name: percent for name, percent in ranked if percent}
 
 
 def label(areas: Mapping[str, float]) -> str:
     """A SIOSE label without nesting: FDC, or A(60FDC_40VAP)."""
-    percentages = whole_percent(areas)
-    return next(iter(percentages)) if len(percentages) == 1 else f"A({_row(percentages)})"
+    return _composite("A", areas)
 
 
 def nested_label(areas: Mapping[str, float]) -> str:
@@ -124,34 +124,31 @@ def nested_label(areas: Mapping[str, float]) -> str:
     for name, area in areas.items():
         groups.setdefault(HEADS.get(name, name), {})[name] = area
     outer = whole_percent({head: sum(members.values()) for head, members in groups.items()})
-    written = {head: _group(head, groups[head]) for head in outer}
+    written = {head: _composite(head, groups[head]) for head in outer}
     if len(written) == 1:
         return next(iter(written.values()))
     return f"A({'_'.join(f'{percent}{written[head]}' for head, percent in outer.items())})"
 
 
-def _group(head: str, members: Mapping[str, float]) -> str:
+def _composite(head: str, members: Mapping[str, float]) -> str:
     percentages = whole_percent(members)
-    return next(iter(percentages)) if len(percentages) == 1 else f"{head}({_row(percentages)})"
-
-
-def _row(percentages: Percentages) -> str:
-    return "_".join(f"{percent}{name}" for name, percent in percentages.items())
+    row = "_".join(f"{percent}{name}" for name, percent in percentages.items())
+    return next(iter(percentages)) if len(percentages) == 1 else f"{head}({row})"
 
 
 Row = dict[str, str | int | float]
 
 
-def values(name: str, part: Interpreted) -> list[Row]:
+def values(name: str, part: CompositeLabel) -> list[Row]:
     """A polygon's rows of T_VALORES: its covers, and a row for the town that holds roads and buildings."""
-    told = part.percentages
-    town = [member for member in told if HEADS.get(member) == "UDS"]
+    percents = part.percentages
+    town = [member for member in percents if HEADS.get(member) == "UDS"]
     held = {member: str(NUMBERS["UDS"]) for member in town} if len(town) > 1 else {}
-    rows = [_value(name, member, told[member], held.get(member, ""), part) for member in told]
-    return [*rows, *([_value(name, "UDS", sum(told[m] for m in town), "", part)] if held else [])]
+    rows = [_value(name, member, percents[member], held.get(member, ""), part) for member in percents]
+    return [*rows, *([_value(name, "UDS", sum(percents[m] for m in town), "", part)] if held else [])]
 
 
-def _value(name: str, member: str, percent: int, ancestors: str, part: Interpreted) -> Row:
+def _value(name: str, member: str, percent: int, ancestors: str, part: CompositeLabel) -> Row:
     return {
         "ID_POLYGON": name,
         "ID_COBERTURA": NUMBERS[member],
@@ -162,6 +159,6 @@ def _value(name: str, member: str, percent: int, ancestors: str, part: Interpret
     }
 
 
-def labels(parts: Iterable[Interpreted], *, nested: bool) -> list[str]:
+def labels(parts: Iterable[CompositeLabel], *, nested: bool) -> list[str]:
     """The SIOSE label of each polygon."""
     return [(nested_label if nested else label)(part.areas) for part in parts]

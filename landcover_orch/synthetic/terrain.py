@@ -1,4 +1,4 @@
-"""The generated country as polygons: fields, forest, water, roads and buildings that cover the ground once."""
+"""Procedural terrain as polygons: fields, forest, water, roads and buildings that cover the area once."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ FIELD_AREA = (4_000.0, 14_000.0)
 
 @dataclass(frozen=True)
 class Parcel:
-    """One polygon of the ground: its source code, what it looks like, and the direction of its rows or ridge."""
+    """One polygon of the terrain: its source code, its appearance, and the direction of its rows or ridge."""
 
     code: str
     shape: Polygon
-    look: str
+    appearance: str
     angle: float
     height: float = 0.0
 
 
 @dataclass(frozen=True)
 class Terrain:
-    """The parcels, which cover the ground once, and things on it that no label names: cars and single trees."""
+    """The parcels, which cover the area once, and things on them that no label names: cars and single trees."""
 
     parcels: tuple[Parcel, ...]
     things: tuple[Parcel, ...]
 
 
 def terrain(domain: Polygon, rng: np.random.Generator) -> Terrain:
-    """A country that fills a rectangle (coordinates in metres); what stands on top cuts what lies below."""
-    water = _water(domain, rng)
-    lines = _road_lines(domain, rng)
-    roads = _roads(lines, rng)
+    """A terrain that fills a rectangle (coordinates in metres); what stands on top cuts what lies below."""
+    water = water_bodies(domain, rng)
+    lines = road_lines(domain, rng)
+    roads = road_parcels(lines, rng)
     hard = shapely.union_all([p.shape for p in (*water, *roads)])
-    houses = _buildings(lines, hard, rng)
-    layers = [houses, roads, water, _forest(domain, houses, rng), _fields(domain, rng)]
-    parcels = tuple(_on_top(layers))
-    return Terrain(parcels, (*_cars(lines, rng), *_trees(parcels, rng)))
+    buildings = place_buildings(lines, hard, rng)
+    layers = [buildings, roads, water, forests(domain, buildings, rng), fields(domain, rng)]
+    parcels = tuple(stack_layers(layers))
+    return Terrain(parcels, (*draw_cars(lines, rng), *draw_trees(parcels, rng)))
 
 
-def _on_top(layers: Iterable[Sequence[Parcel]]) -> Iterable[Parcel]:
+def stack_layers(layers: Iterable[Sequence[Parcel]]) -> Iterable[Parcel]:
     """Parcels cut by all that came before them, in simple polygons."""
     taken: Any = Polygon()
     for layer in layers:
         for parcel in layer:
             for piece in polygons(parcel.shape.difference(taken)):
-                yield Parcel(parcel.code, piece, parcel.look, parcel.angle, parcel.height)
+                yield Parcel(parcel.code, piece, parcel.appearance, parcel.angle, parcel.height)
             taken = taken.union(parcel.shape)
 
 
@@ -65,16 +65,17 @@ def polygons(shape: Any) -> list[Polygon]:
     return [part for part in shapely.get_parts([shape]) if part.geom_type == "Polygon" and part.area > 1e-6]
 
 
-def _fields(domain: Polygon, rng: np.random.Generator) -> list[Parcel]:
-    looks = list(CROPS)
+def fields(domain: Polygon, rng: np.random.Generator) -> list[Parcel]:
+    """Fields of all crops, over the domain."""
+    appearances = list(CROPS)
     parcels = []
-    for shape in _divided(domain, rng):
-        look = looks[rng.integers(len(looks))]
-        parcels.append(Parcel(CROPS[look], shape, look, _long_axis(shape)))
+    for shape in subdivide(domain, rng):
+        appearance = appearances[rng.integers(len(appearances))]
+        parcels.append(Parcel(CROPS[appearance], shape, appearance, _long_axis(shape)))
     return parcels
 
 
-def _divided(shape: Polygon, rng: np.random.Generator) -> list[Polygon]:
+def subdivide(shape: Polygon, rng: np.random.Generator) -> list[Polygon]:
     """Convex pieces of a polygon, cut again and again across its longer side at a slight slant."""
     pieces, done = [shape], []
     while pieces:
@@ -97,13 +98,14 @@ def _long_axis(shape: Polygon) -> float:
     return float(np.arctan2(side[1], side[0]))
 
 
-def _forest(domain: Polygon, houses: Sequence[Parcel], rng: np.random.Generator) -> list[Parcel]:
-    gardens = shapely.union_all([house.shape for house in houses]).buffer(6)
+def forests(domain: Polygon, buildings: Sequence[Parcel], rng: np.random.Generator) -> list[Parcel]:
+    """Forests of broadleaved trees and of conifers, at a distance from buildings."""
+    gardens = shapely.union_all([building.shape for building in buildings]).buffer(6)
     parcels = []
-    for look, code in FORESTS.items():
+    for appearance, code in FORESTS.items():
         count = max(1, round(domain.area / 60_000))
         blobs = [_blob(_somewhere(domain, rng), rng.uniform(25, 65), rng) for _ in range(count)]
-        parcels += [Parcel(code, p, look, 0.0) for p in polygons(shapely.union_all(blobs).difference(gardens))]
+        parcels += [Parcel(code, p, appearance, 0.0) for p in polygons(shapely.union_all(blobs).difference(gardens))]
     return parcels
 
 
@@ -119,60 +121,64 @@ def _blob(centre: np.ndarray[Any, Any], radius: float, rng: np.random.Generator)
     return Polygon(centre + reach[:, None] * np.stack([np.cos(turn), np.sin(turn)], axis=1)).buffer(0)
 
 
-def _water(domain: Polygon, rng: np.random.Generator) -> list[Parcel]:
+def water_bodies(domain: Polygon, rng: np.random.Generator) -> list[Parcel]:
+    """A river and ponds."""
     count = max(1, round(domain.area / 90_000))
     ponds = [_blob(_somewhere(domain, rng), rng.uniform(9, 24), rng) for _ in range(count)]
-    river = _winding(domain, rng, across=False, sway=0.12).buffer(rng.uniform(6, 9))
+    river = _winding(domain, rng, vertical=False, sway=0.12).buffer(rng.uniform(6, 9))
     return [Parcel("310", river, "river", 0.0), *(Parcel("310", pond, "pond", 0.0) for pond in ponds)]
 
 
-def _winding(domain: Polygon, rng: np.random.Generator, *, across: bool, sway: float, at: float = 0.5) -> LineString:
-    """A line through the whole domain, from left to right or (across) from bottom to top."""
+def _winding(domain: Polygon, rng: np.random.Generator, *, vertical: bool, sway: float, at: float = 0.5) -> LineString:
+    """A winding line through the domain, from left to right or (vertical) from bottom to top."""
     left, bottom, right, top = domain.bounds
-    start, end, low, high = (bottom, top, left, right) if across else (left, right, bottom, top)
+    start, end, low, high = (bottom, top, left, right) if vertical else (left, right, bottom, top)
     along = np.linspace(start - 20, end + 20, 80)
     waves = sum(
         rng.normal(0, sway / k) * np.sin(2 * np.pi * k * along / 450 + rng.uniform(0, 2 * np.pi)) for k in (1, 2, 3)
     )
     side = low + (high - low) * at + waves * 300
-    return LineString(np.stack([side, along] if across else [along, side], axis=1))
+    return LineString(np.stack([side, along] if vertical else [along, side], axis=1))
 
 
-def _road_lines(domain: Polygon, rng: np.random.Generator) -> list[tuple[LineString, str]]:
+def road_lines(domain: Polygon, rng: np.random.Generator) -> list[tuple[LineString, str]]:
+    """Centre lines of roads and tracks, and the appearance of each."""
     left, bottom, right, top = domain.bounds
     lines = []
-    for across, length in ((False, top - bottom), (True, right - left)):
+    for vertical, length in ((False, top - bottom), (True, right - left)):
         count = max(1, round(length / 280))
         for i in range(count):
-            look = "track" if rng.random() < 0.35 and i else "asphalt"
+            appearance = "track" if rng.random() < 0.35 and i else "asphalt"
             at = (i + rng.uniform(0.3, 0.7)) / count
-            lines.append((_winding(domain, rng, across=across, sway=0.04, at=at), look))
+            lines.append((_winding(domain, rng, vertical=vertical, sway=0.04, at=at), appearance))
     return lines
 
 
-def _roads(lines: Iterable[tuple[LineString, str]], rng: np.random.Generator) -> list[Parcel]:
+def road_parcels(lines: Iterable[tuple[LineString, str]], rng: np.random.Generator) -> list[Parcel]:
+    """Roads and tracks with their widths."""
     widths = {"asphalt": (2.8, 4.2), "track": (1.6, 2.2)}
-    return [Parcel("410", line.buffer(rng.uniform(*widths[look])), look, 0.0) for line, look in lines]
+    return [Parcel("410", line.buffer(rng.uniform(*widths[appearance])), appearance, 0.0) for line, appearance in lines]
 
 
-def _buildings(lines: Iterable[tuple[LineString, str]], hard: Any, rng: np.random.Generator) -> list[Parcel]:
+def place_buildings(lines: Iterable[tuple[LineString, str]], hard: Any, rng: np.random.Generator) -> list[Parcel]:
     """Houses and barns on both sides of asphalt roads, in villages rather than everywhere."""
-    taken, found = hard.buffer(3), []
-    for line, look in lines:
+    taken, buildings = hard.buffer(3), []
+    for line, appearance in lines:
         phase = rng.uniform(0, 2 * np.pi)
-        for at in np.arange(5, line.length, 11) if look == "asphalt" else ():
+        for at in np.arange(5, line.length, 11) if appearance == "asphalt" else ():
             if rng.random() > 0.55 + 0.45 * np.sin(at / 70 + phase):
                 continue
-            house = _house(line, float(at), rng)
-            if not house.shape.intersects(taken):
-                found.append(house)
-                taken = taken.union(house.shape.buffer(2.5))
-    return found
+            building = draw_building(line, float(at), rng)
+            if not building.shape.intersects(taken):
+                buildings.append(building)
+                taken = taken.union(building.shape.buffer(2.5))
+    return buildings
 
 
-def _house(line: LineString, at: float, rng: np.random.Generator) -> Parcel:
-    place, ahead = np.array(line.interpolate(at).coords[0]), np.array(line.interpolate(at + 1).coords[0])
-    angle = float(np.arctan2(*(ahead - place)[::-1]))
+def draw_building(line: LineString, at: float, rng: np.random.Generator) -> Parcel:
+    """A building or barn beside a road, some metres along its line."""
+    point, following = np.array(line.interpolate(at).coords[0]), np.array(line.interpolate(at + 1).coords[0])
+    angle = float(np.arctan2(*(following - point)[::-1]))
     barn = rng.random() < 0.2
     length, depth = rng.uniform(18, 34) if barn else rng.uniform(9, 15), rng.uniform(7, 13)
     away = rng.choice([-1, 1]) * rng.uniform(11, 26)
@@ -180,35 +186,36 @@ def _house(line: LineString, at: float, rng: np.random.Generator) -> Parcel:
     if rng.random() < 0.4:
         shape = shape.union(box(-length / 2, 0, -length / 6, depth * rng.uniform(0.8, 1.2)))
     turned = affinity.rotate(shape, angle + rng.normal(0, 0.12), origin=(0, 0), use_radians=True)
-    x, y = place + away * np.array([-np.sin(angle), np.cos(angle)])
-    look = ROOFS[rng.choice(len(ROOFS), p=(0.34, 0.22, 0.14, 0.18, 0.12))]
-    return Parcel("510", affinity.translate(turned, x, y), look, angle, rng.uniform(4, 9))
+    x, y = point + away * np.array([-np.sin(angle), np.cos(angle)])
+    appearance = ROOFS[rng.choice(len(ROOFS), p=(0.34, 0.22, 0.14, 0.18, 0.12))]
+    return Parcel("510", affinity.translate(turned, x, y), appearance, angle, rng.uniform(4, 9))
 
 
-def _cars(lines: Iterable[tuple[LineString, str]], rng: np.random.Generator) -> list[Parcel]:
+def draw_cars(lines: Iterable[tuple[LineString, str]], rng: np.random.Generator) -> list[Parcel]:
+    """Cars on asphalt roads, in both directions."""
     cars = []
-    for line, look in lines:
-        for at in rng.uniform(0, line.length, int(line.length / 70) if look == "asphalt" else 0):
-            place, ahead = np.array(line.interpolate(at).coords[0]), np.array(line.interpolate(at + 1).coords[0])
-            angle = float(np.arctan2(*(ahead - place)[::-1]))
+    for line, appearance in lines:
+        for at in rng.uniform(0, line.length, int(line.length / 70) if appearance == "asphalt" else 0):
+            point, following = np.array(line.interpolate(at).coords[0]), np.array(line.interpolate(at + 1).coords[0])
+            angle = float(np.arctan2(*(following - point)[::-1]))
             side = rng.choice([-1.4, 1.4]) * np.array([-np.sin(angle), np.cos(angle)])
             body = affinity.rotate(box(-2.1, -0.9, 2.1, 0.9), angle, origin=(0, 0), use_radians=True)
-            look = ("light car", "dark car", "red car")[rng.integers(3)]
-            cars.append(Parcel("", affinity.translate(body, *(place + side)), look, angle, 1.5))
+            appearance = ("light car", "dark car", "red car")[rng.integers(3)]
+            cars.append(Parcel("", affinity.translate(body, *(point + side)), appearance, angle, 1.5))
     return cars
 
 
-def _trees(parcels: Iterable[Parcel], rng: np.random.Generator) -> list[Parcel]:
+def draw_trees(parcels: Iterable[Parcel], rng: np.random.Generator) -> list[Parcel]:
     """Single trees on meadows and along the borders of some fields; they belong to their field."""
     trees = []
     for parcel in parcels:
         if parcel.code not in ("110", "120") or rng.random() < 0.45:
             continue
         edge = parcel.shape.exterior
-        places = [edge.interpolate(at) for at in rng.uniform(0, edge.length, int(edge.length / rng.uniform(10, 60)))]
-        places += [Point(_somewhere(parcel.shape, rng)) for _ in range(3 if parcel.look == "meadow" else 0)]
-        for place in places:
-            crown = place.buffer(rng.uniform(1.6, 4.0))
-            if parcel.shape.contains(crown.centroid.buffer(0.1)) or place.distance(edge) < 0.1:
+        stems = [edge.interpolate(at) for at in rng.uniform(0, edge.length, int(edge.length / rng.uniform(10, 60)))]
+        stems += [Point(_somewhere(parcel.shape, rng)) for _ in range(3 if parcel.appearance == "meadow" else 0)]
+        for stem in stems:
+            crown = stem.buffer(rng.uniform(1.6, 4.0))
+            if parcel.shape.contains(crown.centroid.buffer(0.1)) or stem.distance(edge) < 0.1:
                 trees.append(Parcel("", crown, "tree", 0.0, rng.uniform(3, 7)))
     return trees

@@ -1,4 +1,4 @@
-"""Which files are the tiles of a dataset: patterns resolved, every problem listed. Light enough for a sensor."""
+"""Tile catalogue: the files of a dataset by patterns, every problem listed. Light enough for a sensor."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def tiles(dataset: Dataset) -> list[Tile]:
     Raises:
         CatalogueError: everything that is wrong with names, files, overrides and splits, in one list.
     """
-    search = _Search(dataset, dataset.folder, [])
+    search = TileSearch(dataset, dataset.folder, [])
     names = sorted(set(search.names()))
     if not names and not search.problems:
-        search.nothing("tiles.image", dataset.tiles.image)
-    found = [tile for name in names if (tile := search.tile(name))]
+        search.no_match("tiles.image", dataset.tiles.image)
+    complete = [tile for name in names if (tile := search.tile(name))]
     bare = search.unlabelled(names)
-    found += [tile for name in bare if (tile := search.tile(name, dataset.tiles.unlabelled))]
-    problems = [*search.problems, *_bad_names([*names, *bare]), *_duplicates(dataset, found)]
-    problems += [*_unlisted(dataset), *(_unknown(dataset, names, bare) if names else ())]
+    complete += [tile for name in bare if (tile := search.tile(name, dataset.tiles.unlabelled))]
+    problems = [*search.problems, *name_problems([*names, *bare]), *duplicate_problems(dataset, complete)]
+    problems += [*missing_csv_problems(dataset), *(unknown_tile_problems(dataset, names, bare) if names else ())]
     if problems:
         raise CatalogueError(*problems)
-    return sorted(found, key=lambda tile: tile.name)
+    return sorted(complete, key=lambda tile: tile.name)
 
 
 def images_of(dataset: Dataset, name: str) -> tuple[Path, ...]:
@@ -49,12 +49,12 @@ def images_of(dataset: Dataset, name: str) -> tuple[Path, ...]:
     Raises:
         CatalogueError: one is missing.
     """
-    search = _Search(dataset, dataset.folder, [])
-    image = search.file(name, "image", search.own(name).image or dataset.tiles.image)
-    found = (*([image] if image else []), *search.further(name))
+    search = TileSearch(dataset, dataset.folder, [])
+    image = search.file(name, "image", search.override(name).image or dataset.tiles.image)
+    files = (*([image] if image else []), *search.further(name))
     if search.problems:
         raise CatalogueError(*search.problems)
-    return found
+    return files
 
 
 def image_fingerprint(tile: Tile, memory: Path) -> str:
@@ -67,8 +67,8 @@ def _where(dataset: Dataset, key: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Search:
-    """A look for the files of a dataset below `root`; what is wrong with them is written down on the way."""
+class TileSearch:
+    """File search below a dataset's `root`; problems are collected on the way."""
 
     dataset: Dataset
     root: Path
@@ -82,7 +82,7 @@ class _Search:
             return [*tiles.names, *added]
         if PLACE not in tiles.image:
             fix = f"put {PLACE} where the tile's name stands in the file names"
-            self.wrong("tiles.image", f"{tiles.image!r}, a single file", f"a pattern with {PLACE}, or `names`", fix)
+            self.problem("tiles.image", f"{tiles.image!r}, a single file", f"a pattern with {PLACE}, or `names`", fix)
             return added
         return [*_matches(self.root, tiles.image), *added]
 
@@ -91,23 +91,23 @@ class _Search:
         pattern = self.dataset.tiles.unlabelled
         if pattern is None:
             return []
-        found = _matches(self.root, pattern)
-        if not found:
-            self.nothing("tiles.unlabelled", pattern)
-        own = {name: _filled(self.own(name).image or self.dataset.tiles.image, name) for name in labelled}
-        taken = set(own.values())
-        bare = sorted(name for name in set(found) if _filled(pattern, name) not in taken)
-        for name in own.keys() & {*bare}:
+        matches = _matches(self.root, pattern)
+        if not matches:
+            self.no_match("tiles.unlabelled", pattern)
+        images = {name: _filled(self.override(name).image or self.dataset.tiles.image, name) for name in labelled}
+        taken = set(images.values())
+        bare = sorted(name for name in set(matches) if _filled(pattern, name) not in taken)
+        for name in images.keys() & {*bare}:
             fix = "rename one of the files, or list one in `overrides` under another name with its `image`"
             known = f"tile {name!r} is also a labelled tile, of another file"
-            self.wrong("tiles.unlabelled", known, "a name for one file", fix)
-        return [name for name in bare if name not in own]
+            self.problem("tiles.unlabelled", known, "a name for one file", fix)
+        return [name for name in bare if name not in images]
 
     def tile(self, name: str, bare: str | None = None) -> Tile | None:
         """A tile whose files are all there; `bare` is the pattern of its orthophoto where it is to have no labels."""
-        before, own, tiles = len(self.problems), self.own(name), self.dataset.tiles
-        image = self.file(name, "image", bare or own.image or tiles.image)
-        label = None if bare else self.file(name, "label", own.label or tiles.label)
+        before, override, tiles = len(self.problems), self.override(name), self.dataset.tiles
+        image = self.file(name, "image", bare or override.image or tiles.image)
+        label = None if bare else self.file(name, "label", override.label or tiles.label)
         components = () if bare else self.components(name)
         further = self.further(name)
         corrections = self.corrections(name) if label else None
@@ -117,13 +117,13 @@ class _Search:
             name=name,
             image=image,
             label=label,
-            year=tiles.year if own.year is None else own.year,
-            label_year=tiles.label_year if own.label_year is None else own.label_year,
-            stored_dtype=own.dtype,
-            layer=own.layer or self.dataset.labels.layer,
+            year=tiles.year if override.year is None else override.year,
+            label_year=tiles.label_year if override.label_year is None else override.label_year,
+            stored_dtype=override.dtype,
+            layer=override.layer or self.dataset.labels.layer,
             components=components,
             further=further,
-            shift=own.shift,
+            shift=override.shift,
             corrections=corrections,
             reference=self.reference(name),
         )
@@ -133,8 +133,8 @@ class _Search:
         match = self.dataset.radiometry
         if match is None or match.reference == name:
             return ()
-        own, tiles = self.own(match.reference), self.dataset.tiles
-        patterns = own.image or tiles.image, *(own.further or (file.image for file in tiles.further))
+        override, tiles = self.override(match.reference), self.dataset.tiles
+        patterns = override.image or tiles.image, *(override.further or (file.image for file in tiles.further))
         paths = (self.path(match.reference, pattern, "radiometry.reference") for pattern in patterns)
         return tuple(path for path in paths if path)
 
@@ -149,21 +149,21 @@ class _Search:
 
     def further(self, name: str) -> tuple[Path, ...]:
         """The files of further bands that are there."""
-        wanted = tuple(file.image for file in self.dataset.tiles.further)
-        patterns = self.own(name).further or wanted
-        if len(patterns) != len(wanted):
-            expected, fix = f"{len(wanted)}, as `tiles.further` has", "list them all, in the order of `tiles.further`"
-            self.wrong(f"tiles.overrides.{name}.further", f"{len(patterns)} files", expected, fix)
+        usual = tuple(file.image for file in self.dataset.tiles.further)
+        patterns = self.override(name).further or usual
+        if len(patterns) != len(usual):
+            expected, fix = f"{len(usual)}, as `tiles.further` has", "list them all, in the order of `tiles.further`"
+            self.problem(f"tiles.overrides.{name}.further", f"{len(patterns)} files", expected, fix)
         files = [self.file(name, "image", pattern, f"tiles.further.{i}") for i, pattern in enumerate(patterns)]
         return tuple(file for file in files if file)
 
     def components(self, name: str) -> tuple[Component, ...]:
         """The files of each component that has its covers."""
-        found = []
+        parts = []
         for i, component in enumerate(self.dataset.labels.components):
             key = f"labels.components.{i}"
-            found.append({part: pattern and self.file(name, part, pattern, key) for part, pattern in component})
-        return tuple(Component(files["code"], files["percent"], files["table"]) for files in found if files["code"])
+            parts.append({part: pattern and self.file(name, part, pattern, key) for part, pattern in component})
+        return tuple(Component(files["code"], files["percent"], files["table"]) for files in parts if files["code"])
 
     def file(self, name: str, kind: str, pattern: str, key: str = "tiles") -> Path | None:
         """A tile's file of a pattern; None where it is missing or lies elsewhere."""
@@ -183,21 +183,21 @@ class _Search:
             self.problems.extend(error.problems)
             return None
 
-    def own(self, name: str) -> TileOverride:
-        """What a tile has different."""
+    def override(self, name: str) -> TileOverride:
+        """What the configuration overrides for a tile."""
         return self.dataset.tiles.overrides.get(name, TileOverride())
 
-    def nothing(self, key: str, pattern: str) -> None:
-        """Writes down that no file matches a pattern."""
-        found, expected, fix = f"no file matches {pattern!r}", "at least one tile", f"correct `{key}` or `root`"
+    def no_match(self, key: str, pattern: str) -> None:
+        """Collects the problem that no file matches a pattern."""
+        actual, expected, fix = f"no file matches {pattern!r}", "at least one tile", f"correct `{key}` or `root`"
         if not self.root.is_dir():
             generated = self.root.is_relative_to(home())
             fix = "`make demo` generates it" if generated else "correct `root`, or mount it"
-            found, expected = "no such folder", "the dataset's `root`"
-        self.problems.append(Problem(str(self.root), found, expected, fix))
+            actual, expected = "no such folder", "the dataset's `root`"
+        self.problems.append(Problem(str(self.root), actual, expected, fix))
 
-    def wrong(self, key: str, found: str, expected: str, fix: str) -> None:
-        """Writes down what is wrong with a key of the dataset."""
+    def problem(self, key: str, found: str, expected: str, fix: str) -> None:
+        """Collects the problem of a key of the dataset."""
         self.problems.append(Problem(_where(self.dataset, key), found, expected, fix))
 
 
@@ -205,20 +205,21 @@ def _matches(root: Path, pattern: str) -> list[str]:
     first, *rest = (re.escape(part) for part in pattern.split(PLACE))
     expression = re.compile(first + r"(?P<tile>[^/]+?)" + r"(?P=tile)".join(rest))
     wild = "*".join(glob.escape(part) for part in pattern.split(PLACE))
-    found = (expression.fullmatch(Path(path).as_posix()) for path in glob.glob(wild, root_dir=root))  # noqa: PTH207
-    return [match["tile"] for match in found if match]
+    matches = (expression.fullmatch(Path(path).as_posix()) for path in glob.glob(wild, root_dir=root))  # noqa: PTH207
+    return [match["tile"] for match in matches if match]
 
 
 def _filled(pattern: str, name: str) -> str:
     """The pattern with the tile's name in it, its numbers filled up with zeros where the pattern asks for that."""
 
-    def text(place: re.Match[str]) -> str:
-        return re.sub(r"\d+", lambda number: number[0].zfill(int(place["digits"] or 0)), name)
+    def text(placeholder: re.Match[str]) -> str:
+        return re.sub(r"\d+", lambda number: number[0].zfill(int(placeholder["digits"] or 0)), name)
 
     return _PLACES.sub(text, pattern)
 
 
-def _bad_names(names: Iterable[str]) -> list[Problem]:
+def name_problems(names: Iterable[str]) -> list[Problem]:
+    """Names that cannot be partitions."""
     return [
         Problem(
             f"tile {name!r}",
@@ -231,23 +232,17 @@ def _bad_names(names: Iterable[str]) -> list[Problem]:
     ]
 
 
-def _duplicates(dataset: Dataset, found: list[Tile]) -> list[Problem]:
-    names = {tile.name for tile in found}
+def duplicate_problems(dataset: Dataset, tiles: list[Tile]) -> list[Problem]:
+    """Tiles that are listed twice, are one file, or whose names differ in case alone."""
+    by_name = _groups({tile.name: tile.name.casefold() for tile in tiles})
+    by_file = _groups({tile.name: str(tile.image) for tile in tiles})
     repeated = [name for name, times in Counter(dataset.tiles.names).items() if times > 1]
     groups = [
-        *((f"tile names that differ in case alone: {same}", "rename all but one") for same in _same(names)),
-        *((f"tiles {same} are one file", "list the file under one name") for same in _one_file(found)),
+        *((f"tile names that differ in case alone: {same}", "rename all but one") for same in by_name),
+        *((f"tiles {same} are one file", "list the file under one name") for same in by_file),
         *((f"tile {name!r} is listed twice", "delete one of the two lines") for name in repeated),
     ]
     return [Problem(_where(dataset, "tiles"), what, "each tile once", fix) for what, fix in groups]
-
-
-def _same(names: Iterable[str]) -> list[list[str]]:
-    return _groups({name: name.casefold() for name in names})
-
-
-def _one_file(found: list[Tile]) -> list[list[str]]:
-    return _groups({tile.name: str(tile.image) for tile in found})
 
 
 def _groups(keys: Mapping[str, str]) -> list[list[str]]:
@@ -257,19 +252,19 @@ def _groups(keys: Mapping[str, str]) -> list[list[str]]:
     return [group for group in grouped.values() if len(group) > 1]
 
 
-def _unlisted(dataset: Dataset) -> list[Problem]:
+def missing_csv_problems(dataset: Dataset) -> list[Problem]:
     """Files of tile names that could not be read when the dataset was loaded."""
-    found = {side: getattr(dataset.splits, side).from_csv for side in SPLIT_NAMES}
+    files = {split: getattr(dataset.splits, split).from_csv for split in SPLIT_NAMES}
     fix = "add the file, or name the tiles under `tiles`"
     return [
-        Problem(_where(dataset, f"splits.{side}.from_csv"), f"no file {name}", "a CSV file of tile names", fix)
-        for side, name in found.items()
+        Problem(_where(dataset, f"splits.{split}.from_csv"), f"no file {name}", "a CSV file of tile names", fix)
+        for split, name in files.items()
         if name is not None
     ]
 
 
-def _unknown(dataset: Dataset, names: Sequence[str], bare: Sequence[str]) -> list[Problem]:
-    """Names that stand elsewhere and are no tile; tiles without labels are excluded from all sides of a split."""
+def unknown_tile_problems(dataset: Dataset, names: Sequence[str], bare: Sequence[str]) -> list[Problem]:
+    """Names in the configuration that are no tile; tiles without labels are excluded from all splits."""
     named = {
         "tiles.overrides": {*dataset.tiles.overrides} - {*bare},
         "splits.validation.tiles": dataset.splits.validation.tiles,

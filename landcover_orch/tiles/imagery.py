@@ -1,4 +1,4 @@
-"""The image of a tile: the bands of its files one behind the other, at the place that its dataset states."""
+"""Image of a tile: band stacking of its files, on the grid that its dataset states."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import raster
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem, RasterError
-from landcover_orch.grid import offset
+from landcover_orch.grid import corner_distance
 from landcover_orch.raster import Raster
 from landcover_orch.tiles import catalogue, radiometry
 
@@ -21,7 +21,7 @@ TOLERANCE = 0.01
 
 
 def inspect(dataset: Dataset, paths: Sequence[Path]) -> Raster:
-    """What the image of a tile is: its orthophoto, and behind it the bands of its further files.
+    """Metadata of the image of a tile: its orthophoto, and after it the bands of its further files.
 
     Where the dataset matches radiometry, its values are read through maps that make them like the reference tile's.
 
@@ -62,36 +62,36 @@ def added(dataset: Dataset, index: int, path: Path, image: Raster | None) -> Ras
     Besides a GeoTIFF it may be a JPEG or BMP file, by the ending of its name.
     """
     entry, driver = dataset.tiles.further[index], raster.PICTURES.get(path.suffix.lower(), "GTiff")
-    return placed(dataset, raster.ruled(raster.inspect(path, driver, entry.select), entry.nodata), image)
+    return placed(dataset, raster.with_nodata(raster.inspect(path, driver, entry.select), entry.nodata), image)
 
 
-def placed(dataset: Dataset, found: Raster, image: Raster | None = None) -> Raster:
-    """A file where its dataset says that it lies; one that says nothing of its place lies on `image`, if of its shape.
+def placed(dataset: Dataset, file: Raster, image: Raster | None = None) -> Raster:
+    """Georeferencing: a file where its dataset says that it lies; one without a CRS lies on `image`, if of its shape.
 
-    Where the dataset has no place, each tile lies by itself with its lower left corner at (0, 0).
+    Where the dataset has no CRS, each tile lies by itself with its lower left corner at (0, 0).
 
     Raises:
         RasterError: the file states another CRS than the dataset.
     """
     if dataset.crs == "file":
-        return found
+        return file
     if dataset.crs == "none":
-        side = dataset.resolution or 1.0
-        return replace(found, grid=GeoBox(found.shape, Affine(side, 0, 0, 0, -side, side * found.shape[0]), None))
-    if found.grid.crs is None:
-        silent = image is not None and found.grid.affine.is_identity and found.shape == image.shape
-        place = image.grid if image and silent else GeoBox(found.shape, found.grid.affine, dataset.crs)
-        return replace(found, grid=place)
-    if found.grid.crs != dataset.crs:
+        pixel = dataset.resolution or 1.0
+        return replace(file, grid=GeoBox(file.shape, Affine(pixel, 0, 0, 0, -pixel, pixel * file.shape[0]), None))
+    if file.grid.crs is None:
+        silent = image is not None and file.grid.affine.is_identity and file.shape == image.shape
+        grid = image.grid if image and silent else GeoBox(file.shape, file.grid.affine, dataset.crs)
+        return replace(file, grid=grid)
+    if file.grid.crs != dataset.crs:
         fix = "correct the dataset's `crs` (file: each file states its own), or reproject the file"
-        raise RasterError(Problem(str(found.path), f"CRS is {found.crs}", f"{dataset.crs} (`crs`), or none", fix))
-    return found
+        raise RasterError(Problem(str(file.path), f"CRS is {file.crs}", f"{dataset.crs} (`crs`), or none", fix))
+    return file
 
 
 def misfit(file: Raster, image: Raster) -> Problem | None:
-    """What is wrong where a file does not lie pixel by pixel on its orthophoto's grid; None where it does."""
+    """The problem where a file does not lie pixel by pixel on its orthophoto's grid; None where it does."""
     same = file.shape == image.shape and file.grid.crs == image.grid.crs
-    if same and offset(image.grid, file.grid) <= TOLERANCE:
+    if same and corner_distance(image.grid, file.grid) <= TOLERANCE:
         return None
     fix = "warp it once onto that grid (gdalwarp -te ... -ts ...); where it only lacks a row or column, gdal_translate "
     fix += f"-srcwin 0 0 {image.shape[1]} {image.shape[0]} fills it up with nodata"
@@ -101,6 +101,6 @@ def misfit(file: Raster, image: Raster) -> Problem | None:
 
 
 def _described(file: Raster, image: Raster) -> str:
-    shift = offset(image.grid, file.grid)
-    moved = f", corners up to {shift:.2f} px off" if file is not image and shift > TOLERANCE else ""
-    return f"{file.shape[0]} x {file.shape[1]} px in {file.crs or 'no CRS'}{moved}"
+    distance = corner_distance(image.grid, file.grid)
+    shifted = f", corners up to {distance:.2f} px off" if file is not image and distance > TOLERANCE else ""
+    return f"{file.shape[0]} x {file.shape[1]} px in {file.crs or 'no CRS'}{shifted}"

@@ -1,4 +1,4 @@
-"""What checks write down: problems that stop a dataset, and notes that people should know."""
+"""Issue log: problems that stop a dataset, and notes that people should know, collected by checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from landcover_orch.errors import CatalogueError, LandcoverError, Problem, Raste
 
 
 @dataclass(frozen=True)
-class Findings:
+class Issues:
     """Problems stop a dataset; notes are for people to know."""
 
     problems: tuple[Problem, ...] = ()
@@ -21,8 +21,8 @@ class Findings:
             raise CatalogueError(*self.problems)
 
 
-class Sheet:
-    """Findings being written down."""
+class IssueLog:
+    """Issue collector: what checks write down, each problem and each note once."""
 
     def __init__(self) -> None:
         self._problems: dict[Problem, None] = {}
@@ -36,28 +36,28 @@ class Sheet:
         """Writes one note down."""
         self._notes[text] = None
 
-    def attempt(self, look: Callable[[], object]) -> None:
-        """Does `look`; a file that cannot be read becomes problems, and the checks go on."""
+    def catch(self, check: Callable[[], object]) -> None:
+        """Runs a check; a file that cannot be read becomes problems, and the checks go on."""
         try:
-            look()
+            check()
         except RasterError as error:
-            self.problems_of(error)
+            self.error(error)
 
-    def problems_of(self, error: LandcoverError) -> None:
+    def error(self, error: LandcoverError) -> None:
         """Writes the problems of an error down."""
         self._problems |= dict.fromkeys(error.problems)
 
-    def findings(self) -> Findings:
+    def report(self) -> Issues:
         """What was written down so far."""
-        return Findings(tuple(self._problems), tuple(self._notes))
+        return Issues(tuple(self._problems), tuple(self._notes))
 
 
-def merge(findings: Iterable[Findings]) -> Findings:
-    """All findings as one; what several tiles share (a fault of one label file) stands there once."""
-    parts = list(findings)
+def merge(issues: Iterable[Issues]) -> Issues:
+    """All issues as one; what several tiles share (a fault of one label file) stands there once."""
+    parts = list(issues)
     problems = dict.fromkeys(problem for part in parts for problem in part.problems)
     notes = dict.fromkeys(note for part in parts for note in part.notes)
-    return Findings(tuple(problems), tuple(notes))
+    return Issues(tuple(problems), tuple(notes))
 
 
 def some(names: Sequence[object], most: int = 12) -> str:

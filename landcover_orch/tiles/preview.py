@@ -1,4 +1,4 @@
-"""What a tile is, as plain facts and as a small picture."""
+"""Tile metadata and preview: plain facts of a tile, and a small picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from landcover_orch.config import Dataset
-from landcover_orch.grid import bounds_in, resolution
+from landcover_orch.grid import resolution, transform_bounds
 from landcover_orch.pages.picture import display, small_png
 from landcover_orch.raster import Raster, thumbnail
 from landcover_orch.tiles import imagery
@@ -18,7 +18,10 @@ SIDE = 512
 
 
 def facts(dataset: Dataset, tile: Tile) -> dict[str, Any]:
-    """Grid, bands, resolution, footprint and sizes of a tile's files, as JSON values."""
+    """Grid, bands, resolution, footprint and sizes of a tile's files, as JSON values.
+
+    The footprint is west, south, east, north in degrees; None without a CRS.
+    """
     raster = imagery.stacked(dataset, tile.images)
     height, width = raster.shape
     return {
@@ -35,19 +38,15 @@ def facts(dataset: Dataset, tile: Tile) -> dict[str, Any]:
         "transform": list(raster.grid.affine[:6]),
         "resolution": resolution(raster.grid),
         "bounds": list(raster.grid.boundingbox),
-        "footprint": _footprint(raster),
-        "nodata": _nodata(dataset, raster),
+        "footprint": None if raster.grid.crs is None else list(transform_bounds(raster.grid, "EPSG:4326")),
+        "nodata": describe_nodata(dataset, raster),
         "image_bytes": sum(path.stat().st_size for path in tile.images),
         "label_bytes": tile.label.stat().st_size if tile.label else None,
     }
 
 
-def _footprint(raster: Raster) -> list[float] | None:
-    """West, south, east, north in degrees; None without a CRS."""
-    return None if raster.grid.crs is None else list(bounds_in(raster.grid, "EPSG:4326"))
-
-
-def _nodata(dataset: Dataset, raster: Raster) -> str:
+def describe_nodata(dataset: Dataset, raster: Raster) -> str:
+    """What marks pixels without data, in words: the file's mask or tag, or the dataset's value."""
     if dataset.nodata == "file":
         return {"nodata": f"value {raster.nodata:g}" if raster.nodata is not None else "none"}.get(
             raster.mask, raster.mask
@@ -57,7 +56,7 @@ def _nodata(dataset: Dataset, raster: Raster) -> str:
 
 
 def preview(dataset: Dataset, tile: Tile) -> bytes:
-    """A PNG of the orthophoto, at most 512 pixels wide and high and 75 kB; nodata is not told apart."""
+    """A PNG of the orthophoto, at most 512 pixels wide and high and 75 kB; nodata is drawn as any value."""
     raster = imagery.stacked(dataset, tile.images)
     bands = dataset.bands if len(dataset.bands) == raster.count else ()
     return small_png(display(np.nan_to_num(thumbnail(raster, SIDE)), bands))

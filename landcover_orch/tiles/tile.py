@@ -1,4 +1,4 @@
-"""Tile: one input raster and its label files."""
+"""Tile: one orthophoto and its label file, as paths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Tile:
     A tile without labels has no `label`. Where labels are of kind components, these hold them, and `label` only says
     where they lie. `further` are the files of the bands that follow those of `image`.
     `reference` are those of the tile that its radiometry is matched to.
-    `shift` is how many pixels (right, down) the labels are moved before they are burnt.
+    `shift` is how many pixels (right, down) the labels are moved before they are rasterised.
     """
 
     name: str

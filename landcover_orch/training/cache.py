@@ -71,17 +71,17 @@ class Resident:
         return self._source.class_count()
 
     @property
-    def keeps_shares(self) -> bool:
+    def keeps_fractions(self) -> bool:
         """Whether the source has polygons with class fractions."""
-        return isinstance(self._source, PolygonSource) and self._source.keeps_shares
+        return isinstance(self._source, PolygonSource) and self._source.keeps_fractions
 
     def polygon(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
-        """(n, y, x) Rows of `shares`, 0 for none; read from the source each time, where they take few bytes."""
+        """(n, y, x) Rows of `fractions`, 0 for none; read from the source each time, where they take few bytes."""
         return self._polygons.polygon(indices)
 
-    def shares(self) -> NDArray[np.float32]:
+    def fractions(self) -> NDArray[np.float32]:
         """(row, class) Declared class fractions."""
-        return self._polygons.shares()
+        return self._polygons.fractions()
 
     @property
     def _polygons(self) -> PolygonSource:

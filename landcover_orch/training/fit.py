@@ -76,7 +76,7 @@ class Task:
         """
         if not self.proportions:
             return None
-        if isinstance(source, PolygonSource) and source.keeps_shares:
+        if isinstance(source, PolygonSource) and source.keeps_fractions:
             return source
         where, loss = (
             f"configs/experiments/{self.experiment.name}.yaml: loss",
@@ -116,7 +116,7 @@ def objective(task: Task) -> Objective:
         for i, term in enumerate(e.loss)
     ]
     polygons = task.polygons(task.train)
-    return Objective(e.loss, weights, None if polygons is None else polygons.shares())
+    return Objective(e.loss, weights, None if polygons is None else polygons.fractions())
 
 
 def step(task: Task, model: Normalised, log_line: LogLine, micro_batches: int | None = None) -> Step:

@@ -48,15 +48,15 @@ class PolygonSource(PatchSource, Protocol):
     """A split's patches with polygons of which class fractions are declared."""
 
     @property
-    def keeps_shares(self) -> bool:
+    def keeps_fractions(self) -> bool:
         """Whether there are any: they are not kept of every dataset."""
         ...
 
     def polygon(self, indices: NDArray[np.int64]) -> NDArray[np.int32]:
-        """(n, y, x) Rows of `shares`, 0 for none."""
+        """(n, y, x) Rows of `fractions`, 0 for none."""
         ...
 
-    def shares(self) -> NDArray[np.float32]:
+    def fractions(self) -> NDArray[np.float32]:
         """(row, class) Declared class fractions, the same for all splits; row 0 is 0."""
         ...
 

@@ -156,7 +156,7 @@ def _burning(dataset: Dataset) -> dict[str, float]:
     for _ in borders.bands(classes, borders.widths(LEGEND, image.grid)):
         pass
     seconds = time.process_time() - start
-    polygons = len(labels.found.geometry) if labels.found else 0
+    polygons = len(labels.polygons.geometry) if labels.polygons else 0
     rates = {"Mpx/CPU-s": image.shape[0] * image.shape[1] / 1e6, "polygons/CPU-s": polygons}
     return {f"burning and border bands {unit}": count / seconds for unit, count in rates.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch.labels.siose import parse, shares
+from landcover_orch.labels.siose import fractions, parse
 from landcover_orch.labels.siose_covers import SIMPLE
 
 SAMPLE = 100_000
@@ -22,7 +22,7 @@ def main(count: int = 1_000_000) -> dict[str, Any]:
         parse(label)
     parsed = time.process_time()
     for label in labels[:SAMPLE]:
-        shares(parse(label))
+        fractions(parse(label))
     shared = time.process_time()
     marks = re.compile(r"[()_]")
     for label in labels:

@@ -50,11 +50,11 @@ def polygons(path: Path, **settings: Any) -> Path:
     return scenes.write_polygons(path, [(box(X + 5, Y - 40, X + 40, Y - 5), "1")], **settings)
 
 
-def look(data: Dataset, marks: Legend | None = None, *, deep: bool = False) -> checks.Findings:
+def look(data: Dataset, marks: Legend | None = None, *, deep: bool = False) -> checks.Issues:
     return checks.check(data, marks or legend(), catalogue.tiles(data), deep=deep)
 
 
-def only(found: checks.Findings) -> str:
+def only(found: checks.Issues) -> str:
     assert len(found.problems) == 1, found.problems
     return str(found.problems[0])
 
@@ -63,13 +63,13 @@ def test_a_sound_dataset_has_no_findings(tmp_path: Path) -> None:
     image(tmp_path / "a.tif")
     polygons(tmp_path / "a.gpkg")
     for deep in (False, True):
-        assert look(dataset(tmp_path), deep=deep) == checks.Findings()
+        assert look(dataset(tmp_path), deep=deep) == checks.Issues()
 
 
 def test_a_minor_class_that_is_none_of_the_legend_is_told(tmp_path: Path) -> None:
     image(tmp_path / "a.tif")
     polygons(tmp_path / "a.gpkg")
-    assert look(dataset(tmp_path, minor=["wood"])) == checks.Findings()
+    assert look(dataset(tmp_path, minor=["wood"])) == checks.Issues()
     assert "minor: sea; expected classes of ['field', 'wood']" in only(look(dataset(tmp_path, minor=["sea"])))
 
 
@@ -171,7 +171,7 @@ def test_nodata_that_is_only_nodata_is_no_news(tmp_path: Path) -> None:
     data[:, :9] = 0
     scenes.write_geotiff(tmp_path / "a.tif", data, nodata=0)
     polygons(tmp_path / "a.gpkg")
-    assert look(dataset(tmp_path)) == checks.Findings()
+    assert look(dataset(tmp_path)) == checks.Issues()
 
 
 def test_unstated_years_are_noted_once(tmp_path: Path) -> None:
@@ -238,13 +238,13 @@ class TestLabelRasters:
         scenes.write_geotiff(path / "a-label.tif", np.ones((1, SIDE, SIDE), np.uint8), **settings)
         image(path / "images" / "a.tif")
 
-    def found(self, root: Path, kind: str = "raster") -> checks.Findings:
+    def found(self, root: Path, kind: str = "raster") -> checks.Issues:
         plain = dataset(root, tiles={"image": "images/{tile}.tif", "label": "{tile}-label.tif"}, labels={"kind": kind})
         return look(plain, legend("#ff0000") if kind == "rgb" else legend())
 
     def test_the_same_grid_passes(self, tmp_path: Path) -> None:
         self.codes(tmp_path)
-        assert self.found(tmp_path) == checks.Findings()
+        assert self.found(tmp_path) == checks.Issues()
 
     @pytest.mark.parametrize(("shift", "told"), [(0.25, "0.25 columns"), (3.0, "3.00 columns")])
     def test_a_shift_is_stated_in_pixels(self, tmp_path: Path, shift: float, told: str) -> None:
@@ -253,7 +253,7 @@ class TestLabelRasters:
 
     def test_rounded_coordinates_are_the_same_grid(self, tmp_path: Path) -> None:
         self.codes(tmp_path, origin=(X + 0.004, Y))
-        assert self.found(tmp_path) == checks.Findings()
+        assert self.found(tmp_path) == checks.Issues()
 
     def test_another_pixel_size_is_misaligned(self, tmp_path: Path) -> None:
         self.codes(tmp_path, resolution=1.01)
@@ -298,7 +298,7 @@ def test_a_dataset_may_lie_nowhere(tmp_path: Path) -> None:
     scenes.write_plain_tiff(tmp_path / "b.tif", np.ones((3, SIDE, SIDE), np.uint8))
     for name, origin in (("a", (X, Y)), ("b", (0.0, 9.0))):
         scenes.write_geotiff(tmp_path / name / "label.tif", np.ones((SIDE, SIDE), np.uint8), origin=origin)
-    assert look(data, deep=True) == checks.Findings()
+    assert look(data, deep=True) == checks.Issues()
     scenes.write_plain_tiff(tmp_path / "b" / "label.tif", np.ones((SIDE, SIDE - 1), np.uint8))
     assert "64 x 63 pixels" in only(look(data))
 
@@ -307,7 +307,7 @@ def test_silent_labels_lie_on_their_orthophoto_where_the_dataset_states_the_plac
     data = dataset(tmp_path, tiles={"label": "{tile}/label.tif"}, crs=scenes.CRS, labels={"kind": "raster"})
     image(tmp_path / "a.tif")
     scenes.write_plain_tiff(tmp_path / "a" / "label.tif", np.ones((SIDE, SIDE), np.uint8))
-    assert look(data) == checks.Findings()
+    assert look(data) == checks.Issues()
     told = only(look(data.model_copy(update={"crs": "EPSG:32632"})))
     assert "a.tif: CRS is EPSG:25830; expected EPSG:32632 (`crs`), or none" in told
     assert "no CRS" in str(look(data.model_copy(update={"crs": "file"})).problems)
@@ -318,7 +318,7 @@ def test_a_tile_without_labels_is_checked_by_itself(tmp_path: Path) -> None:
     polygons(tmp_path / "a.gpkg")
     image(tmp_path / "test" / "b.tif")
     data = dataset(tmp_path, tiles={"unlabelled": "test/{tile}.tif", "overrides": {"b": {"year": 1990}}})
-    assert look(data) == checks.Findings()
+    assert look(data) == checks.Issues()
     image(tmp_path / "test" / "b.tif", bands=4, photometric="minisblack", alpha="no")
     assert "test/b.tif: 4 bands; expected 3" in only(look(data))
 
@@ -340,7 +340,7 @@ class TestFurtherFiles:
     def test_a_photograph_and_its_heights_pass(self, tmp_path: Path) -> None:
         self.heights(tmp_path)
         for deep in (False, True):
-            assert look(self.data(tmp_path), deep=deep) == checks.Findings()
+            assert look(self.data(tmp_path), deep=deep) == checks.Issues()
 
     def test_all_their_faults_come_together(self, tmp_path: Path) -> None:
         self.heights(tmp_path, SIDE - 1, bands=2, crs="EPSG:25831")

@@ -9,7 +9,7 @@ import pytest
 
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.patches.splits import TEST, TRAIN, VALIDATION, side_of
+from landcover_orch.patches.splits import TEST, TRAIN, VALIDATION, split_of
 from tests.datasets import s2glc_miniature as miniature
 from tests.datasets.shipped import codes, described, with_patches
 
@@ -30,7 +30,7 @@ def small() -> Dataset:
 
 def test_a_tenth_of_the_pictures_validates_and_another_is_scored() -> None:
     splits = config.load_dataset("s2glc").splits
-    sides = [side_of(splits, str(miniature.FIRST + i)) for i in range(18_491)]
+    sides = [split_of(splits, str(miniature.FIRST + i)) for i in range(18_491)]
     shares = [sides.count(side) / len(sides) for side in (TRAIN, VALIDATION, TEST)]
     assert shares == pytest.approx([0.8, 0.1, 0.1], abs=0.01)
 
@@ -42,7 +42,7 @@ def test_from_the_archive_to_the_manifest(s2glc: Path, home: Path) -> None:
     found = described(dataset, home)
     assert [c.id for c in found.legend.classes] == list(range(10))
     assert [band.name for band in found.bands] == ["red", "green", "blue", "nir"]
-    sides = {name: ("train", "validation", "test")[side_of(dataset.splits, name) or TRAIN] for name in masks}
+    sides = {name: ("train", "validation", "test")[split_of(dataset.splits, name) or TRAIN] for name in masks}
     assert set(sides.values()) == {"train", "validation", "test"}
     for tile in found.tiles:
         pixels = np.bincount(masks.get(tile.name, np.zeros(0, np.uint8)).reshape(-1), minlength=10)

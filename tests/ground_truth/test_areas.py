@@ -1,4 +1,4 @@
-"""The area check: what polygons show, what was burnt, and how far they may differ."""
+"""The area check: what polygons show, what was rasterised, and how far they may differ."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch.grid import Window
 from landcover_orch.ground_truth import areas
-from landcover_orch.ground_truth.areas import Row, area_check, area_problems, decisions, visible
-from landcover_orch.labels.codes import coding
+from landcover_orch.ground_truth.areas import CodeArea, area_check, area_problems, decision_rows, visible
+from landcover_orch.labels.codes import Decision, coding
 from landcover_orch.labels.polygons import Polygons
 from landcover_orch.labels.rasterise import strips
 from landcover_orch.legend import LandClass, Legend
@@ -23,12 +23,14 @@ CODES = coding(
 )
 
 
-def rows(shapes: list[shapely.Polygon], numbers: list[int], *, all_touched: bool = False, lost: int = 0) -> list[Row]:
-    found = Polygons(np.array(shapes, object), np.array(numbers, np.uint16), ())
-    burnt = next(strips(found, GRID, [Window(0, 0, 100, 120)], all_touched=all_touched, fill=3))
-    pixels = np.bincount(burnt.ravel(), minlength=4)
+def rows(
+    shapes: list[shapely.Polygon], numbers: list[int], *, all_touched: bool = False, lost: int = 0
+) -> list[CodeArea]:
+    polygons = Polygons(np.array(shapes, object), np.array(numbers, np.uint16), ())
+    strip = next(strips(polygons, GRID, [Window(0, 0, 100, 120)], all_touched=all_touched, fill=3))
+    pixels = np.bincount(strip.ravel(), minlength=4)
     pixels[0] -= lost
-    return area_check(found, GRID, pixels, CODES, all_touched=all_touched, tolerance=0.01)
+    return area_check(polygons, GRID, pixels, CODES, all_touched=all_touched, tolerance=0.01)
 
 
 def test_visible_is_clipped_and_less_what_later_polygons_cover() -> None:
@@ -48,27 +50,27 @@ def test_what_is_visible_does_not_depend_on_how_many_are_worked_on(monkeypatch: 
 
 
 def test_every_code_of_the_legend_is_counted() -> None:
-    found = rows([shapely.box(0, 0, 20, 20), shapely.box(5, 5, 10, 10)], [0, 2])
-    assert [(row["code"], row["polygons"], row["polygon_area"], row["pixel_area"]) for row in found] == [
+    areas_by_code = rows([shapely.box(0, 0, 20, 20), shapely.box(5, 5, 10, 10)], [0, 2])
+    assert [(area.code, area.polygons, area.polygon_area, area.pixel_area) for area in areas_by_code] == [
         ("1", 1, 375, 375),
         ("2", 0, 0, 0),
         ("3", 1, 25, 25),
     ]
-    assert all(row["agrees"] for row in found)
+    assert all(area.agrees for area in areas_by_code)
 
 
 @pytest.mark.parametrize("all_touched", [False, True])
-def test_any_polygon_burnt_right_agrees(all_touched: bool) -> None:
+def test_any_polygon_rasterised_right_agrees(all_touched: bool) -> None:
     rng = np.random.default_rng(4)
     for _ in range(40):
         centres = rng.uniform(5, 45, (6, 2))
         shapes = [shapely.Point(*centre).buffer(rng.uniform(1, 9), quad_segs=3) for centre in centres]
-        assert all(row["agrees"] for row in rows(shapes, [0, 1, 2, 0, 1, 2], all_touched=all_touched))
+        assert all(area.agrees for area in rows(shapes, [0, 1, 2, 0, 1, 2], all_touched=all_touched))
 
 
 def test_pixels_that_went_lost_are_a_problem() -> None:
-    found = rows([shapely.box(0, 0, 40, 40)], [0], lost=400)
-    problems = area_problems({"tile": "t", "codes": found})
+    codes = [area.row("a") for area in rows([shapely.box(0, 0, 40, 40)], [0], lost=400)]
+    problems = area_problems({"tile": "t", "codes": codes})
     assert len(problems) == 1
     assert "tile t, code '1': 1,500.0 in the raster (6,000 pixels); expected 1,600.0" in str(problems[0])
 
@@ -76,6 +78,6 @@ def test_pixels_that_went_lost_are_a_problem() -> None:
 @pytest.mark.parametrize(("crs", "hectares"), [("EPSG:25830", 2.0), ("EPSG:4326", None), (None, 2.0)])
 def test_hectares_need_metres_and_pixels_without_a_place_have_them(crs: str | None, hectares: float | None) -> None:
     grid = GeoBox((20, 40), Affine(5, 0, 0, 0, -5, 100), crs)
-    row = {"code": "simple: wood", "class": "wood", "polygons": None, "pixels": 800, "pixel_area": 800 * 25.0}
+    area = CodeArea("simple: wood", None, 800 * 25.0, 800, 25.0, 0.0, 0.01, Decision("simple", "wood"))
     expected = {"decision": "simple", "class": "wood", "polygons": None, "hectares": hectares, "share": 1.0}
-    assert decisions([row], grid) == [expected]
+    assert decision_rows([area], grid) == [expected]

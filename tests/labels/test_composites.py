@@ -12,7 +12,8 @@ from landcover_orch.config import load_legend
 from landcover_orch.config.yamlfile import parse as parse_model
 from landcover_orch.errors import LabelError
 from landcover_orch.labels import composites
-from landcover_orch.labels.composites import Decision, decide, meaning, parts
+from landcover_orch.labels.codes import Decision
+from landcover_orch.labels.composites import decide, meaning, parts
 from landcover_orch.labels.siose import parse
 from landcover_orch.labels.siose_covers import CODIIGE, PREDEFINED, SIMPLE
 from landcover_orch.legend import Legend
@@ -101,8 +102,8 @@ def test_a_meaning_for_what_siose_has_not_is_refused() -> None:
 def test_shares_keep_what_the_label_says() -> None:
     rules = legend(rule="soft")
     found = decide(parts(parse("A(50CNF_20FDC_20PST_10ZQM)"), rules), rules)
-    assert found == Decision("soft", "ignore", found.shares)
-    assert dict(found.shares) == {"forest": 0.7, "rest": 0.2, "ignore": 0.1}
+    assert found == Decision("soft", "ignore", found.fractions)
+    assert dict(found.fractions) == {"forest": 0.7, "rest": 0.2, "ignore": 0.1}
 
 
 _percentages = st.lists(st.integers(1, 60), min_size=2, max_size=5)
@@ -114,16 +115,16 @@ def test_any_composite(weights: list[int], data: st.DataObject, least: float) ->
         st.lists(st.sampled_from(sorted(CODES)), min_size=len(weights), max_size=len(weights), unique=True)
     )
     told = tuple((cover, weight / sum(weights)) for cover, weight in zip(covers, weights, strict=True))
-    found = {rule: decide(told, legend(rule=rule, min_share=least)) for rule in ("dominant", "dissolve", "soft")}
-    shares = dict(found["soft"].shares)
-    assert sum(shares.values()) == pytest.approx(1)
+    found = {rule: decide(told, legend(rule=rule, min_fraction=least)) for rule in ("dominant", "dissolve", "soft")}
+    fractions = dict(found["soft"].fractions)
+    assert sum(fractions.values()) == pytest.approx(1)
     for decision in (found["dominant"], found["dissolve"]):
         assert (decision.how == "mixed") <= (decision.name == "ignore")
         if decision.how != "mixed":
-            assert shares[decision.name] >= least - 1e-9
+            assert fractions[decision.name] >= least - 1e-9
     if found["dominant"].how == "dominant":  # dissolving only adds decisions, it changes none
         assert found["dissolve"] == found["dominant"]
-    assert (found["dissolve"].how == "mixed") == (max(shares.values()) < least - 1e-9)
+    assert (found["dissolve"].how == "mixed") == (max(fractions.values()) < least - 1e-9)
 
 
 def test_every_decision_has_a_number_and_a_class() -> None:
@@ -137,7 +138,7 @@ def test_every_decision_has_a_number_and_a_class() -> None:
 
 def test_a_decision_without_a_share_above_one_half_is_refused() -> None:
     with pytest.raises(ValueError, match=r"greater than 0\.5"):
-        legend(min_share=0.5)
+        legend(min_fraction=0.5)
     with pytest.raises(ValueError, match="no class, 'ignore' or 'members'"):
         legend(predefined={"DHS": "wood"})
 

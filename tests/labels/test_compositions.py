@@ -116,7 +116,7 @@ _drawn = st.lists(st.tuples(_boxes, st.sampled_from([*LABELS, "DHS", "DHS(60FDC_
 def test_any_polygons_add_up_under_any_rule(drawn: list[tuple[tuple[int, ...], str]], rule: str, bare: str) -> None:
     """Overlaps, gaps, polygons that reach beyond the tile, and rows without image: each pixel counts once."""
     shapes = [box(X + left, Y - top - height, X + left + width, Y - top) for (left, top, width, height), _ in drawn]
-    marks = legend({**CODES, "DHS": "forest"}, rule=rule, keep_shares=True)
+    marks = legend({**CODES, "DHS": "forest"}, rule=rule, keep_fractions=True)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         image = np.full((SIDE, SIDE), 9, np.uint8)
@@ -195,7 +195,7 @@ def test_the_largest_cover_alone(tmp_path: Path, home: Path) -> None:
     write_layer(tmp_path / "raw" / "t.gpkg", "SAR_15_T_COMBINADA", table, columns(4))
     write_layer(tmp_path / "raw" / "t.gpkg", "SAR_15_T_USOS", {"HILUCS": [1]})
     data = dataset(tmp_path / "raw", layer="SAR_*_T_COMBINADA", attribute="ID_COBERTURA_MAX", content="largest")
-    product = built(data, home, legend(keep_shares=True))
+    product = built(data, home, legend(keep_fractions=True))
     assert classes(product, 4) == [0, 0, 1, 1]
     assert decided(product) == {("largest", "forest"): (2, 0.02, 0.5), ("largest", "rest"): (2, 0.02, 0.5)}
     assert pq.read_table(product.file("composition.parquet")).num_rows == 0  # nobody told the shares
@@ -225,7 +225,7 @@ VALUES = (
 def test_the_table_of_values(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compositions, "AT_ONCE", 1)
     data = write_values(tmp_path / "raw", VALUES)
-    product = built(data, home, legend(keep_shares=True))
+    product = built(data, home, legend(keep_fractions=True))
     assert classes(product, 2) == [0, 1]
     table = pq.read_table(product.file("composition.parquet")).to_pylist()
     assert {(row["source"], row["class"]): row["share"] for row in table} == {

@@ -26,13 +26,13 @@ def declared(tmp_path: Path, home: Path) -> Declared:
 def test_shares_come_back_by_polygon_number(declared: Declared) -> None:
     assert declared.source == ("", "P1", "P2", "P3", "P4", "P5")
     assert declared.decision == ("", "simple", "soft", "soft", "soft", "dissolved")
-    np.testing.assert_allclose(declared.share, [[0, 0], [1, 0], [0.6, 0.4], [0.6, 0.32], [0.5, 0], [1, 0]])
+    np.testing.assert_allclose(declared.fraction, [[0, 0], [1, 0], [0.6, 0.4], [0.6, 0.32], [0.5, 0], [1, 0]])
     np.testing.assert_allclose(declared.ignored, [0, 0, 0, 0.08, 0.5, 0])
 
 
 def test_a_little_that_is_ignored_is_spread_and_much_tells_nothing(declared: Declared) -> None:
     expected = [[0, 0], [1, 0], [0.6, 0.4], [0.6 / 0.92, 0.32 / 0.92], [0, 0], [1, 0]]
-    np.testing.assert_allclose(declared.told, expected)
+    np.testing.assert_allclose(declared.normalised, expected)
 
 
 def test_composite_is_what_several_classes_share_and_undecided_what_has_no_class(declared: Declared) -> None:
@@ -48,4 +48,4 @@ def test_a_table_without_rows_declares_nothing(tmp_path: Path, home: Path) -> No
     write_labels(tmp_path / "raw", ("CNF", "PST"))
     product = truth.build(data, legend(rule="soft"), tiles(data)[0], home)
     found = fractions.read(product.file(truth.COMPOSITION), ("forest", "rest"))
-    assert found.share.tolist() == found.told.tolist() == [[0, 0]]
+    assert found.fraction.tolist() == found.normalised.tolist() == [[0, 0]]

@@ -1,4 +1,4 @@
-"""Polygons burnt in strips are the polygons burnt at once."""
+"""Polygons rasterised in strips are the polygons rasterised at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from landcover_orch.grid import Window, blocks, moved
+from landcover_orch.grid import Window, blocks, translate_pix
 from landcover_orch.labels.polygons import Polygons
-from landcover_orch.labels.rasterise import bounds_in_pixels, carried, clipped, in_pixels, meeting, strips
+from landcover_orch.labels.rasterise import bounds_in_pixels, clipped, in_pixels, intersecting, strips, translated
 
 GRID = GeoBox((37, 29), Affine(0.5, 0, 500_000.0, 0, -0.5, 4_700_000.0), "EPSG:25830")
 PLACE = st.tuples(st.floats(-4, 33), st.floats(-4, 41))
@@ -32,14 +32,14 @@ def polygons(draw: st.DrawFn) -> Polygons:
 @settings(max_examples=200)
 @given(polygons(), st.integers(1, 40))
 def test_strips_join_without_a_seam(found: Polygons, height: int) -> None:
-    whole, cut = burnt(found, 37, all_touched=False), burnt(found, height, all_touched=False)
+    whole, cut = in_strips(found, 37, all_touched=False), in_strips(found, height, all_touched=False)
     np.testing.assert_array_equal(cut, whole)
 
 
 @settings(max_examples=200)
 @given(polygons(), st.integers(1, 40))
 def test_touched_pixels_join_but_for_mere_rims_and_corners(found: Polygons, height: int) -> None:
-    whole, cut = burnt(found, 37, all_touched=True), burnt(found, height, all_touched=True)
+    whole, cut = in_strips(found, 37, all_touched=True), in_strips(found, height, all_touched=True)
     outlines = shapely.boundary(in_pixels(found.geometry, GRID))
     for row, col in np.argwhere(whole != cut):
         pixel = shapely.box(col, row, col + 1, row + 1)
@@ -49,7 +49,7 @@ def test_touched_pixels_join_but_for_mere_rims_and_corners(found: Polygons, heig
         assert (grazed | (shapely.distance(outlines[:, None], corners) < 1e-9).any(axis=1)).any()
 
 
-def burnt(found: Polygons, height: int, *, all_touched: bool) -> NDArray[np.uint16]:
+def in_strips(found: Polygons, height: int, *, all_touched: bool) -> NDArray[np.uint16]:
     windows = blocks((37, 29), height, 29)
     return np.concatenate(list(strips(found, GRID, windows, all_touched=all_touched, fill=99)))
 
@@ -59,8 +59,8 @@ def test_later_polygons_cover_earlier_ones() -> None:
         [shapely.box(500_000, 4_699_990, 500_005, 4_700_000), shapely.box(500_002, 4_699_990, 500_003, 4_700_000)]
     )
     found = Polygons(both, np.array([5, 6], np.uint16), ())
-    burnt = next(strips(found, GRID, [Window(0, 0, 4, 12)], all_touched=False, fill=9))
-    assert burnt[0].tolist() == [5, 5, 5, 5, 6, 6, 5, 5, 5, 5, 9, 9]
+    strip = next(strips(found, GRID, [Window(0, 0, 4, 12)], all_touched=False, fill=9))
+    assert strip[0].tolist() == [5, 5, 5, 5, 6, 6, 5, 5, 5, 5, 9, 9]
 
 
 def test_what_lies_inside_a_frame_is_whole_and_sound() -> None:
@@ -83,15 +83,15 @@ def test_boxes_hold_what_lies_in_them_on_any_grid(affine: Affine) -> None:
     assert (boxes[there, :2] <= exact[there, :2] + 1e-6).all()
     assert (boxes[there, 2:] >= exact[there, 2:] - 1e-6).all()
     met = shapely.intersects(in_pixels(shapes, grid), shapely.box(5, 5, 30, 20))
-    assert set(np.flatnonzero(met)) <= set(meeting(boxes, 5, 5, 30, 20))
-    assert meeting(bounds_in_pixels(np.array([shapely.Polygon()], object), grid), -99, -99, 99, 99).size == 0
+    assert set(np.flatnonzero(met)) <= set(intersecting(boxes, 5, 5, 30, 20))
+    assert intersecting(bounds_in_pixels(np.array([shapely.Polygon()], object), grid), -99, -99, 99, 99).size == 0
 
 
-def test_what_is_carried_to_another_grid_lies_on_the_same_pixels() -> None:
+def test_what_is_translated_to_another_grid_lies_on_the_same_pixels() -> None:
     rng = np.random.default_rng(3)
     shapes = shapely.buffer(shapely.points(rng.uniform((500_000, 4_699_990), (500_015, 4_700_000), (9, 2))), 2.0)
-    place = moved(GRID, -6.5, 4)
-    there = carried(shapes, place, GRID)
+    label_grid = translate_pix(GRID, -6.5, 4)
+    there = translated(shapes, label_grid, GRID)
     np.testing.assert_allclose(shapely.get_coordinates(there) - shapely.get_coordinates(shapes), [(3.25, 2)] * 297)
-    assert shapely.equals_exact(in_pixels(there, GRID), in_pixels(shapes, place), 1e-5).all()
-    assert carried(shapes, GRID, GRID) is shapes
+    assert shapely.equals_exact(in_pixels(there, GRID), in_pixels(shapes, label_grid), 1e-5).all()
+    assert translated(shapes, GRID, GRID) is shapes

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landcover_orch.labels.siose import SHOWN, Composite, Cover, SioseError, Tree, parse, parse_all, shares, write
+from landcover_orch.labels.siose import SHOWN, Composite, Cover, SioseError, Tree, fractions, parse, parse_all, write
 from landcover_orch.labels.siose_covers import ARRANGEMENTS, CODIIGE, PREDEFINED, SIMPLE
 
 
 def _shares(label: str) -> dict[str, Any]:
-    return {cover.label: pytest.approx(share) for cover, share in shares(parse(label))}
+    return {cover.label: pytest.approx(fraction) for cover, fraction in fractions(parse(label))}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_the_examples_of_the_grammar(label: str, expected: dict[str, float]) -> 
 
 def test_attributes_are_kept_and_tell_covers_apart() -> None:
     assert parse("EDFvaad") == Cover("EDF", ("va", "ad"))
-    assert dict(shares(parse("60CNFpl_40CNF"))) == {Cover("CNF", ("pl",)): 0.6, Cover("CNF"): 0.4}
+    assert dict(fractions(parse("60CNFpl_40CNF"))) == {Cover("CNF", ("pl",)): 0.6, Cover("CNF"): 0.4}
 
 
 def _percentages(count: int) -> st.SearchStrategy[tuple[int, ...]]:
@@ -54,7 +54,7 @@ def _composites(
     parts: st.SearchStrategy[Tree], heads: st.SearchStrategy[str], attributes: st.SearchStrategy[tuple[str, ...]]
 ) -> st.SearchStrategy[Tree]:
     def members(parts: list[Tree]) -> st.SearchStrategy[tuple[tuple[int, Tree], ...]]:
-        return _percentages(len(parts)).map(lambda shares: tuple(zip(shares, parts, strict=True)))
+        return _percentages(len(parts)).map(lambda percents: tuple(zip(percents, parts, strict=True)))
 
     return st.builds(Composite, heads, st.lists(parts, min_size=1, max_size=4).flatmap(members), attributes)
 
@@ -68,7 +68,7 @@ _trees = _parts | _composites(_parts, st.just(""), st.just(()))
 @given(_trees)
 def test_any_tree_returns_from_its_label_and_its_shares_sum_to_one(tree: Tree) -> None:
     assert parse(write(tree)) == tree
-    assert sum(share for _, share in shares(tree)) == pytest.approx(1, abs=1e-12)
+    assert sum(fraction for _, fraction in fractions(tree)) == pytest.approx(1, abs=1e-12)
 
 
 @settings(max_examples=200, deadline=None)

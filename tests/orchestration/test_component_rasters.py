@@ -109,7 +109,7 @@ def adds_up(product: Product) -> None:
 
 
 def test_a_class_where_its_covers_have_the_share(dagster: dg.DagsterInstance, inventory: Open, home: Path) -> None:
-    dataset = inventory(rule="dissolve", min_share=0.75)
+    dataset = inventory(rule="dissolve", min_fraction=0.75)
     assert main(["check", NAME, "--deep"]) == 0
     product = made(dagster, dataset, home)
     adds_up(product)
@@ -120,8 +120,8 @@ def test_a_class_where_its_covers_have_the_share(dagster: dg.DagsterInstance, in
 
 
 def test_a_cover_alone_has_the_share_or_none_counts(dagster: dg.DagsterInstance, inventory: Open, home: Path) -> None:
-    dissolved = pixels(made(dagster, inventory(rule="dissolve", min_share=0.75), home), "classes.tif")
-    dominant = made(dagster, inventory(rule="dominant", min_share=0.75), home)
+    dissolved = pixels(made(dagster, inventory(rule="dissolve", min_fraction=0.75), home), "classes.tif")
+    dominant = made(dagster, inventory(rule="dominant", min_fraction=0.75), home)
     adds_up(dominant)
     alone = pixels(dominant, "classes.tif")
     assert (alone[alone != dissolved] == IGNORE).all()

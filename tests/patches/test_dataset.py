@@ -143,8 +143,8 @@ def test_or_their_windows_are_dropped_and_counted(tmp_path: Path, home: Path) ->
 
 
 def test_blocks_that_no_patch_fits_into_are_an_error(fields: Fields) -> None:
-    """Of random blocks of 3 m, each window of 16 m meets several sides."""
-    with pytest.raises(CatalogueError, match=r"no patch lies on one side.*a larger `splits.block`"):
+    """Of random blocks of 3 m, each window of 16 m lies in several splits."""
+    with pytest.raises(CatalogueError, match=r"no patch lies in one split.*a larger `splits.block`"):
         described(fields.changed(splits={**BLOCKS, "block": 3}))
 
 
@@ -182,7 +182,7 @@ def test_a_fold_by_tiles_leaves_tiles_without_labels_out(tmp_path: Path, home: P
     for i in range(5):
         fields.cut(i)
     product = described(fields)
-    assert folds.beside(manifest.load(product.path)) == ("a", "b", "c", "d")
+    assert folds.non_test_tiles(manifest.load(product.path)) == ("a", "b", "c", "d")
     fold = manifest.load(folds.build(product, Folds(by="tiles", count=4), 1, fields.home).path)
     assert [sum(tile.counts.values()) > 0 for tile in fold.tiles] == [True] * 4 + [False]
 

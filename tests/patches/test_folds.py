@@ -1,4 +1,4 @@
-"""Folds: all ground beside the test side is test once, and the test side nothing at all."""
+"""Folds: all pixels beside the test split are test once, and the test split never."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def in_folds(whole: DatasetManifest, dealt: Folds) -> list[dict[str, NDArray[np.
 
 
 def enough(whole: DatasetManifest, dealt: Folds) -> bool:
-    return dealt.by == "blocks" or (dealt.count or 0) <= len(folds.beside(whole))
+    return dealt.by == "blocks" or (dealt.count or 0) <= len(folds.non_test_tiles(whole))
 
 
 @given(st.sampled_from(SPLITS), DEALT, st.integers(0, 99))
@@ -147,7 +147,7 @@ def test_repetitions_are_as_many_as_the_dataset_has_folds() -> None:
 @pytest.mark.parametrize(
     ("splits", "dealt", "said"),
     [
-        (SPLITS[0], {"by": "tiles", "count": 5}, "5 folds, 4 tiles beside the test side"),
+        (SPLITS[0], {"by": "tiles", "count": 5}, "5 folds, 4 tiles beside the test split"),
         ({"test": {"tiles": ["a", "b", "c"]}}, {"by": "tiles"}, "2 folds, 2 tiles beside"),
     ],
 )
@@ -205,8 +205,8 @@ def test_a_fold_is_a_manifest_of_its_own_beside_the_datasets(fields: Fields) -> 
     assert own.digest == folds.described(whole, Fold(by="blocks", index=2, count=3)).digest != whole.digest
     assert own.bands != whole.bands
     page = fold.file("index.html").read_text()
-    assert "Fold 2 of 3 by blocks: its ground is test" in page
-    assert "on excluded ground, unused" in page
+    assert "Fold 2 of 3 by blocks: its part is test" in page
+    assert "excluded, unused" in page
     assert "excluded" not in product.file("index.html").read_text().split("<h2>Classes")[0]
 
 

@@ -1,4 +1,4 @@
-"""Polygon numbers in the patch store: where the ground truth keeps shares, and nowhere else."""
+"""Polygon numbers in the patch store: where the ground truth keeps fractions, and nowhere else."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_a_reader_gives_rows_of_one_table_for_all_splits(tmp_path: Path, home: P
     train, test = (reader(data, home, split) for split in ("train", "test"))
     expected = [[0, 0], [0.6, 0.4], [0.6 / 0.92, 0.32 / 0.92], [0.3, 0.7]]
     for side in (train, test):
-        assert side.keeps_shares
-        np.testing.assert_allclose(side.shares(), expected, rtol=1e-6)
+        assert side.keeps_fractions
+        np.testing.assert_allclose(side.fractions(), expected, rtol=1e-6)
     columns = np.repeat([0, 1, 2, 0], 5)
     np.testing.assert_array_equal(train.polygon(np.array([0]))[0], np.broadcast_to(columns[:16], (16, 16)))
     np.testing.assert_array_equal(train.polygon(np.array([1]))[0], np.broadcast_to(columns[4:], (16, 16)))
@@ -88,9 +88,9 @@ def test_a_reader_gives_rows_of_one_table_for_all_splits(tmp_path: Path, home: P
 
 def test_a_reader_of_a_dataset_without_shares_says_so(tmp_path: Path, home: Path) -> None:
     found = reader(ground(tmp_path), home, "train", rule="ignore")
-    assert not found.keeps_shares
+    assert not found.keeps_fractions
     with pytest.raises(IncompleteError, match="share"):
-        found.shares()
+        found.fractions()
 
 
 def test_a_killed_build_ends_with_the_same_bytes(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_a_killed_build_ends_with_the_same_bytes(tmp_path: Path, home: Path, mon
     marks, tile = legend(rule="soft"), tiles(data)[0]
     truth.build(data, marks, tile, home)
     with monkeypatch.context() as patch:
-        patch.setattr(write, "_mark", lambda stage, run: 1 / 0)
+        patch.setattr(write, "mark_run", lambda stage, run: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write.build(data, marks, tile, home)
     assert write.build(data, marks, tile, home).files == whole

@@ -13,7 +13,7 @@ from landcover_orch.config import BlockFold, Splits, SplitSpec
 from landcover_orch.grid import Window, windows
 from landcover_orch.patches.splits import (
     EXCLUDED,
-    SEVERAL,
+    MIXED,
     TEST,
     TRAIN,
     VALIDATION,
@@ -50,7 +50,7 @@ def test_a_window_has_the_role_of_all_its_pixels(splits: Splits, grid: GeoBox, s
     expected = []
     for box in boxes:
         found = np.unique(pixels[box.slices])
-        expected.append(int(found[0]) if found.size == 1 else SEVERAL)
+        expected.append(int(found[0]) if found.size == 1 else MIXED)
     assert window_roles(splits, "t", grid, boxes).tolist() == expected
 
 
@@ -146,7 +146,7 @@ def test_tiles_that_are_not_drawn_are_split_by_blocks() -> None:
     assert {whole_tile_role(mixed, f"t{i}") for i in range(40)} == {TEST, None}
 
 
-@given(st.lists(st.sampled_from([TRAIN, VALIDATION, TEST, EXCLUDED, SEVERAL])))
+@given(st.lists(st.sampled_from([TRAIN, VALIDATION, TEST, EXCLUDED, MIXED])))
 def test_run_lengths_come_back(found: list[int]) -> None:
     assert decode(encode(np.array(found, np.int8))).tolist() == found
 

@@ -25,14 +25,14 @@ def test_moments_are_those_of_the_pixels(values: list[int]) -> None:
 
 def test_a_value_has_half_of_its_own_pixels_below_it() -> None:
     found = histogram([1, 1, 5, 9])
-    assert found.shares.tolist() == [0.25, 0.625, 0.875]
+    assert found.fractions.tolist() == [0.25, 0.625, 0.875]
     assert found.quantiles(np.array([0.0, 0.25, 0.4375, 1.0])).tolist() == [1, 1, 3, 9]
 
 
 @given(VALUES)
 def test_quantiles_undo_shares(values: list[int]) -> None:
     found = histogram(values)
-    assert found.quantiles(found.shares).tolist() == found.values.tolist()
+    assert found.quantiles(found.fractions).tolist() == found.values.tolist()
 
 
 @settings(max_examples=50)

@@ -84,7 +84,7 @@ def test_incomplete_labels_are_true_where_they_are(tmp_path: Path) -> None:
 def test_inexact_labels_move_borders_and_mistake_polygons() -> None:
     settings = landscape.Settings(rows=1, cols=1, size=512)
     ground = landscape.scene(512, 512)
-    versions = landscape._versions(ground, settings)
+    versions = landscape.label_versions(ground, settings)
     right, wrong = versions["complete"], versions["inexact"]
     assert len(right) == len(wrong)
     mistaken = np.mean([a.code != b.code for a, b in zip(right, wrong, strict=True)])
@@ -98,7 +98,7 @@ def test_inexact_labels_move_borders_and_mistake_polygons() -> None:
 
 def test_older_labels_have_the_same_polygons_and_some_other_codes() -> None:
     ground = landscape.scene(512, 512)
-    versions = landscape._versions(ground, landscape.Settings(rows=1, cols=1, size=512))
+    versions = landscape.label_versions(ground, landscape.Settings(rows=1, cols=1, size=512))
     now, before = versions["complete"], versions["older"]
     assert [label.shape for label in now] == [label.shape for label in before]
     changed = [(a, b) for a, b in zip(now, before, strict=True) if a.code != b.code]

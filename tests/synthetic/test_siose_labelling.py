@@ -120,4 +120,4 @@ def test_any_areas_give_labels_that_can_be_read(areas: dict[str, float]) -> None
     assert sum(percent.values()) == 100
     assert all(abs(percent.get(name, 0) - 100 * area / sum(areas.values())) < 1 for name, area in areas.items())
     for text in (label(areas), nested_label(areas)):
-        assert sum(share for _, share in siose.shares(siose.parse(text))) == pytest.approx(1)
+        assert sum(fraction for _, fraction in siose.fractions(siose.parse(text))) == pytest.approx(1)

@@ -243,4 +243,4 @@ def test_what_is_read_has_a_name_of_its_own(tmp_path: Path) -> None:
         for place in ({}, {"crs": "none", "resolution": 1.0}, {"crs": "none", "resolution": 2.0})
     ]
     ways.append(replace(ways[0], grid=GeoBox(ways[0].shape, ways[0].grid.affine, "EPSG:25831")))
-    assert len({str(way.reading) for way in ways}) == len(ways)
+    assert len({str(way.read_options) for way in ways}) == len(ways)

@@ -23,7 +23,7 @@ from landcover_orch.raster.value_maps import Knots
 from landcover_orch.store.fingerprint import MEMORY, file_hash
 from landcover_orch.tiles import imagery, preview, radiometry
 from landcover_orch.tiles.catalogue import image_fingerprint, tiles
-from landcover_orch.tiles.radiometry import kept, knots, table
+from landcover_orch.tiles.radiometry import keep_nodata, knots, table
 from landcover_orch.tiles.tile import Tile
 from tests.ground_truth.test_build import LEGEND
 from tests.raster.test_histogram import histogram as counted
@@ -72,9 +72,9 @@ def test_tables_rise_and_stay_within_the_values(one: NDArray[np.int64], other: N
 
 @pytest.mark.parametrize("nodata", [0, 9, 15])
 def test_nodata_stays_and_nothing_becomes_it(nodata: int) -> None:
-    found = kept(np.full(16, nodata), float(nodata))
+    found = keep_nodata(np.full(16, nodata), float(nodata))
     assert np.flatnonzero(found == nodata).tolist() == [nodata]
-    assert kept(np.arange(16), None).tolist() == [*range(16)]
+    assert keep_nodata(np.arange(16), None).tolist() == [*range(16)]
 
 
 def values(seed: int, size: int = 400) -> NDArray[np.float64]:
@@ -221,8 +221,8 @@ def test_moments_match_in_the_mean(flights: Dataset) -> None:
 def test_what_was_delivered_is_told(flights: Dataset) -> None:
     """Tile b is 60 brighter at half the contrast, in standard deviations of tile a."""
     a, b = tiles(flights)
-    assert radiometry.delivered(imagery.inspect(flights, a.images)) == []
-    found = radiometry.delivered(imagery.inspect(flights, b.images))
+    assert radiometry.unmatched(imagery.inspect(flights, a.images)) == []
+    found = radiometry.unmatched(imagery.inspect(flights, b.images))
     (reference, there), (own, _) = (read(flights.model_copy(update={"radiometry": None}), tile) for tile in (a, b))
     expected = [distance(*(counted(image[i][there]) for image in (own, reference))) for i in range(2)]
     assert found == pytest.approx(expected, rel=1e-3)
@@ -236,7 +236,7 @@ def test_another_reference_is_another_image(flights: Dataset, home: Path) -> Non
     assert before[0] == plain[0]
     assert before[1] != plain[1]
     found = imagery.inspect(flights, b.images)
-    assert found.reading != imagery.stacked(flights, b.images).reading
+    assert found.read_options != imagery.stacked(flights, b.images).read_options
     assert flights.imagery != flights.model_copy(update={"radiometry": None}).imagery
 
 
@@ -309,9 +309,9 @@ def test_each_band_of_further_files_is_matched_to_its_own(tmp_path: Path, home: 
     assert b.reference == a.images
     assert image_fingerprint(b, home / MEMORY) != image_fingerprint(replace(b, reference=a.images[:1]), home / MEMORY)
     image = imagery.inspect(dataset, b.images)
-    assert image.reading[-1] == ["tables", *(file_hash(file.tables) for file in image.files if file.tables)]
-    assert image.delivered == imagery.stacked(dataset, b.images)
-    with raster.reader(image.delivered, "float32") as pixels:
+    assert image.read_options[-1] == ["tables", *(file_hash(file.tables) for file in image.files if file.tables)]
+    assert image.unmatched == imagery.stacked(dataset, b.images)
+    with raster.reader(image.unmatched, "float32") as pixels:
         assert pixels.read(Window(0, 0, SIDE, SIDE))[2, valid].mean() > 800
     assert truth.build(dataset, LEGEND, b, home).file("radiometry.png").is_file()
 

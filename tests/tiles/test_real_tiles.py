@@ -18,7 +18,7 @@ def _data(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDCOVER_DATA", str(real_data))
 
 
-def found(name: str, *, deep: bool = False) -> checks.Findings:
+def found(name: str, *, deep: bool = False) -> checks.Issues:
     dataset = load_dataset(name)
     return checks.check(dataset, load_legend(dataset.legend), catalogue.tiles(dataset), deep=deep)
 
@@ -59,7 +59,7 @@ def test_bakerlake_tagged_with_a_deprecated_crs(
     """An earlier version of the files said EPSG:2036, which PROJ reads as its replacement: the polygons' EPSG:2953."""
     tagged(real_data, tmp_path, "EPSG:2036")
     monkeypatch.setenv("LANDCOVER_DATA", str(tmp_path))
-    assert found("bakerlake") == checks.Findings()
+    assert found("bakerlake") == checks.Issues()
 
 
 def test_bakerlake_tagged_with_a_wrong_crs(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,7 +148,7 @@ def test_an_update_in_parts_is_that_of_the_whole(parts: int) -> None:
     def updated(number: int) -> tuple[float, list[Tensor]]:
         torch.manual_seed(0)
         network = nn.Conv2d(2, 3, 1)
-        taken = Step(Normalised(network, [100, 100], [66, 66]), objective(source.shares()), CPU, 8, number)
+        taken = Step(Normalised(network, [100, 100], [66, 66]), objective(source.fractions()), CPU, 8, number)
         batch = next(iter(train_batches(task(source, loss=MIXED), 0)))
         loss = taken.update(batch, torch.optim.SGD(network.parameters(), 0.5), seed=1)
         return float(loss), [value.detach().clone() for value in network.parameters()]
@@ -178,7 +178,7 @@ def test_polygons_move_as_labels_do_however_large_their_number(settings: Augment
 class Shared(classroom.Memory):
     """Patches whose left half has labels; each right half is a polygon of known shares."""
 
-    keeps_shares = True
+    keeps_fractions = True
 
     def __init__(self, count: int, seed: int) -> None:
         whole_batch = classroom.patches(count, seed)
@@ -197,7 +197,7 @@ class Shared(classroom.Memory):
         rows[:, :, 8:] = (indices + 1)[:, None, None]
         return rows
 
-    def shares(self) -> NDArray[np.float32]:
+    def fractions(self) -> NDArray[np.float32]:
         """Known shares."""
         return self._shares
 
@@ -223,10 +223,10 @@ def test_batches_bring_polygons_that_were_moved_with_their_pixels() -> None:
 def test_a_cache_keeps_what_polygons_there_are() -> None:
     source = Shared(8, seed=1)
     resident = cache.in_memory(source, "here")
-    assert resident.keeps_shares
+    assert resident.keeps_fractions
     np.testing.assert_array_equal(resident.polygon(np.array([3])), source.polygon(np.array([3])))
-    np.testing.assert_array_equal(resident.shares(), source.shares())
-    assert not cache.in_memory(classroom.patches(8), "here").keeps_shares
+    np.testing.assert_array_equal(resident.fractions(), source.fractions())
+    assert not cache.in_memory(classroom.patches(8), "here").keeps_fractions
 
 
 def test_shares_alone_teach_what_no_label_tells(tmp_path: Path) -> None:
@@ -268,6 +268,6 @@ def test_processes_share_what_one_would_take() -> None:
     both = [next(iter(train_batches(replace(outcome, group=ProcessGroup(rank, 2, 2)), 0))) for rank in range(2)]
     for name in ("image", "label", "polygon"):
         assert torch.equal(torch.cat([getattr(batch, name) for batch in both]), getattr(whole_batch, name))
-    aim = objective(outcome.train.shares())  # type: ignore[attr-defined]
+    aim = objective(outcome.train.fractions())  # type: ignore[attr-defined]
     masses = sum(aim.masses(batch.label, batch.polygon) for batch in both)
     torch.testing.assert_close(masses, aim.masses(whole_batch.label, whole_batch.polygon))

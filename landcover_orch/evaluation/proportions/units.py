@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import compute, raster
 from landcover_orch.config import Dataset, inside
 from landcover_orch.errors import GridError, Problem
-from landcover_orch.grid import Window, blocks, crop, windows
+from landcover_orch.grid import Window, blocks, window_grid, windows
 from landcover_orch.labels import polygons
 from landcover_orch.legend import IGNORE
 from landcover_orch.patches.splits import ROLES, roles
@@ -91,7 +91,7 @@ class Layout:
         """Rasterised zones of a window: its units, and which of these each pixel (y, x) belongs to, -1 for none."""
         if self.shapes is None:
             return np.array([unit]), np.zeros((window.height, window.width), np.int64)
-        zones = raster.burn(self.shapes, crop(grid, window), all_touched=False, fill=0, dtype=np.uint32).astype(
+        zones = raster.burn(self.shapes, window_grid(grid, window), all_touched=False, fill=0, dtype=np.uint32).astype(
             np.int64
         )
         numbers, index = np.unique(np.append(zones, 0), return_inverse=True)

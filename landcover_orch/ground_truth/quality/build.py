@@ -1,4 +1,4 @@
-"""The label doctor: where the labels of a tile lie, how well they cover its ground, and whether any area went lost."""
+"""Label quality: where the labels of a tile lie, how well they cover it, and whether any area was lost."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from landcover_orch import raster
 from landcover_orch.config import Dataset
@@ -40,7 +41,7 @@ VERSION = 2
 """Raised when the same inputs would give other bytes."""
 
 SCAN = 4096
-"""Longer side of the reduced class raster in which label borders are looked for."""
+"""Longer side of the reduced class raster in which label borders are searched for."""
 
 Row = dict[str, Any]
 Counts = NDArray[np.int64]
@@ -50,7 +51,7 @@ Counts = NDArray[np.int64]
 class Cut:
     """What was cut from a tile: the version of its patches, and how to count their pixels, each once.
 
-    `count` gives pixels by value (0 to 255) of the patches and of the class raster on the same ground, and how many
+    `count` gives pixels by value (0 to 255) of the patches and of the class raster at the same pixels, and how many
     differ.
     """
 
@@ -69,31 +70,31 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path, cut: Cut) ->
     Raises:
         IncompleteError: the tile has no ground truth.
     """
-    ground = current(home / dataset.name / truth.ASSET, tile.name)
-    made_of = recipe(dataset, tile, ground, cut, home)
+    ground_truth = current(home / dataset.name / truth.ASSET, tile.name)
+    key = recipe(dataset, tile, ground_truth, cut, home)
     folder = home / dataset.name / ASSET
-    return publish(folder, tile.name, made_of, lambda stage: _write(stage, dataset, legend, tile, ground, cut))
+    return publish(folder, tile.name, key, lambda stage: _write(stage, dataset, legend, tile, ground_truth, cut))
 
 
-def recipe(dataset: Dataset, tile: Tile, ground: Product, cut: Cut, home: Path) -> Recipe:
-    """What the examination of a tile is made of; the ground truth's version says how its labels are read."""
+def recipe(dataset: Dataset, tile: Tile, ground_truth: Product, cut: Cut, home: Path) -> Recipe:
+    """The build key of a tile's examination; the ground truth's version says how its labels are read."""
     image, label = tile_fingerprints(tile, home / MEMORY)
     return Recipe(
         asset=ASSET,
         version=VERSION,
-        inputs={"image": image, "label": label, "ground_truth": ground.fingerprint, "patches": cut.fingerprint},
+        inputs={"image": image, "label": label, "ground_truth": ground_truth.fingerprint, "patches": cut.fingerprint},
         configuration={"imagery": dataset.imagery},
     )
 
 
-def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, ground: Product, cut: Cut) -> None:
+def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, ground_truth: Product, cut: Cut) -> None:
     image = imagery.inspect(dataset, tile.images)
-    small = picture.display(raster.thumbnail(image, pictures.WHOLE), dataset.bands)
+    small = picture.display(raster.thumbnail(image, pictures.TILE_SIDE), dataset.bands)
     if tile.label is None:
         summary: Row = {"tile": tile.name, "notes": ["no labels: nothing to examine"]}
         drawn = pictures.Pictures(small, None, None)
     else:
-        summary, drawn = _examined(stage, dataset, legend, tile, image, ground, cut, small)
+        summary, drawn = examine(stage, dataset, legend, tile, image, ground_truth, cut, small)
     stage.write_json(SUMMARY, summary)
     (stage.path / PREVIEW).write_bytes(picture.small_png(drawn.preview))
     title = f"{dataset.name}: labels of tile {tile.name}"
@@ -101,90 +102,99 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, ground: P
     (stage.path / PAGE).write_text(html, encoding="utf-8")
 
 
-def _examined(
+def examine(
     stage: Stage,
     dataset: Dataset,
     legend: Legend,
     tile: Tile,
     image: raster.Raster,
-    ground: Product,
+    ground_truth: Product,
     cut: Cut,
     small: picture.RGB,
 ) -> tuple[Row, pictures.Pictures]:
-    look = _look(dataset, legend, tile, image, ground)
-    topology = topologies.examine(look.polygons, look.place, look.codes) if look.polygons else None
-    told = ground.json(truth.SUMMARY)
-    advice = advised(dataset, tile.shift, look.shift)
-    if look.shift is not None:
-        np.save(stage.path / SURFACE, look.shift.surface, allow_pickle=False)
-    shift = row_of(look.shift) if look.shift is not None and look.shift.certain else None
+    """The summary and the pictures of a tile with labels; the correlation is written as surface.npy.
+
+    Args:
+        small: the tile's image, reduced.
+    """
+    measured = measure(dataset, legend, tile, image, ground_truth)
+    topology = topologies.examine(measured.polygons, measured.grid, measured.codes) if measured.polygons else None
+    truth_summary = ground_truth.json(truth.SUMMARY)
+    advice = advised(dataset, tile.shift, measured.shift)
+    if measured.shift is not None:
+        np.save(stage.path / SURFACE, measured.shift.surface, allow_pickle=False)
+    shift = measured.shift.row if measured.shift is not None and measured.shift.certain else None
     summary = {
         "tile": tile.name,
         "shift": shift,
         "shift_pixels": shift and shift["pixels"],
-        "confidence": None if look.shift is None else round(look.shift.confidence, 2),
+        "confidence": None if measured.shift is None else round(measured.shift.confidence, 2),
         "moved": list(tile.shift),
         "advice": advice and line({tile.name: advice}),
         "pixel": resolution(image.grid),
         **(topology.facts if topology else {}),
         "worst": list(topology.worst) if topology else None,
-        "codes": told["codes"],
-        "classes": _conserved(legend, told, cut.count(), resolution(image.grid) ** 2),
-        "notes": [*told["notes"], *_remarks(look.shift, topology)],
+        "codes": truth_summary["codes"],
+        "classes": class_areas(legend, truth_summary, cut.count(), resolution(image.grid) ** 2),
+        "notes": [*truth_summary["notes"], *remarks(measured.shift, topology)],
     }
-    return summary, pictures.draw(small, look.best, look.shift, tile.shift, advice, topology, image.shape)
+    return summary, pictures.draw(small, measured.block, measured.shift, tile.shift, advice, topology, image.shape)
 
 
 @dataclass
-class _Look:
-    """What was seen of a tile's labels: their shift, the block with most borders, and the polygons if they are some."""
+class Measurements:
+    """What was measured of a tile's labels: their shift, the block with most borders, and the polygons if any.
+
+    `grid` is where the orthophoto's grid lies among the labels.
+    """
 
     shift: Shift | None
-    best: pictures.Close | None
+    block: pictures.Block | None
     polygons: Polygons | None
-    place: Any
+    grid: GeoBox
     codes: Coding
 
 
 @dataclass
-class _Best:
-    """Keeps the block that holds most label borders, for the pictures."""
+class DensestBlock:
+    """Running maximum: keeps the block that holds most label borders, for the pictures."""
 
     bands: Sequence[str]
     _image: NDArray[Any] | None = None
     _edges: shifts.Plane = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
-    def meet(self, image: NDArray[Any], classes: NDArray[np.uint8]) -> None:
-        """Takes note of a block."""
+    def add(self, image: NDArray[Any], classes: NDArray[np.uint8]) -> None:
+        """Takes note of a block: image (band, y, x) and classes (y, x)."""
         edges = shifts.label_edges(classes)
         if edges.sum() > self._edges.sum():
             self._image, self._edges = image, edges
 
-    def close(self) -> pictures.Close | None:
+    def block(self) -> pictures.Block | None:
         """The block as a picture; None where no block had borders."""
         if self._image is None:
             return None
-        return pictures.Close(picture.display(self._image, self.bands), self._edges > 0)
+        return pictures.Block(picture.display(self._image, self.bands), self._edges > 0)
 
 
-def _look(dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, ground: Product) -> _Look:
+def measure(dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, ground_truth: Product) -> Measurements:
+    """Measures the shift of a tile's labels on blocks of its image."""
     codes = truth.code_numbers(dataset, legend, tile)
-    windows = shifts.spread_blocks(image.shape, _borders(ground.file(truth.CLASSES)))
+    windows = shifts.spread_blocks(image.shape, reduced_edges(ground_truth.file(truth.CLASSES)))
     labels = truth.read_labels(dataset, legend, tile, image, windows, codes)
-    best = _Best(dataset.bands)
+    densest = DensestBlock(dataset.bands)
     with raster.reader(image, nodata=dataset.nodata) as pixels:
 
         def blocks() -> Iterator[tuple[NDArray[Any], NDArray[np.bool_], NDArray[np.uint8]]]:
             for window, strip in zip(windows, labels.strips, strict=True):
                 data, classes = pixels.read(window), to_classes(strip, codes)
-                best.meet(data, classes)
+                densest.add(data, classes)
                 yield data, pixels.valid(window, data), classes
 
-        found = shifts.measure(blocks())
-    return _Look(found, best.close(), labels.found, labels.place, codes)
+        shift = shifts.measure(blocks())
+    return Measurements(shift, densest.block(), labels.polygons, labels.grid, codes)
 
 
-def _borders(classes: Path) -> shifts.Plane:
+def reduced_edges(classes: Path) -> shifts.Plane:
     """Where classes change in a reduced picture of a class raster, ignored bands along borders included."""
     shown = raster.thumbnail(raster.inspect(classes), SCAN)[0]
     edges = np.zeros(shown.shape, np.float32)
@@ -193,12 +203,12 @@ def _borders(classes: Path) -> shifts.Plane:
     return edges
 
 
-def advised(dataset: Dataset, before: tuple[float, float], found: Shift | None) -> tuple[float, float] | None:
-    """The `shift` (right, down) that puts labels right which `before` was moved; None where nothing better is known."""
-    if found is None or not found.certain:
+def advised(dataset: Dataset, before: tuple[float, float], shift: Shift | None) -> tuple[float, float] | None:
+    """The `shift` (right, down) that puts labels right which have `before`; None where nothing better is known."""
+    if shift is None or not shift.certain:
         return None
-    wanted = shifts.advised(found, before, whole=dataset.labels.kind != "vector")
-    return None if wanted == tuple(before) else wanted
+    advice = shifts.advised(shift, before, step=0.5 if dataset.labels.kind == "vector" else 1.0)
+    return None if advice == tuple(before) else advice
 
 
 def line(advice: Mapping[str, tuple[float, float]]) -> str:
@@ -207,38 +217,42 @@ def line(advice: Mapping[str, tuple[float, float]]) -> str:
     return f"tiles: {{overrides: {{{tiles}}}}}"
 
 
-def row_of(found: Shift) -> Row:
-    """A shift in pixels, for people."""
-    return {"right": round(found.right, 2), "down": round(found.down, 2), "pixels": round(found.length, 2)}
-
-
-def _remarks(found: Shift | None, topology: Topology | None) -> list[str]:
-    confidence = 0.0 if found is None else found.confidence
-    remarks = {
-        "shift: no borders between classes to measure it by": found is None,
+def remarks(shift: Shift | None, topology: Topology | None) -> list[str]:
+    """What could not be measured, and why."""
+    confidence = 0.0 if shift is None else shift.confidence
+    texts = {
+        "shift: no borders between classes to measure it by": shift is None,
         f"shift: nothing can be said (confidence {confidence:.1f}, {shifts.LEAST_CONFIDENCE:g} needed) of this tile "
-        "alone; the check `common_shift` asks all tiles together": found is not None and not found.certain,
+        "alone; the check `common_shift` asks all tiles together": shift is not None and not shift.certain,
         "topology: labels are no polygons": topology is None,
         "overlaps: there are more, the examination stopped at its limit": topology is not None
         and not topology.complete,
     }
-    return [text for text, holds in remarks.items() if holds]
+    return [text for text, holds in texts.items() if holds]
 
 
-def _conserved(legend: Legend, told: Mapping[str, Any], counts: tuple[Counts, Counts, int], unit: float) -> list[Row]:
-    """A row for each class: its area in the labels, the class raster, and the patches; a last one for ignored ground.
+def class_areas(
+    legend: Legend, summary: Mapping[str, Any], counts: tuple[Counts, Counts, int], unit: float
+) -> list[Row]:
+    """Area of each class in the labels, the class raster and the patches, a row each; a last one for ignored pixels.
 
-    The labels' area is that of the class's codes. What the patches hold is compared with the class raster on the ground
+    The labels' area is that of the class's codes. What the patches hold is compared with the class raster at the pixels
     that they cover, each pixel once, and must be the same.
+
+    Args:
+        summary: of the ground truth.
+        counts: as of `Cut.count`.
+        unit: area of a pixel.
     """
     held, covered, different = counts
     names = [*legend.names, IGNORE_NAME]
     numbers = [*(c.id for c in legend.classes), IGNORE]
-    raster_pixels = [*(row["pixels"] for row in told["classes"]), told["pixels"] - told["labelled_pixels"]]
+    raster_pixels = [*(row["pixels"] for row in summary["classes"]), summary["pixels"] - summary["labelled_pixels"]]
     areas = dict.fromkeys(names, 0.0)
-    meaning = _classes_of(legend, told["codes"])
-    for row in told["codes"]:
-        areas[meaning[row["code"]]] += row["polygon_area"]
+    class_names = {c.id: c.name for c in legend.classes}
+    class_of_code = {code: class_names.get(number, IGNORE_NAME) for code, number in legend.class_of_code.items()}
+    for row in summary["codes"]:
+        areas[row.get("class") or class_of_code[row["code"]]] += row["polygon_area"]
     return [
         {
             "class": name,
@@ -252,22 +266,16 @@ def _conserved(legend: Legend, told: Mapping[str, Any], counts: tuple[Counts, Co
     ]
 
 
-def _classes_of(legend: Legend, rows: Sequence[Row]) -> dict[str, str]:
-    named = {c.id: c.name for c in legend.classes}
-    plain = {code: named.get(number, IGNORE_NAME) for code, number in legend.class_of_code.items()}
-    return {row["code"]: row.get("class") or plain[row["code"]] for row in rows}
-
-
 def shift_problems(dataset: Dataset, summary: Row) -> list[Problem]:
     """What the check refuses: labels further beside the image than the dataset's limit."""
-    found = summary.get("shift")
-    if not found or found["pixels"] <= dataset.limits.max_shift:
+    shift = summary.get("shift")
+    if not shift or shift["pixels"] <= dataset.limits.max_shift:
         return []
-    where = f"tile {summary['tile']}: labels lie {found['pixels']:.1f} px beside the image"
+    where = f"tile {summary['tile']}: labels lie {shift['pixels']:.1f} px beside the image"
     expected = f"at most {dataset.limits.max_shift:g} px (`limits.max_shift`)"
-    told = f"{found['right']:g} px right and {found['down']:g} px down would put them right"
+    actual = f"{shift['right']:g} px right and {shift['down']:g} px down would put them right"
     fix = f"look at the page; then set `{summary['advice']}` in configs/datasets/{dataset.name}.yaml"
-    return [Problem(where, f"{told} (confidence {summary['confidence']:g})", expected, fix)]
+    return [Problem(where, f"{actual} (confidence {summary['confidence']:g})", expected, fix)]
 
 
 def conservation_problems(summary: Row) -> list[Problem]:

@@ -1,4 +1,4 @@
-"""The shift that tiles have in common, each of which is too small to tell it alone."""
+"""Common shift: what tiles show together of how far their labels lie off, each too small to show it alone."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from landcover_orch.tiles.tile import Tile
 
 @dataclass(frozen=True)
 class Common:
-    """What tiles tell together of how far their labels lie beside the image, where each alone tells nothing.
+    """What tiles show together of how far their labels lie off the image, where each alone shows nothing.
 
-    They are of one year, one year of labels and one pixel size. `moved` is by how much each was moved before it was
-    measured; `shift` is None where they are too few.
+    They are of one year, one year of labels and one pixel size. `before` is the `shift` (right, down) that each had
+    when it was measured; `shift` is None where they are too few.
     """
 
-    moved: Mapping[str, tuple[float, float]]
+    before: Mapping[str, tuple[float, float]]
     year: int | None
     label_year: int | None
     shift: Shift | None
@@ -41,19 +41,19 @@ class Common:
     @property
     def row(self) -> Row:
         """For people; pixels are None where nothing can be said."""
-        found = self.shift
-        nothing = {"right": None, "down": None, "pixels": None}
+        shift = self.shift
+        uncertain = {"right": None, "down": None, "pixels": None}
         return {
             "year": self.year,
             "label year": self.label_year,
-            "tiles": len(self.moved),
-            **(quality.row_of(found) if found is not None and found.certain else nothing),
-            "confidence": None if found is None else round(found.confidence, 2),
+            "tiles": len(self.before),
+            **(shift.row if shift is not None and shift.certain else uncertain),
+            "confidence": None if shift is None else round(shift.confidence, 2),
         }
 
 
 def common(dataset: Dataset, tiles: Sequence[Tile], home: Path) -> list[Common]:
-    """What the tiles that are examined, and whose own shift is not known, tell together, for each flight."""
+    """What the tiles that are examined, and each of which shows no shift, show together, for each flight."""
     folder = home / dataset.name / ASSET
     groups: dict[tuple[int | None, int | None, float], dict[str, Product]] = {}
     for tile in tiles:
@@ -63,26 +63,26 @@ def common(dataset: Dataset, tiles: Sequence[Tile], home: Path) -> list[Common]:
             groups.setdefault(flight, {})[tile.name] = product
     return [
         Common(
-            {name: tuple(product.json(SUMMARY)["moved"]) for name, product in held.items()},
+            {name: tuple(product.json(SUMMARY)["moved"]) for name, product in products.items()},
             year,
             label_year,
-            shift.common([np.load(product.file(SURFACE), allow_pickle=False) for product in held.values()]),
+            shift.common([np.load(product.file(SURFACE), allow_pickle=False) for product in products.values()]),
         )
-        for (year, label_year, _), held in groups.items()
+        for (year, label_year, _), products in groups.items()
     ]
 
 
-def problems(dataset: Dataset, found: Sequence[Common]) -> list[Problem]:
-    """What the check refuses: labels that lie further beside the image than the limit, as tiles tell together."""
-    wrong = []
-    for one in found:
-        by = one.shift
+def problems(dataset: Dataset, groups: Sequence[Common]) -> list[Problem]:
+    """What the check refuses: labels that lie further off the image than the limit, as tiles show together."""
+    refused = []
+    for group in groups:
+        by = group.shift
         if by is None or not by.certain or by.length <= dataset.limits.max_shift:
             continue
-        where = f"{len(one.moved)} tiles together: labels lie {by.length:.1f} px beside the image"
+        where = f"{len(group.before)} tiles together: labels lie {by.length:.1f} px beside the image"
         expected = f"at most {dataset.limits.max_shift:g} px (`limits.max_shift`)"
-        told = f"{by.right:.1f} px right and {by.down:.1f} px down would put them right"
-        advice = {name: quality.advised(dataset, moved, by) or moved for name, moved in one.moved.items()}
+        actual = f"{by.right:.1f} px right and {by.down:.1f} px down would put them right"
+        advice = {name: quality.advised(dataset, before, by) or before for name, before in group.before.items()}
         fix = f"look at some of their pages; then set `{quality.line(advice)}` in configs/datasets/{dataset.name}.yaml"
-        wrong.append(Problem(where, f"{told} (confidence {by.confidence:.1f})", expected, fix))
-    return wrong
+        refused.append(Problem(where, f"{actual} (confidence {by.confidence:.1f})", expected, fix))
+    return refused

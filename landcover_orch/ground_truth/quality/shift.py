@@ -1,4 +1,4 @@
-"""The translation between label borders and image edges of a tile, by phase correlation on gradients.
+"""Image registration: the shift between label borders and image edges of a tile, by phase correlation on gradients.
 
 Phase correlation: Kuglin and Hines 1975, "The phase correlation image alignment method". Here the cross-power spectrum
 is divided by the square root of its magnitude alone: borders drawn by people are smooth and miss their edge by some
@@ -26,7 +26,7 @@ BLOCKS = 200
 """Blocks of a tile that are compared at most."""
 
 REACH = 16
-"""Pixels within which a shift is looked for, in every direction."""
+"""Pixels within which a shift is searched for, in every direction."""
 
 LEAST_CONFIDENCE = 7.0
 """Below it nothing is said. On tiles of 640 px exact labels reached 12 to 19, labels of another place at most 5.9 (792
@@ -72,8 +72,30 @@ class Shift:
 
     @property
     def certain(self) -> bool:
-        """Whether the peak stands out, inside the ground that was searched."""
+        """Whether the peak stands out, inside the range that was searched."""
         return self.confidence >= LEAST_CONFIDENCE and max(abs(self.right), abs(self.down)) < REACH - 0.5
+
+    @classmethod
+    def at_peak(cls, near: NDArray[np.float64], apart: float = -1) -> Shift:
+        """The shift at the peak of a correlation (down, right) within `REACH`.
+
+        Its confidence is against what lies more than `apart` pixels from there.
+        """
+        down, right = np.unravel_index(int(near.argmax()), near.shape)
+        rows, cols = np.ogrid[: near.shape[0], : near.shape[1]]
+        others = near[np.hypot(rows - down, cols - right) > apart]
+        peak, spread = float(near.max()), float(others.std())
+        return cls(
+            right=float(right) - REACH + parabola_peak(near[down], int(right)),
+            down=float(down) - REACH + parabola_peak(near[:, right], int(down)),
+            confidence=(peak - float(others.mean())) / spread if spread > 0 else 0.0,
+            surface=(near / peak).astype(np.float32) if peak > 0 else near.astype(np.float32),
+        )
+
+    @property
+    def row(self) -> dict[str, float]:
+        """The shift in pixels, rounded for people."""
+        return {"right": round(self.right, 2), "down": round(self.down, 2), "pixels": round(self.length, 2)}
 
 
 def block_shape(shape: tuple[int, int]) -> tuple[int, int] | None:
@@ -92,43 +114,44 @@ def spread_blocks(shape: tuple[int, int], edges: Plane, limit: int = BLOCKS) -> 
     if side is None:
         return []
     rows, cols = (starts(length, block, block) for length, block in zip(shape, side, strict=True))
-    down, across = _cells(len(rows), len(cols), limit)
     scale = (edges.shape[0] / shape[0], edges.shape[1] / shape[1])
     sums = np.pad(edges.astype(np.float64), ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    found = []
-    for some_rows in np.array_split(rows, down):
-        for some_cols in np.array_split(cols, across):
-            inside = [Window(int(row), int(col), *side) for row in some_rows for col in some_cols]
-            found.append(max(inside, key=lambda window: _sum(sums, window, scale)))
-    return found
+
+    def edge_sum(window: Window) -> float:
+        top, bottom = (round(row * scale[0]) for row in (window.row, window.row + window.height))
+        left, right = (round(col * scale[1]) for col in (window.col, window.col + window.width))
+        return float(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
+
+    grid_rows, grid_cols = cell_counts(len(rows), len(cols), limit)
+    windows = []
+    for cell_rows in np.array_split(rows, grid_rows):
+        for cell_cols in np.array_split(cols, grid_cols):
+            inside = [Window(int(row), int(col), *side) for row in cell_rows for col in cell_cols]
+            windows.append(max(inside, key=edge_sum))
+    return windows
 
 
-def _cells(rows: int, cols: int, limit: int) -> tuple[int, int]:
-    """Cells down and across, at most `limit` together and about as square as the blocks are."""
+def cell_counts(rows: int, cols: int, limit: int) -> tuple[int, int]:
+    """Rows and columns of cells, at most `limit` cells and about as square as the blocks are."""
     if rows * cols <= limit:
         return rows, cols
     down = min(rows, max(1, round((limit * rows / cols) ** 0.5)))
     return down, max(1, min(cols, limit // down))
 
 
-def _sum(sums: NDArray[np.float64], window: Window, scale: tuple[float, float]) -> float:
-    top, bottom = (round(row * scale[0]) for row in (window.row, window.row + window.height))
-    left, right = (round(col * scale[1]) for col in (window.col, window.col + window.width))
-    return float(sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left])
-
-
 def label_edges(classes: Classes) -> Plane:
-    """Where the class changes (y, x): half a weight on either side of each change; ignored ground changes nothing."""
+    """Where the class changes (y, x): half a weight on both sides of each change; ignored pixels change nothing."""
     edges = np.zeros(classes.shape, np.float32)
-    for one, other in (((slice(1, None), slice(None)), (slice(None, -1), slice(None))), (_RIGHT, _LEFT)):
-        first, second = classes[one], classes[other]
+    for here, before in NEIGHBOURS:
+        first, second = classes[here], classes[before]
         change = 0.5 * ((first != second) & (first != IGNORE) & (second != IGNORE))
-        edges[one] += change
-        edges[other] += change
+        edges[here] += change
+        edges[before] += change
     return edges
 
 
-_RIGHT, _LEFT = (slice(None), slice(1, None)), (slice(None), slice(None, -1))
+NEIGHBOURS = (np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])
+"""Pixels below and above each other, and right and left of each other."""
 
 
 def image_edges(image: NDArray[Any], valid: NDArray[np.bool_]) -> Plane:
@@ -140,18 +163,12 @@ def image_edges(image: NDArray[Any], valid: NDArray[np.bool_]) -> Plane:
         if variance > 0:
             down, right = np.gradient(plane)
             squares += (down * down + right * right) / np.float32(variance)
-    edges = np.sqrt(squares)
-    edges[~_inside(valid)] = 0
+    edges, inside = np.sqrt(squares), valid.copy()
+    for here, before in NEIGHBOURS:  # pixels whose four neighbours hold data, too
+        inside[here] &= valid[before]
+        inside[before] &= valid[here]
+    edges[~inside] = 0
     return np.minimum(edges, np.float32(np.percentile(edges, BRIGHT)))
-
-
-def _inside(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Pixels whose four neighbours hold data, too."""
-    inside = valid.copy()
-    for one, other in ((np.s_[1:], np.s_[:-1]), (np.s_[:, 1:], np.s_[:, :-1])):
-        inside[one] &= valid[other]
-        inside[other] &= valid[one]
-    return inside
 
 
 def measure(blocks: Iterable[tuple[NDArray[Any], NDArray[np.bool_], Classes]]) -> Shift | None:
@@ -166,28 +183,33 @@ def measure(blocks: Iterable[tuple[NDArray[Any], NDArray[np.bool_], Classes]]) -
         if not edges.any():
             continue
         shape = edges.shape
-        window = _hann(shape)
-        spectrum = _spectrum(image_edges(image, valid), window) * _spectrum(edges, window).conj()
+        spectrum = windowed_spectrum(image_edges(image, valid)) * windowed_spectrum(edges).conj()
         power = spectrum if power is None else power + spectrum
     if power is None or not power.any():
         return None
     magnitude = np.abs(power)
     whitened = power / np.maximum(magnitude, magnitude.max() * 1e-9) ** WHITENING
-    return _peak(_near(np.fft.fftshift(fft.irfft2(whitened, shape))))
+    correlation = np.fft.fftshift(fft.irfft2(whitened, shape))
+    row, col = (length // 2 for length in correlation.shape)
+    near = correlation[row - REACH : row + REACH + 1, col - REACH : col + REACH + 1]
+    return Shift.at_peak(np.asarray(near, np.float64))
 
 
 @cache
-def _hann(shape: tuple[int, int]) -> Plane:
+def hann_window(shape: tuple[int, int]) -> Plane:
+    """Hann window (y, x), which fades a block out towards its rim."""
     return np.outer(*(np.hanning(length) for length in shape)).astype(np.float32)
 
 
-def _spectrum(edges: Plane, window: Plane) -> NDArray[np.complexfloating[Any, Any]]:
-    spectrum: NDArray[Any] = fft.rfft2((edges - edges.mean()) * window)
+def windowed_spectrum(edges: Plane) -> NDArray[np.complexfloating[Any, Any]]:
+    """Fourier transform of edges less their mean, under a Hann window."""
+    height, width = edges.shape
+    spectrum: NDArray[Any] = fft.rfft2((edges - edges.mean()) * hann_window((height, width)))
     return spectrum
 
 
 def common(surfaces: Sequence[Plane]) -> Shift | None:
-    """The shift that tiles of one flight and one label source share, each too small to tell it alone.
+    """The shift that tiles of one flight and one label source share, each too small to show it alone.
 
     The tiles' surfaces, in units of their own spread, are summed and smoothed: what they share adds up, what misled
     one of them does not. The confidence is the peak-to-sidelobe ratio (Bolme et al. 2010, "Visual object tracking using
@@ -196,35 +218,16 @@ def common(surfaces: Sequence[Plane]) -> Shift | None:
     """
     if len(surfaces) < FEWEST:
         return None
-    near = np.sum([_standard(surface.astype(np.float64)) for surface in surfaces], axis=0)
-    return _peak(ndimage.gaussian_filter(near, WANDER, mode="nearest"), PEAK)
+    standardised = []
+    for surface in surfaces:
+        plane = surface.astype(np.float64)
+        standardised.append(np.asarray((plane - plane.mean()) / max(float(plane.std()), 1e-12)))
+    near = np.sum(standardised, axis=0)
+    return Shift.at_peak(ndimage.gaussian_filter(near, WANDER, mode="nearest"), PEAK)
 
 
-def _standard(surface: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((surface - surface.mean()) / max(float(surface.std()), 1e-12))
-
-
-def _near(correlation: NDArray[Any]) -> NDArray[np.float64]:
-    row, col = (length // 2 for length in correlation.shape)
-    return np.asarray(correlation[row - REACH : row + REACH + 1, col - REACH : col + REACH + 1], np.float64)
-
-
-def _peak(near: NDArray[np.float64], apart: float = -1) -> Shift:
-    """The shift at the peak; its confidence is against what lies more than `apart` pixels from there."""
-    down, right = np.unravel_index(int(near.argmax()), near.shape)
-    rows, cols = np.ogrid[: near.shape[0], : near.shape[1]]
-    others = near[np.hypot(rows - down, cols - right) > apart]
-    peak, spread = float(near.max()), float(others.std())
-    return Shift(
-        right=float(right) - REACH + _parabola(near[down], int(right)),
-        down=float(down) - REACH + _parabola(near[:, right], int(down)),
-        confidence=(peak - float(others.mean())) / spread if spread > 0 else 0.0,
-        surface=(near / peak).astype(np.float32) if peak > 0 else near.astype(np.float32),
-    )
-
-
-def _parabola(line: NDArray[np.float64], peak: int) -> float:
-    """Where the top of the parabola through a peak and its neighbours lies, in pixels from the peak."""
+def parabola_peak(line: NDArray[np.float64], peak: int) -> float:
+    """Sub-pixel peak: where the top of the parabola through a peak and its neighbours lies, in pixels from the peak."""
     if not 0 < peak < line.size - 1:
         return 0.0
     before, top, after = line[peak - 1 : peak + 2]
@@ -232,10 +235,9 @@ def _parabola(line: NDArray[np.float64], peak: int) -> float:
     return float(0.5 * (before - after) / bend) if bend < 0 else 0.0
 
 
-def advised(found: Shift, before: Sequence[float], *, whole: bool) -> tuple[float, float]:
-    """The `shift` (right, down) that puts labels right which `before` was moved already: half pixels, or whole ones."""
-    step = 1.0 if whole else 0.5
+def advised(shift: Shift, before: Sequence[float], *, step: float) -> tuple[float, float]:
+    """The `shift` (right, down), in steps of pixels, that puts labels right which were shifted by `before` already."""
     right, down = (
-        round((old + more) / step) * step for old, more in zip(before, (found.right, found.down), strict=True)
+        round((old + more) / step) * step for old, more in zip(before, (shift.right, shift.down), strict=True)
     )
     return right, down

@@ -1,4 +1,4 @@
-"""What is wrong with the polygons of a tile as a cover of its ground: holes, overlaps, and slivers."""
+"""Polygon topology: holes, gaps, overlaps and slivers in the polygons of a tile."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch.grid import resolution
 from landcover_orch.labels.codes import Coding
 from landcover_orch.labels.polygons import Polygons
-from landcover_orch.labels.rasterise import bounds_in_pixels, clipped, in_pixels, meeting
+from landcover_orch.labels.rasterise import bounds_in_pixels, clipped, in_pixels, intersecting
 
 NOTICED = 0.01
 """Pixels that a hole or overlap must have: smaller ones come from rounded coordinates."""
@@ -38,7 +38,7 @@ AT_ONCE = 64
 """Polygons whose neighbours are asked for at a time, and pairs that are compared at a time."""
 
 CELL = 1024
-"""Side in pixels of the ground that is looked at at a time, so that memory holds a province's polygons once."""
+"""Side in pixels of the cells that are examined one by one, so that memory holds a province's polygons once."""
 
 PART = 4096
 """Polygons that are searched for slivers at a time."""
@@ -66,22 +66,22 @@ class Topology:
 
 
 def examine(polygons: Polygons, grid: GeoBox, coding: Coding) -> Topology:
-    """The topology of polygons in burn order on a tile's ground.
+    """The topology of polygons in burn order on a tile.
 
-    A hole is ground of the tile that no polygon covers; one that is long and narrow is a gap between neighbours. Of an
-    overlap the polygon that is burnt later wins. Slivers are polygons, or parts of some, that are long and narrow.
+    A hole is a part of the tile that no polygon covers; one that is long and narrow is a gap between neighbours. Of an
+    overlap the polygon that comes later wins. Slivers are polygons, or parts of some, that are long and narrow.
     Areas are in units of the CRS squared.
     """
-    holes, found = _covered(polygons.geometry, grid)
-    first, second, overlaps = found.joined()
-    slivers, of = _slivers(polygons.geometry, grid)
+    holes, pairs = find_holes(polygons.geometry, grid)
+    first, second, overlaps = pairs.union()
+    slivers, owner = find_slivers(polygons.geometry, grid)
     gaps = _narrow(holes)
-    told = _Told(polygons, coding, grid)
+    table = FaultTable(polygons, coding, grid)
     worst = [
-        *told.rows("gap", holes[gaps]),
-        *told.rows("hole", holes[~gaps]),
-        *told.rows("overlap", overlaps, second, first),
-        *told.rows("sliver", slivers, of),
+        *table.rows("gap", holes[gaps]),
+        *table.rows("hole", holes[~gaps]),
+        *table.rows("overlap", overlaps, second, first),
+        *table.rows("sliver", slivers, owner),
     ]
     unit = resolution(grid) ** 2
     facts: dict[str, int | float] = {"polygons": len(polygons.geometry)}
@@ -89,32 +89,34 @@ def examine(polygons: Polygons, grid: GeoBox, coding: Coding) -> Topology:
         facts[kind] = len(shapes)
         facts[f"{kind}_area"] = round(float(shapely.area(shapes).sum()) * unit, 3)
     facts["largest_hole"] = round(float(shapely.area(holes).max(initial=0)) * unit, 3)
-    return Topology(holes, overlaps, slivers, facts, worst, found.complete)
+    return Topology(holes, overlaps, slivers, facts, worst, pairs.complete)
 
 
-def _covered(geometry: Shapes, grid: GeoBox) -> tuple[Shapes, _Overlaps]:
-    """The holes of a tile, and what lies in two polygons."""
-    pieces, found = [], _Overlaps()
-    for cell, numbers, inside in _cells(geometry, grid):
+def find_holes(geometry: Shapes, grid: GeoBox) -> tuple[Shapes, Overlaps]:
+    """The holes of a tile, without those that rounding made, and what lies in two polygons."""
+    pieces, overlaps = [], Overlaps()
+    for cell, numbers, inside in clipped_cells(geometry, grid):
         covered = shapely.union_all(inside)
         pieces.append(shapely.get_parts(shapely.difference(cell, covered)))
         if float(shapely.area(inside).sum()) - shapely.area(covered) >= NOTICED:  # else nothing lies twice
-            found.compare(inside, numbers)
-    return _joined(np.concatenate(pieces)), found
+            overlaps.compare(inside, numbers)
+    parts = np.concatenate(pieces)
+    holes = shapely.get_parts(shapely.union_all(parts[shapely.area(parts) > ROUNDING]))
+    return np.asarray(holes[_noticed(holes)], object), overlaps
 
 
-def _cells(geometry: Shapes, grid: GeoBox) -> Iterator[tuple[Any, NDArray[np.intp], Shapes]]:
+def clipped_cells(geometry: Shapes, grid: GeoBox) -> Iterator[tuple[Any, NDArray[np.intp], Shapes]]:
     """Each cell of a tile, the numbers of the polygons that may lie on it, and what of them does, in pixels."""
     height, width = int(grid.shape[0]), int(grid.shape[1])
     bounds = bounds_in_pixels(geometry, grid)
     for top in range(0, height, CELL):
         bottom = min(top + CELL, height)
-        row = meeting(bounds, 0, top, width, bottom)
+        row = intersecting(bounds, 0, top, width, bottom)
         strip = clipped(in_pixels(geometry[row], grid), (0, top, width, bottom))
         for left in range(0, width, CELL):
             frame = (left, top, min(left + CELL, width), bottom)
-            met = meeting(shapely.bounds(strip), *frame)
-            yield shapely.box(*frame), row[met], clipped(strip[met], frame)
+            near = intersecting(shapely.bounds(strip), *frame)
+            yield shapely.box(*frame), row[near], clipped(strip[near], frame)
 
 
 def _noticed(shapes: Shapes) -> NDArray[np.bool_]:
@@ -122,51 +124,47 @@ def _noticed(shapes: Shapes) -> NDArray[np.bool_]:
 
 
 def _narrow(shapes: Shapes) -> NDArray[np.bool_]:
-    """Which shapes are longer and narrower than ground is drawn on purpose."""
+    """Which shapes are longer and narrower than anybody draws on purpose."""
     area, length = shapely.area(shapes), np.maximum(shapely.length(shapes), 1e-12)
     return np.asarray((4 * np.pi * area / length**2 < THIN) & (2 * area / length < NARROW), bool)
 
 
-def _joined(pieces: Shapes) -> Shapes:
-    """Shapes that cells cut into pieces, without those that rounding made."""
-    whole = shapely.get_parts(shapely.union_all(pieces[shapely.area(pieces) > ROUNDING]))
-    return np.asarray(whole[_noticed(whole)], object)
-
-
-def _slivers(geometry: Shapes, grid: GeoBox) -> tuple[Shapes, NDArray[np.intp]]:
-    """Parts of polygons that are long and narrow, in pixels, and the number of the polygon of each."""
-    found, owners = [np.zeros(0, object)], [np.zeros(0, np.intp)]
+def find_slivers(geometry: Shapes, grid: GeoBox) -> tuple[Shapes, NDArray[np.intp]]:
+    """Slivers: parts of polygons that are long and narrow, in pixels, and the number of the polygon of each."""
+    slivers, owners = [np.zeros(0, object)], [np.zeros(0, np.intp)]
     for start in range(0, len(geometry), PART):
         parts, owner = shapely.get_parts(in_pixels(geometry[start : start + PART], grid), return_index=True)
         thin = _narrow(parts)
-        found.append(parts[thin])
+        slivers.append(parts[thin])
         owners.append(owner[thin] + start)
-    return np.concatenate(found), np.concatenate(owners)
+    return np.concatenate(slivers), np.concatenate(owners)
 
 
-class _Overlaps:
-    """Ground that lies in two polygons, cell by cell, until `MOST` pieces are found or `WORK` is spent."""
+class Overlaps:
+    """What lies in two polygons, cell by cell, until there are `MOST` pieces or `WORK` is spent."""
 
     def __init__(self) -> None:
         self.complete, self._spent = True, 0
         self._pieces: dict[tuple[int, int], list[Any]] = {}
-        self._found = 0
+        self._count = 0
 
     def compare(self, inside: Shapes, numbers: NDArray[np.intp]) -> None:
         """Takes note of what the polygons of a cell share."""
-        for first, second in _neighbours(inside):
-            if self._found >= MOST or self._spent >= WORK:
+        for first, second in intersecting_pairs(inside):
+            if self._count >= MOST or self._spent >= WORK:
                 self.complete = False
                 return
             common = shapely.intersection(inside[first], inside[second])
-            met = _noticed(common)
-            for pair in zip(numbers[first[met]].tolist(), numbers[second[met]].tolist(), common[met], strict=True):
+            large = _noticed(common)
+            for pair in zip(
+                numbers[first[large]].tolist(), numbers[second[large]].tolist(), common[large], strict=True
+            ):
                 self._pieces.setdefault(pair[:2], []).append(pair[2])
-            self._found += int(met.sum())
+            self._count += int(large.sum())
             self._spent += int(shapely.get_num_coordinates(inside[np.concatenate([first, second])]).sum())
 
-    def joined(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Shapes]:
-        """The earlier and the later polygon of each pair that overlaps, and what they share."""
+    def union(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Shapes]:
+        """The earlier and the later polygon of each pair that overlaps, and what they share, over all cells."""
         pairs = np.array(sorted(self._pieces), np.intp).reshape(-1, 2)
         shared = np.zeros(len(pairs), object)
         for i, pair in enumerate(sorted(self._pieces)):
@@ -174,8 +172,8 @@ class _Overlaps:
         return pairs[:, 0], pairs[:, 1], shared
 
 
-def _neighbours(inside: Shapes) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs whose polygons meet, each once, at most `AT_ONCE` of them at a time."""
+def intersecting_pairs(inside: Shapes) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Pairs of polygons that intersect, each once, at most `AT_ONCE` of them at a time."""
     tree = shapely.STRtree(inside)
     for start in range(0, len(inside), AT_ONCE):
         first, second = tree.query(inside[start : start + AT_ONCE], predicate="intersects")
@@ -186,7 +184,7 @@ def _neighbours(inside: Shapes) -> Iterator[tuple[NDArray[np.intp], NDArray[np.i
 
 
 @dataclass(frozen=True)
-class _Told:
+class FaultTable:
     """Rows for people about shapes in pixels."""
 
     polygons: Polygons
@@ -199,25 +197,24 @@ class _Told:
         """The largest of some shapes: what, whose and of which code, over which other one, how large, and where."""
         areas = shapely.area(shapes)
         unit = resolution(self.grid) ** 2
-        return [
-            {
-                "what": kind,
-                **self._whose("polygon", "code", None if owner is None else int(owner[i])),
-                **self._whose("over polygon", "over code", None if under is None else int(under[i])),
-                "area": round(float(areas[i]) * unit, 3),
-                "pixels": round(float(areas[i]), 2),
-                **self._place(shapes[i]),
-            }
-            for i in np.argsort(-areas.round(6), kind="stable")[:WORST].tolist()
-        ]
+        a, b, c, d, e, f = self.grid.affine[:6]
+        rows = []
+        for i in np.argsort(-areas.round(6), kind="stable")[:WORST].tolist():
+            point = shapely.point_on_surface(shapes[i])
+            rows.append(
+                {
+                    "what": kind,
+                    **self._owner("polygon", "code", None if owner is None else int(owner[i])),
+                    **self._owner("over polygon", "over code", None if under is None else int(under[i])),
+                    "area": round(float(areas[i]) * unit, 3),
+                    "pixels": round(float(areas[i]), 2),
+                    "x": round(a * point.x + b * point.y + c, 2),
+                    "y": round(d * point.x + e * point.y + f, 2),
+                }
+            )
+        return rows
 
-    def _whose(self, name: str, code: str, i: int | None) -> Row:
+    def _owner(self, name: str, code: str, i: int | None) -> Row:
         if i is None:
             return {name: None, code: None}
         return {name: self.polygons.names[i], code: self.coding.codes[int(self.polygons.number[i])]}
-
-    def _place(self, shape: Any) -> Row:
-        point = shapely.point_on_surface(shape)
-        a, b, c, d, e, f = self.grid.affine[:6]
-        x, y = a * point.x + b * point.y + c, d * point.x + e * point.y + f
-        return {"x": round(x, 2), "y": round(y, 2)}

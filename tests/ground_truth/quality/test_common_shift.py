@@ -55,7 +55,7 @@ def test_tiles_that_tell_nothing_alone_are_told_together(home: Path) -> None:
     told_apart(home / "moved" / "label_quality", known, (12, 12), known=True)
     bare = replace(plain, name="n")
     first, few = common(dataset, [*flight, known, bare, *others], home)
-    assert sorted(first.moved) == list("abcdefg")
+    assert sorted(first.before) == list("abcdefg")
     assert (few.row["tiles"], few.row["pixels"], few.row["confidence"], few.png) == (2, None, None, None)
     assert first.png
     assert len(first.png) <= 75_000

@@ -30,7 +30,7 @@ from landcover_orch.ground_truth.quality.shift import (
     spread_blocks,
 )
 from landcover_orch.labels.fingerprints import tile_fingerprints
-from landcover_orch.labels.rasters import moved
+from landcover_orch.labels.rasters import shifted
 from landcover_orch.legend import IGNORE
 from landcover_orch.store.publish import Product
 from landcover_orch.synthetic import labelling, landscape
@@ -63,14 +63,14 @@ def test_a_planted_shift_comes_back(scene: landscape.Scene, planted: tuple[int, 
     shift = found(scene.image, np.roll(scene.truth, (-down, -right), (0, 1)))
     assert shift.certain
     assert (shift.right, shift.down) == pytest.approx(planted, abs=0.2)
-    assert advised(shift, (0, 0), whole=True) == planted
+    assert advised(shift, (0, 0), step=1.0) == planted
 
 
 def test_of_incomplete_labels_too(scene: landscape.Scene) -> None:
     rng = np.random.default_rng(2)
     area = shapely.box(*scene.grid.boundingbox)
     labels = labelling.incomplete(scene.land.parcels, area, rng)
-    classes = np.roll(landscape._burnt(labels, scene.grid), (-6, 7), (0, 1))
+    classes = np.roll(landscape.rasterise(labels, scene.grid), (-6, 7), (0, 1))
     assert (classes == IGNORE).mean() > 0.2
     shift = found(scene.image, classes)
     assert shift.certain
@@ -89,7 +89,7 @@ def flight() -> tuple[landscape.Scene, NDArray[np.uint8]]:
     labels = labelling.inexact(scene.land.parcels, 0.5, np.random.default_rng((3, 3)))
     by = np.array([3, 2.5])
     beside = [labelling.Label(one.code, shapely.transform(one.shape, lambda xy: xy + by)) for one in labels]
-    return scene, landscape._burnt(beside, scene.grid)
+    return scene, landscape.rasterise(beside, scene.grid)
 
 
 def of_tiles(image: NDArray[Any], classes: NDArray[np.uint8], places: Sequence[tuple[int, int]]) -> list[Shift]:
@@ -174,7 +174,7 @@ def test_blocks_lie_where_labels_have_borders() -> None:
 def test_moved_rasters_are_moved_arrays(right: int, down: int, height: int) -> None:
     codes = np.arange(7 * 6, dtype=np.uint16).reshape(7, 6)
     windows = [Window(row, 0, min(height, 7 - row), 6) for row in range(0, 7, height)]
-    strips = moved(lambda boxes: (codes[box.slices] for box in boxes), windows, (7, 6), (right, down), np.uint16(99))
+    strips = shifted(lambda boxes: (codes[box.slices] for box in boxes), windows, (7, 6), (right, down), np.uint16(99))
     expected = np.full((27, 26), 99, np.uint16)
     expected[10 + down : 17 + down, 10 + right : 16 + right] = codes
     np.testing.assert_array_equal(np.concatenate(list(strips)), expected[10:17, 10:16])
