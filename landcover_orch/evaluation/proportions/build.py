@@ -6,7 +6,6 @@ The map's pixels are counted, not probabilities: the maps keep the best class an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from landcover_orch.config import Dataset, Proportions
 from landcover_orch.errors import ConfigError, IncompleteError, Problem
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.evaluate import LABELS, MAP
-from landcover_orch.evaluation.proportions.units import Unit, units
+from landcover_orch.evaluation.proportions.units import Unit, UnitRow, units
 from landcover_orch.evaluation.tables import csv_text
 from landcover_orch.legend import left_out_problems
 from landcover_orch.metrics.proportions import divergences
@@ -32,36 +31,6 @@ CSV, PARQUET, SUBMISSION, FIGURE = "proportions.csv", "proportions.parquet", "su
 
 SPLITS = {TRAIN: "train", VALIDATION: "validation", TEST: "test", EXCLUDED: "excluded"}
 MIXED, UNLABELLED = "mixed", "unlabelled"
-
-
-@dataclass(frozen=True)
-class UnitRow:
-    """Class proportions of a unit by the map and, where there are labels, by the ground truth.
-
-    `tile` holds several parted by blanks; `row` and `col` are those of a patch in pixels; `split` is train, validation,
-    test or excluded: that of all its labelled pixels, else 'mixed' or 'unlabelled'; `pixels` are those that count in
-    the map; `ignored` the map's others: without a class, or of one that is left out; `labelled` those that count in the
-    ground truth; `mapped` holds the fraction of `pixels` by class, `actual` that of `labelled`; `kl` is the divergence
-    of both. Fractions sum to 1; where nothing counts they are None, and those of classes left out are 0.
-    """
-
-    id: str
-    tile: str
-    row: int | None
-    col: int | None
-    split: str
-    pixels: int
-    ignored: int
-    labelled: int
-    mapped: Mapping[str, float | None]
-    actual: Mapping[str, float | None]
-    kl: float | None
-
-    def columns(self) -> dict[str, Any]:
-        """Columns of proportions.csv: '<class>' by the map, '<class> actual' by the labels."""
-        names = ("id", "tile", "row", "col", "split", "pixels", "ignored", "labelled")
-        actual = {f"{name} actual": value for name, value in self.actual.items()}
-        return {**{name: getattr(self, name) for name in names}, **self.mapped, **actual, "kl": self.kl}
 
 
 def build(

@@ -16,7 +16,7 @@ from landcover_orch.pages import picture
 from landcover_orch.pages.chart import as_png, canvas
 
 if TYPE_CHECKING:
-    from landcover_orch.evaluation.proportions.build import UnitRow
+    from landcover_orch.evaluation.proportions.units import UnitRow
 
 MOST = 2000
 """Units that are drawn as dots; beyond, every so many-th."""
