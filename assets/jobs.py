@@ -55,6 +55,9 @@ PREPARE = (GROUND_TRUTH, PATCHES, DATASET_MANIFEST)
 TILES_READY = (*PREPARE, LABEL_QUALITY)
 """What new tiles go through: made ready for training, and their labels examined."""
 
+OPTIONAL = {LABEL_REVIEW: label_review, LABEL_CHANGES: label_changes}
+"""Assets that a dataset has where its configuration asks for them."""
+
 EVERYTHING = tuple(asset for stage in STAGES for asset in stage)
 
 
@@ -81,7 +84,7 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 def keys(dataset: Dataset, assets: Sequence[str]) -> list[dg.AssetKey]:
     """Asset keys of a dataset by their last names, without those that its configuration does not ask for."""
-    lacking = {asset.ASSET for asset in (label_review, label_changes) if not asset.definitions(dataset)}
+    lacking = {name for name, module in OPTIONAL.items() if not module.definitions(dataset)}
     return [partitions.key(dataset, asset) for asset in assets if asset not in lacking]
 
 

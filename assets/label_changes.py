@@ -12,8 +12,6 @@ from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import CHAMPION, DATASET_MANIFEST, LABEL_CHANGES, LAND_COVER_MAP, SUMMARY
 
-ASSET = LABEL_CHANGES
-
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `label_changes` and its check, of a dataset some of whose orthophotos are newer than their labels."""
@@ -25,7 +23,7 @@ def label_changes_asset(dataset: Dataset) -> dg.AssetsDefinition:
     folds = [dataset.label_review] if dataset.label_review in config.experiments_of(dataset) else []
 
     @dg.asset(
-        key=partitions.key(dataset, ASSET),
+        key=partitions.key(dataset, LABEL_CHANGES),
         description="Polygons of older labels that the champion's map of a newer orthophoto shows as another class, "
         "the largest and surest first: CSV, GeoPackage and a page of pictures.",
         deps=[
@@ -55,13 +53,13 @@ def map_plausible_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     """Asset check: change candidates cover no more of the labelled area than is plausible."""
 
     @dg.asset_check(
-        asset=partitions.key(dataset, ASSET),
+        asset=partitions.key(dataset, LABEL_CHANGES),
         name="map_plausible",
         description=f"At most {dataset.limits.max_changed:.0%} of the labelled area lies in change candidates; of "
         "more, the map is wrong rather than the ground another one.",
     )
     def map_plausible() -> dg.AssetCheckResult:
-        summary = publish.current(config.home() / dataset.name / ASSET, ASSET).json(SUMMARY)
+        summary = publish.current(config.home() / dataset.name / LABEL_CHANGES, LABEL_CHANGES).json(SUMMARY)
         fraction = float(summary["listed_fraction_of_area"])
         return dg.AssetCheckResult(
             passed=fraction <= dataset.limits.max_changed,

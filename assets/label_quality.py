@@ -11,7 +11,15 @@ from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
 from landcover_orch.store.canonical import digest
-from landcover_orch.store.products import GROUND_TRUTH, LABEL_QUALITY, LABELS, ORTHOPHOTO, PATCHES
+from landcover_orch.store.products import (
+    CLASS_RASTER,
+    GROUND_TRUTH,
+    LABEL_QUALITY,
+    LABELS,
+    ORTHOPHOTO,
+    PATCHES,
+    SUMMARY,
+)
 from landcover_orch.store.publish import current
 from landcover_orch.tiles import catalogue
 
@@ -59,14 +67,13 @@ def label_quality_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 def cut_of(dataset: Dataset, tile: str) -> "Cut":
     """The patches of a tile, whose counted pixels are held against its labels."""
-    from landcover_orch.ground_truth.build import CLASSES
     from landcover_orch.ground_truth.quality.build import Cut
     from landcover_orch.patches import store
     from landcover_orch.patches.conservation import covered
 
     folder = config.home() / dataset.name
     patches, truth = current(folder / PATCHES, tile), current(folder / GROUND_TRUTH, tile)
-    return Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), truth.file(CLASSES)))
+    return Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), truth.file(CLASS_RASTER)))
 
 
 def quality_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
@@ -138,9 +145,7 @@ def quality_result(
     context: dg.AssetCheckExecutionContext, dataset: Dataset, problems_of: Problems, severity: dg.AssetCheckSeverity
 ) -> dg.AssetCheckResult:
     """The result of a check over the chosen tiles' summaries."""
-    from landcover_orch.ground_truth.quality.build import ASSET, SUMMARY
-
-    folder = config.home() / dataset.name / ASSET
+    folder = config.home() / dataset.name / LABEL_QUALITY
     summaries = [current(folder, name).json(SUMMARY) for name in partitions.chosen_tiles(context, dataset)]
     problems = [problem for summary in summaries for problem in problems_of(summary)]
     return _checked(problems, severity, {"tiles": len(summaries)})

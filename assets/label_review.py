@@ -12,8 +12,6 @@ from landcover_orch.store import publish
 from landcover_orch.store.products import DATASET_MANIFEST, LABEL_REVIEW, SUMMARY
 from landcover_orch.tiles import catalogue
 
-ASSET = LABEL_REVIEW
-
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `label_review` and its check, of a dataset whose `label_review` names one of its recipes."""
@@ -28,7 +26,7 @@ def label_review_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset `label_review`: polygons that out-of-fold maps disagree with, ranked."""
 
     @dg.asset(
-        key=partitions.key(dataset, ASSET),
+        key=partitions.key(dataset, LABEL_REVIEW),
         description=f"Polygons of the labels that the folds of {dataset.label_review} disagree with, ranked: CSV, "
         "GeoPackage and a page of pictures.",
         deps=[
@@ -56,13 +54,13 @@ def labels_plausible_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     """Asset check: flagged polygons cover no more of the labelled area than is plausible."""
 
     @dg.asset_check(
-        asset=partitions.key(dataset, ASSET),
+        asset=partitions.key(dataset, LABEL_REVIEW),
         name="labels_plausible",
         description=f"At most {dataset.limits.max_flagged:.0%} of the labelled area lies in polygons that confident "
         "learning flags.",
     )
     def labels_plausible() -> dg.AssetCheckResult:
-        summary = publish.current(config.home() / dataset.name / ASSET, str(dataset.label_review)).json(SUMMARY)
+        summary = publish.current(config.home() / dataset.name / LABEL_REVIEW, str(dataset.label_review)).json(SUMMARY)
         fraction = float(summary["flagged_fraction_of_area"])
         return dg.AssetCheckResult(
             passed=fraction <= dataset.limits.max_flagged,

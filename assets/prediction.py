@@ -14,6 +14,7 @@ from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import (
     CHAMPION,
+    CLASS_MAP,
     DATASET_MANIFEST,
     EXPERIMENT,
     LAND_COVER_MAP,
@@ -116,7 +117,7 @@ def covers_the_tile_check(dataset: Dataset) -> dg.AssetChecksDefinition:
                 for found in repeated_map.maps.items()
             ]
             for repetition, tile, product in maps:
-                missing, extra = gaps(described, entries[tile], product.file("class.tif"))
+                missing, extra = gaps(described, entries[tile], product.file(CLASS_MAP))
                 counted = {"data without class": missing, "class without data": extra}
                 rows.append({"repetition": repetition, "tile": tile, **counted})
         return dg.AssetCheckResult(
@@ -175,7 +176,7 @@ def drifts(dataset: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
 
     home, tiles = config.home(), sources.tiles_of(dataset, names)
     trained = drift_watch.trained_on(dataset.name, champion.load(dataset.name, home).data_digest, home)
-    return [drift_watch.build(dataset, tiles[name], trained, home).json(drift_watch.SUMMARY) for name in names]
+    return [drift_watch.build(dataset, tiles[name], trained, home).json(SUMMARY) for name in names]
 
 
 def drift_check(dataset: Dataset) -> dg.AssetChecksDefinition:

@@ -19,6 +19,7 @@ from landcover_orch.store.products import (
     MODEL,
     PREDICTION,
     REPORT,
+    REPORT_JSON,
     SUMMARY,
 )
 
@@ -81,7 +82,7 @@ def counted_once_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         pixels = [tile.class_pixels for tile in patches.manifest(dataset).tiles]
         tested = sum(sum(tile["test"]) for tile in pixels)
         not_test = sum(sum(tile["train"]) + sum(tile["validation"]) for tile in pixels)
-        contents = {name: publish.current(folder, name).json("report.json") for name in names}
+        contents = {name: publish.current(folder, name).json(REPORT_JSON) for name in names}
         counted = _pixels(scored for content in contents.values() for scored in content["repetitions"])
         out_of_fold = [content["out_of_fold"]["seeds"] for content in contents.values() if content["out_of_fold"]]
         counted_out_of_fold = _pixels(scored for seeds in out_of_fold for scored in seeds)

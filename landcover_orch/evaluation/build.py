@@ -30,11 +30,22 @@ from landcover_orch.pages import page, picture
 from landcover_orch.patches.manifest import DatasetManifest, load_current
 from landcover_orch.store import products, publish
 from landcover_orch.store.costs import Cost
+from landcover_orch.store.products import (
+    DATASET_MANIFEST,
+    GROUND_TRUTH,
+    MODEL,
+    PAGE,
+    PATCHES,
+    PREDICTION,
+    PREVIEW,
+    REPORT,
+    REPORT_JSON,
+    SUMMARY,
+)
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.training.protocol import current_models
 
-PAGE, REPORT, MATRIX, METRICS, SUMMARY = "index.html", "report.json", "matrix.csv", "metrics.csv", "summary.json"
-REPETITIONS, PREVIEW = "repetitions.csv", "preview.png"
+MATRIX, METRICS, REPETITIONS = "matrix.csv", "metrics.csv", "repetitions.csv"
 PICTURED = 4
 """Tiles that are drawn; all are counted."""
 
@@ -70,7 +81,7 @@ class Subject:
             "minor": self.minor,
             "years": self.manifest.years(),
         }
-        return Recipe(asset="report", version=VERSION, inputs=inputs, configuration=configuration)
+        return Recipe(asset=REPORT, version=VERSION, inputs=inputs, configuration=configuration)
 
 
 @dataclass(frozen=True)
@@ -263,7 +274,7 @@ class Report:
 
     def write(self, stage: Stage) -> None:
         """Writes all files of the product."""
-        stage.write_json(REPORT, self.content)
+        stage.write_json(REPORT_JSON, self.content)
         stage.write_json(SUMMARY, self.summary())
         for name, text in self.tables().items():
             (stage.path / name).write_text(text, encoding="utf-8")
@@ -298,7 +309,7 @@ def build(
         scores = score_repetitions(manifest, repetitions, chosen, home)
         Report(subject, scores, by_polygon.rows(manifest, best.maps, home)).write(stage)
 
-    return publish.publish(home / manifest.dataset.name / "report", experiment.name, subject.recipe(), write)
+    return publish.publish(home / manifest.dataset.name / REPORT, experiment.name, subject.recipe(), write)
 
 
 def resource_usage(
@@ -306,15 +317,15 @@ def resource_usage(
 ) -> dict[str, tuple[int, Cost]]:
     """Resource usage by stage: number of products and what building them took."""
     try:
-        manifests = [publish.current(home / manifest.dataset.name / "dataset_manifest", "dataset")]
+        manifests = [products.current_manifest(home, manifest.dataset.name)]
     except IncompleteError:
         manifests = []
     stages = {
-        "ground_truth": [publish.load(home / entry.ground_truth) for entry in manifest.tiles],
-        "patches": [publish.load(home / entry.patches) for entry in manifest.tiles],
-        "dataset_manifest": manifests,
-        "model": models,
-        "prediction": predictions,
+        GROUND_TRUTH: [publish.load(home / entry.ground_truth) for entry in manifest.tiles],
+        PATCHES: [publish.load(home / entry.patches) for entry in manifest.tiles],
+        DATASET_MANIFEST: manifests,
+        MODEL: models,
+        PREDICTION: predictions,
     }
     return {name: (len(built), total_cost([product.cost for product in built])) for name, built in stages.items()}
 
@@ -340,11 +351,11 @@ def current_reports(dataset: Dataset, home: Path) -> dict[str, Product]:
     data_digest, reports = load_current(home, dataset.name).digest, {}
     for name in experiments_of(dataset):
         try:
-            product = products.current(home, dataset.name, products.REPORT, name)
+            product = products.current(home, dataset.name, REPORT, name)
             models = {key: model.fingerprint for key, model in current_models(home, dataset.name, name).items()}
         except IncompleteError:
             continue
-        content = product.json(REPORT)
+        content = product.json(REPORT_JSON)
         if (content["data_digest"], content.get("models")) == (data_digest, models):
             reports[name] = product
     return reports

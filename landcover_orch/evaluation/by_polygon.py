@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
-from landcover_orch.evaluation.evaluate import BLOCK, MAP, tiles_to_predict
+from landcover_orch.evaluation.evaluate import BLOCK, tiles_to_predict
 from landcover_orch.evaluation.figures import INK, QUIET, despine, literal
 from landcover_orch.grid import Window, blocks
-from landcover_orch.ground_truth.build import COMPOSITION, POLYGONS, SUMMARY
+from landcover_orch.ground_truth.build import COMPOSITION, POLYGONS
 from landcover_orch.labels import fractions
 from landcover_orch.legend import Legend
 from landcover_orch.metrics.proportions import FLOOR
@@ -22,6 +22,7 @@ from landcover_orch.pages.chart import as_png, canvas
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
 from landcover_orch.store import publish
+from landcover_orch.store.products import CLASS_MAP, SUMMARY
 from landcover_orch.store.publish import Product
 
 Fractions = NDArray[np.float64]
@@ -80,7 +81,7 @@ def tile_rows(manifest: DatasetManifest, entry: TileEntry, product: Product, hom
     """Polygons of one tile with test pixels on its map, by number."""
     names, truth = manifest.legend.names, publish.load(home / entry.ground_truth)
     declared = fractions.read(truth.file(COMPOSITION), names)
-    counts = class_histograms(manifest, entry, truth.file(POLYGONS), product.file(MAP), len(declared.source))
+    counts = class_histograms(manifest, entry, truth.file(POLYGONS), product.file(CLASS_MAP), len(declared.source))
     known = np.flatnonzero((counts.sum(axis=1) > 0) & declared.normalised.any(axis=1))
     actual, pixels = declared.normalised[known], counts[known].sum(axis=1)
     predicted = counts[known] / pixels[:, None]

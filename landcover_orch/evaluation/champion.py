@@ -15,10 +15,10 @@ from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.models.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
+from landcover_orch.store.products import CHAMPION, REPORT_JSON, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage
 
 FILE = "champion.json"
-NAME = "champion"
 
 
 class Champion(BaseModel):
@@ -43,7 +43,7 @@ def candidate(manifest: DatasetManifest, trained: Product, report: Product, home
 
     Its score is that on the test split; of a dataset without any, that of its seed's folds together.
     """
-    return _scored(manifest, trained, np.array(report.json("report.json")["matrix"], np.int64), home)
+    return _scored(manifest, trained, np.array(report.json(REPORT_JSON)["matrix"], np.int64), home)
 
 
 def _scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: Path) -> Champion:
@@ -67,7 +67,7 @@ def rescored(current_champion: Champion, manifest: DatasetManifest, home: Path) 
     from landcover_orch.prediction.build import build as predict
 
     trained = current_champion.product(home)
-    experiment = load_experiment(current_champion.experiment).model_copy(update={"name": NAME})
+    experiment = load_experiment(current_champion.experiment).model_copy(update={"name": CHAMPION})
     maps = {entry.name: predict(manifest, entry, trained, experiment, home) for entry in tiles_to_predict(manifest)}
     return _scored(manifest, trained, evaluate(manifest, maps, home).pooled, home)
 
@@ -93,15 +93,15 @@ def build(dataset: str, elected: Champion, home: Path) -> Product:
 
     def write(stage: Stage) -> None:
         stage.write_json(FILE, elected.model_dump())
-        stage.write_json("summary.json", elected.model_dump())
+        stage.write_json(SUMMARY, elected.model_dump())
 
     recipe = Recipe(
-        asset=NAME,
+        asset=CHAMPION,
         version=VERSION,
         inputs={"model": elected.fingerprint},
         configuration={"test_digest": elected.test_digest, "mean_iou": elected.mean_iou},
     )
-    return publish.publish(home / dataset / NAME, NAME, recipe, write)
+    return publish.publish(home / dataset / CHAMPION, CHAMPION, recipe, write)
 
 
 def load(dataset: str, home: Path) -> Champion:
@@ -110,7 +110,7 @@ def load(dataset: str, home: Path) -> Champion:
     Raises:
         IncompleteError: there is none yet.
     """
-    return Champion.model_validate(publish.current(home / dataset / NAME, NAME).json(FILE))
+    return Champion.model_validate(publish.current(home / dataset / CHAMPION, CHAMPION).json(FILE))
 
 
 def find(dataset: str, home: Path) -> Champion | None:

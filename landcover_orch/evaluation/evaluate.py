@@ -18,12 +18,11 @@ from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
+from landcover_orch.store.products import CLASS_MAP, CLASS_RASTER
 from landcover_orch.store.publish import Product
 
 BLOCK = 2048
 """Side of the blocks that are read and counted at a time, in pixels: a multiple of the rasters' own."""
-
-LABELS, MAP = "classes.tif", "class.tif"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def tiles_to_predict(*manifests: DatasetManifest) -> list[TileEntry]:
 
 def labels_of(entry: TileEntry, home: Path) -> raster.Raster:
     """Ground truth of a tile as a raster."""
-    return raster.inspect(home / entry.ground_truth / LABELS)
+    return raster.inspect(home / entry.ground_truth / CLASS_RASTER)
 
 
 def scored_labels(
@@ -96,7 +95,7 @@ def tile_matrix(manifest: DatasetManifest, entry: TileEntry, product: Product, h
     Raises:
         GridError: the map does not lie on its labels' grid, or has no class where a label has one.
     """
-    actual, predicted = labels_of(entry, home), raster.inspect(product.file(MAP))
+    actual, predicted = labels_of(entry, home), raster.inspect(product.file(CLASS_MAP))
     if actual.grid != predicted.grid:
         raise GridError(
             Problem(

@@ -14,7 +14,7 @@ from landcover_orch.config.experiments.repetitions import base_of
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.baselines import dummy_classifiers, scored_pixels
-from landcover_orch.evaluation.build import HEADLINE, PAGE, REPORT, SUMMARY
+from landcover_orch.evaluation.build import HEADLINE
 from landcover_orch.evaluation.choices import COLUMNS, Choice
 from landcover_orch.evaluation.repetition import TEST_SPLIT
 from landcover_orch.evaluation.tables import csv_text, means_excluding
@@ -24,11 +24,10 @@ from landcover_orch.metrics.spread import Spread, spread
 from landcover_orch.pages import page
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
+from landcover_orch.store.products import LEADERBOARD, PAGE, REPORT_JSON, SUMMARY, THROUGHPUT
 from landcover_orch.store.publish import Product, Recipe, Stage
 
-NAME = "leaderboard"
 TABLE, COMPETITION, FIGURE = "leaderboard.csv", "competition.csv", "leaderboard.png"
-THROUGHPUT = "throughput.json"
 MEASURES = ("mean_iou", *(name for name in HEADLINE if name != "mean_iou"))
 
 Measures = dict[str, Value]
@@ -144,12 +143,12 @@ def build(
         GridError: reports of another manifest, of other test pixels or labels, or with a repetition that was trained
             on another manifest; all of them are named.
     """
-    contents = {name: report.json(REPORT) for name, report in reports.items()}
+    contents = {name: report.json(REPORT_JSON) for name, report in reports.items()}
     problems = version_problems(manifest, contents)
     if problems:
         raise GridError(*problems)
     recipe = Recipe(
-        asset=NAME,
+        asset=LEADERBOARD,
         version=VERSION,
         inputs={
             "manifest": manifest.digest,
@@ -164,7 +163,10 @@ def build(
     )
     rows = rank(manifest, contents, models, baselines)
     return publish.publish(
-        home / manifest.dataset.name / NAME, NAME, recipe, lambda stage: _write(stage, manifest, rows, contents)
+        home / manifest.dataset.name / LEADERBOARD,
+        LEADERBOARD,
+        recipe,
+        lambda stage: _write(stage, manifest, rows, contents),
     )
 
 

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch import raster
-from landcover_orch.evaluation.evaluate import MAP, labels_of, scored_labels
+from landcover_orch.evaluation.evaluate import labels_of, scored_labels
 from landcover_orch.evaluation.figures import View
 from landcover_orch.grid import Window, starts
 from landcover_orch.legend import IGNORE
 from landcover_orch.pages import picture
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
+from landcover_orch.store.products import CLASS_MAP, CONFIDENCE_MAP
 from landcover_orch.store.publish import Product
 from landcover_orch.tiles import imagery
 
@@ -27,8 +28,6 @@ SIDE = 640
 
 DETAIL = 256
 """Side of the detail, in pixels of the orthophoto."""
-
-CONFIDENCE = "confidence.tif"
 
 
 def overview(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> View:
@@ -40,8 +39,8 @@ def overview(manifest: DatasetManifest, entry: TileEntry, product: Product, home
         image=picture.display(photo, manifest.dataset.bands),
         labels=labels,
         scored=np.where(scored_mask(manifest, entry, labels.shape), labels, np.uint8(IGNORE)),
-        predicted=raster.thumbnail(raster.inspect(product.file(MAP)), SIDE)[0],
-        confidence=raster.thumbnail(raster.inspect(product.file(CONFIDENCE)), SIDE)[0],
+        predicted=raster.thumbnail(raster.inspect(product.file(CLASS_MAP)), SIDE)[0],
+        confidence=raster.thumbnail(raster.inspect(product.file(CONFIDENCE_MAP)), SIDE)[0],
     )
 
 
@@ -82,8 +81,8 @@ def detail(manifest: DatasetManifest, entry: TileEntry, product: Product, home: 
         image=picture.display(photo, manifest.dataset.bands),
         labels=labels,
         scored=scored_labels(manifest, entry, box, labels),
-        predicted=_read(raster.inspect(product.file(MAP)), box),
-        confidence=_read(raster.inspect(product.file(CONFIDENCE)), box),
+        predicted=_read(raster.inspect(product.file(CLASS_MAP)), box),
+        confidence=_read(raster.inspect(product.file(CONFIDENCE_MAP)), box),
     )
 
 

@@ -22,16 +22,13 @@ from landcover_orch.labels.polygons import Features, Polygons
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.pages import picture
 from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.products import CLASS_RASTER, GROUND_TRUTH, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
-ASSET = "ground_truth"
-CLASSES = "classes.tif"
 POLYGONS = "polygons.tif"
 COMPOSITION = "composition.parquet"
-SUMMARY = "summary.json"
-PREVIEW = "preview.png"
 RADIOMETRY = "radiometry.png"
 STRIP_ROWS = 512
 """Rows worked on at a time; as many as a block of the class raster has, and more than the widest border band."""
@@ -54,7 +51,7 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
         UnknownCodeError: codes that the legend lacks, all of them with counts and first positions.
         LabelError: labels that cannot be read as the dataset says, or that lie on another grid.
     """
-    folder = home / dataset.name / ASSET
+    folder = home / dataset.name / GROUND_TRUTH
     return publish(
         folder, tile.name, recipe(dataset, legend, tile, home), lambda stage: _write(stage, dataset, legend, tile)
     )
@@ -64,7 +61,7 @@ def recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:
     """What the ground truth of a tile is made of."""
     image, label = tile_fingerprints(tile, home / MEMORY)
     return Recipe(
-        asset=ASSET,
+        asset=GROUND_TRUTH,
         version=VERSION,
         inputs={"image": image, "label": label},
         configuration={
@@ -108,7 +105,7 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     with raster.reader(image, nodata=dataset.nodata) as pixels:
         strips = counts.classes(labels.strips, windows, pixels)
         raster.write_cog(
-            stage.path / CLASSES,
+            stage.path / CLASS_RASTER,
             image.grid,
             zip(windows, counts.without_borders(strips, width), strict=True),
             band="class",
@@ -127,7 +124,7 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile) -> None:
     if labels.corrected:
         summary |= corrections_summary(legend, labels.corrected, labels.grid, windows, codes)
     stage.write_json(SUMMARY, summary)
-    (stage.path / PREVIEW).write_bytes(preview(stage.path / CLASSES, image, dataset, legend))
+    (stage.path / PREVIEW).write_bytes(preview(stage.path / CLASS_RASTER, image, dataset, legend))
     if image.tables:
         (stage.path / RADIOMETRY).write_bytes(before_and_after(image, dataset))
 

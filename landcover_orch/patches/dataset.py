@@ -24,27 +24,32 @@ from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.raster.histogram import Histogram
 from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.products import (
+    CLASS_RASTER,
+    DATASET_MANIFEST,
+    GROUND_TRUTH,
+    MANIFEST_NAME,
+    PAGE,
+    PATCHES,
+    PREVIEW,
+    SUMMARY,
+)
 from landcover_orch.store.publish import Product, Recipe, Stage, current, load, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
-ASSET = "dataset_manifest"
-NAME = "dataset"
-SUMMARY = "summary.json"
-PAGE = "index.html"
-PREVIEW = "preview.png"
 PART_ROWS = 4096
 """Rows of a tile whose statistics one worker takes."""
 
 
 def of_digest(dataset: str, digest: str, home: Path) -> Iterator[Product]:
     """The published manifests of a digest, former ones and those of folds too, by the names of their folders."""
-    for path in sorted((home / dataset / ASSET).glob(f"[!.]*/{FILE}")):
+    for path in sorted((home / dataset / DATASET_MANIFEST).glob(f"[!.]*/{FILE}")):
         if manifests.load(path.parent).digest == digest:
             yield load(path.parent.resolve())
 
 
-def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *, name: str = NAME) -> Product:
+def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *, name: str = MANIFEST_NAME) -> Product:
     """The published manifest of a dataset: dataset.json, summary.json, train_histograms.npz, index.html, preview.png.
 
     Args:
@@ -62,7 +67,7 @@ def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *
     sources = current_products(dataset, legend, tiles, home)
     essential = essential_settings(dataset)
     key = recipe(essential, legend, sources)
-    folder = home / dataset.name / ASSET
+    folder = home / dataset.name / DATASET_MANIFEST
     return publish(folder, name, key, lambda stage: _write(stage, dataset, essential, legend, sources, home))
 
 
@@ -93,7 +98,7 @@ def essential_settings(dataset: Dataset) -> Dataset:
 def recipe(essential: Dataset, legend: Legend, sources: Sequence[TileProducts]) -> Recipe:
     """The build key of a manifest."""
     return Recipe(
-        asset=ASSET,
+        asset=DATASET_MANIFEST,
         version=MANIFEST_VERSION,
         inputs={
             s.tile.name: [s.image, s.label, s.truth.fingerprint, s.patches.fingerprint, *map(str, s.tile.images)]
@@ -114,14 +119,14 @@ def current_products(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], ho
     for tile in sorted(tiles, key=lambda tile: tile.name):
         image, label = tile_fingerprints(tile, home / MEMORY)
         try:
-            truth = current(home / dataset.name / ground_truth.ASSET, tile.name)
-            patches = current(home / dataset.name / write.ASSET, tile.name)
+            truth = current(home / dataset.name / GROUND_TRUTH, tile.name)
+            patches = current(home / dataset.name / PATCHES, tile.name)
         except IncompleteError as error:
             problems.extend(error.problems)
             continue
         for asset, product, key in (
-            (ground_truth.ASSET, truth, ground_truth.recipe(dataset, legend, tile, home)),
-            (write.ASSET, patches, write.recipe(dataset, legend, tile, truth, home)),
+            (GROUND_TRUTH, truth, ground_truth.recipe(dataset, legend, tile, home)),
+            (PATCHES, patches, write.recipe(dataset, legend, tile, truth, home)),
         ):
             if product.fingerprint != key.fingerprint:
                 stale = f"`{asset}` was made of other files or another configuration"
@@ -156,7 +161,7 @@ def _write(
     drifts = drift_rows(dataset, drift.load(stage.path / drift.TRAINED), counts, sources)
     stage.write_json(SUMMARY, {**summarise(manifest, sources), "drift": drifts})
     samples = manifest_page.samples(manifest, home)
-    cut = [source.patches.json(write.SUMMARY) for source in sources]
+    cut = [source.patches.json(SUMMARY) for source in sources]
     page = manifest_page.page(manifest, cut, drifts, samples, dataset.description, matched_pictures(sources))
     (stage.path / PAGE).write_text(page, encoding="utf-8")
     (stage.path / PREVIEW).write_bytes(manifest_page.preview(samples))
@@ -179,7 +184,7 @@ def assign_roles(dataset: Dataset, sources: Sequence[TileProducts]) -> list[Tile
 
 def tile_footprints(dataset: Dataset, source: TileProducts) -> TileFootprints:
     """The windows of a tile's patches with their roles, and its held-out pixels; none without labels."""
-    grid, name = raster.inspect(source.truth.file(ground_truth.CLASSES)).grid, source.tile.name
+    grid, name = raster.inspect(source.truth.file(CLASS_RASTER)).grid, source.tile.name
     if source.tile.label is None:
         return TileFootprints(name, grid, [], np.zeros(0, np.int8), [])
     windows = store.read_index(source.patches.file(store.STORE)).windows(dataset.patches.size)
@@ -191,7 +196,7 @@ def count_pixels(dataset: Dataset, sources: Sequence[TileProducts]) -> dict[str,
     """The counts of each tile's parts, by tile, made by as many workers as there are."""
     parts: list[statistics.Part] = []
     for source in sources:
-        image, classes = imagery.inspect(dataset, source.tile.images), source.truth.file(ground_truth.CLASSES)
+        image, classes = imagery.inspect(dataset, source.tile.images), source.truth.file(CLASS_RASTER)
         name, dtype, nodata = source.tile.name, dataset.dtype, dataset.nodata
         parts += statistics.parts(name, image, classes, dtype, nodata, dataset.splits, rows=PART_ROWS)
     counts = compute.run(statistics.count, parts, cluster=dataset.cluster, label="statistics")
@@ -281,7 +286,7 @@ def summarise(manifest: DatasetManifest, sources: Sequence[TileProducts]) -> dic
 
     `coverage` is the fraction of the pixels of all tiles with labels that lie in a window.
     """
-    patches = [source.patches.json(write.SUMMARY) for source in sources]
+    patches = [source.patches.json(SUMMARY) for source in sources]
     sizes = [(tile.label_fingerprint is not None) * tile.shape[0] * tile.shape[1] for tile in manifest.tiles]
     counts = {key: sum(tile.counts[key] for tile in manifest.tiles) for key in splits.ROLE_NAMES}
     pixels = sum(tile.pixels for tile in manifest.tiles)

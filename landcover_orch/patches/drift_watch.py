@@ -12,17 +12,15 @@ from landcover_orch import compute
 from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError, IncompleteError, Problem, RasterError
 from landcover_orch.patches import WATCH_VERSION, drift, manifest, statistics
-from landcover_orch.patches.dataset import ASSET as MANIFESTS
-from landcover_orch.patches.dataset import NAME, PART_ROWS, of_digest
-from landcover_orch.patches.dataset import SUMMARY as MANIFEST_SUMMARY
+from landcover_orch.patches.dataset import PART_ROWS, of_digest
 from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.products import DATASET_MANIFEST, MANIFEST_NAME, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.catalogue import image_fingerprint
 from landcover_orch.tiles.tile import Tile
 
 ASSET = "drift"
-SUMMARY = "summary.json"
 
 
 def trained_on(dataset: str, digest: str, home: Path) -> Product:
@@ -36,9 +34,9 @@ def trained_on(dataset: str, digest: str, home: Path) -> Product:
     for product in of_digest(dataset, digest, home):
         if drift.TRAINED in product.files:
             return product
-    present = current(home / dataset / MANIFESTS, NAME)
+    present = current(home / dataset / DATASET_MANIFEST, MANIFEST_NAME)
     if drift.TRAINED not in present.files:
-        fix = f"materialise the asset `{MANIFESTS}` again"
+        fix = f"materialise the asset `{DATASET_MANIFEST}` again"
         raise IncompleteError(Problem(str(present.path), f"no {drift.TRAINED}", "what was trained on", fix))
     return present
 
@@ -77,7 +75,7 @@ def known_row(
     fingerprints = {entry.name: entry.image_fingerprint for entry in described.tiles}
     if then != now or fingerprints.get(tile) != image:
         return None
-    rows: list[dict[str, Any]] = trained.json(MANIFEST_SUMMARY)["drift"]
+    rows: list[dict[str, Any]] = trained.json(SUMMARY)["drift"]
     return next(row for row in rows if row["tile"] == tile)
 
 

@@ -21,13 +21,12 @@ from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import VERSION, store
 from landcover_orch.patches.row_buffer import RowBuffer
 from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.products import CLASS_RASTER, GROUND_TRUTH, PATCHES, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.catalogue import image_fingerprint
 from landcover_orch.tiles.tile import Tile
 
-ASSET = "patches"
-SUMMARY = "summary.json"
 RUN_ROWS = 2048
 """Rows of the tile that one worker goes through without a break, so that few blocks are decoded twice."""
 
@@ -41,8 +40,8 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
         IncompleteError: the tile has no ground truth.
         GridError: the tile is smaller than a patch and the edge policy is not `pad`.
     """
-    labels = current(home / dataset.name / "ground_truth", tile.name)
-    folder, key = home / dataset.name / ASSET, recipe(dataset, legend, tile, labels, home)
+    labels = current(home / dataset.name / GROUND_TRUTH, tile.name)
+    folder, key = home / dataset.name / PATCHES, recipe(dataset, legend, tile, labels, home)
     return publish(folder, tile.name, key, lambda stage: _write(stage, dataset, legend, tile, labels))
 
 
@@ -50,7 +49,7 @@ def recipe(dataset: Dataset, legend: Legend, tile: Tile, labels: Product, home: 
     """The build key of the patch store of a tile."""
     polygons = {"polygons": True} if truth.POLYGONS in labels.files else {}
     return Recipe(
-        asset=ASSET,
+        asset=PATCHES,
         version=VERSION,
         inputs={"image": image_fingerprint(tile, home / MEMORY), "ground_truth": labels.fingerprint},
         configuration={"patches": dataset.patches, "imagery": dataset.imagery, "classes": legend.names, **polygons},
@@ -95,7 +94,7 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, labels: P
     cut = dataset.patches
     boxes = windows(image.shape, cut.size, cut.stride, cut.edge) if tile.label else []
     polygons = labels.file(truth.POLYGONS) if truth.POLYGONS in labels.files else None
-    classes = labels.file(truth.CLASSES)
+    classes = labels.file(CLASS_RASTER)
     source = PatchSource(image, classes, polygons, dataset.dtype, dataset.nodata, len(legend.classes))
     index = patch_index(stage, path, dataset, legend, source, boxes)
     layout = _layout(dataset, image, len(index))

@@ -26,12 +26,12 @@ from landcover_orch.prediction.layout import BUDGET, Layout, Run, runs
 from landcover_orch.prediction.smoothed import Mosaic, Smoother
 from landcover_orch.prediction.source import ImageSource, prefetch, strips
 from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.products import CLASS_MAP, CONFIDENCE_MAP, LAND_COVER_MAP, PREDICTION, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.catalogue import image_fingerprint
 from landcover_orch.tiles.tile import Tile
 
-CLASSES, CONFIDENCE, SUMMARY, PREVIEW = "class.tif", "confidence.tif", "summary.json", "preview.png"
 SMOOTHING = "smoothing.json"
 PARTS = "parts"
 
@@ -42,13 +42,13 @@ CACHE = 32 * 2**20
 def build(manifest: DatasetManifest, entry: TileEntry, model: Product, experiment: Experiment, home: Path) -> Product:
     """An experiment's map of a tile of the manifest, for its evaluation; see `predict`."""
     image = _source(manifest.dataset, entry.images, entry.image_fingerprint, entry.year)
-    return predict(model, image, home / manifest.dataset.name / "prediction" / experiment.name, entry.name, experiment)
+    return predict(model, image, home / manifest.dataset.name / PREDICTION / experiment.name, entry.name, experiment)
 
 
 def build_map(dataset: Dataset, tile: Tile, model: Product, experiment: Experiment, home: Path) -> Product:
     """The map of any tile of a dataset, labelled or not, by a model of `experiment`; see `predict`."""
     image = _source(dataset, tile.images, image_fingerprint(tile, home / MEMORY), tile.year)
-    return predict(model, image, home / dataset.name / "land_cover_map", tile.name, experiment)
+    return predict(model, image, home / dataset.name / LAND_COVER_MAP, tile.name, experiment)
 
 
 def _source(dataset: Dataset, paths: Sequence[Path], version: str, year: int | None) -> ImageSource:
@@ -75,7 +75,7 @@ def predict(
     """
     image.require(load_contract(model.path))
     recipe = Recipe(
-        asset="prediction",
+        asset=PREDICTION,
         version=VERSION,
         inputs={"image": image.fingerprint, "model": model.fingerprint},
         configuration={
@@ -150,7 +150,7 @@ def _name(part: Window) -> str:
 def write_rasters(stage: Stage, image: ImageSource, legend: Legend, maps: Mosaic) -> None:
     """Writes class.tif and confidence.tif as cloud-optimised GeoTIFFs from a tile's parts."""
     grid = image.raster.grid
-    files = stage.path / CLASSES, stage.path / CONFIDENCE
+    files = stage.path / CLASS_MAP, stage.path / CONFIDENCE_MAP
     raster.write_cog(
         files[0],
         grid,
@@ -169,7 +169,7 @@ def write_rasters(stage: Stage, image: ImageSource, legend: Legend, maps: Mosaic
 
 def summary(folder: Path, image: ImageSource, legend: Legend) -> dict[str, Any]:
     """Summary of a map: pixels and fraction of each class, and mean confidence."""
-    counts, confidences = (histogram(folder / name) for name in (CLASSES, CONFIDENCE))
+    counts, confidences = (histogram(folder / name) for name in (CLASS_MAP, CONFIDENCE_MAP))
     mapped = int(counts[:IGNORE].sum())
     steps = int(confidences[:IGNORE] @ np.arange(IGNORE))
     return {
@@ -198,7 +198,7 @@ def histogram(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 def preview(folder: Path, image: ImageSource, legend: Legend) -> bytes:
     """Preview PNG: the orthophoto and its map."""
-    classes = raster.thumbnail(raster.inspect(folder / CLASSES), 400, cache=CACHE)[0]
+    classes = raster.thumbnail(raster.inspect(folder / CLASS_MAP), 400, cache=CACHE)[0]
     photo = raster.thumbnail(image.raster, 400, cache=CACHE)
     panels = [picture.display(photo, image.bands), picture.colourise(classes, legend.palette)]
     return picture.small_png(picture.hstack(panels))

@@ -18,10 +18,8 @@ from landcover_orch.config import Splits
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.evaluation import VERSION
-from landcover_orch.evaluation.evaluate import MAP
 from landcover_orch.evaluation.repetition import Repetition, require_matching_versions
 from landcover_orch.evaluation.tables import csv_text
-from landcover_orch.evaluation.views import CONFIDENCE
 from landcover_orch.pages import page, picture
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.raster import inspect
@@ -30,11 +28,10 @@ from landcover_orch.review.comparison import Comparison, Subject, compare
 from landcover_orch.review.evidence import MapLayer
 from landcover_orch.review.ranking import COLUMNS, flagged_rows, rows
 from landcover_orch.store import publish
-from landcover_orch.store.products import LABEL_REVIEW
+from landcover_orch.store.products import CLASS_MAP, CONFIDENCE_MAP, LABEL_REVIEW, PAGE, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tiles.tile import Tile
 
-PAGE, SUMMARY, PREVIEW = "index.html", "summary.json", "preview.png"
 PICTURED, PREVIEWED, WORST = 40, 8, 10
 """Polygons with pictures on the page, in the preview, and in the summary."""
 
@@ -109,7 +106,7 @@ def named_maps(repetitions: Sequence[Repetition]) -> dict[str, Product]:
 
 def map_layer(product: Product, fold: DatasetManifest | None = None) -> MapLayer:
     """Map layer of a published map; of a fold, it counts where its model was not trained."""
-    return MapLayer(inspect(product.file(MAP)), inspect(product.file(CONFIDENCE)), fold)
+    return MapLayer(inspect(product.file(CLASS_MAP)), inspect(product.file(CONFIDENCE_MAP)), fold)
 
 
 def publish_list(subject: Subject, kind: ReviewList, maps: Mapping[str, Product], name: str) -> Product:

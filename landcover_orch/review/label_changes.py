@@ -16,14 +16,13 @@ from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem
 from landcover_orch.evaluation import champion
 from landcover_orch.evaluation.champion import Champion
-from landcover_orch.evaluation.evaluate import MAP
 from landcover_orch.evaluation.repetition import Repetition, require_matching_versions
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import of_digest
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.review.build import ReviewList, map_layer, named_maps, publish_list
 from landcover_orch.review.comparison import Subject
-from landcover_orch.store.products import LABEL_CHANGES, current_maps, published_products
+from landcover_orch.store.products import CLASS_MAP, LABEL_CHANGES, PAGE, SUMMARY, current_maps, published_products
 from landcover_orch.store.publish import Product
 from landcover_orch.tiles import catalogue
 from landcover_orch.tiles.tile import Tile
@@ -83,7 +82,7 @@ def reason_left_out(entry: TileEntry, product: Product | None) -> str | None:
     """Reason why a tile cannot show changes; None where it can, or may, as years are not stated."""
     if product is None:
         return NO_MAP
-    shown = raster.year(product.file(MAP)) or entry.year
+    shown = raster.year(product.file(CLASS_MAP)) or entry.year
     if shown is None or entry.label_year is None:
         return None
     return NOT_NEWER if shown <= entry.label_year else None
@@ -132,10 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LandcoverError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command line
         return 1
-    for row in product.json("summary.json")["worst"]:
+    for row in product.json(SUMMARY)["worst"]:
         line = "{rank}. tile {tile}, polygon {polygon}: {label} -> {suggestion}, {m2:,.0f} m2"
         print(line.format(**row))  # noqa: T201
-    print(product.file("index.html"))  # noqa: T201
+    print(product.file(PAGE))  # noqa: T201
     return 0
 
 

@@ -37,6 +37,16 @@ SUMMARY, PAGE, PREVIEW = "summary.json", "index.html", "preview.png"
 """Files that most products hold: what Dagster shows of them, the page and the picture."""
 
 
+CLASS_RASTER = "classes.tif"
+"""Ground truth: the class raster of a tile."""
+
+CLASS_MAP, CONFIDENCE_MAP = "class.tif", "confidence.tif"
+"""Prediction: the class of each pixel, and its confidence."""
+
+REPORT_JSON, REPETITIONS_JSON = "report.json", "repetitions.json"
+HISTORY, THROUGHPUT = "history.json", "throughput.json"
+
+
 def folder(home: Path, dataset: str, asset: str) -> Path:
     """Where the products of an asset lie."""
     return home / dataset / asset

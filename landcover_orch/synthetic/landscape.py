@@ -25,6 +25,7 @@ from landcover_orch.errors import ConfigError, Problem
 from landcover_orch.grid import Window, window_grid
 from landcover_orch.legend import IGNORE
 from landcover_orch.raster import burn, write_tiled
+from landcover_orch.store.products import SUMMARY
 from landcover_orch.store.publish import Recipe, Stage, publish
 from landcover_orch.synthetic import labelling, siose_labelling
 from landcover_orch.synthetic.camera import BANDS, photograph
@@ -138,7 +139,7 @@ def _build(stage: Stage, settings: Settings) -> None:
         write_tile(stage.path, name, settings.window(name), mosaic, versions)
         write_siose(stage.path, name, _outline(window_grid(mosaic.grid, settings.window(name))), mosaic.land, cells)
     stage.write_json("settings.json", {"version": VERSION, **asdict(settings)})
-    stage.write_json("summary.json", summarise(mosaic, versions, settings))
+    stage.write_json(SUMMARY, summarise(mosaic, versions, settings))
 
 
 def label_versions(mosaic: Scene, settings: Settings) -> dict[str, list[Label]]:

@@ -18,11 +18,12 @@ from landcover_orch.grid import blocks
 from landcover_orch.raster.histogram import Histogram, distance
 from landcover_orch.raster.value_maps import Knots, Tables
 from landcover_orch.store.fingerprint import MEMORY, fingerprint
+from landcover_orch.store.products import SUMMARY
 from landcover_orch.store.publish import Recipe, Stage, publish
 
 ASSET = "radiometry"
 VERSION = 2
-TABLES, KNOTS, SUMMARY = "tables.npy", "knots.npz", "summary.json"
+TABLES, KNOTS = "tables.npy", "knots.npz"
 STRIP_ROWS = 512
 BINS = 2**16
 """Of a histogram of floats, evenly between the least value and the largest; its knots lie as near."""

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from landcover_orch.store.products import SUMMARY
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking.runs import experiment_of, run_url
 from landcover_orch.tracking.server import reachable
@@ -43,7 +44,7 @@ def log_tables(client: Any, run_id: str, product: Product) -> None:
     """Replaces the run's tables (columns, then a list a row, as `log_table` writes them) and files, and ends it."""
     from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
-    summary = product.json("summary.json")
+    summary = product.json(SUMMARY)
     for key, artifact in TABLES.items():  # not log_table, which adds its rows to those of the last leaderboard
         rows = summary[key]
         columns = list(rows[0]) if rows else []

@@ -19,6 +19,7 @@ from landcover_orch.models.contract import CONTRACT, WEIGHTS, Contract, load_con
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
+from landcover_orch.store.products import HISTORY, MODEL, SUMMARY, THROUGHPUT
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking.runs import (
     EXPERIMENT,
@@ -128,8 +129,8 @@ def log_history(product: Product, manifest: DatasetManifest, home: Path, tags: M
     with tempfile.TemporaryDirectory() as scratch:
         start = Start.of(manifest, experiment, product.recipe, Path(scratch) / "journal.jsonl")
         with Tracker(start, home, tags) as tracker:
-            measured = product.json("throughput.json")
-            for row, seconds in zip(product.json("history.json"), measured["epoch_seconds"], strict=True):
+            measured = product.json(THROUGHPUT)
+            for row, seconds in zip(product.json(HISTORY), measured["epoch_seconds"], strict=True):
                 iou = {f"iou/{name}": value for name, value in row["iou"].items()}
                 flat = {
                     **{k: v for k, v in row.items() if k not in ("iou", "epoch", "metrics")},
@@ -264,7 +265,7 @@ def log_report(run_id: str, product: Product, home: Path) -> None:
             if client.get_run(run).data.tags.get("landcover.report") == product.fingerprint:
                 continue
             client.log_artifacts(run, str(product.path), "report")
-            texts = flattened(product.json("summary.json")).items()
+            texts = flattened(product.json(SUMMARY)).items()
             numbers = {f"test/{name}": float(text) for name, text in texts if re.fullmatch(NUMBER, text)}
             MetricEntry.now(0, numbers).log(client, run)
             client.set_tag(run, "landcover.report", product.fingerprint)
@@ -288,7 +289,7 @@ def product_of(version: str, home: Path) -> Product:
     if not {EXPERIMENT, FINGERPRINT} <= set(tags):
         known = sorted(int(v.version) for v in versions)
         raise TrackingError(Problem(version, f"versions {known} of {name}", expected, fix))
-    return publish.load(home / name / "model" / f"{tags[EXPERIMENT]}-{tags[FINGERPRINT]}")
+    return publish.load(home / name / MODEL / f"{tags[EXPERIMENT]}-{tags[FINGERPRINT]}")
 
 
 def serve() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.store.products import SUMMARY
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking.registry import ModelVersion, finish_run, register
 from landcover_orch.tracking.runs import PARENT, Start, Tracker, finished_run, run_url
@@ -51,7 +52,7 @@ def register_repetitions(
     Raises:
         TrackingError: MLflow does not answer.
     """
-    chosen = str(summary.json("summary.json")["chosen"])
+    chosen = str(summary.json(SUMMARY)["chosen"])
     versions = {
         name: register(model, manifest, home, tags=tags, challenger=name == chosen) for name, model in models.items()
     }

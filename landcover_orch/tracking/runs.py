@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from landcover_orch.models.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.canonical import canonical
+from landcover_orch.store.products import DATASET_MANIFEST, REPETITIONS_JSON, THROUGHPUT
 from landcover_orch.store.publish import Product, Recipe
 from landcover_orch.tracking.server import artifacts, client, failures, interface, reachable
 
@@ -36,9 +37,9 @@ PARAMETERS_A_CALL = 100
 FIGURES = (
     "curves.png",
     "history.csv",
-    "throughput.json",
+    THROUGHPUT,
     "contract.json",
-    "repetitions.json",
+    REPETITIONS_JSON,
     "lr_finder.png",
     "lr_finder.csv",
     "trials.csv",
@@ -293,7 +294,7 @@ def log_inputs(mlflow_client: Any, run_id: str, start: Start, home: Path) -> Non
     parameters = [Param(name, value) for name, value in start.parameters.items()]
     for first in range(0, len(parameters), PARAMETERS_A_CALL):
         mlflow_client.log_batch(run_id, params=parameters[first : first + PARAMETERS_A_CALL])
-    source = LocalArtifactDatasetSource(str(home / start.dataset / "dataset_manifest"))
+    source = LocalArtifactDatasetSource(str(home / start.dataset / DATASET_MANIFEST))
     data = MetaDataset(source, name=start.dataset, digest=start.data_digest)
     tags = [InputTag("mlflow.data.context", "training")]
     mlflow_client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), tags)])

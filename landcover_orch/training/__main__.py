@@ -17,7 +17,7 @@ from typing import Any
 from landcover_orch import config
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import LandcoverError, Problem, TrackingError, TrainingError
-from landcover_orch.store.products import current_manifest
+from landcover_orch.store.products import REPETITIONS_JSON, SUMMARY, current_manifest
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import ModelVersion, RegisteredRepetitions, Start, Tracker, register, register_repetitions
 from landcover_orch.training.distributed.process import PARENT, end_when_asked, end_with_parent, keep_memory
@@ -67,13 +67,13 @@ class Pipes:
 
     def done(self, product: Product, registered: ModelVersion | RegisteredRepetitions | None) -> None:
         """The materialisation: the summary's facts, paths, links, and the fingerprint as data version."""
-        facts = asset_metadata(product.json("summary.json"))
+        facts = asset_metadata(product.json(SUMMARY))
         facts["path"] = {"raw_value": str(product.path), "type": "path"}
         for name in ("curves", "lr_finder"):
             if f"{name}.png" in product.files:
                 facts[name] = {"raw_value": embedded_picture(product, name), "type": "md"}
         facts["bytes"] = product.bytes
-        if "repetitions.json" in product.files:
+        if REPETITIONS_JSON in product.files:
             facts["repetitions"] = _table(repetition_rows(product, registered))
         if registered is not None:
             version = (
@@ -182,7 +182,7 @@ def register_product(
     data = manifest.load(manifest_product.path)
     if not experiment.protocol.repeats:
         return register(product, data, home, tags=reporter.tags)
-    models, figures = protocol.models_of(product, home), protocol.figures(product.json("summary.json"))
+    models, figures = protocol.models_of(product, home), protocol.figures(product.json(SUMMARY))
     return register_repetitions(product, models, experiment.name, figures, data, home, tags=reporter.tags)
 
 

@@ -28,6 +28,7 @@ from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import canonical
 from landcover_orch.store.fingerprint import MEMORY, fingerprint
+from landcover_orch.store.products import HISTORY, MODEL, SUMMARY, THROUGHPUT
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.training import VERSION, checkpoint, classical, ensemble, history, lr_finder, setup, throughput
@@ -35,7 +36,6 @@ from landcover_orch.training.distributed.process_group import init_process_group
 from landcover_orch.training.fit import EpochCallback, Task, fit
 from landcover_orch.training.history import Row, TrainingHistory
 
-ASSET = "model"
 JOURNAL = "tracking.jsonl"
 FINDER = "lr_finder"
 NO_FINGERPRINTS: Mapping[str, str] = MappingProxyType({})
@@ -68,7 +68,7 @@ def recipe(
     if weights := pretrained.named_by(experiment.model):
         inputs["weights"] = fingerprint(pretrained.find(weights, home / pretrained.FOLDER), home / MEMORY)
     inputs |= {f"member {name}": member for name, member in members.items()}
-    return Recipe(ASSET, VERSION, inputs, configuration)
+    return Recipe(MODEL, VERSION, inputs, configuration)
 
 
 def train(
@@ -112,7 +112,7 @@ def train(
         with tracker(start) as log:
             train_into(stage, manifest, experiment, home, log, progress, members)
 
-    return publish.publish(home / manifest.dataset.name / ASSET, experiment.name, build_recipe, build_model)
+    return publish.publish(home / manifest.dataset.name / MODEL, experiment.name, build_recipe, build_model)
 
 
 def fingerprint_of(manifest: DatasetManifest, experiment: Experiment, home: Path) -> str:
@@ -283,10 +283,10 @@ def write_files(
     best = history.best(epochs.rows, experiment.metric)
     colours = [c.colour for c in manifest.legend.classes]
     save(stage.path, model, contract)
-    stage.write_json("history.json", [asdict(row) for row in epochs.rows])
+    stage.write_json(HISTORY, [asdict(row) for row in epochs.rows])
     history.write_csv(stage.path / "history.csv", epochs.rows)
     history.draw(stage.path / "curves.png", epochs.rows, colours, best.epoch)
-    stage.write_json("throughput.json", {"images_per_second": measured, "epoch_seconds": epochs.seconds})
+    stage.write_json(THROUGHPUT, {"images_per_second": measured, "epoch_seconds": epochs.seconds})
     facts = summary(manifest, experiment, model, epochs)
     if not isinstance(experiment.model, Classical | Ensemble):
         facts["accumulate"] = epochs.micro_batches
@@ -294,7 +294,7 @@ def write_files(
             facts["lr_found"] = lr_finder.load(stage.path).suggestion
     if contract.informed:
         facts["validation_known_to"] = list(contract.informed)
-    stage.write_json("summary.json", facts)
+    stage.write_json(SUMMARY, facts)
 
 
 def summary(

@@ -17,13 +17,14 @@ from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.store import products, publish
+from landcover_orch.store.products import HISTORY, MODEL, REPETITIONS_JSON, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Start, untracked
 from landcover_orch.training import history, product
 from landcover_orch.training.history import Row
 from landcover_orch.training.product import Progress, Tracker
 
-REPETITIONS, SUMMARY, CURVES = "repetitions.json", "summary.json", "curves.png"
+CURVES = "curves.png"
 LEGEND_ENTRIES = 20
 """Most entries of the figure's legend."""
 
@@ -48,7 +49,7 @@ class TrainedRepetition:
     @property
     def rows(self) -> list[Row]:
         """All its epochs."""
-        return [Row(**row) for row in self.product.json("history.json")]
+        return [Row(**row) for row in self.product.json(HISTORY)]
 
     def metrics(self) -> dict[str, Value]:
         """Validation metrics of the kept weights; None where undefined."""
@@ -82,7 +83,7 @@ class RepetitionEntry:
 
 def repetition_entries(summary: Product) -> list[RepetitionEntry]:
     """The lines of a summary's repetitions.json."""
-    return [RepetitionEntry(**entry) for entry in summary.json(REPETITIONS)]
+    return [RepetitionEntry(**entry) for entry in summary.json(REPETITIONS_JSON)]
 
 
 def recipe(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Recipe:
@@ -145,7 +146,7 @@ def train(
             log.finish(stage.path, write_summary(stage, experiment, done, home))
         (stage.path / product.JOURNAL).unlink(missing_ok=True)
 
-    summary = publish.publish(home / manifest.dataset.name / product.ASSET, experiment.name, build_recipe, build)
+    summary = publish.publish(home / manifest.dataset.name / MODEL, experiment.name, build_recipe, build)
     if not done:
         train_all(None)  # those that were removed since
     return summary
@@ -170,7 +171,7 @@ def write_summary(
         "chosen": best.name,
         "spread": {name: asdict(spread) for name, spread in spreads([r.metrics() for r in repetitions]).items()},
     }
-    stage.write_json(REPETITIONS, [asdict(repetition.entry(home)) for repetition in repetitions])
+    stage.write_json(REPETITIONS_JSON, [asdict(repetition.entry(home)) for repetition in repetitions])
     stage.write_json(SUMMARY, summary)
     draw(stage.path / CURVES, repetitions, experiment)
     return figures(summary)

@@ -81,7 +81,7 @@ def _limit(folder: Path, shape: tuple[int, int]) -> float:
 
     codec, rows = Zstd(level=1), min(SAMPLE_ROWS, shape[0])
     start = time.process_time()
-    classes = folder / "home" / "mosaic" / "ground_truth" / "t" / truth.CLASSES
+    classes = folder / "home" / "mosaic" / "ground_truth" / "t" / truth.CLASS_RASTER
     for path in (folder / "raw" / "t.tif", classes):
         with raster.reader(raster.inspect(path), nodata="none") as source:
             for row in range(0, rows, 512):

@@ -170,7 +170,7 @@ def _quality(root: Path) -> tuple[Any, dict[str, Any]]:
     dataset = _dataset(root)
     tile = tiles(dataset)[0]
     ground, patches = (current(root / "home" / "reviewer" / asset, tile.name) for asset in ("ground_truth", "patches"))
-    cut = quality.Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), ground.file(truth.CLASSES)))
+    cut = quality.Cut(patches.fingerprint, lambda: covered(patches.file(store.STORE), ground.file(truth.CLASS_RASTER)))
     product = quality.build(dataset, LEGEND, tile, root / "home", cut)
     summary = product.json(quality.SUMMARY)
     told = ("shift", "confidence", "advice", "holes", "gaps", "overlaps", "slivers", "notes")

@@ -98,7 +98,7 @@ def _actual(home: Path) -> Path:
     """The true classes of the test tile."""
     data = _dataset("demo", home)
     tile = next(tile for tile in tiles(data) if tile.name == TEST)
-    return truth.build(data, load_legend(data.legend), tile, home).file(truth.CLASSES)
+    return truth.build(data, load_legend(data.legend), tile, home).file(truth.CLASS_RASTER)
 
 
 def _ground(way: str, home: Path) -> Product:

@@ -39,5 +39,5 @@ def described(dataset: Dataset, home: Path) -> DatasetManifest:
 
 def codes(dataset: Dataset, tile: str, home: Path) -> dict[str, int]:
     """Pixels of each source code of a tile, as its ground truth counted them."""
-    rows = current(home / dataset.name / truth.ASSET, tile).json(truth.SUMMARY)["codes"]
+    rows = current(home / dataset.name / "ground_truth", tile).json("summary.json")["codes"]
     return {row["code"]: row["pixels"] for row in rows}

@@ -16,7 +16,6 @@ from landcover_orch import raster
 from landcover_orch.config import Dataset, Proportions
 from landcover_orch.errors import ConfigError, IncompleteError, Problem
 from landcover_orch.evaluation import VERSION
-from landcover_orch.evaluation.evaluate import LABELS, MAP
 from landcover_orch.evaluation.proportions.units import Unit, UnitRow, units
 from landcover_orch.evaluation.tables import csv_text
 from landcover_orch.legend import left_out_problems
@@ -24,9 +23,9 @@ from landcover_orch.metrics.proportions import divergences
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.splits import EXCLUDED, TEST, TRAIN, VALIDATION
 from landcover_orch.store import publish
+from landcover_orch.store.products import CLASS_MAP, CLASS_RASTER, PREVIEW, PROPORTIONS, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage
 
-NAME = "proportions"
 CSV, PARQUET, SUBMISSION, FIGURE = "proportions.csv", "proportions.parquet", "submission.csv", "proportions.png"
 
 SPLITS = {TRAIN: "train", VALIDATION: "validation", TEST: "test", EXCLUDED: "excluded"}
@@ -34,7 +33,7 @@ MIXED, UNLABELLED = "mixed", "unlabelled"
 
 
 def build(
-    manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Product], home: Path, name: str = NAME
+    manifest: DatasetManifest, dataset: Dataset, maps: Mapping[str, Product], home: Path, name: str = PROPORTIONS
 ) -> Product:
     """Publishes the class proportions of every unit of some maps as proportions/<name>.
 
@@ -60,7 +59,7 @@ def build(
         where, fix = f"proportions of {dataset.name}", "materialise `land_cover_map`"
         raise IncompleteError(Problem(where, "no map", "a map of one tile at least", fix))
     recipe = Recipe(
-        asset=NAME,
+        asset=PROPORTIONS,
         version=VERSION,
         inputs={"manifest": manifest.digest, **{f"map {tile}": product.fingerprint for tile, product in maps.items()}},
         configuration={
@@ -70,7 +69,7 @@ def build(
             "legend": manifest.legend,
         },
     )
-    folder = home / dataset.name / NAME
+    folder = home / dataset.name / PROPORTIONS
     return publish.publish(folder, name, recipe, lambda stage: _write(stage, manifest, dataset, maps, home))
 
 
@@ -78,11 +77,11 @@ def _write(stage: Stage, manifest: DatasetManifest, dataset: Dataset, maps: Mapp
     from landcover_orch.evaluation.proportions import figures
 
     legend, settings = manifest.legend, dataset.proportions
-    labels = {entry.name: home / entry.ground_truth / LABELS for entry in manifest.tiles if entry.name in maps}
+    labels = {entry.name: home / entry.ground_truth / CLASS_RASTER for entry in manifest.tiles if entry.name in maps}
     counted = units(
         dataset,
         len(legend.classes),
-        {tile: raster.inspect(product.file(MAP)) for tile, product in maps.items()},
+        {tile: raster.inspect(product.file(CLASS_MAP)) for tile, product in maps.items()},
         {tile: raster.inspect(path) for tile, path in labels.items()},
     )
     rows = table(counted, legend.names, settings.exclude_classes)
@@ -92,8 +91,8 @@ def _write(stage: Stage, manifest: DatasetManifest, dataset: Dataset, maps: Mapp
     (stage.path / SUBMISSION).write_text(submission(rows, legend.names), encoding="utf-8")
     figure = figures.proportions(rows, legend, settings.exclude_classes)
     (stage.path / FIGURE).write_bytes(figure)
-    (stage.path / "preview.png").write_bytes(figures.reduced(figure))
-    stage.write_json("summary.json", summary(rows, settings))
+    (stage.path / PREVIEW).write_bytes(figures.reduced(figure))
+    stage.write_json(SUMMARY, summary(rows, settings))
 
 
 def submission(rows: Sequence[UnitRow], names: Sequence[str]) -> str:

@@ -28,14 +28,11 @@ from landcover_orch.labels.polygons import Polygons
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.pages import page, picture
 from landcover_orch.store.fingerprint import MEMORY
+from landcover_orch.store.products import CLASS_RASTER, GROUND_TRUTH, LABEL_QUALITY, PAGE, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
-ASSET = "label_quality"
-SUMMARY = "summary.json"
-PAGE = "index.html"
-PREVIEW = "preview.png"
 SURFACE = "surface.npy"
 VERSION = 2
 """Raised when the same inputs would give other bytes."""
@@ -70,9 +67,9 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path, cut: Cut) ->
     Raises:
         IncompleteError: the tile has no ground truth.
     """
-    ground_truth = current(home / dataset.name / truth.ASSET, tile.name)
+    ground_truth = current(home / dataset.name / GROUND_TRUTH, tile.name)
     key = recipe(dataset, tile, ground_truth, cut, home)
-    folder = home / dataset.name / ASSET
+    folder = home / dataset.name / LABEL_QUALITY
     return publish(folder, tile.name, key, lambda stage: _write(stage, dataset, legend, tile, ground_truth, cut))
 
 
@@ -80,7 +77,7 @@ def recipe(dataset: Dataset, tile: Tile, ground_truth: Product, cut: Cut, home: 
     """The build key of a tile's examination; the ground truth's version says how its labels are read."""
     image, label = tile_fingerprints(tile, home / MEMORY)
     return Recipe(
-        asset=ASSET,
+        asset=LABEL_QUALITY,
         version=VERSION,
         inputs={"image": image, "label": label, "ground_truth": ground_truth.fingerprint, "patches": cut.fingerprint},
         configuration={"imagery": dataset.imagery},
@@ -119,7 +116,7 @@ def examine(
     """
     measured = measure(dataset, legend, tile, image, ground_truth)
     topology = topologies.examine(measured.polygons, measured.grid, measured.codes) if measured.polygons else None
-    truth_summary = ground_truth.json(truth.SUMMARY)
+    truth_summary = ground_truth.json(SUMMARY)
     advice = advised(dataset, tile.shift, measured.shift)
     if measured.shift is not None:
         np.save(stage.path / SURFACE, measured.shift.surface, allow_pickle=False)
@@ -179,7 +176,7 @@ class DensestBlock:
 def measure(dataset: Dataset, legend: Legend, tile: Tile, image: raster.Raster, ground_truth: Product) -> Measurements:
     """Measures the shift of a tile's labels on blocks of its image."""
     codes = truth.code_numbers(dataset, legend, tile)
-    windows = shifts.spread_blocks(image.shape, reduced_edges(ground_truth.file(truth.CLASSES)))
+    windows = shifts.spread_blocks(image.shape, reduced_edges(ground_truth.file(CLASS_RASTER)))
     labels = truth.read_labels(dataset, legend, tile, image, windows, codes)
     densest = DensestBlock(dataset.bands)
     with raster.reader(image, nodata=dataset.nodata) as pixels:

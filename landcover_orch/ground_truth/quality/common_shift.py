@@ -12,10 +12,11 @@ from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
 from landcover_orch.ground_truth.quality import build as quality
 from landcover_orch.ground_truth.quality import shift
-from landcover_orch.ground_truth.quality.build import ASSET, SUMMARY, SURFACE, Row
+from landcover_orch.ground_truth.quality.build import SURFACE, Row
 from landcover_orch.ground_truth.quality.figures import correlation
 from landcover_orch.ground_truth.quality.shift import Shift
 from landcover_orch.pages import picture
+from landcover_orch.store.products import LABEL_QUALITY, SUMMARY
 from landcover_orch.store.publish import Product, current
 from landcover_orch.tiles.tile import Tile
 
@@ -54,7 +55,7 @@ class Common:
 
 def common(dataset: Dataset, tiles: Sequence[Tile], home: Path) -> list[Common]:
     """What the tiles that are examined, and each of which shows no shift, show together, for each flight."""
-    folder = home / dataset.name / ASSET
+    folder = home / dataset.name / LABEL_QUALITY
     groups: dict[tuple[int | None, int | None, float], dict[str, Product]] = {}
     for tile in tiles:
         product = current(folder, tile.name) if (folder / tile.name).is_symlink() else None

@@ -19,10 +19,11 @@ from landcover_orch.pages import page
 from landcover_orch.pages.chart import as_png, canvas
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.canonical import canonical
+from landcover_orch.store.products import PAGE, SUMMARY
 from landcover_orch.store.publish import Stage
 from landcover_orch.training.search.trials import Trial, best, smaller_is_better
 
-BEST, TABLE, SUMMARY, PAGE = "best.yaml", "trials.csv", "summary.json", "index.html"
+BEST, TABLE = "best.yaml", "trials.csv"
 COLOURS = {"complete": "#2b6ca3", "pruned": "#9aa7b4", "failed": "#c0392b"}
 CHOSEN = "#e08a1e"
 CAPTIONS = {

@@ -20,6 +20,7 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.patches.manifest import load as load_manifest
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.products import SEARCH
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.tracking.runs import Status
@@ -40,7 +41,6 @@ from landcover_orch.training.search.trials import (
     reached,
 )
 
-ASSET = "search"
 TRIALS = "trials"
 JOURNAL = "tracking.jsonl"
 OVER = "over.json"
@@ -59,7 +59,7 @@ def recipe(manifest: DatasetManifest, search: Search, base: Experiment, home: Pa
     """
     inputs = product.recipe(manifest, base, home).inputs
     configuration = {"search": search.model_dump(mode="json"), "recipe": base.model_dump(mode="json")}
-    return Recipe(asset=ASSET, version=VERSION, inputs=inputs, configuration=configuration)
+    return Recipe(asset=SEARCH, version=VERSION, inputs=inputs, configuration=configuration)
 
 
 def run(
@@ -103,7 +103,7 @@ def run(
                 study.finish_run(trial)
         start.journal.unlink(missing_ok=True)
 
-    return publish.publish(home / manifest.dataset.name / ASSET, search.name, build_recipe, build)
+    return publish.publish(home / manifest.dataset.name / SEARCH, search.name, build_recipe, build)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def counts(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
 def examined(dataset: Dataset, home: Path, legend: Legend = LEGEND, lost: int = 0) -> Product:
     """The examination of the one tile, as if patches held every pixel, but for some of the first class."""
     tile = tiles(dataset)[0]
-    found = raster.inspect(truth.build(dataset, legend, tile, home).file(truth.CLASSES))
+    found = raster.inspect(truth.build(dataset, legend, tile, home).file(truth.CLASS_RASTER))
     with raster.reader(found, nodata="none") as source:
         whole = counts(source.read(Window(0, 0, *found.shape)))
     held = whole.copy()
@@ -171,7 +171,7 @@ def test_component_rasters_are_measured_and_moved(real_data: Path, tmp_path: Pat
     raster.write_tiled(image, place.grid, "uint8", ("grey",), [(whole, np.ones((1, *place.shape), np.uint8))])
     found = tuple(Component(folder / f"{c}.bin", folder / f"{p}.bin", folder / f"{c}.lut") for c, p in parts)
     tile = Tile("t", image, place.path, None, None, None, None, found)
-    classes = raster.inspect(truth.build(dataset, legend, tile, home).file(truth.CLASSES))
+    classes = raster.inspect(truth.build(dataset, legend, tile, home).file(truth.CLASS_RASTER))
     with raster.reader(classes, nodata="none") as source:
         shade = np.roll(source.read(whole), (-3, 5), (1, 2)) * np.uint8(20)
     image.unlink()
