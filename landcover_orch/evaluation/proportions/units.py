@@ -188,33 +188,3 @@ def polygon_shapes(dataset: Dataset, grid: GeoBox) -> tuple[list[str], list[tupl
     number = {str(name): i for i, name in enumerate(dict.fromkeys(features.name), start=1)}
     shapes = zip(features.geometry, features.name, strict=True)
     return list(number), [(shape, number[str(name)]) for shape, name in shapes]
-
-
-@dataclass(frozen=True)
-class UnitRow:
-    """Class proportions of a unit by the map and, where there are labels, by the ground truth.
-
-    `tile` holds several parted by blanks; `row` and `col` are those of a patch in pixels; `split` is train, validation,
-    test or excluded: that of all its labelled pixels, else 'mixed' or 'unlabelled'; `pixels` are those that count in
-    the map; `ignored` the map's others: without a class, or of one that is left out; `labelled` those that count in the
-    ground truth; `mapped` holds the fraction of `pixels` by class, `actual` that of `labelled`; `kl` is the divergence
-    of both. Fractions sum to 1; where nothing counts they are None, and those of classes left out are 0.
-    """
-
-    id: str
-    tile: str
-    row: int | None
-    col: int | None
-    split: str
-    pixels: int
-    ignored: int
-    labelled: int
-    mapped: Mapping[str, float | None]
-    actual: Mapping[str, float | None]
-    kl: float | None
-
-    def columns(self) -> dict[str, Any]:
-        """Columns of proportions.csv: '<class>' by the map, '<class> actual' by the labels."""
-        names = ("id", "tile", "row", "col", "split", "pixels", "ignored", "labelled")
-        actual = {f"{name} actual": value for name, value in self.actual.items()}
-        return {**{name: getattr(self, name) for name in names}, **self.mapped, **actual, "kl": self.kl}

@@ -19,8 +19,9 @@ from shapely.geometry import box
 
 from landcover_orch.config import Dataset, Proportions, Splits, SplitSpec
 from landcover_orch.errors import ConfigError, IncompleteError, LabelError
-from landcover_orch.evaluation.proportions.build import build, table
+from landcover_orch.evaluation.proportions.build import build
 from landcover_orch.evaluation.proportions.figures import proportions as picture
+from landcover_orch.evaluation.proportions.table import table
 from landcover_orch.evaluation.proportions.units import Unit
 from landcover_orch.metrics.proportions import FLOOR
 from landcover_orch.store.publish import Product
