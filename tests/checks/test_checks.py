@@ -54,9 +54,9 @@ def look(data: Dataset, marks: Legend | None = None, *, deep: bool = False) -> c
     return checks.check(data, marks or legend(), catalogue.tiles(data), deep=deep)
 
 
-def only(found: checks.Issues) -> str:
-    assert len(found.problems) == 1, found.problems
-    return str(found.problems[0])
+def only(result: checks.Issues) -> str:
+    assert len(result.problems) == 1, result.problems
+    return str(result.problems[0])
 
 
 def test_a_sound_dataset_has_no_findings(tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_all_faults_of_all_tiles_come_together(tmp_path: Path) -> None:
     data = dataset(
         tmp_path, tiles={"year": 2009}, labels={"attribute": "code", "unlabelled": "sea"}, limits={"max_pixels": 99}
     )
-    found = look(data)
-    text = "\n".join(map(str, found.problems))
+    result = look(data)
+    text = "\n".join(map(str, result.problems))
     for part in (
         "labels.unlabelled: 'sea'; expected one of ['ignore', 'field', 'wood']",
         "a.tif: no CRS",
@@ -104,9 +104,9 @@ def test_all_faults_of_all_tiles_come_together(tmp_path: Path) -> None:
         "b.gpkg: it begins with b'no polygons'",
     ):
         assert part in text, part
-    assert len(found.problems) == 10
+    assert len(result.problems) == 10
     with pytest.raises(CatalogueError, match="10 problems"):
-        found.raise_problems()
+        result.raise_problems()
 
 
 def test_a_stored_dtype_is_respected_and_its_values_must_fit(tmp_path: Path) -> None:
@@ -147,11 +147,11 @@ def test_a_raster_without_place_is_refused(tmp_path: Path) -> None:
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         scenes.write_geotiff(tmp_path / "a.tif", data, crs=None, transform=rasterio.Affine.identity())
     polygons(tmp_path / "a.gpkg")
-    found = look(dataset(tmp_path)).problems
-    assert [problem.found for problem in found] == ["no CRS", "no georeference"]
-    assert "the dataset's `crs` (EPSG:n, or none with a `resolution`)" in found[0].fix
-    found = look(dataset(tmp_path, crs=scenes.CRS)).problems
-    assert [problem.found for problem in found][:1] == ["no georeference"]
+    result = look(dataset(tmp_path)).problems
+    assert [problem.found for problem in result] == ["no CRS", "no georeference"]
+    assert "the dataset's `crs` (EPSG:n, or none with a `resolution`)" in result[0].fix
+    result = look(dataset(tmp_path, crs=scenes.CRS)).problems
+    assert [problem.found for problem in result][:1] == ["no georeference"]
 
 
 @pytest.mark.parametrize(("nodata", "words"), [("file", "of all bands in 1"), ("none", "they count as data")])
@@ -185,18 +185,18 @@ def test_unstated_years_are_noted_once(tmp_path: Path) -> None:
 def test_polygons_in_another_crs_are_noted(tmp_path: Path) -> None:
     image(tmp_path / "a.tif")
     scenes.write_polygons(tmp_path / "a.gpkg", [(box(-3.01, 42.4, -2.9, 42.46), "1")], crs="EPSG:4326")
-    found = look(dataset(tmp_path))
-    assert found.problems == ()
-    assert "polygons in EPSG:4326 are reprojected" in found.notes[0]
+    result = look(dataset(tmp_path))
+    assert result.problems == ()
+    assert "polygons in EPSG:4326 are reprojected" in result.notes[0]
 
 
 def test_polygons_elsewhere_are_no_labels(tmp_path: Path) -> None:
     image(tmp_path / "a.tif")
     scenes.write_polygons(tmp_path / "a.gpkg", [(box(X + 900, Y, X + 950, Y + 50), "1")])
     assert "no polygon on" in only(look(dataset(tmp_path)))
-    found = look(dataset(tmp_path, labels={"attribute": "code", "unlabelled": "field"}))
-    assert found.problems == ()
-    assert "all of it is 'field'" in found.notes[0]
+    result = look(dataset(tmp_path, labels={"attribute": "code", "unlabelled": "field"}))
+    assert result.problems == ()
+    assert "all of it is 'field'" in result.notes[0]
 
 
 def test_an_empty_layer_and_points_are_told(tmp_path: Path) -> None:
@@ -210,8 +210,8 @@ def test_layers_are_listed(tmp_path: Path) -> None:
     polygons(tmp_path / "a.gpkg", layer="first")
     polygons(tmp_path / "a.gpkg", layer="second")
     assert "2 layers with geometries; the file has first, second" in only(look(dataset(tmp_path)))
-    wanted = dataset(tmp_path, labels={"attribute": "code", "layer": "third"})
-    assert "no layer 'third'; the file has first, second" in only(look(wanted))
+    expected = dataset(tmp_path, labels={"attribute": "code", "layer": "third"})
+    assert "no layer 'third'; the file has first, second" in only(look(expected))
     assert look(dataset(tmp_path, labels={"attribute": "code", "layer": "second"})).problems == ()
 
 

@@ -28,9 +28,9 @@ WIDTHS = st.tuples(*[st.integers(0, 3)] * 3) | st.integers(0, 3).map(lambda widt
 
 def table(pairs: tuple[int, ...]) -> NDArray[np.int64]:
     """Widths of the pairs (0, 1), (0, 2), (1, 2)."""
-    found = np.zeros((3, 3), np.int64)
-    found[np.triu_indices(3, 1)] = pairs
-    return found + found.T
+    result = np.zeros((3, 3), np.int64)
+    result[np.triu_indices(3, 1)] = pairs
+    return result + result.T
 
 
 def legend(border: Any) -> Legend:
@@ -44,12 +44,12 @@ def grid(resolution: float = 1.0, crs: str | None = "EPSG:25830") -> GeoBox:
 
 def oracle(classes: NDArray[np.uint8], width: NDArray[np.int64], row: int, col: int) -> int:
     """The class that a pixel is ignored for: of those near enough the lowest below it, else the highest above."""
-    own, found = int(classes[row, col]), set()
+    own, result = int(classes[row, col]), set()
     for (y, x), other in np.ndenumerate(classes):
         if IGNORE not in (own, other) and max(abs(y - row), abs(x - col)) <= width[own, other] and own != other:
-            found.add(int(other))
-    below = [other for other in found if other < own]
-    return min(below) if below else max(found, default=IGNORE)
+            result.add(int(other))
+    below = [other for other in result if other < own]
+    return min(below) if below else max(result, default=IGNORE)
 
 
 @given(CLASSES, WIDTHS)
@@ -57,17 +57,17 @@ def test_a_pixel_is_on_the_border_where_another_class_is_near(
     classes: NDArray[np.uint8], pairs: tuple[int, ...]
 ) -> None:
     width = table(pairs)
-    found = band(classes, width)
+    result = band(classes, width)
     for row, col in np.ndindex(*classes.shape):
-        assert found[row, col] == oracle(classes, width, row, col)
+        assert result[row, col] == oracle(classes, width, row, col)
 
 
 @given(CLASSES, WIDTHS, st.integers(3, 6))
 def test_strips_give_the_band_of_the_whole(classes: NDArray[np.uint8], pairs: tuple[int, ...], height: int) -> None:
     strips = [classes[row : row + height] for row in range(0, classes.shape[0], height)]
-    found = list(bands(iter(strips), table(pairs)))
-    np.testing.assert_array_equal(np.concatenate([strip for strip, _ in found]), classes)
-    np.testing.assert_array_equal(np.concatenate([border for _, border in found]), band(classes, table(pairs)))
+    result = list(bands(iter(strips), table(pairs)))
+    np.testing.assert_array_equal(np.concatenate([strip for strip, _ in result]), classes)
+    np.testing.assert_array_equal(np.concatenate([border for _, border in result]), band(classes, table(pairs)))
 
 
 def test_a_number_is_pixels_for_all_pairs() -> None:

@@ -62,9 +62,9 @@ def built(scene: Dataset, home: Path, legend: Legend = LEGEND) -> Product:
 
 
 def classes(product: Product) -> np.ndarray:  # type: ignore[type-arg]
-    found = raster.inspect(product.file("classes.tif"))
-    with raster.reader(found, nodata="none") as source:
-        return source.read(Window(0, 0, *found.shape))[0]
+    result = raster.inspect(product.file("classes.tif"))
+    with raster.reader(result, nodata="none") as source:
+        return source.read(Window(0, 0, *result.shape))[0]
 
 
 def test_every_decision_is_counted_once(scene: Dataset, home: Path) -> None:
@@ -75,8 +75,8 @@ def test_every_decision_is_counted_once(scene: Dataset, home: Path) -> None:
         "image without data": 6,
         "border between classes": 2 * 15,
     }
-    found = {row["class"]: row["pixels"] for row in summary["classes"]}
-    assert found == {"field": 14 * 15 - 9 - 6 - 15, "wood": 16 * 15 - 15}
+    result = {row["class"]: row["pixels"] for row in summary["classes"]}
+    assert result == {"field": 14 * 15 - 9 - 6 - 15, "wood": 16 * 15 - 15}
     assert summary["labelled_pixels"] + sum(summary["ignore"].values()) == summary["pixels"] == 600
     assert summary["areas_agree"]
     assert summary["borders"] == [{"between": "field and wood", "width": 1, "pixels": 30, "hectares": 0.003}]
@@ -92,12 +92,12 @@ def test_a_pair_of_classes_may_have_a_wider_border_in_metres(scene: Dataset, hom
 
 def test_the_raster_lies_on_the_orthophotos_grid_with_colours_and_names(scene: Dataset, home: Path) -> None:
     product = built(scene, home)
-    found = raster.inspect(product.file("classes.tif"))
-    assert found.grid == raster.inspect(tiles(scene)[0].image).grid
-    assert found.dtype == "uint8"
-    assert found.nodata == IGNORE
-    assert raster.class_names(found.path) == ("field", "wood")
-    assert found.palette[1] == (0, 0x66, 0)
+    result = raster.inspect(product.file("classes.tif"))
+    assert result.grid == raster.inspect(tiles(scene)[0].image).grid
+    assert result.dtype == "uint8"
+    assert result.nodata == IGNORE
+    assert raster.class_names(result.path) == ("field", "wood")
+    assert result.palette[1] == (0, 0x66, 0)
     pixels = classes(product)
     assert pixels[4, 2] == 0
     assert pixels[4, 20] == 1
@@ -138,8 +138,8 @@ def test_class_rasters_and_colours_give_the_same_classes(tmp_path: Path, home: P
     colours = LEGEND.model_copy(update={"codes": {"#ff0000": "field", "#000009": "wood", "#040506": "ignore"}})
     for kind, legend in (("raster", LEGEND), ("rgb", colours)):
         label = {"raster": "codes.tif", "rgb": "colours.tif"}[kind]
-        found = Tiles(image="{tile}.tif", label=label, names=("t",))
-        product = built(dataset(raw, labels={"kind": kind}).model_copy(update={"tiles": found}), home, legend)
+        result = Tiles(image="{tile}.tif", label=label, names=("t",))
+        product = built(dataset(raw, labels={"kind": kind}).model_copy(update={"tiles": result}), home, legend)
         assert classes(product).tolist() == [[0, 1], [IGNORE, 1]]
         assert product.json("summary.json")["areas_agree"]
 
@@ -222,10 +222,10 @@ def test_a_tile_without_a_place_keeps_its_areas(tmp_path: Path, home: Path, reso
         resolution=resolution,
     )
     product = built(nowhere, home)
-    found = raster.inspect(product.file("classes.tif"))
-    assert found.crs is None
-    assert found.grid == imagery.inspect(nowhere, [raw / "t.tif"]).grid
-    assert tuple(found.grid.affine)[:6] == (resolution, 0, 0, 0, -resolution, 2 * resolution)
+    result = raster.inspect(product.file("classes.tif"))
+    assert result.crs is None
+    assert result.grid == imagery.inspect(nowhere, [raw / "t.tif"]).grid
+    assert tuple(result.grid.affine)[:6] == (resolution, 0, 0, 0, -resolution, 2 * resolution)
     areas = {row["class"]: row["area"] for row in product.json("summary.json")["classes"]}
     assert areas == {"field": 2 * resolution**2, "wood": 3 * resolution**2}
     assert classes(product).tolist() == [[0, 1, 1], [IGNORE, 1, 0]]

@@ -38,8 +38,8 @@ def test_an_absent_value_is_no_code(value: object) -> None:
 )
 def test_every_integer_is_looked_up_by_its_own_value(values: np.ndarray) -> None:  # type: ignore[type-arg]
     table = lookup_table({255: 3, 300: 4, 0: 5}, OUTSIDE)
-    wanted = [[{255: 3, 300: 4, 0: 5}.get(int(value), OUTSIDE) for value in row] for row in values]
-    assert look_up(values, table, OUTSIDE).tolist() == wanted
+    expected = [[{255: 3, 300: 4, 0: 5}.get(int(value), OUTSIDE) for value in row] for row in values]
+    assert look_up(values, table, OUTSIDE).tolist() == expected
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint16, np.int32])
@@ -47,9 +47,9 @@ def test_no_code_wraps(dtype: type) -> None:
     """-1 must not take the last entry, 300 not that of 44, 65,791 not that of 255."""
     values = np.array([[-1, 255, 300, 65_791]]).astype(np.int32)
     values = np.clip(values, np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
-    found = look_up(values, lookup_table({255: 1, 44: 2, 65_535: 3}, OUTSIDE), OUTSIDE)
-    wanted = [{255: 1, 44: 2, 65_535: 3}.get(int(v), OUTSIDE) for v in values[0]]
-    assert found[0].tolist() == wanted
+    result = look_up(values, lookup_table({255: 1, 44: 2, 65_535: 3}, OUTSIDE), OUTSIDE)
+    expected = [{255: 1, 44: 2, 65_535: 3}.get(int(v), OUTSIDE) for v in values[0]]
+    assert result[0].tolist() == expected
 
 
 def test_classes_of_numbers() -> None:

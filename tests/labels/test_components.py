@@ -66,16 +66,16 @@ def built(data: Dataset, home: Path, marks: Legend | None = None) -> Product:
 
 
 def pixels(product: Product, name: str = "classes.tif") -> np.ndarray:  # type: ignore[type-arg]
-    found = raster.inspect(product.file(name))
-    with raster.reader(found, nodata="none") as source:
-        return source.read(blocks(found.shape, *found.shape)[0])[0]
+    result = raster.inspect(product.file(name))
+    with raster.reader(result, nodata="none") as source:
+        return source.read(blocks(result.shape, *result.shape)[0])[0]
 
 
 def test_each_component_is_read_by_its_own_table(scene: Dataset, home: Path) -> None:
     product = built(scene, home)
     assert pixels(product).tolist() == [[IGNORE, 0, IGNORE], [0, IGNORE, IGNORE]]
-    found = {(r["decision"], r["class"], r["polygons"], r["share"]) for r in product.json("summary.json")["decisions"]}
-    assert found == {
+    result = {(r["decision"], r["class"], r["polygons"], r["share"]) for r in product.json("summary.json")["decisions"]}
+    assert result == {
         ("dissolved", "forest", None, 1 / 6),
         ("simple", "forest", None, 1 / 6),
         ("mixed", "ignore", None, 1 / 6),
@@ -94,11 +94,11 @@ def test_any_file_of_a_component_is_part_of_the_labels_fingerprint(scene: Datase
     before = tile_fingerprints(tile, home / MEMORY)
     for name in ("two.lut", "two.hdr", "one_percent.bin"):
         path = tile.label.parent / name
-        kept = path.read_bytes()
-        path.write_bytes(kept + b"\n")
+        remaining = path.read_bytes()
+        path.write_bytes(remaining + b"\n")
         after = tile_fingerprints(tile, home / MEMORY)
         assert (after[0] == before[0], after[1] == before[1]) == (True, False)
-        path.write_bytes(kept)
+        path.write_bytes(remaining)
 
 
 @pytest.mark.parametrize(
@@ -154,18 +154,18 @@ def test_covers_that_the_legend_lacks_are_counted(scene: Dataset, home: Path) ->
 
 
 def test_files_are_checked_before_they_are_read(scene: Dataset, home: Path) -> None:
-    def told() -> str:
+    def report() -> str:
         return "\n".join(map(str, checks.check(scene, legend(), catalogue.tiles(scene)).problems))
 
-    assert told() == ""
+    assert report() == ""
     one, two = scene.folder / "one.bin", scene.folder / "two.lut"
     write_envi(one, np.ones((2, 2)))
     two.write_text("CNF;2\nFDC,2\nPST,2\n")
-    assert "1 bands of 2 x 2 px; expected one band of 2 x 3 px on the grid of place.tif" in told()
-    assert "two.lut:1: 'CNF;2'; expected 'cover,value', each value once" in told()
-    assert "two.lut:3: 'PST,2'" in told()
+    assert "1 bands of 2 x 2 px; expected one band of 2 x 3 px on the grid of place.tif" in report()
+    assert "two.lut:1: 'CNF;2'; expected 'cover,value', each value once" in report()
+    assert "two.lut:3: 'PST,2'" in report()
     one.write_bytes(one.read_bytes()[:-2])
-    assert "cut short: 14 bytes; expected 16 bytes" in told()
+    assert "cut short: 14 bytes; expected 16 bytes" in report()
     with pytest.raises(LandcoverError):
         built(scene, home)
     one.unlink()
@@ -233,9 +233,9 @@ def test_all_pixels_of_a_combination_keep_its_shares(
 def test_the_inventorys_percentages_sum_to_100_or_nothing(real_data: Path) -> None:
     marks = load_legend("bc-vri")
     files = [Component(*(real_data / FOLDER / name for name in part.values())) for part in REAL]
-    found = Components(files, marks, composites.coding(marks, "ignore"))
-    assert sum(strip.size for strip in found.strips(blocks((401, 410), 64, 410))) == 401 * 410
-    assert found.sums == {100.0: 129_840, 0.0: 34_570}
+    result = Components(files, marks, composites.coding(marks, "ignore"))
+    assert sum(strip.size for strip in result.strips(blocks((401, 410), 64, 410))) == 401 * 410
+    assert result.sums == {100.0: 129_840, 0.0: 34_570}
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ def test_a_level_of_the_hierarchy_is_a_component_without_percentages(
     marks = legend(codes)
     numbers = composites.coding(marks, "ignore")
     file = Component(real_data / FOLDER / f"{name}.bin", None, real_data / FOLDER / f"{name}.lut")
-    found = np.concatenate(list(Components([file], marks, numbers).strips(blocks((401, 410), 64, 410))))
-    assert np.bincount(numbers.classes[found].reshape(-1), minlength=256)[:2].tolist() == expected
+    result = np.concatenate(list(Components([file], marks, numbers).strips(blocks((401, 410), 64, 410))))
+    assert np.bincount(numbers.classes[result].reshape(-1), minlength=256)[:2].tolist() == expected
 
 
 def _columns() -> st.SearchStrategy[list[list[float]]]:
@@ -296,5 +296,5 @@ def test_the_inventory_becomes_classes(real_data: Path, tmp_path: Path, home: Pa
     codes = load_legend("bc-vri").class_of_code
     expected = {value: codes.get(cover, IGNORE) for value, cover in (table(folder / "LAND_COVER.lut") or {}).items()}
     clear = percent >= 75
-    found = pixels(product).reshape(-1)[clear]
-    assert found.tolist() == [expected[value] for value in first[clear].tolist()]
+    result = pixels(product).reshape(-1)[clear]
+    assert result.tolist() == [expected[value] for value in first[clear].tolist()]

@@ -29,8 +29,8 @@ def legend(codes: dict[str, str] | None = None, **composites: Any) -> Legend:
 
 def decided(label: str, **composites: Any) -> tuple[str, str]:
     rules = legend(**composites)
-    found = decide(parts(parse(label), rules), rules)
-    return found.how, found.name
+    result = decide(parts(parse(label), rules), rules)
+    return result.how, result.name
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_a_meaning_for_what_siose_has_not_is_refused() -> None:
 
 def test_shares_keep_what_the_label_says() -> None:
     rules = legend(rule="soft")
-    found = decide(parts(parse("A(50CNF_20FDC_20PST_10ZQM)"), rules), rules)
-    assert found == Decision("soft", "ignore", found.fractions)
-    assert dict(found.fractions) == {"forest": 0.7, "rest": 0.2, "ignore": 0.1}
+    result = decide(parts(parse("A(50CNF_20FDC_20PST_10ZQM)"), rules), rules)
+    assert result == Decision("soft", "ignore", result.fractions)
+    assert dict(result.fractions) == {"forest": 0.7, "rest": 0.2, "ignore": 0.1}
 
 
 _percentages = st.lists(st.integers(1, 60), min_size=2, max_size=5)
@@ -115,16 +115,16 @@ def test_any_composite(weights: list[int], data: st.DataObject, least: float) ->
         st.lists(st.sampled_from(sorted(CODES)), min_size=len(weights), max_size=len(weights), unique=True)
     )
     told = tuple((cover, weight / sum(weights)) for cover, weight in zip(covers, weights, strict=True))
-    found = {rule: decide(told, legend(rule=rule, min_fraction=least)) for rule in ("dominant", "dissolve", "soft")}
-    fractions = dict(found["soft"].fractions)
+    result = {rule: decide(told, legend(rule=rule, min_fraction=least)) for rule in ("dominant", "dissolve", "soft")}
+    fractions = dict(result["soft"].fractions)
     assert sum(fractions.values()) == pytest.approx(1)
-    for decision in (found["dominant"], found["dissolve"]):
+    for decision in (result["dominant"], result["dissolve"]):
         assert (decision.how == "mixed") <= (decision.name == "ignore")
         if decision.how != "mixed":
             assert fractions[decision.name] >= least - 1e-9
-    if found["dominant"].how == "dominant":  # dissolving only adds decisions, it changes none
-        assert found["dissolve"] == found["dominant"]
-    assert (found["dissolve"].how == "mixed") == (max(fractions.values()) < least - 1e-9)
+    if result["dominant"].how == "dominant":  # dissolving only adds decisions, it changes none
+        assert result["dissolve"] == result["dominant"]
+    assert (result["dissolve"].how == "mixed") == (max(fractions.values()) < least - 1e-9)
 
 
 def test_every_decision_has_a_number_and_a_class() -> None:
@@ -146,21 +146,21 @@ def test_a_decision_without_a_share_above_one_half_is_refused() -> None:
 @pytest.mark.parametrize(("kind", "labels"), [("siose", {**SIMPLE, **PREDEFINED}), ("codiige", CODIIGE)])
 def test_shipped_legends_name_every_code_of_siose(kind: str, labels: dict[Any, Any]) -> None:
     for name, classes in {"forest": 2, "proportions": 10, "covers": 13}.items():
-        found = load_legend(f"{kind}-{name}")
-        assert set(found.codes) == {str(label) for label in labels}
-        assert len(found.classes) == classes
-        unused = set(found.names) - set(found.codes.values())
+        result = load_legend(f"{kind}-{name}")
+        assert set(result.codes) == {str(label) for label in labels}
+        assert len(result.classes) == classes
+        unused = set(result.names) - set(result.codes.values())
         assert unused <= UNUSED
 
 
 def test_a_shipped_legend_calls_a_cover_the_same_by_label_and_by_number() -> None:
     numbers = {label: str(code) for label, (code, _) in {**SIMPLE, **PREDEFINED}.items()}
     for name in ("forest", "proportions", "covers"):
-        found = load_legend(f"siose-{name}")
-        assert {label: meaning(number, found) for label, number in numbers.items()} == found.codes
-    burnt = load_legend("siose-forest-numbers").codes
-    assert {label: burnt[number] for label, number in numbers.items()} == load_legend("siose-forest").codes
-    assert set(burnt) == {"0", *numbers.values()}
+        result = load_legend(f"siose-{name}")
+        assert {label: meaning(number, result) for label, number in numbers.items()} == result.codes
+    rasterised = load_legend("siose-forest-numbers").codes
+    assert {label: rasterised[number] for label, number in numbers.items()} == load_legend("siose-forest").codes
+    assert set(rasterised) == {"0", *numbers.values()}
 
 
 UNUSED = {"no_data", "clouds", "building"}
@@ -169,9 +169,10 @@ UNUSED = {"no_data", "clouds", "building"}
 
 def test_shipped_legends_call_a_cover_the_same_by_all_its_labels() -> None:
     for name in ("forest", "proportions", "covers"):
-        found = load_legend(f"siose-{name}")
+        result = load_legend(f"siose-{name}")
         for one, other in (("LOC", "LAL"), ("GNP", "GMP"), ("CCH", "ACH"), ("ACU", "AUC"), ("VAP", "PAV")):
-            assert found.codes[one] == found.codes[other]
+            assert result.codes[one] == result.codes[other]
         assert (
-            found.codes["CNF"] == {"forest": "forest", "proportions": "coniferous", "covers": "coniferous forest"}[name]
+            result.codes["CNF"]
+            == {"forest": "forest", "proportions": "coniferous", "covers": "coniferous forest"}[name]
         )

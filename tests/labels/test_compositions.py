@@ -51,9 +51,9 @@ def built(data: Dataset, home: Path, marks: Legend | None = None) -> Product:
 
 
 def pixels(product: Product, name: str = "classes.tif") -> np.ndarray:  # type: ignore[type-arg]
-    found = raster.inspect(product.file(name))
-    with raster.reader(found, nodata="none") as source:
-        return source.read(truth.blocks(found.shape, SIDE, SIDE)[0])[0]
+    result = raster.inspect(product.file(name))
+    with raster.reader(result, nodata="none") as source:
+        return source.read(truth.blocks(result.shape, SIDE, SIDE)[0])[0]
 
 
 def classes(product: Product, count: int = len(LABELS)) -> list[int]:
@@ -80,8 +80,8 @@ def test_every_rule_on_one_tile(tmp_path: Path, home: Path) -> None:
         "ignore": [0, IGNORE, IGNORE, IGNORE, IGNORE],
         "soft": [0, IGNORE, IGNORE, IGNORE, IGNORE],
     }
-    for rule, found in expected.items():
-        assert classes(built(data, home, legend(rule=rule))) == found
+    for rule, result in expected.items():
+        assert classes(built(data, home, legend(rule=rule))) == result
 
 
 def test_the_table_of_decisions_counts_each_pixel_once(tmp_path: Path, home: Path) -> None:
@@ -125,9 +125,9 @@ def test_any_polygons_add_up_under_any_rule(drawn: list[tuple[tuple[int, ...], s
         write_layer(root / "t.gpkg", LAYER, {"SIOSE_CODE": [label for _, label in drawn]}, shapes)
         data = dataset(root, attribute="SIOSE_CODE", content="siose", unlabelled=bare)
         product = built(data, root, marks)
-        summary, kept = product.json("summary.json"), product.file("polygons.tif").exists()
-        table = pq.read_table(product.file("composition.parquet")).to_pylist() if kept else []
-        numbers = pixels(product, "polygons.tif") if kept else np.zeros((SIDE, SIDE), np.uint32)
+        summary, remaining = product.json("summary.json"), product.file("polygons.tif").exists()
+        table = pq.read_table(product.file("composition.parquet")).to_pylist() if remaining else []
+        numbers = pixels(product, "polygons.tif") if remaining else np.zeros((SIDE, SIDE), np.uint32)
     rows = summary["decisions"]
     area = SIDE**2
     assert sum(row["share"] for row in rows) * area == pytest.approx(area - summary["unlabelled_pixels"])
@@ -184,9 +184,9 @@ def test_polygons_hold_no_pixel_without_image(tmp_path: Path, home: Path) -> Non
     image = np.full((SIDE, SIDE), 9, np.uint8)
     image[:4] = 0
     write_geotiff(tmp_path / "raw" / "t.tif", image, nodata=0)
-    found = pixels(built(data, home, legend(rule="soft")), "polygons.tif")
-    assert not found[:4].any()
-    assert found[4:].all()
+    result = pixels(built(data, home, legend(rule="soft")), "polygons.tif")
+    assert not result[:4].any()
+    assert result[4:].all()
 
 
 def test_the_largest_cover_alone(tmp_path: Path, home: Path) -> None:
@@ -208,8 +208,8 @@ def test_codiige_at_two_levels(tmp_path: Path, home: Path) -> None:
     codes = {"31*": "forest", "3*": "rest", "353": "ignore"}
     product = built(data, home, legend(codes))
     assert classes(product, 4) == [0, 0, 1, IGNORE]
-    found = {row["code"]: row["pixels"] for row in product.json("summary.json")["codes"]}
-    assert found == {"31*": 200, "3*": 100, "353": 100}
+    result = {row["code"]: row["pixels"] for row in product.json("summary.json")["codes"]}
+    assert result == {"31*": 200, "3*": 100, "353": 100}
 
 
 VALUES = (

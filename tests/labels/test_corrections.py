@@ -89,9 +89,9 @@ def built(dataset: Dataset, home: Path, tile: int = 0, legend: Legend = LEGEND) 
 
 def row_of(product: Product) -> list[int]:
     """The classes of a row of pixels."""
-    found = raster.inspect(product.file("classes.tif"))
-    with raster.reader(found, nodata="none") as source:
-        pixels = source.read(Window(0, 0, *found.shape))[0]
+    result = raster.inspect(product.file("classes.tif"))
+    with raster.reader(result, nodata="none") as source:
+        pixels = source.read(Window(0, 0, *result.shape))[0]
     assert (pixels == pixels[0]).all()
     return pixels[0].tolist()  # type: ignore[no-any-return]
 

@@ -47,5 +47,5 @@ def test_a_table_without_rows_declares_nothing(tmp_path: Path, home: Path) -> No
         path.unlink()
     write_labels(tmp_path / "raw", ("CNF", "PST"))
     product = truth.build(data, legend(rule="soft"), tiles(data)[0], home)
-    found = fractions.read(product.file(truth.COMPOSITION), ("forest", "rest"))
-    assert found.fraction.tolist() == found.normalised.tolist() == [[0, 0]]
+    result = fractions.read(product.file(truth.COMPOSITION), ("forest", "rest"))
+    assert result.fraction.tolist() == result.normalised.tolist() == [[0, 0]]

@@ -30,32 +30,32 @@ def square(col: float, row: float, side: float = 2) -> shapely.Polygon:
     return box(X + col, Y - row - side, X + col + side, Y - row)
 
 
-def found(path: Path, legend: Legend = LEGEND, layer: str | None = None, grid: GeoBox = GRID) -> Polygons:
+def read_coded(path: Path, legend: Legend = LEGEND, layer: str | None = None, grid: GeoBox = GRID) -> Polygons:
     return coded(read(path, layer, "code", grid), legend, coding(legend, "ignore"))
 
 
 def test_codes_compare_as_text_and_keep_the_files_order(tmp_path: Path) -> None:
     for codes in ([255, 2, 255], ["255", "2", "255"], [255.0, 2.0, 255.0]):
         path = write_polygons(tmp_path / "l.gpkg", [(square(i, i), code) for i, code in enumerate(codes)])
-        assert found(path).number.tolist() == [0, 1, 0]
+        assert read_coded(path).number.tolist() == [0, 1, 0]
         path.unlink()
 
 
 def test_burn_order_of_the_legend(tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "l.gpkg", [(square(0, 0), "255"), (square(1, 1), "2"), (square(2, 2), "255")])
-    assert found(path, LEGEND.model_copy(update={"burn_order": ("2", "255")})).number.tolist() == [1, 0, 0]
+    assert read_coded(path, LEGEND.model_copy(update={"burn_order": ("2", "255")})).number.tolist() == [1, 0, 0]
 
 
 def test_only_polygons_on_the_tile_count(tmp_path: Path) -> None:
     """One far off with an unknown code is another tile's trouble."""
     path = write_polygons(tmp_path / "l.gpkg", [(square(500, 0), "unheard of"), (square(9, 9), "2")])
-    assert found(path).number.tolist() == [1]
+    assert read_coded(path).number.tolist() == [1]
 
 
 def test_unknown_and_absent_codes_are_all_named(tmp_path: Path) -> None:
     shapes = [(square(0, 0), "2"), (square(1, 0), "9"), (square(2, 0), None), (square(3, 0), "9"), (square(4, 0), "x")]
     with pytest.raises(UnknownCodeError) as error:
-        found(write_polygons(tmp_path / "l.gpkg", shapes))
+        read_coded(write_polygons(tmp_path / "l.gpkg", shapes))
     assert "unknown code '9' in 2 polygons, first at polygon 2" in str(error.value)
     assert "no code (NULL) in 1 polygons, first at polygon 3" in str(error.value)
     assert "unknown code 'x' in 1 polygons" in str(error.value)
@@ -66,14 +66,14 @@ def test_polygons_in_another_crs_are_reprojected_with_a_note(tmp_path: Path) -> 
 
     path = write_polygons(tmp_path / "a.gpkg", [(square(3, 4), "2")])
     geopandas.read_file(path).to_crs("EPSG:4326").to_file(tmp_path / "b.gpkg", layer="labels")
-    moved = found(tmp_path / "b.gpkg")
+    moved = read_coded(tmp_path / "b.gpkg")
     assert shapely.hausdorff_distance(moved.geometry[0], square(3, 4)) < 1e-3
     assert moved.notes == ("polygons reprojected from EPSG:4326 to EPSG:25830",)
 
 
 def test_invalid_geometry_is_repaired_with_a_note(tmp_path: Path) -> None:
     bow = shapely.Polygon([(X, Y), (X + 4, Y - 4), (X + 4, Y), (X, Y - 4)])
-    repaired = found(write_polygons(tmp_path / "l.gpkg", [(bow, "2"), (square(5, 5), "255")]))
+    repaired = read_coded(write_polygons(tmp_path / "l.gpkg", [(bow, "2"), (square(5, 5), "255")]))
     assert shapely.is_valid(repaired.geometry).all()
     assert shapely.area(repaired.geometry).tolist() == [8, 4]
     assert repaired.notes == ("1 invalid polygons repaired",)
@@ -88,30 +88,30 @@ def test_a_missing_column_names_those_there_are(tmp_path: Path) -> None:
 def test_a_wrong_layer_names_those_there_are(tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "l.gpkg", [(square(0, 0), "2")], layer="other")
     with pytest.raises(LabelError, match="no layer 'labels'; the file has other"):
-        found(path, layer="labels")
-    assert found(path).number.tolist() == [1]
+        read_coded(path, layer="labels")
+    assert read_coded(path).number.tolist() == [1]
 
 
 def test_a_tile_without_polygons_is_empty(tmp_path: Path) -> None:
     path = write_polygons(tmp_path / "l.gpkg", [(square(900, 0), "2")])
-    assert found(path).geometry.size == 0
-    assert found(path).number.dtype == np.uint16
+    assert read_coded(path).geometry.size == 0
+    assert read_coded(path).number.dtype == np.uint16
 
 
 @pytest.mark.parametrize(("driver", "ending"), [("ESRI Shapefile", "shp"), ("GeoJSON", "geojson")])
 def test_other_formats_are_read_or_refused_when_cut_short(tmp_path: Path, driver: str, ending: str) -> None:
     import geopandas
 
-    whole = found(write_polygons(tmp_path / "l.gpkg", [(square(i, i), "2") for i in range(9)]))
+    whole = read_coded(write_polygons(tmp_path / "l.gpkg", [(square(i, i), "2") for i in range(9)]))
     path = tmp_path / f"l.{ending}"
     geopandas.read_file(tmp_path / "l.gpkg").to_file(path, driver=driver)
-    assert (shapely.area(shapely.symmetric_difference(found(path).geometry, whole.geometry)) < 1e-6).all()
-    assert found(path).number.tolist() == whole.number.tolist()
+    assert (shapely.area(shapely.symmetric_difference(read_coded(path).geometry, whole.geometry)) < 1e-6).all()
+    assert read_coded(path).number.tolist() == whole.number.tolist()
     data = path.read_bytes()
     for part in range(1, 9):
         path.write_bytes(data[: len(data) * part // 9])
         with pytest.raises(LabelError, match="not readable"):
-            found(path)
+            read_coded(path)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_other_formats_are_read_or_refused_when_cut_short(tmp_path: Path, driver
 def test_formats_that_end_anywhere_or_name_other_files_are_not_opened(tmp_path: Path, head: bytes) -> None:
     (tmp_path / "l.dat").write_bytes(head)
     with pytest.raises(LabelError, match="expected a GeoPackage, a shapefile or GeoJSON"):
-        found(tmp_path / "l.dat")
+        read_coded(tmp_path / "l.dat")
 
 
 PAGE = 4096
@@ -132,7 +132,7 @@ def test_a_damaged_file_gives_an_error_or_the_same_polygons(tmp_path: Path) -> N
     """Cut short anywhere, filled up with zeros, or with one page of zeros: in index, table or what tells of them."""
     squares = [(square(col, row, 1), "2") for col in range(-20, 20) for row in range(-20, 20)]
     whole = write_polygons(tmp_path / "l.gpkg", squares).read_bytes()
-    expected = found(tmp_path / "l.gpkg")
+    expected = read_coded(tmp_path / "l.gpkg")
     assert expected.number.size == 12 * 12  # those that touch the tile count as well
     refused = 0
     for start in range(0, len(whole), PAGE):
@@ -141,10 +141,10 @@ def test_a_damaged_file_gives_an_error_or_the_same_polygons(tmp_path: Path) -> N
         for damaged in (whole[:start], whole[: start + 17], whole[:start] + bytes(rest)):
             (tmp_path / "l.gpkg").write_bytes(damaged)
             with pytest.raises(LabelError):
-                found(tmp_path / "l.gpkg")
+                read_coded(tmp_path / "l.gpkg")
         (tmp_path / "l.gpkg").write_bytes(whole[:start] + bytes(page) + whole[start + page :])
         try:
-            left = found(tmp_path / "l.gpkg")
+            left = read_coded(tmp_path / "l.gpkg")
         except LabelError:
             refused += 1
             continue

@@ -31,16 +31,16 @@ def polygons(draw: st.DrawFn) -> Polygons:
 
 @settings(max_examples=200)
 @given(polygons(), st.integers(1, 40))
-def test_strips_join_without_a_seam(found: Polygons, height: int) -> None:
-    whole, cut = in_strips(found, 37, all_touched=False), in_strips(found, height, all_touched=False)
+def test_strips_join_without_a_seam(result: Polygons, height: int) -> None:
+    whole, cut = in_strips(result, 37, all_touched=False), in_strips(result, height, all_touched=False)
     np.testing.assert_array_equal(cut, whole)
 
 
 @settings(max_examples=200)
 @given(polygons(), st.integers(1, 40))
-def test_touched_pixels_join_but_for_mere_rims_and_corners(found: Polygons, height: int) -> None:
-    whole, cut = in_strips(found, 37, all_touched=True), in_strips(found, height, all_touched=True)
-    outlines = shapely.boundary(in_pixels(found.geometry, GRID))
+def test_touched_pixels_join_but_for_mere_rims_and_corners(result: Polygons, height: int) -> None:
+    whole, cut = in_strips(result, 37, all_touched=True), in_strips(result, height, all_touched=True)
+    outlines = shapely.boundary(in_pixels(result.geometry, GRID))
     for row, col in np.argwhere(whole != cut):
         pixel = shapely.box(col, row, col + 1, row + 1)
         inside = shapely.box(col + 1e-6, row + 1e-6, col + 1 - 1e-6, row + 1 - 1e-6)
@@ -49,17 +49,17 @@ def test_touched_pixels_join_but_for_mere_rims_and_corners(found: Polygons, heig
         assert (grazed | (shapely.distance(outlines[:, None], corners) < 1e-9).any(axis=1)).any()
 
 
-def in_strips(found: Polygons, height: int, *, all_touched: bool) -> NDArray[np.uint16]:
+def in_strips(result: Polygons, height: int, *, all_touched: bool) -> NDArray[np.uint16]:
     windows = blocks((37, 29), height, 29)
-    return np.concatenate(list(strips(found, GRID, windows, all_touched=all_touched, fill=99)))
+    return np.concatenate(list(strips(result, GRID, windows, all_touched=all_touched, fill=99)))
 
 
 def test_later_polygons_cover_earlier_ones() -> None:
     both = np.array(
         [shapely.box(500_000, 4_699_990, 500_005, 4_700_000), shapely.box(500_002, 4_699_990, 500_003, 4_700_000)]
     )
-    found = Polygons(both, np.array([5, 6], np.uint16), ())
-    strip = next(strips(found, GRID, [Window(0, 0, 4, 12)], all_touched=False, fill=9))
+    result = Polygons(both, np.array([5, 6], np.uint16), ())
+    strip = next(strips(result, GRID, [Window(0, 0, 4, 12)], all_touched=False, fill=9))
     assert strip[0].tolist() == [5, 5, 5, 5, 6, 6, 5, 5, 5, 5, 9, 9]
 
 

@@ -26,8 +26,8 @@ def legend(*codes: str) -> Legend:
 def numbers(path: Path, known: Legend, height: int = 2, read: Any = strips) -> list[list[int]]:
     raster = inspect(path)
     windows = blocks(raster.shape, height, raster.shape[1])
-    found = np.concatenate(list(read(raster, windows, known, coding(known, "ignore"))))
-    return [[int(value) for value in row] for row in found]
+    result = np.concatenate(list(read(raster, windows, known, coding(known, "ignore"))))
+    return [[int(value) for value in row] for row in result]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32"])

@@ -37,11 +37,11 @@ def _weights(pixels: list[int], **settings: Any) -> tuple[float, ...]:
 def test_the_published_vector_of_the_sentinel_2_challenge() -> None:
     pixels, printed = zip(*CHALLENGE.values(), strict=True)
     settings = ClassWeights(name="balanced", clip=None, exclude_classes=("no_data", "clouds"))
-    found = class_weights(settings, pixels, list(CHALLENGE))
+    result = class_weights(settings, pixels, list(CHALLENGE))
     exact = [0.0, 0.0, *(float(Fraction(sum(pixels[2:]), n * 8)) for n in pixels[2:])]
-    np.testing.assert_allclose(found, exact, rtol=1e-12)
+    np.testing.assert_allclose(result, exact, rtol=1e-12)
     # One unit in the last place of the float32 that was printed.
-    np.testing.assert_allclose(found, printed, rtol=2.0**-23)
+    np.testing.assert_allclose(result, printed, rtol=2.0**-23)
 
 
 def test_inverse_frequency_has_mean_one() -> None:
@@ -64,11 +64,11 @@ def test_weights_are_clipped_unless_told_otherwise_and_absent_classes_do_not_cou
     st.floats(1, 1000),
 )
 def test_rarer_classes_never_weigh_less_and_none_exceeds_the_clip(pixels: list[int], name: str, clip: float) -> None:
-    found = [(n, w) for n, w in zip(pixels, _weights(pixels, name=name, clip=clip), strict=True) if n]
-    assert all(one[1] >= other[1] for one in found for other in found if one[0] <= other[0])
-    if found:
-        assert max(w for _, w in found) <= clip * min(w for _, w in found) * (1 + 1e-12)
-        assert min(w for _, w in found) > 0
+    result = [(n, w) for n, w in zip(pixels, _weights(pixels, name=name, clip=clip), strict=True) if n]
+    assert all(one[1] >= other[1] for one in result for other in result if one[0] <= other[0])
+    if result:
+        assert max(w for _, w in result) <= clip * min(w for _, w in result) * (1 + 1e-12)
+        assert min(w for _, w in result) > 0
 
 
 def test_classes_without_that_the_legend_does_not_know_are_named_all_at_once() -> None:

@@ -17,9 +17,9 @@ from tests.patches.fields import SHAPE, write_fields
 
 
 def truth_of(path: Path) -> Any:
-    found = raster.inspect(path)
-    with raster.reader(found, nodata="none") as source:
-        return source.read(Window(0, 0, *found.shape))[0]
+    result = raster.inspect(path)
+    with raster.reader(result, nodata="none") as source:
+        return source.read(Window(0, 0, *result.shape))[0]
 
 
 @pytest.mark.parametrize("edge", ["shift_back", "pad", "drop"])
@@ -41,11 +41,11 @@ def test_each_covered_pixel_counts_once(tmp_path: Path, home: Path, edge: str, s
 def test_patches_of_other_labels_differ(tmp_path: Path, home: Path) -> None:
     fields = write_fields(tmp_path / "raw", home, ("a",))
     path = fields.cut().file(store.STORE)
-    found = raster.inspect(home / "fields/ground_truth/a/classes.tif")
-    changed = truth_of(found.path)
+    result = raster.inspect(home / "fields/ground_truth/a/classes.tif")
+    changed = truth_of(result.path)
     changed[3, 4:9] = IGNORE
     other = tmp_path / "other.tif"
-    raster.write_tiled(other, found.grid, "uint8", ("class",), [(Window(0, 0, *SHAPE), changed[None])])
+    raster.write_tiled(other, result.grid, "uint8", ("class",), [(Window(0, 0, *SHAPE), changed[None])])
     held, expected, different = covered(path, other)
     assert different == 5
     assert held[0] - expected[0] == expected[IGNORE] - held[IGNORE] == 5

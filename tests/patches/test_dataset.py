@@ -27,23 +27,23 @@ def described(fields: Fields) -> Product:
 @pytest.fixture
 def fields(tmp_path: Path, home: Path) -> Fields:
     """Two tiles with patches, split by blocks."""
-    found = write_fields(tmp_path / "raw", home, splits=BLOCKS)
-    found.cut(0)
-    found.cut(1)
-    return found
+    result = write_fields(tmp_path / "raw", home, splits=BLOCKS)
+    result.cut(0)
+    result.cut(1)
+    return result
 
 
 def test_every_labelled_pixel_is_counted_once(fields: Fields) -> None:
-    found = manifest.load(described(fields).path)
-    for tile in found.tiles:
+    result = manifest.load(described(fields).path)
+    for tile in result.tiles:
         pixels = np.sum([tile.class_pixels[split] for split in manifest.SPLITS], axis=0)
         assert pixels.tolist() == [50 * SHAPE[1], 30 * SHAPE[1]]
         assert sum(tile.counts.values()) == 8 * 9
         assert (fields.home / tile.patches).is_dir()
         assert (fields.home / tile.ground_truth / "classes.tif").is_file()
         assert tile.grid.shape == SHAPE
-    assert len(found.bands) == 2
-    assert np.mean(found.class_weights) == pytest.approx(1)
+    assert len(result.bands) == 2
+    assert np.mean(result.class_weights) == pytest.approx(1)
 
 
 def test_the_page_and_pictures_stand_alone(fields: Fields) -> None:
@@ -119,10 +119,10 @@ def test_missing_and_outdated_tiles_are_all_named(fields: Fields) -> None:
 
 def overlapping(folder: Path, home: Path, rule: str) -> Fields:
     """Two tiles that share 60 of their 110 columns; one is test."""
-    found = write_fields(folder, home, apart=50, splits={"test": {"tiles": ["b"]}, "on_overlap": rule})
-    found.cut(0)
-    found.cut(1)
-    return found
+    result = write_fields(folder, home, apart=50, splits={"test": {"tiles": ["b"]}, "on_overlap": rule})
+    result.cut(0)
+    result.cut(1)
+    return result
 
 
 def test_tiles_that_overlap_on_the_ground_are_refused(tmp_path: Path, home: Path) -> None:
@@ -163,14 +163,14 @@ def test_a_tile_without_labels_is_there_and_counts_nowhere(tmp_path: Path, home:
     summary = products[2].json("summary.json")
     assert (summary["windows"], summary["patches"], summary["labelled"]) == (0, 0, None)
     product = described(fields)
-    found = manifest.load(product.path)
-    entry = found.tiles[2]
+    result = manifest.load(product.path)
+    entry = result.tiles[2]
     assert (entry.name, entry.label_fingerprint, entry.pixels, sum(entry.counts.values())) == ("u", None, 0, 0)
     assert not any(sum(pixels) for pixels in entry.class_pixels.values())
     assert product.json("summary.json")["unlabelled_tiles"] == 1
     fewer = manifest.load(described(plain).path)
-    assert found.bands == fewer.bands
-    assert found.class_weights == fewer.class_weights
+    assert result.bands == fewer.bands
+    assert result.class_weights == fewer.class_weights
     assert product.json("summary.json")["coverage"] == described(plain).json("summary.json")["coverage"]
     assert "unlabelled" in product.file("index.html").read_text()
 
@@ -202,7 +202,7 @@ def test_every_reader_sees_the_bands_of_all_files(tmp_path: Path, home: Path) ->
     assert images.dtype == np.float32
     for image, box in zip(images, index.windows(size), strict=True):
         np.testing.assert_array_equal(image, expected[(slice(None), *box.slices)])
-    found = manifest.load(described(stacked).path)
-    assert [band.name for band in found.bands] == ["red", "nir", "dsm"]
-    assert 230 < found.bands[2].mean < 330
-    assert found.tiles[0].images == stacked.tiles[0].images
+    result = manifest.load(described(stacked).path)
+    assert [band.name for band in result.bands] == ["red", "nir", "dsm"]
+    assert 230 < result.bands[2].mean < 330
+    assert result.tiles[0].images == stacked.tiles[0].images

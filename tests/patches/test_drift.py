@@ -39,11 +39,11 @@ def test_how_many_pixels_there_are_does_not_matter() -> None:
 @settings(max_examples=50)
 @given(VALUES, VALUES)
 def test_it_is_the_distance_of_wasserstein(one: list[int], other: list[int]) -> None:
-    found = distance(histogram(one), histogram(other))
+    result = distance(histogram(one), histogram(other))
     if len(set(other)) == 1:
-        assert found is None, "a single value has no scale"
+        assert result is None, "a single value has no scale"
     else:
-        assert found == pytest.approx(wasserstein_distance(one, other) / np.std(other), abs=1e-9)
+        assert result == pytest.approx(wasserstein_distance(one, other) / np.std(other), abs=1e-9)
 
 
 def test_without_pixels_there_is_no_distance() -> None:

@@ -73,22 +73,22 @@ def test_ground_beside_the_test_side_is_test_in_one_fold_and_chooses_in_the_one_
         return
     before, each = pixels(whole), in_folds(whole, dealt)
     for name, own in before.items():
-        found = np.stack([fold[name] for fold in each])
-        out = (found == EXCLUDED).all(axis=0)
+        result = np.stack([fold[name] for fold in each])
+        out = (result == EXCLUDED).all(axis=0)
         assert out[own == TEST].all()
         assert out[own == EXCLUDED].all()
-        assert not ((found == EXCLUDED).any(axis=0) & ~out).any()
-        assert ((found == TEST).sum(axis=0) == 1)[~out].all()
-        assert (np.roll(found == TEST, -1, axis=0) == (found == VALIDATION)).all()
-        assert ((found == TRAIN).sum(axis=0) == len(each) - 2)[~out].all()
+        assert not ((result == EXCLUDED).any(axis=0) & ~out).any()
+        assert ((result == TEST).sum(axis=0) == 1)[~out].all()
+        assert (np.roll(result == TEST, -1, axis=0) == (result == VALIDATION)).all()
+        assert ((result == TRAIN).sum(axis=0) == len(each) - 2)[~out].all()
 
 
 @pytest.mark.parametrize("splits", [SPLITS[0], SPLITS[1], SPLITS[3]])
 def test_nothing_but_the_test_side_and_what_a_person_excluded_is_left_out(splits: dict[str, Any]) -> None:
     whole = described(splits)
-    for name, found in in_folds(whole, Folds(count=3))[0].items():
+    for name, result in in_folds(whole, Folds(count=3))[0].items():
         own = pixels(whole)[name]
-        np.testing.assert_array_equal(found == EXCLUDED, (own == TEST) | (own == EXCLUDED))
+        np.testing.assert_array_equal(result == EXCLUDED, (own == TEST) | (own == EXCLUDED))
 
 
 @given(st.integers(0, 99), st.sampled_from([3, 5]))
@@ -110,10 +110,10 @@ def test_tiles_are_dealt_out_in_turn() -> None:
 def test_folds_do_not_follow_the_draw_of_the_test_blocks() -> None:
     grid = GeoBox((1, 40_000), Affine(10, 0, 5, 0, -10, 5), "EPSG:25830")
     splits = Splits.model_validate({"block": 10, "excluded": {"blocks": 0.4}, "fold": {"index": 1, "count": 4}})
-    found = roles(splits, "t", grid, Window(0, 0, 1, 40_000))[0]
-    used = found[found != EXCLUDED]
-    np.testing.assert_allclose(np.bincount(found, minlength=4) / found.size, [0.3, 0.15, 0.15, 0.4], atol=0.01)
-    assert abs(np.corrcoef(found[1:] == TEST, found[:-1] == TEST)[0, 1]) < 0.02
+    result = roles(splits, "t", grid, Window(0, 0, 1, 40_000))[0]
+    used = result[result != EXCLUDED]
+    np.testing.assert_allclose(np.bincount(result, minlength=4) / result.size, [0.3, 0.15, 0.15, 0.4], atol=0.01)
+    assert abs(np.corrcoef(result[1:] == TEST, result[:-1] == TEST)[0, 1]) < 0.02
     assert (used == TEST).mean() == pytest.approx(0.25, abs=0.01)
 
 
@@ -131,9 +131,9 @@ def test_the_deal_is_that_of_splitmix64_in_plain_integers() -> None:
         return {1: "e", 2: "v"}.get(int(share * 5), "t")
 
     splits = Splits.model_validate({"block": 1, "fold": {"index": 2, "count": 5}})
-    found = block_roles(splits, np.arange(-12, 12), np.full(24, 3))
-    assert found.tolist() == ["tve".index(letter(col, 3)) for col in range(-12, 12)]
-    assert encode(found.astype(np.int8)) == "7t1v1e6t1e1v2t2e3t"
+    result = block_roles(splits, np.arange(-12, 12), np.full(24, 3))
+    assert result.tolist() == ["tve".index(letter(col, 3)) for col in range(-12, 12)]
+    assert encode(result.astype(np.int8)) == "7t1v1e6t1e1v2t2e3t"
 
 
 def test_repetitions_are_as_many_as_the_dataset_has_folds() -> None:
@@ -166,10 +166,10 @@ def test_a_fold_that_is_not_there_is_refused() -> None:
 def fields(tmp_path_factory: pytest.TempPathFactory) -> Fields:
     """Four tiles with patches, one of them test."""
     folder = tmp_path_factory.mktemp("folds")
-    found = write_fields(folder / "raw", folder / "home", names=("a", "b", "c", "d"), splits=SIDES)
+    result = write_fields(folder / "raw", folder / "home", names=("a", "b", "c", "d"), splits=SIDES)
     for i in range(4):
-        found.cut(i)
-    return found
+        result.cut(i)
+    return result
 
 
 SIDES = {"test": {"tiles": ["d"]}, "validation": {"tiles": ["c"]}, "block": 30}
@@ -183,9 +183,9 @@ def whole_of(fields: Fields) -> Product:
 def test_all_labels_beside_the_test_side_are_test_once_and_no_others(fields: Fields, dealt: Folds) -> None:
     product = whole_of(fields)
     whole = manifest.load(product.path)
-    found = [manifest.load(folds.build(product, dealt, index, fields.home).path) for index in (1, 2, 3)]
+    result = [manifest.load(folds.build(product, dealt, index, fields.home).path) for index in (1, 2, 3)]
     for entry in whole.tiles:
-        each = [next(tile for tile in one.tiles if tile.name == entry.name) for one in found]
+        each = [next(tile for tile in one.tiles if tile.name == entry.name) for one in result]
         labelled = np.sum([entry.class_pixels[split] for split in manifest.SPLITS], axis=0)
         expected = 0 * labelled if entry.name == "d" else labelled
         np.testing.assert_array_equal(np.sum([tile.class_pixels["test"] for tile in each], axis=0), expected)
@@ -231,10 +231,10 @@ def test_a_fold_without_labels_says_so_and_what_to_do(fields: Fields) -> None:
 
 def test_train_windows_never_meet_excluded_ground(tmp_path: Path, home: Path) -> None:
     """The excluded tile b lies on half of tile a: its windows are dropped there, and nothing is counted of b."""
-    found = write_fields(tmp_path, home, apart=50, splits={"excluded": {"tiles": ["b"]}, "on_overlap": "drop"})
-    found.cut(0)
-    found.cut(1)
-    product = dataset.build(found.dataset, LEGEND, found.tiles, home)
+    result = write_fields(tmp_path, home, apart=50, splits={"excluded": {"tiles": ["b"]}, "on_overlap": "drop"})
+    result.cut(0)
+    result.cut(1)
+    product = dataset.build(result.dataset, LEGEND, result.tiles, home)
     summary = product.json("summary.json")
     assert summary["patches"] == {"train": 24, "validation": 0, "test": 0, "excluded": 72, "dropped": 48}
     assert summary["pixels"] == 90 * 110
@@ -244,13 +244,13 @@ def test_train_windows_never_meet_excluded_ground(tmp_path: Path, home: Path) ->
 
 
 def test_tiles_that_changed_since_the_manifest_are_named(tmp_path: Path, home: Path) -> None:
-    found = write_fields(tmp_path, home, names=("a", "b", "c"), splits={"block": 30})
+    result = write_fields(tmp_path, home, names=("a", "b", "c"), splits={"block": 30})
     for i in range(3):
-        found.cut(i)
-    product = whole_of(found)
-    shutil.copy(found.tiles[0].image, found.tiles[1].image)
-    truth.build(found.dataset, LEGEND, found.tiles[1], home)
-    write.build(found.dataset, LEGEND, found.tiles[1], home)
+        result.cut(i)
+    product = whole_of(result)
+    shutil.copy(result.tiles[0].image, result.tiles[1].image)
+    truth.build(result.dataset, LEGEND, result.tiles[1], home)
+    write.build(result.dataset, LEGEND, result.tiles[1], home)
     with pytest.raises(IncompleteError, match="materialise `dataset_manifest` again"):
         folds.build(product, Folds(count=3), 1, home)
 

@@ -32,8 +32,8 @@ BY_BLOCK = Splits(test=SplitSpec(blocks=0.3), validation=SplitSpec(blocks=0.2), 
 
 @given(st.integers(-70, 70), st.integers(-70, 70))
 def test_a_train_tile_leaks_where_it_shares_a_pixel_with_a_test_tile(col: int, row: int) -> None:
-    found = leaks([footprints("a", 0, 0, BY_TILE), footprints("e", col, row, BY_TILE)])
-    assert bool(found) == (abs(col) < 60 and abs(row) < 60)
+    result = leaks([footprints("a", 0, 0, BY_TILE), footprints("e", col, row, BY_TILE)])
+    assert bool(result) == (abs(col) < 60 and abs(row) < 60)
 
 
 def test_tiles_without_a_place_never_meet() -> None:
@@ -87,8 +87,8 @@ def test_held_out_pixels_count_even_where_no_window_lies_on_them() -> None:
 
 
 def test_a_wrong_assignment_inside_one_tile_is_found() -> None:
-    found = footprints("a", 0, 0, BY_BLOCK)
-    wrong = TileFootprints("a", found.grid, found.windows, np.zeros_like(found.roles), found.held)
-    assert found.held
-    assert len(leaks([wrong])) == 1
+    result = footprints("a", 0, 0, BY_BLOCK)
+    invalid = TileFootprints("a", result.grid, result.windows, np.zeros_like(result.roles), result.held)
+    assert result.held
+    assert len(leaks([invalid])) == 1
     assert leaks([]) == []

@@ -48,9 +48,9 @@ def cut(data: Dataset, home: Path, rule: str = "soft") -> list[Product]:
 def test_numbers_lie_where_the_raster_of_polygons_has_them(tmp_path: Path, home: Path) -> None:
     (product, _) = cut(ground(tmp_path), home)
     labels = current(home / "small" / "ground_truth", "t")
-    found = raster.inspect(labels.file(truth.POLYGONS))
-    with raster.reader(found, nodata="none") as source:
-        whole = source.read(truth.blocks(found.shape, SIDE, SIDE)[0])[0]
+    result = raster.inspect(labels.file(truth.POLYGONS))
+    with raster.reader(result, nodata="none") as source:
+        whole = source.read(truth.blocks(result.shape, SIDE, SIDE)[0])[0]
     with xarray.open_zarr(product.file(f"{store.STORE}/zarr.json").parent, consolidated=False) as held:
         assert held["polygon"].dims == ("patch", "y", "x")
         assert held["polygon"].dtype == np.uint32
@@ -87,10 +87,10 @@ def test_a_reader_gives_rows_of_one_table_for_all_splits(tmp_path: Path, home: P
 
 
 def test_a_reader_of_a_dataset_without_shares_says_so(tmp_path: Path, home: Path) -> None:
-    found = reader(ground(tmp_path), home, "train", rule="ignore")
-    assert not found.keeps_fractions
+    result = reader(ground(tmp_path), home, "train", rule="ignore")
+    assert not result.keeps_fractions
     with pytest.raises(IncompleteError, match="share"):
-        found.fractions()
+        result.fractions()
 
 
 def test_a_killed_build_ends_with_the_same_bytes(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,9 @@ def read(path: Path, name: str, position: int) -> np.ndarray:  # type: ignore[ty
 @pytest.fixture(params=["zstd", "none"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A store of 5 patches in shards of 2."""
-    found = tmp_path / "product" / store.STORE
-    write(found, store.Layout(5, 2, 8, "uint16", 2, request.param))
-    return found
+    result = tmp_path / "product" / store.STORE
+    write(result, store.Layout(5, 2, 8, "uint16", 2, request.param))
+    return result
 
 
 @settings(max_examples=20, deadline=None)
@@ -116,32 +116,32 @@ def test_a_patch_of_another_size_is_an_error(path: Path) -> None:
         Shards().read(path, store.IMAGE, 0, np.empty((2, 8, 8), np.uint8))
 
 
-def _big_endian(said: Any) -> None:
-    said["codecs"][0]["configuration"]["codecs"][0]["configuration"] = {"endian": "big"}
+def _big_endian(text: Any) -> None:
+    text["codecs"][0]["configuration"]["codecs"][0]["configuration"] = {"endian": "big"}
 
 
-def _gzip(said: Any) -> None:
-    said["codecs"][0]["configuration"]["codecs"].insert(1, {"name": "gzip", "configuration": {"level": 1}})
+def _gzip(text: Any) -> None:
+    text["codecs"][0]["configuration"]["codecs"].insert(1, {"name": "gzip", "configuration": {"level": 1}})
 
 
-def _no_checksum(said: Any) -> None:
-    said["codecs"][0]["configuration"]["codecs"].pop()
+def _no_checksum(text: Any) -> None:
+    text["codecs"][0]["configuration"]["codecs"].pop()
 
 
-def _index_first(said: Any) -> None:
-    said["codecs"][0]["configuration"]["index_location"] = "start"
+def _index_first(text: Any) -> None:
+    text["codecs"][0]["configuration"]["index_location"] = "start"
 
 
-def _no_shards(said: Any) -> None:
-    said["codecs"] = [{"name": "bytes"}, {"name": "crc32c"}]
+def _no_shards(text: Any) -> None:
+    text["codecs"] = [{"name": "bytes"}, {"name": "crc32c"}]
 
 
 @pytest.mark.parametrize("change", [_big_endian, _gzip, _no_checksum, _index_first, _no_shards])
 def test_another_way_of_storing_is_refused(path: Path, change: Callable[[Any], None]) -> None:
     file = path / store.IMAGE / "zarr.json"
-    said = json.loads(file.read_text())
-    change(said)
-    file.write_text(json.dumps(said))
+    text = json.loads(file.read_text())
+    change(text)
+    file.write_text(json.dumps(text))
     with pytest.raises(IncompleteError, match=r"image/zarr\.json: unreadable patches"):
         read(path, store.IMAGE, 0)
 

@@ -49,8 +49,8 @@ def test_a_window_has_the_role_of_all_its_pixels(splits: Splits, grid: GeoBox, s
     pixels = roles(splits, "t", grid, Window(0, 0, *SHAPE))
     expected = []
     for box in boxes:
-        found = np.unique(pixels[box.slices])
-        expected.append(int(found[0]) if found.size == 1 else MIXED)
+        result = np.unique(pixels[box.slices])
+        expected.append(int(result[0]) if result.size == 1 else MIXED)
     assert window_roles(splits, "t", grid, boxes).tolist() == expected
 
 
@@ -75,19 +75,19 @@ def test_tiles_that_overlap_agree(col: int, row: int, seed: int) -> None:
 def test_tiles_without_a_place_share_no_blocks() -> None:
     """All lie at (0, 0): by place alone each would be split alike."""
     grid = GeoBox((1, 4000), Affine(1, 0, 0, 0, -1, 1), None)
-    found = {name: roles(BLOCKS, name, grid, Window(0, 0, 1, 4000))[0] for name in ("a", "b", "c")}
-    assert np.mean(found["a"] == found["b"]) < 0.5  # by chance 0.25 + 0.04 + 0.09
-    assert np.mean(found["b"] == found["c"]) < 0.5
-    for seen in found.values():
+    result = {name: roles(BLOCKS, name, grid, Window(0, 0, 1, 4000))[0] for name in ("a", "b", "c")}
+    assert np.mean(result["a"] == result["b"]) < 0.5  # by chance 0.25 + 0.04 + 0.09
+    assert np.mean(result["b"] == result["c"]) < 0.5
+    for seen in result.values():
         np.testing.assert_allclose(np.bincount(seen) / seen.size, [0.5, 0.2, 0.3], atol=0.08)
     boxes = windows((1, 4000), 1, 5, "drop")
-    assert window_roles(BLOCKS, "a", grid, boxes).tolist() == found["a"][::5].tolist()
+    assert window_roles(BLOCKS, "a", grid, boxes).tolist() == result["a"][::5].tolist()
 
 
 def test_blocks_are_drawn_in_the_shares_asked_for() -> None:
     cols, rows = np.meshgrid(np.arange(-200, 200), np.arange(-200, 200))
-    found = np.bincount(block_roles(BLOCKS, cols, rows).ravel(), minlength=3) / cols.size
-    np.testing.assert_allclose(found, [0.5, 0.2, 0.3], atol=0.005)
+    result = np.bincount(block_roles(BLOCKS, cols, rows).ravel(), minlength=3) / cols.size
+    np.testing.assert_allclose(result, [0.5, 0.2, 0.3], atol=0.005)
 
 
 def test_neighbouring_blocks_are_independent() -> None:
@@ -113,8 +113,8 @@ def test_the_draw_is_that_of_splitmix64_in_plain_integers() -> None:
         share = (mix(mix(mix(0) ^ col % 2**64) ^ row % 2**64) >> 11) / 2**53
         return TEST if share < 0.3 else VALIDATION if share < 0.5 else TRAIN
 
-    found = block_roles(BLOCKS, np.arange(-6, 6), np.full(12, -3))
-    assert found.tolist() == [role(col, -3) for col in range(-6, 6)]
+    result = block_roles(BLOCKS, np.arange(-6, 6), np.full(12, -3))
+    assert result.tolist() == [role(col, -3) for col in range(-6, 6)]
     assert encode(block_roles(BLOCKS, np.arange(-6, 6), np.full(12, 3)).astype(np.int8)) == "2v1e3t1v1e1t1e1t1e"
 
 
@@ -134,11 +134,11 @@ def test_tiles_are_drawn_whole_in_the_shares_asked_for() -> None:
         test=SplitSpec(random_fraction=0.2, tiles=("t0",)),
         excluded=SplitSpec(random_fraction=0.05),
     )
-    found = np.array([whole_tile_role(drawn, f"t{i}") for i in range(4000)])
-    assert found[0] == TEST
-    np.testing.assert_allclose(np.bincount(found) / found.size, [0.65, 0.1, 0.2, 0.05], atol=0.02)
+    result = np.array([whole_tile_role(drawn, f"t{i}") for i in range(4000)])
+    assert result[0] == TEST
+    np.testing.assert_allclose(np.bincount(result) / result.size, [0.65, 0.1, 0.2, 0.05], atol=0.02)
     again = drawn.model_copy(update={"seed": 1})
-    assert [whole_tile_role(again, f"t{i}") for i in range(4000)] != found.tolist()
+    assert [whole_tile_role(again, f"t{i}") for i in range(4000)] != result.tolist()
 
 
 def test_tiles_that_are_not_drawn_are_split_by_blocks() -> None:
@@ -147,8 +147,8 @@ def test_tiles_that_are_not_drawn_are_split_by_blocks() -> None:
 
 
 @given(st.lists(st.sampled_from([TRAIN, VALIDATION, TEST, EXCLUDED, MIXED])))
-def test_run_lengths_come_back(found: list[int]) -> None:
-    assert decode(encode(np.array(found, np.int8))).tolist() == found
+def test_run_lengths_come_back(result: list[int]) -> None:
+    assert decode(encode(np.array(result, np.int8))).tolist() == result
 
 
 def test_a_seed_changes_the_draw() -> None:

@@ -34,17 +34,17 @@ def test_bands_over_valid_train_pixels(tmp_path: Path, dtype: str, rows: int, mo
     image = raster.inspect(write_geotiff(tmp_path / "i.tif", data, nodata=7))
     truth = write_geotiff(tmp_path / "c.tif", classes)
     parts = statistics.parts("t", image, truth, dtype, "file", SPLITS, rows=rows)
-    found = [statistics.count(part) for part in parts]
+    result = [statistics.count(part) for part in parts]
     role = roles(SPLITS, "t", image.grid, Window(0, 0, *SHAPE))
     used = (role == TRAIN) & (data != 7).any(axis=0)
-    for band, values in zip(statistics.band_statistics(["a", "b"], dtype, found), data[:, used], strict=True):
+    for band, values in zip(statistics.band_statistics(["a", "b"], dtype, result), data[:, used], strict=True):
         assert (band.minimum, band.maximum) == (values.min(), values.max())
         assert band.mean == pytest.approx(values.mean(dtype=np.float64))
         assert band.std == pytest.approx(values.std(dtype=np.float64))
         for p, value in band.percentiles.items():
             exact = float(np.percentile(values, int(p), method="inverted_cdf"))
             assert value == pytest.approx(exact, rel=1 / 200 if dtype == "float32" else 0)
-    table = sum(counts.classes for counts in found)
+    table = sum(counts.classes for counts in result)
     for side in range(3):
         for value in (0, 1, 255):
             assert table[side, value] == ((role == side) & (classes == value)).sum()
@@ -54,5 +54,5 @@ def test_without_train_pixels_there_are_none(tmp_path: Path) -> None:
     image = raster.inspect(write_geotiff(tmp_path / "i.tif", np.ones((4, 4), np.uint8)))
     truth = write_geotiff(tmp_path / "c.tif", np.ones((4, 4), np.uint8))
     sides = Splits(test=SplitSpec(tiles=("t",)))
-    found = [statistics.count(part) for part in statistics.parts("t", image, truth, "uint8", "none", sides, rows=9)]
-    assert statistics.band_statistics(["a"], "uint8", found) == ()
+    result = [statistics.count(part) for part in statistics.parts("t", image, truth, "uint8", "none", sides, rows=9)]
+    assert statistics.band_statistics(["a"], "uint8", result) == ()

@@ -19,27 +19,27 @@ INDEX = store.Index(np.arange(5), np.arange(5) * 2, np.linspace(0, 1, 5, dtype=n
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A store whose first two shards are zeros, as fill values are, and whose last counts up."""
-    found = tmp_path / store.STORE
-    store.create(found, LAYOUT, INDEX, {"bands": ["r", "g"], "classes": ["a", "b"]})
-    image = store.open_array(found, store.IMAGE)
+    result = tmp_path / store.STORE
+    store.create(result, LAYOUT, INDEX, {"bands": ["r", "g"], "classes": ["a", "b"]})
+    image = store.open_array(result, store.IMAGE)
     for first, last in LAYOUT.shards:
         values = np.full((last - first, 2, 4, 4), first, np.uint16) * (first == 4)
         image[first:last].write(values).result()
-    label = store.open_array(found, store.LABEL)
+    label = store.open_array(result, store.LABEL)
     for first, last in LAYOUT.shards:
         label[first:last].write(np.full((last - first, 4, 4), 255, np.uint8)).result()
-    return found
+    return result
 
 
 def test_zarr_and_xarray_read_it(path: Path) -> None:
     group = zarr.open_group(path, mode="r")
     assert group.attrs["bands"] == ["r", "g"]
     np.testing.assert_array_equal(group["image"][4], np.full((2, 4, 4), 4))
-    with xarray.open_zarr(path, consolidated=False) as found:
-        assert dict(found.sizes) == {"patch": 5, "band": 2, "y": 4, "x": 4, "class": 2}
-        assert found["image"].dims == ("patch", "band", "y", "x")
-        assert found["label"].dims == ("patch", "y", "x")
-        assert found["row"].values.tolist() == [0, 1, 2, 3, 4]
+    with xarray.open_zarr(path, consolidated=False) as result:
+        assert dict(result.sizes) == {"patch": 5, "band": 2, "y": 4, "x": 4, "class": 2}
+        assert result["image"].dims == ("patch", "band", "y", "x")
+        assert result["label"].dims == ("patch", "y", "x")
+        assert result["row"].values.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_one_file_a_shard_and_chunks_equal_to_the_fill_value_are_written(path: Path) -> None:
@@ -58,11 +58,11 @@ def test_a_missing_shard_is_an_error_and_never_zeros(path: Path) -> None:
 
 
 def test_the_index_comes_back(path: Path) -> None:
-    found = store.read_index(path)
-    assert len(found) == 5
-    np.testing.assert_array_equal(found.class_count, INDEX.class_count)
-    np.testing.assert_array_equal(found.labelled, INDEX.labelled)
-    assert found.windows(4)[2] == (2, 4, 4, 4)
+    result = store.read_index(path)
+    assert len(result) == 5
+    np.testing.assert_array_equal(result.class_count, INDEX.class_count)
+    np.testing.assert_array_equal(result.labelled, INDEX.labelled)
+    assert result.windows(4)[2] == (2, 4, 4, 4)
 
 
 def test_a_damaged_index_names_the_store(path: Path) -> None:

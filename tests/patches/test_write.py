@@ -31,11 +31,11 @@ def whole(fields: Fields) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type
     """The tile's image (band, y, x) and classes (y, x), read in one piece."""
     tile = fields.tiles[0]
     truth = fields.home / "fields" / "ground_truth" / tile.name / "classes.tif"
-    found = []
+    result = []
     for path in (tile.image, truth):
         with raster.reader(raster.inspect(path), nodata="none") as source:
-            found.append(source.read(Window(0, 0, *SHAPE)))
-    return found[0], found[1][0]
+            result.append(source.read(Window(0, 0, *SHAPE)))
+    return result[0], result[1][0]
 
 
 def read(product: Product) -> tuple[np.ndarray, np.ndarray, store.Index]:  # type: ignore[type-arg]
@@ -92,28 +92,28 @@ def test_runs_do_not_change_a_byte(fields: Fields, tmp_path: Path, monkeypatch: 
 
 
 def test_pixels_without_data_hold_zero(tmp_path: Path, home: Path) -> None:
-    found = write_fields(tmp_path / "raw", home, names=("a",), dtype="float32", bands=["height"], nodata=-9999.0)
+    result = write_fields(tmp_path / "raw", home, names=("a",), dtype="float32", bands=["height"], nodata=-9999.0)
     data = np.full(SHAPE, 3.0, np.float32)
     data[0, 0], data[1, 1] = np.nan, -9999.0
     write_geotiff(tmp_path / "raw" / "a.tif", data)
-    image, label, _ = read(found.cut())
+    image, label, _ = read(result.cut())
     assert image[0, 0, 0, 0] == image[0, 0, 1, 1] == 0
     assert label[0, 0, 0] == label[0, 1, 1] == IGNORE
     assert np.unique(image).tolist() == [0, 3]
 
 
 def test_a_tile_without_ground_truth_is_refused(tmp_path: Path, home: Path) -> None:
-    found = write_fields(tmp_path / "raw", home)
+    result = write_fields(tmp_path / "raw", home)
     with pytest.raises(IncompleteError, match="materialise the asset `ground_truth` for a"):
-        write.build(found.dataset, LEGEND, found.tiles[0], home)
+        write.build(result.dataset, LEGEND, result.tiles[0], home)
 
 
 @pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_bytes(tmp_path: Path, home: Path) -> None:
     from distributed import LocalCluster
 
-    found = write_fields(tmp_path / "raw", home, names=("a",))
-    local = found.cut()
+    result = write_fields(tmp_path / "raw", home, names=("a",))
+    local = result.cut()
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        there = Fields(found.dataset.model_copy(update={"cluster": cluster.scheduler_address}), tmp_path / "other")
+        there = Fields(result.dataset.model_copy(update={"cluster": cluster.scheduler_address}), tmp_path / "other")
         assert there.cut().files == local.files

@@ -37,9 +37,9 @@ def test_what_a_file_says_of_itself(tmp_path: Path) -> None:
     path = scenes.write_geotiff(
         tmp_path / "a.tif", noise(3, 40, 64), resolution=0.5, tiled=True, blockxsize=32, blockysize=16
     )
-    found = raster.inspect(path)
-    assert (found.shape, found.count, found.dtype, found.crs) == ((40, 64), 3, "uint8", "EPSG:25830")
-    assert (found.block, found.nodata, found.mask, found.palette) == ((16, 32), None, "none", {})
+    result = raster.inspect(path)
+    assert (result.shape, result.count, result.dtype, result.crs) == ((40, 64), 3, "uint8", "EPSG:25830")
+    assert (result.block, result.nodata, result.mask, result.palette) == ((16, 32), None, "none", {})
 
 
 def test_a_vrt_in_disguise_is_refused(tmp_path: Path) -> None:
@@ -95,17 +95,17 @@ class TestNodata:
         data[3] = 255
         data[3, 2, 9:11] = 0
         path = scenes.write_geotiff(tmp_path / "a.tif", data, photometric="rgb", alpha="yes")
-        found = raster.inspect(path)
-        assert (found.count, found.mask) == (3, "alpha")
+        result = raster.inspect(path)
+        assert (result.count, result.mask) == (3, "alpha")
         np.testing.assert_array_equal(valid(path), data[3] > 0)
-        with raster.reader(found) as source:
+        with raster.reader(result) as source:
             np.testing.assert_array_equal(source.read(WHOLE), data[:3])
 
     def test_near_infrared_is_not_alpha(self, tmp_path: Path) -> None:
         grid = GeoBox((20, 30), Affine(1, 0, X, 0, -1, Y), scenes.CRS)
         raster.write_tiled(tmp_path / "a.tif", grid, "uint8", ("r", "g", "b", "nir"), [(WHOLE, noise(4, 20, 30))])
-        found = raster.inspect(tmp_path / "a.tif")
-        assert (found.count, found.mask, found.descriptions) == (4, "none", ("r", "g", "b", "nir"))
+        result = raster.inspect(tmp_path / "a.tif")
+        assert (result.count, result.mask, result.descriptions) == (4, "none", ("r", "g", "b", "nir"))
         with rasterio.open(tmp_path / "a.tif") as source:
             assert source.colorinterp[3] is ColorInterp.undefined
 
@@ -166,12 +166,12 @@ def test_class_maps_have_reproducible_bytes_names_and_colours(tmp_path: Path) ->
         )
     a, b, c = ((tmp_path / f"{name}.tif").read_bytes() for name in "abc")
     assert a == b == c
-    found = raster.inspect(tmp_path / "a.tif")
-    assert {k: found.palette[k] for k in palette} == palette
-    assert (found.nodata, found.descriptions, found.block) == (255, ("cover",), (512, 512))
+    result = raster.inspect(tmp_path / "a.tif")
+    assert {k: result.palette[k] for k in palette} == palette
+    assert (result.nodata, result.descriptions, result.block) == (255, ("cover",), (512, 512))
     assert raster.class_names(tmp_path / "a.tif") == ("x", "y", "z")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif", "c.tif"]
-    with raster.reader(found) as source:
+    with raster.reader(result) as source:
         np.testing.assert_array_equal(source.read(Window(0, 0, 700, 600))[0], data)
     with rasterio.open(tmp_path / "a.tif") as source:
         assert source.overviews(1)
@@ -190,7 +190,7 @@ def test_thumbnails(tmp_path: Path) -> None:
 def test_later_polygons_cover_earlier_ones() -> None:
     grid = GeoBox((4, 4), Affine(1, 0, 0, 0, -1, 4), scenes.CRS)
     shapes = [(box(0, 0, 4, 2), 300), (box(0, 0, 1.4, 4), 7)]
-    burnt = raster.burn(shapes, grid, all_touched=False, fill=65_535)
-    assert burnt.tolist() == [[7, 65_535, 65_535, 65_535]] * 2 + [[7, 300, 300, 300]] * 2
+    rasterised = raster.burn(shapes, grid, all_touched=False, fill=65_535)
+    assert rasterised.tolist() == [[7, 65_535, 65_535, 65_535]] * 2 + [[7, 300, 300, 300]] * 2
     assert raster.burn(shapes, grid, all_touched=True, fill=9)[0].tolist() == [7, 7, 9, 9]
     assert (raster.burn([], grid, all_touched=False, fill=9) == 9).all()

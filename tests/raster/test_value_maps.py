@@ -15,9 +15,9 @@ NONE = float("nan")
 def test_a_table_finds_values_below_zero_at_its_end() -> None:
     table = np.roll(np.arange(-(2**15), 2**15) // 2, -(2**15)).astype(np.int16)
     data = np.array([[[-32768, -3, -1], [0, 1, 32767]]], np.int16)
-    found = Tables(table[None])(data)
-    assert found.tolist() == [[[-16384, -2, -1], [0, 0, 16383]]]
-    assert found.dtype == np.int16
+    result = Tables(table[None])(data)
+    assert result.tolist() == [[[-16384, -2, -1], [0, 0, 16383]]]
+    assert result.dtype == np.int16
 
 
 def knots(added: list[float], nodata: float = NONE, ends: tuple[float, float] = (10, 20)) -> Knots:
@@ -26,15 +26,15 @@ def knots(added: list[float], nodata: float = NONE, ends: tuple[float, float] = 
 
 def test_what_is_added_changes_along_straight_lines_and_not_beyond() -> None:
     """10 becomes 110 and 20 becomes 140: 15 becomes 125; beyond, 100 and 120 are added."""
-    found = knots([100, 120])(np.array([[[0, 10, 15, 20, 30]]], np.float32))
-    assert found.tolist() == [[[100, 110, 125, 140, 150]]]
-    assert found.dtype == np.float32
+    result = knots([100, 120])(np.array([[[0, 10, 15, 20, 30]]], np.float32))
+    assert result.tolist() == [[[100, 110, 125, 140, 150]]]
+    assert result.dtype == np.float32
 
 
 def test_knots_lie_evenly() -> None:
     """At 10, 12, ..., 20; only what lies between 12 and 16 is moved."""
-    found = knots([0, 0, 7, 0, 0, 0])(np.array([[[11, 12, 13, 14, 15, 16, 19]]], np.float32))
-    assert found.tolist() == [[[11, 12, 16.5, 21, 18.5, 16, 19]]]
+    result = knots([0, 0, 7, 0, 0, 0])(np.array([[[11, 12, 13, 14, 15, 16, 19]]], np.float32))
+    assert result.tolist() == [[[11, 12, 16.5, 21, 18.5, 16, 19]]]
 
 
 def test_each_band_has_its_own() -> None:
@@ -53,11 +53,11 @@ def test_what_is_no_number_stays() -> None:
 def test_nodata_stays_and_nothing_becomes_it(nodata: float) -> None:
     one = float(np.float32(nodata))
     data = np.array([[[one, 1.0, 2.0]]], np.float32)
-    found = knots([nodata - 1, nodata - 1], nodata)(data)
-    assert found[0, 0, 0] == one
-    assert found[0, 0, 1] != one
-    assert found[0, 0, 1] == pytest.approx(nodata, rel=1e-6, abs=1e-30)
-    assert np.isfinite(found).all()
+    result = knots([nodata - 1, nodata - 1], nodata)(data)
+    assert result[0, 0, 0] == one
+    assert result[0, 0, 1] != one
+    assert result[0, 0, 1] == pytest.approx(nodata, rel=1e-6, abs=1e-30)
+    assert np.isfinite(result).all()
 
 
 def test_values_end_where_floats_end() -> None:
@@ -73,11 +73,11 @@ def test_a_map_comes_back_from_its_file_and_the_same_map_has_the_same_bytes(tmp_
     two = Knots(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 7.0], [6.0, 8.0]]), -1.0)
     for name in ("a", "b"):
         two.save(tmp_path / f"{name}.npz")
-    found = load(tmp_path / "a.npz")
-    assert isinstance(found, Knots)
-    assert found.nodata == -1
-    assert found.ends.tolist() == [[1, 2], [3, 4]]
-    assert found.added.tolist() == [[5, 7], [6, 8]]
+    result = load(tmp_path / "a.npz")
+    assert isinstance(result, Knots)
+    assert result.nodata == -1
+    assert result.ends.tolist() == [[1, 2], [3, 4]]
+    assert result.added.tolist() == [[5, 7], [6, 8]]
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
     Tables(np.arange(4)[None]).save(tmp_path / "c.npy")
     assert isinstance(load(tmp_path / "c.npy"), Tables)

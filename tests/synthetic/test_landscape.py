@@ -51,13 +51,13 @@ def test_classes_are_those_of_the_legend() -> None:
 def test_complete_labels_burn_to_exactly_the_truth(folder: Path, tile: str) -> None:
     truth = pixels(folder / f"truth/{tile}.tif")[0]
     assert truth.max() < IGNORE  # nothing is left open
-    burnt = drawn(folder, "complete", tile, inspect(folder / f"images/{tile}.tif"))
-    np.testing.assert_array_equal(burnt, truth)
+    rasterised = drawn(folder, "complete", tile, inspect(folder / f"images/{tile}.tif"))
+    np.testing.assert_array_equal(rasterised, truth)
 
 
 def test_every_class_occurs(folder: Path) -> None:
-    found = np.unique([pixels(path) for path in sorted((folder / "truth").iterdir())])
-    assert found.tolist() == [0, 1, 2, 3, 4]
+    result = np.unique([pixels(path) for path in sorted((folder / "truth").iterdir())])
+    assert result.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_tiles_are_neighbours_that_do_not_overlap(folder: Path) -> None:
@@ -72,12 +72,12 @@ def test_incomplete_labels_are_true_where_they_are(tmp_path: Path) -> None:
     shares = []
     for tile in ("r0c0", "r0c1", "r1c0", "r1c1"):
         raster = inspect(tmp_path / f"wide/images/{tile}.tif")
-        truth, burnt = (
+        truth, rasterised = (
             pixels(tmp_path / f"wide/truth/{tile}.tif")[0],
             drawn(tmp_path / "wide", "incomplete", tile, raster),
         )
-        assert (burnt == truth)[burnt != IGNORE].mean() > 0.999
-        shares.append((burnt == IGNORE).mean())
+        assert (rasterised == truth)[rasterised != IGNORE].mean() > 0.999
+        shares.append((rasterised == IGNORE).mean())
     assert 0.30 < np.mean(shares) < 0.40
 
 
@@ -148,8 +148,8 @@ def test_a_pixel_alone_does_not_tell_its_class() -> None:
     votes = np.zeros((16**4, 5), np.int64)
     np.add.at(votes, (bins[:, :512].reshape(-1), ground.truth[:, :512].reshape(-1)), 1)
     rule = votes.argmax(axis=1).astype(np.uint8)
-    found = iou(count(np.ascontiguousarray(ground.truth[:, 512:]), rule[bins[:, 512:]], 5))
-    assert all(value is not None and value < 0.65 for value in found[3:])
+    result = iou(count(np.ascontiguousarray(ground.truth[:, 512:]), rule[bins[:, 512:]], 5))
+    assert all(value is not None and value < 0.65 for value in result[3:])
 
 
 def test_vegetation_is_bright_and_water_dark_in_the_infrared() -> None:

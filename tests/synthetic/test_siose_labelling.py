@@ -47,8 +47,8 @@ def test_simple_labels_burn_to_the_truth(folder: Path) -> None:
         expected = source.read(landscape.Settings(size=256).window("r0c0"))[0]
     frame = table(folder, "simple")
     shapes = [(s, LEGEND.class_of_code[c]) for s, c in zip(frame.geometry, frame.SIOSE_CODE, strict=True)]
-    burnt = burn(shapes, truth.grid, all_touched=False, fill=IGNORE)
-    assert (burnt == expected).mean() > 0.9999  # pieces that are cut at the tile's edge may round otherwise
+    rasterised = burn(shapes, truth.grid, all_touched=False, fill=IGNORE)
+    assert (rasterised == expected).mean() > 0.9999  # pieces that are cut at the tile's edge may round otherwise
 
 
 def test_composite_labels_cover_the_tile_once_and_half_of_it_in_cells(folder: Path) -> None:

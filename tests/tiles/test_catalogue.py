@@ -45,24 +45,24 @@ def problems(data: Dataset) -> str:
 
 def test_tiles_are_captured_from_file_names_and_sorted(tmp_path: Path) -> None:
     put(tmp_path, "images/b.tif", "images/a-1.tif", "labels/a-1.gpkg", "labels/b.gpkg", "images/b.txt")
-    found = catalogue.tiles(dataset(tmp_path, {"year": 2020, "label_year": 2019}))
-    assert [tile.name for tile in found] == ["a-1", "b"]
-    assert found[0].image == tmp_path / "images/a-1.tif"
-    assert found[0].label == tmp_path / "labels/a-1.gpkg"
-    assert (found[0].year, found[0].label_year, found[0].stored_dtype, found[0].layer) == (2020, 2019, None, None)
+    result = catalogue.tiles(dataset(tmp_path, {"year": 2020, "label_year": 2019}))
+    assert [tile.name for tile in result] == ["a-1", "b"]
+    assert result[0].image == tmp_path / "images/a-1.tif"
+    assert result[0].label == tmp_path / "labels/a-1.gpkg"
+    assert (result[0].year, result[0].label_year, result[0].stored_dtype, result[0].layer) == (2020, 2019, None, None)
 
 
 def test_a_tile_may_name_its_folder_as_well(tmp_path: Path) -> None:
     put(tmp_path, "t1/t1.tif", "t2/other.tif", "t2/t2.tif", "all.gpkg")
-    found = catalogue.tiles(dataset(tmp_path, {"image": "{tile}/{tile}.tif", "label": "all.gpkg"}))
-    assert [tile.name for tile in found] == ["t1", "t2"]
-    assert {tile.label for tile in found} == {tmp_path / "all.gpkg"}
+    result = catalogue.tiles(dataset(tmp_path, {"image": "{tile}/{tile}.tif", "label": "all.gpkg"}))
+    assert [tile.name for tile in result] == ["t1", "t2"]
+    assert {tile.label for tile in result} == {tmp_path / "all.gpkg"}
 
 
 def test_characters_that_globs_know_are_plain(tmp_path: Path) -> None:
     put(tmp_path, "[2017] t1.tif", "2 t2.tif", "all.gpkg")
-    found = catalogue.tiles(dataset(tmp_path, {"image": "[2017] {tile}.tif", "label": "all.gpkg"}))
-    assert [tile.name for tile in found] == ["t1"]
+    result = catalogue.tiles(dataset(tmp_path, {"image": "[2017] {tile}.tif", "label": "all.gpkg"}))
+    assert [tile.name for tile in result] == ["t1"]
 
 
 def test_hidden_files_are_uploads_in_progress(tmp_path: Path) -> None:
@@ -165,9 +165,9 @@ class TestFurtherFiles:
 
     def test_a_missing_one_is_named(self, tmp_path: Path) -> None:
         put(tmp_path, "images/a.tif", "labels/a.gpkg")
-        told = problems(dataset(tmp_path, self.DSM))
-        assert told.startswith(f"{tmp_path}/dsm/dsm_a.tif: no such file; expected the image file of tile 'a'")
-        assert "correct `tiles.further.0.image`" in told
+        message = problems(dataset(tmp_path, self.DSM))
+        assert message.startswith(f"{tmp_path}/dsm/dsm_a.tif: no such file; expected the image file of tile 'a'")
+        assert "correct `tiles.further.0.image`" in message
 
     def test_they_count_in_the_images_fingerprint(self, tmp_path: Path) -> None:
         put(tmp_path, "images/a.tif", "labels/a.gpkg", "dsm/dsm_a.tif")
@@ -184,29 +184,29 @@ class TestUnlabelled:
 
     def test_they_stand_among_the_others(self, tmp_path: Path) -> None:
         put(tmp_path, "images/a.tif", "images/c.tif", "labels/a.gpkg", "labels/c.gpkg", "test/b.tif")
-        found = catalogue.tiles(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
-        assert [(tile.name, tile.label and tile.label.name) for tile in found] == [
+        result = catalogue.tiles(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
+        assert [(tile.name, tile.label and tile.label.name) for tile in result] == [
             ("a", "a.gpkg"),
             ("b", None),
             ("c", "c.gpkg"),
         ]
-        image, label = tile_fingerprints(found[1], tmp_path / "memory.db")
+        image, label = tile_fingerprints(result[1], tmp_path / "memory.db")
         assert (image.startswith("sha256:"), label) == (True, None)
 
     def test_labelled_tiles_of_one_folder_do_not_count(self, tmp_path: Path) -> None:
         put(tmp_path, "images/1.tif", "images/2.tif", "labels/1.gpkg")
-        found = catalogue.tiles(dataset(tmp_path, {"names": ["1"], "unlabelled": PATTERNS["image"]}))
-        assert [(tile.name, tile.label is None) for tile in found] == [("1", False), ("2", True)]
+        result = catalogue.tiles(dataset(tmp_path, {"names": ["1"], "unlabelled": PATTERNS["image"]}))
+        assert [(tile.name, tile.label is None) for tile in result] == [("1", False), ("2", True)]
 
     def test_one_name_for_two_files_is_an_error(self, tmp_path: Path) -> None:
         put(tmp_path, "images/a.tif", "labels/a.gpkg", "test/a.tif")
-        told = problems(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
-        assert "tiles.unlabelled: tile 'a' is also a labelled tile, of another file" in told
+        message = problems(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
+        assert "tiles.unlabelled: tile 'a' is also a labelled tile, of another file" in message
 
     def test_a_pattern_that_matches_nothing_is_an_error(self, tmp_path: Path) -> None:
         put(tmp_path, "images/a.tif", "labels/a.gpkg")
-        told = problems(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
-        assert told == (
+        message = problems(dataset(tmp_path, {"unlabelled": "test/{tile}.tif"}))
+        assert message == (
             f"{tmp_path}: no file matches 'test/{{tile}}.tif'; expected at least one tile. "
             "Fix: correct `tiles.unlabelled` or `root`."
         )
@@ -214,10 +214,10 @@ class TestUnlabelled:
     def test_they_are_on_no_side_of_a_split(self, tmp_path: Path) -> None:
         put(tmp_path, "images/a.tif", "labels/a.gpkg", "test/b.tif")
         data = {"unlabelled": "test/{tile}.tif", "overrides": {"b": {"year": 2020}}}
-        told = problems(dataset(tmp_path, data, splits={"test": {"tiles": ["b"]}}))
-        assert "splits.test.tiles: unknown tile 'b'; expected one of a, the tiles with labels" in told
-        found = catalogue.tiles(dataset(tmp_path, data, splits={"excluded": {"tiles": ["b"]}}))
-        assert [tile.year for tile in found] == [None, 2020]
+        message = problems(dataset(tmp_path, data, splits={"test": {"tiles": ["b"]}}))
+        assert "splits.test.tiles: unknown tile 'b'; expected one of a, the tiles with labels" in message
+        result = catalogue.tiles(dataset(tmp_path, data, splits={"excluded": {"tiles": ["b"]}}))
+        assert [tile.year for tile in result] == [None, 2020]
 
     def test_their_further_files_are_sought_as_well(self, tmp_path: Path) -> None:
         put(tmp_path, "images/a.tif", "labels/a.gpkg", "test/b.tif", "dsm/dsm_a.tif")
@@ -227,8 +227,8 @@ class TestUnlabelled:
 
 def test_a_list_of_tiles_that_is_not_there_is_named(tmp_path: Path) -> None:
     put(tmp_path, "images/a.tif", "labels/a.gpkg")
-    found = problems(dataset(tmp_path, splits={"validation": {"from_csv": "samples.csv"}}))
-    assert "splits.validation.from_csv: no file samples.csv" in found
+    result = problems(dataset(tmp_path, splits={"validation": {"from_csv": "samples.csv"}}))
+    assert "splits.validation.from_csv: no file samples.csv" in result
 
 
 def test_a_landscape_that_is_not_there_yet_is_generated_by_the_demo(home: Path) -> None:

@@ -59,9 +59,9 @@ def image_of(data: Dataset) -> raster.Raster:
     return imagery.inspect(data, tile.images)
 
 
-def everything(found: raster.Raster, dtype: str | None = None) -> np.ndarray[Any, Any]:
-    with raster.reader(found, dtype) as source:
-        return source.read(Window(0, 0, *found.shape))
+def everything(result: raster.Raster, dtype: str | None = None) -> np.ndarray[Any, Any]:
+    with raster.reader(result, dtype) as source:
+        return source.read(Window(0, 0, *result.shape))
 
 
 @st.composite
@@ -83,9 +83,9 @@ def test_any_window_is_what_numpy_stacks(
     bands = [*map(str, select), "dsm"]
     data = dataset(tmp_path, {"select": select, "further": DSM}, bands=bands, dtype="float32")
     expected = np.concatenate([photograph[np.array(select) - 1], dsm[None]])
-    found = image_of(data)
-    assert (found.count, found.shape) == (count + 1, (HEIGHT, WIDTH))
-    with raster.reader(found, dtype) as source:
+    result = image_of(data)
+    assert (result.count, result.shape) == (count + 1, (HEIGHT, WIDTH))
+    with raster.reader(result, dtype) as source:
         assert source.dtype == np.float32
         pixels = source.read(box)
         np.testing.assert_array_equal(pixels, expected[(slice(None), *box.slices)])
@@ -95,10 +95,10 @@ def test_any_window_is_what_numpy_stacks(
 
 def test_a_stack_of_one_is_the_file(tmp_path: Path) -> None:
     data = photo(tmp_path / "t.tif")
-    found = image_of(dataset(tmp_path))
-    assert found == raster.inspect(tmp_path / "t.tif")
-    np.testing.assert_array_equal(everything(found), data)
-    assert everything(found).dtype == np.uint8
+    result = image_of(dataset(tmp_path))
+    assert result == raster.inspect(tmp_path / "t.tif")
+    np.testing.assert_array_equal(everything(result), data)
+    assert everything(result).dtype == np.uint8
 
 
 def test_a_pixel_is_data_where_every_file_says_so(tmp_path: Path) -> None:
@@ -138,9 +138,9 @@ def test_a_band_that_is_asked_for_is_data_whatever_its_tag(tmp_path: Path) -> No
     data = photo(tmp_path / "t.tif", 4, photometric="rgb", alpha="yes")
     data[3, 5, 5] = 0
     scenes.write_geotiff(tmp_path / "t.tif", data, photometric="rgb", alpha="yes")
-    found = image_of(dataset(tmp_path, {"select": [4, 1, 2]}))
-    np.testing.assert_array_equal(everything(found), data[[3, 0, 1]])
-    with raster.reader(found) as source:
+    result = image_of(dataset(tmp_path, {"select": [4, 1, 2]}))
+    np.testing.assert_array_equal(everything(result), data[[3, 0, 1]])
+    with raster.reader(result) as source:
         assert source.valid(Window(0, 0, HEIGHT, WIDTH)).all()
     with pytest.raises(RasterError, match=r"4 bands; expected band 5, which is to be read"):
         image_of(dataset(tmp_path, {"select": [5, 1, 2]}))
@@ -162,8 +162,8 @@ class TestPlace:
 
     def test_the_dataset_says_it_where_the_file_is_silent(self, tmp_path: Path) -> None:
         photo(tmp_path / "t.tif", crs=None)
-        found = image_of(dataset(tmp_path, crs="EPSG:32632"))
-        assert (found.crs, found.grid.affine) == ("EPSG:32632", scenes.transform())
+        result = image_of(dataset(tmp_path, crs="EPSG:32632"))
+        assert (result.crs, result.grid.affine) == ("EPSG:32632", scenes.transform())
 
     def test_a_file_that_says_another_is_an_error(self, tmp_path: Path) -> None:
         photo(tmp_path / "t.tif")
@@ -176,30 +176,30 @@ class TestPlace:
         (tile,) = catalogue.tiles(data)
         before = catalogue.image_fingerprint(tile, tmp_path / "memory")
         (tmp_path / "t.tfw").write_text("0.09\n0\n0\n-0.09\n496864.045\n5419200.955\n")
-        found = image_of(data)
-        assert tuple(found.grid.affine)[:6] == pytest.approx((0.09, 0, 496864.0, 0, -0.09, 5419201.0))
-        assert found.crs == "EPSG:32632"
+        result = image_of(data)
+        assert tuple(result.grid.affine)[:6] == pytest.approx((0.09, 0, 496864.0, 0, -0.09, 5419201.0))
+        assert result.crs == "EPSG:32632"
         assert catalogue.image_fingerprint(tile, tmp_path / "memory") != before
 
     def test_nowhere_the_pixel_size_is_the_datasets(self, tmp_path: Path) -> None:
         scenes.write_plain_tiff(tmp_path / "t.tif", np.ones((3, HEIGHT, WIDTH), np.uint8))
-        found = image_of(dataset(tmp_path, crs="none", resolution=10.0))
-        assert (found.crs, resolution(found.grid)) == (None, 10.0)
+        result = image_of(dataset(tmp_path, crs="none", resolution=10.0))
+        assert (result.crs, resolution(result.grid)) == (None, 10.0)
         photo(tmp_path / "t.tif")  # whatever the file says of its place
-        assert image_of(dataset(tmp_path, crs="none", resolution=10.0)).grid == found.grid
+        assert image_of(dataset(tmp_path, crs="none", resolution=10.0)).grid == result.grid
 
     def test_a_silent_file_of_the_same_shape_lies_on_the_orthophoto(self, tmp_path: Path) -> None:
         photo(tmp_path / "t.tif", crs=None)
         scenes.write_plain_tiff(tmp_path / "dsm/t.tif", np.ones((HEIGHT, WIDTH), np.float32))
-        found = image_of(stacked(tmp_path, crs="EPSG:32632"))
-        assert found.further[0].grid == found.grid
-        assert found.further[0].crs == "EPSG:32632"
+        result = image_of(stacked(tmp_path, crs="EPSG:32632"))
+        assert result.further[0].grid == result.grid
+        assert result.further[0].crs == "EPSG:32632"
 
 
 class TestMisfits:
     """Further files that do not lie on their orthophoto's grid are errors that name both."""
 
-    def told(self, data: Dataset) -> str:
+    def problems(self, data: Dataset) -> str:
         with pytest.raises(RasterError) as error:
             image_of(data)
         return str(error.value)
@@ -208,11 +208,11 @@ class TestMisfits:
         """As some normalised heights of Potsdam, which lack a column."""
         photo(tmp_path / "t.tif")
         heights(tmp_path / "dsm/t.tif", (HEIGHT, WIDTH - 1))
-        told = self.told(stacked(tmp_path))
-        assert f"{tmp_path}/dsm/t.tif: 50 x 39 px in EPSG:25830, corners up to 1.00 px off" in told
-        assert f"the grid of {tmp_path}/t.tif: 50 x 40 px in EPSG:25830" in told
-        assert f"gdal_translate -srcwin 0 0 {WIDTH} {HEIGHT} fills it up" in told
-        assert "corners up to 1.00 px off" in self.told(stacked(tmp_path, crs="none", resolution=1))
+        message = self.problems(stacked(tmp_path))
+        assert f"{tmp_path}/dsm/t.tif: 50 x 39 px in EPSG:25830, corners up to 1.00 px off" in message
+        assert f"the grid of {tmp_path}/t.tif: 50 x 40 px in EPSG:25830" in message
+        assert f"gdal_translate -srcwin 0 0 {WIDTH} {HEIGHT} fills it up" in message
+        assert "corners up to 1.00 px off" in self.problems(stacked(tmp_path, crs="none", resolution=1))
 
     @pytest.mark.parametrize(
         ("profile", "words"),
@@ -226,7 +226,7 @@ class TestMisfits:
     def test_another_place(self, tmp_path: Path, profile: dict[str, Any], words: str) -> None:
         photo(tmp_path / "t.tif")
         heights(tmp_path / "dsm/t.tif", **profile)
-        assert words in self.told(stacked(tmp_path))
+        assert words in self.problems(stacked(tmp_path))
 
     def test_rounded_coordinates_are_the_same_grid(self, tmp_path: Path) -> None:
         photo(tmp_path / "t.tif")

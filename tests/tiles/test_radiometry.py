@@ -39,9 +39,9 @@ def histogram(values: Any, size: int = 256) -> NDArray[np.int64]:
 
 def test_moments_move_mean_and_standard_deviation() -> None:
     """10 and 30 (mean 20, deviation 10) to 100 and 140 (mean 120, deviation 20): v becomes 2 v + 80."""
-    found = table(histogram([10, 30]), histogram([100, 140]), "moments")
-    assert found[[10, 20, 30]].tolist() == [100, 120, 140]
-    assert (found[0], found[255]) == (80, 255), "cut off at the largest value"
+    result = table(histogram([10, 30]), histogram([100, 140]), "moments")
+    assert result[[10, 20, 30]].tolist() == [100, 120, 140]
+    assert (result[0], result[255]) == (80, 255), "cut off at the largest value"
 
 
 def test_a_single_value_is_moved_alone() -> None:
@@ -65,15 +65,15 @@ def test_a_rising_change_of_the_values_is_undone(counts: NDArray[np.int64], move
 
 @given(COUNTS, COUNTS, st.sampled_from(["moments", "histogram"]))
 def test_tables_rise_and_stay_within_the_values(one: NDArray[np.int64], other: NDArray[np.int64], match: str) -> None:
-    found = table(one, other, match)
-    assert (np.diff(found) >= 0).all()
-    assert 0 <= found.min() <= found.max() < 16
+    result = table(one, other, match)
+    assert (np.diff(result) >= 0).all()
+    assert 0 <= result.min() <= result.max() < 16
 
 
 @pytest.mark.parametrize("nodata", [0, 9, 15])
 def test_nodata_stays_and_nothing_becomes_it(nodata: int) -> None:
-    found = keep_nodata(np.full(16, nodata), float(nodata))
-    assert np.flatnonzero(found == nodata).tolist() == [nodata]
+    result = keep_nodata(np.full(16, nodata), float(nodata))
+    assert np.flatnonzero(result == nodata).tolist() == [nodata]
     assert keep_nodata(np.arange(16), None).tolist() == [*range(16)]
 
 
@@ -89,8 +89,8 @@ def moved(numbers: NDArray[np.float64], reference: NDArray[np.float64], match: s
 
 
 def applied(numbers: Any, made: tuple[tuple[float, float], NDArray[np.float64]]) -> NDArray[np.float64]:
-    (found,) = Knots(np.array(made[:1]), made[1][None])(np.array([numbers], np.float32))
-    return np.asarray(found, np.float64)
+    (result,) = Knots(np.array(made[:1]), made[1][None])(np.array([numbers], np.float32))
+    return np.asarray(result, np.float64)
 
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -121,17 +121,17 @@ def test_floats_matched_to_themselves_stay(seed: int, match: str) -> None:
 @given(SEEDS, SEEDS)
 def test_moments_of_floats_are_reached(seed: int, other: int) -> None:
     reference = values(other)
-    found = moved(values(seed), reference, "moments")
-    assert found.mean() == pytest.approx(reference.mean(), abs=1e-5 * reference.std())
-    assert found.std() == pytest.approx(reference.std(), rel=1e-5)
+    result = moved(values(seed), reference, "moments")
+    assert result.mean() == pytest.approx(reference.mean(), abs=1e-5 * reference.std())
+    assert result.std() == pytest.approx(reference.std(), rel=1e-5)
 
 
 @settings(max_examples=40)
 @given(SEEDS, SEEDS, MATCHES)
 def test_floats_keep_their_order(seed: int, other: int, match: str) -> None:
     numbers = np.sort(np.concatenate([values(seed), values(seed + 1)]))
-    found = applied(numbers, knots(counted(values(seed)), counted(values(other)), match)).astype(np.float32)
-    assert (np.diff(found) >= -np.spacing(np.abs(found[1:]))).all()
+    result = applied(numbers, knots(counted(values(seed)), counted(values(other)), match)).astype(np.float32)
+    assert (np.diff(result) >= -np.spacing(np.abs(result[1:]))).all()
 
 
 @settings(max_examples=40)
@@ -139,7 +139,7 @@ def test_floats_keep_their_order(seed: int, other: int, match: str) -> None:
 def test_a_matched_histogram_lies_nearer(seed: int, other: int) -> None:
     numbers, reference = values(seed), values(other)
     before, after = (
-        distance(counted(found), counted(reference)) for found in (numbers, moved(numbers, reference, "histogram"))
+        distance(counted(result), counted(reference)) for result in (numbers, moved(numbers, reference, "histogram"))
     )
     assert before is not None
     assert after is not None
@@ -149,8 +149,8 @@ def test_a_matched_histogram_lies_nearer(seed: int, other: int) -> None:
 
 @pytest.mark.parametrize("match", ["moments", "histogram"])
 def test_floats_without_pixels_stay_and_one_value_is_moved_alone(match: str) -> None:
-    nothing = Histogram(np.zeros(0), np.zeros(0, np.int64))
-    for pair in ((nothing, counted([1, 2])), (counted([1, 2]), nothing)):
+    empty = Histogram(np.zeros(0), np.zeros(0, np.int64))
+    for pair in ((empty, counted([1, 2])), (counted([1, 2]), empty)):
         assert applied([5], knots(*pair, match)).tolist() == [5]
     for one in (0.1, -3e5, 0.0):
         assert applied([one], knots(counted([one] * 7), counted([100, 140]), match))[0] == pytest.approx(120)
@@ -222,11 +222,11 @@ def test_what_was_delivered_is_told(flights: Dataset) -> None:
     """Tile b is 60 brighter at half the contrast, in standard deviations of tile a."""
     a, b = tiles(flights)
     assert radiometry.unmatched(imagery.inspect(flights, a.images)) == []
-    found = radiometry.unmatched(imagery.inspect(flights, b.images))
+    result = radiometry.unmatched(imagery.inspect(flights, b.images))
     (reference, there), (own, _) = (read(flights.model_copy(update={"radiometry": None}), tile) for tile in (a, b))
     expected = [distance(*(counted(image[i][there]) for image in (own, reference))) for i in range(2)]
-    assert found == pytest.approx(expected, rel=1e-3)
-    assert min(value for value in found if value) > 0.3
+    assert result == pytest.approx(expected, rel=1e-3)
+    assert min(value for value in result if value) > 0.3
 
 
 def test_another_reference_is_another_image(flights: Dataset, home: Path) -> None:
@@ -235,8 +235,8 @@ def test_another_reference_is_another_image(flights: Dataset, home: Path) -> Non
     plain = [image_fingerprint(t, home / MEMORY) for t in tiles(flights.model_copy(update={"radiometry": None}))]
     assert before[0] == plain[0]
     assert before[1] != plain[1]
-    found = imagery.inspect(flights, b.images)
-    assert found.read_options != imagery.stacked(flights, b.images).read_options
+    result = imagery.inspect(flights, b.images)
+    assert result.read_options != imagery.stacked(flights, b.images).read_options
     assert flights.imagery != flights.model_copy(update={"radiometry": None}).imagery
 
 
@@ -333,8 +333,8 @@ def test_strips_and_pieces_leave_the_map_as_it_is(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("LANDCOVER_HOME", str(tmp_path / "other"))
     monkeypatch.setattr(radiometry, "STRIP_ROWS", 5)
     monkeypatch.setattr(radiometry, "PIECE", 37)
-    found, _ = read(dataset, b)
-    np.testing.assert_allclose(found, whole, rtol=1e-6)
+    result, _ = read(dataset, b)
+    np.testing.assert_allclose(result, whole, rtol=1e-6)
 
 
 def test_tables_of_int16_hold_values_below_zero(tmp_path: Path, home: Path) -> None:

@@ -66,9 +66,9 @@ def counts(classes: NDArray[np.uint8]) -> NDArray[np.int64]:
 def examined(dataset: Dataset, home: Path, legend: Legend = LEGEND, lost: int = 0) -> Product:
     """The examination of the one tile, as if patches held every pixel, but for some of the first class."""
     tile = tiles(dataset)[0]
-    found = raster.inspect(truth.build(dataset, legend, tile, home).file(truth.CLASS_RASTER))
-    with raster.reader(found, nodata="none") as source:
-        whole = counts(source.read(Window(0, 0, *found.shape)))
+    result = raster.inspect(truth.build(dataset, legend, tile, home).file(truth.CLASS_RASTER))
+    with raster.reader(result, nodata="none") as source:
+        whole = counts(source.read(Window(0, 0, *result.shape)))
     held = whole.copy()
     held[0] -= lost
     return quality.build(dataset, legend, tile, home, Cut(f"patches-{lost}", lambda: (held, whole, lost)))
@@ -86,9 +86,9 @@ def test_the_line_that_it_prints_repairs_the_tile(tmp_path: Path, home: Path, sc
     repaired = dataset.model_dump()
     repaired["tiles"].update(yaml.safe_load(line)["tiles"])
     again = Dataset.model_validate(repaired)
-    found = examined(again, home).json("summary.json")
-    assert found["shift"]["pixels"] < 0.5
-    assert (found["advice"], found["moved"], shift_problems(again, found)) == (None, [-6, 5], [])
+    result = examined(again, home).json("summary.json")
+    assert result["shift"]["pixels"] < 0.5
+    assert (result["advice"], result["moved"], shift_problems(again, result)) == (None, [-6, 5], [])
     page = product.file("index.html").read_text()
     assert "shift: [-6, 5]" in page
     assert page.count("data:image/png") == 3
@@ -97,8 +97,8 @@ def test_the_line_that_it_prints_repairs_the_tile(tmp_path: Path, home: Path, sc
 
 def test_a_shift_within_the_limit_is_advised_but_not_refused(home: Path) -> None:
     dataset = described(home, limits={"max_shift": 2.0})
-    told = {"right": 1.5, "down": 1.0, "pixels": 1.8}
-    assert shift_problems(dataset, {"tile": "t", "shift": told, "advice": "x", "confidence": 9.0}) == []
+    summary = {"right": 1.5, "down": 1.0, "pixels": 1.8}
+    assert shift_problems(dataset, {"tile": "t", "shift": summary, "advice": "x", "confidence": 9.0}) == []
     assert shift_problems(dataset, {"tile": "t", "shift": None, "advice": None, "confidence": 3.0}) == []
 
 
@@ -169,8 +169,8 @@ def test_component_rasters_are_measured_and_moved(real_data: Path, tmp_path: Pat
     whole = Window(0, 0, *place.shape)
     image = tmp_path / "t.tif"
     raster.write_tiled(image, place.grid, "uint8", ("grey",), [(whole, np.ones((1, *place.shape), np.uint8))])
-    found = tuple(Component(folder / f"{c}.bin", folder / f"{p}.bin", folder / f"{c}.lut") for c, p in parts)
-    tile = Tile("t", image, place.path, None, None, None, None, found)
+    result = tuple(Component(folder / f"{c}.bin", folder / f"{p}.bin", folder / f"{c}.lut") for c, p in parts)
+    tile = Tile("t", image, place.path, None, None, None, None, result)
     classes = raster.inspect(truth.build(dataset, legend, tile, home).file(truth.CLASS_RASTER))
     with raster.reader(classes, nodata="none") as source:
         shade = np.roll(source.read(whole), (-3, 5), (1, 2)) * np.uint8(20)

@@ -30,15 +30,15 @@ def described(folder: Path, limit: float) -> Dataset:
     )
 
 
-def told_apart(folder: Path, tile: Tile, peak: tuple[int, int], known: bool = False) -> None:
+def write_quality(folder: Path, tile: Tile, peak: tuple[int, int], known: bool = False) -> None:
     """An examination whose correlation is noise, and a little higher around `peak` (right, down)."""
     noise = np.random.default_rng(ord(tile.name)).normal(size=(33, 33)).astype(np.float32)
     down, right = np.mgrid[-16:17, -16:17]
     surface = noise + 2 * np.exp(-((right - peak[0]) ** 2 + (down - peak[1]) ** 2) / 18).astype(np.float32)
 
     def write(stage: Stage) -> None:
-        told = {"shift": {"pixels": 9.0} if known else None, "pixel": 0.5, "moved": list(tile.shift)}
-        stage.write_json("summary.json", told)
+        summary = {"shift": {"pixels": 9.0} if known else None, "pixel": 0.5, "moved": list(tile.shift)}
+        stage.write_json("summary.json", summary)
         np.save(stage.path / "surface.npy", surface)
 
     publish(folder, tile.name, Recipe("test", 1, {}, {"tile": tile.name}), write)
@@ -50,9 +50,9 @@ def test_tiles_that_tell_nothing_alone_are_told_together(home: Path) -> None:
     flight = [plain, *(replace(plain, name=name) for name in "bcdef"), replace(plain, name="g", shift=(2.0, 0.5))]
     others = [replace(plain, name=name, year=2023) for name in "xy"]
     for tile in (*flight, *others):
-        told_apart(home / "moved" / "label_quality", tile, (-6, 4))
+        write_quality(home / "moved" / "label_quality", tile, (-6, 4))
     known = replace(plain, name="k")
-    told_apart(home / "moved" / "label_quality", known, (12, 12), known=True)
+    write_quality(home / "moved" / "label_quality", known, (12, 12), known=True)
     bare = replace(plain, name="n")
     first, few = common(dataset, [*flight, known, bare, *others], home)
     assert sorted(first.before) == list("abcdefg")

@@ -46,7 +46,7 @@ def scene() -> landscape.Scene:
     return landscape.scene(SIDE, SIDE)
 
 
-def found(image: NDArray[Any], classes: NDArray[np.uint8]) -> Shift:
+def measured(image: NDArray[Any], classes: NDArray[np.uint8]) -> Shift:
     def cut() -> Iterator[Any]:
         for window in spread_blocks(classes.shape, label_edges(classes)):
             data = image[(slice(None), *window.slices)]
@@ -60,7 +60,7 @@ def found(image: NDArray[Any], classes: NDArray[np.uint8]) -> Shift:
 @pytest.mark.parametrize("planted", [(0, 0), (8, -8), (-3, 5), (0, 8), (-8, -1)])
 def test_a_planted_shift_comes_back(scene: landscape.Scene, planted: tuple[int, int]) -> None:
     right, down = planted
-    shift = found(scene.image, np.roll(scene.truth, (-down, -right), (0, 1)))
+    shift = measured(scene.image, np.roll(scene.truth, (-down, -right), (0, 1)))
     assert shift.certain
     assert (shift.right, shift.down) == pytest.approx(planted, abs=0.2)
     assert advised(shift, (0, 0), step=1.0) == planted
@@ -72,14 +72,14 @@ def test_of_incomplete_labels_too(scene: landscape.Scene) -> None:
     labels = labelling.incomplete(scene.land.parcels, area, rng)
     classes = np.roll(landscape.rasterise(labels, scene.grid), (-6, 7), (0, 1))
     assert (classes == IGNORE).mean() > 0.2
-    shift = found(scene.image, classes)
+    shift = measured(scene.image, classes)
     assert shift.certain
     assert (shift.right, shift.down) == pytest.approx((-7, 6), abs=0.5)
 
 
 def test_nothing_is_said_of_labels_of_another_place(scene: landscape.Scene) -> None:
     for turned in (np.rot90(scene.truth), scene.truth[::-1], scene.truth[:, ::-1]):
-        assert not found(scene.image, np.ascontiguousarray(turned)).certain
+        assert not measured(scene.image, np.ascontiguousarray(turned)).certain
 
 
 @pytest.fixture(scope="module")
@@ -88,14 +88,14 @@ def flight() -> tuple[landscape.Scene, NDArray[np.uint8]]:
     scene = landscape.scene(2 * SIDE, 3 * SIDE, seed=3)
     labels = labelling.inexact(scene.land.parcels, 0.5, np.random.default_rng((3, 3)))
     by = np.array([3, 2.5])
-    beside = [labelling.Label(one.code, shapely.transform(one.shape, lambda xy: xy + by)) for one in labels]
-    return scene, landscape.rasterise(beside, scene.grid)
+    adjacent = [labelling.Label(one.code, shapely.transform(one.shape, lambda xy: xy + by)) for one in labels]
+    return scene, landscape.rasterise(adjacent, scene.grid)
 
 
 def of_tiles(image: NDArray[Any], classes: NDArray[np.uint8], places: Sequence[tuple[int, int]]) -> list[Shift]:
     """The shift of each tile by itself, its labels cut from the place that `places` has in its stead."""
     boxes = [Window(row, col, SIDE, SIDE) for row in (0, SIDE) for col in range(0, 3 * SIDE, SIDE)]
-    return [found(image[(slice(None), *boxes[i].slices)], classes[boxes[j].slices]) for i, j in places]
+    return [measured(image[(slice(None), *boxes[i].slices)], classes[boxes[j].slices]) for i, j in places]
 
 
 def test_tiles_together_tell_what_none_of_them_can(flight: tuple[landscape.Scene, NDArray[np.uint8]]) -> None:

@@ -27,27 +27,27 @@ CODES = coding(
 
 def examined(shapes: Sequence[shapely.Geometry], numbers: Sequence[int] | None = None) -> Topology:
     names = tuple(f"p{i}" for i in range(len(shapes)))
-    found = Polygons(np.array(shapes, object), np.array(numbers or [0] * len(shapes), np.uint16), (), names)
-    return examine(found, GRID, CODES)
+    result = Polygons(np.array(shapes, object), np.array(numbers or [0] * len(shapes), np.uint16), (), names)
+    return examine(result, GRID, CODES)
 
 
 def test_a_whole_cover_has_no_faults() -> None:
-    found = examined([box(1000, 2000, 1040, 2050), box(1040, 2000, 1100, 2050)])
-    assert found.worst == []
-    assert found.complete
-    assert set(found.facts.values()) == {0, 2}
+    result = examined([box(1000, 2000, 1040, 2050), box(1040, 2000, 1100, 2050)])
+    assert result.worst == []
+    assert result.complete
+    assert set(result.facts.values()) == {0, 2}
 
 
 def test_no_polygon_at_all_is_one_hole() -> None:
-    found = examined([])
-    assert (found.facts["holes"], found.facts["holes_area"], found.facts["largest_hole"]) == (1, 5000, 5000)
+    result = examined([])
+    assert (result.facts["holes"], result.facts["holes_area"], result.facts["largest_hole"]) == (1, 5000, 5000)
 
 
 def test_holes_and_gaps_are_ground_of_the_tile_without_a_polygon() -> None:
-    found = examined([box(900, 2000, 1050, 2050), box(1050.5, 2000, 1100, 2050) - box(1060, 2010, 1070, 2020)])
-    assert (found.facts["holes"], found.facts["gaps"]) == (2, 1)
-    assert (found.facts["holes_area"], found.facts["gaps_area"], found.facts["largest_hole"]) == (125, 25, 100)
-    gap, hole = found.worst
+    result = examined([box(900, 2000, 1050, 2050), box(1050.5, 2000, 1100, 2050) - box(1060, 2010, 1070, 2020)])
+    assert (result.facts["holes"], result.facts["gaps"]) == (2, 1)
+    assert (result.facts["holes_area"], result.facts["gaps_area"], result.facts["largest_hole"]) == (125, 25, 100)
+    gap, hole = result.worst
     assert (gap["what"], gap["polygon"], gap["area"], gap["pixels"]) == ("gap", None, 25, 100)
     assert (hole["what"], hole["area"]) == ("hole", 100)
     assert 1060 < hole["x"] < 1070
@@ -55,11 +55,11 @@ def test_holes_and_gaps_are_ground_of_the_tile_without_a_polygon() -> None:
 
 
 def test_of_an_overlap_the_later_polygon_wins() -> None:
-    found = examined([box(1000, 2000, 1060, 2050), box(1050, 2000, 1100, 2050), box(990, 2000, 995, 2050)], [0, 1, 0])
-    assert (found.facts["overlaps"], found.facts["overlaps_area"]) == (1, 500)
-    (row,) = found.worst
-    told = {name: row[name] for name in ("what", "polygon", "code", "over polygon", "over code", "pixels")}
-    assert told == {
+    result = examined([box(1000, 2000, 1060, 2050), box(1050, 2000, 1100, 2050), box(990, 2000, 995, 2050)], [0, 1, 0])
+    assert (result.facts["overlaps"], result.facts["overlaps_area"]) == (1, 500)
+    (row,) = result.worst
+    summary = {name: row[name] for name in ("what", "polygon", "code", "over polygon", "over code", "pixels")}
+    assert summary == {
         "what": "overlap",
         "polygon": "p1",
         "code": "2",
@@ -76,9 +76,9 @@ def test_only_ground_of_the_tile_counts() -> None:
 
 def test_slivers_are_long_and_narrow_parts() -> None:
     long = shapely.MultiPolygon([box(1000, 2000, 1100, 2049), box(1000, 2049.4, 1080, 2050)])
-    found = examined([long, box(1010, 2010, 1010.9, 2010.9)])
-    assert (found.facts["slivers"], found.facts["slivers_area"]) == (1, 48)
-    assert [row["polygon"] for row in found.worst if row["what"] == "sliver"] == ["p0"]
+    result = examined([long, box(1010, 2010, 1010.9, 2010.9)])
+    assert (result.facts["slivers"], result.facts["slivers_area"]) == (1, 48)
+    assert [row["polygon"] for row in result.worst if row["what"] == "sliver"] == ["p0"]
     assert examined([box(1000, 2000, 1100, 2003)]).facts["slivers"] == 0
 
 
@@ -87,16 +87,16 @@ def test_a_file_of_a_thousand_copies_is_left_after_the_limit(
     monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
     monkeypatch.setattr(topology, limit, most)
-    found = examined([box(1000, 2000, 1100, 2050)] * 1000)
-    assert not found.complete
-    assert found.facts["overlaps"] == 128
-    assert len(found.worst) == topology.WORST
+    result = examined([box(1000, 2000, 1100, 2050)] * 1000)
+    assert not result.complete
+    assert result.facts["overlaps"] == 128
+    assert len(result.worst) == topology.WORST
 
 
 def test_rounding_is_no_fault() -> None:
     cut = 1000 + 100 / 3
-    found = examined([box(1000, 2000, cut, 2050), box(cut + 1e-7, 2000, 1100, 2050)])
-    assert found.worst == []
+    result = examined([box(1000, 2000, cut, 2050), box(cut + 1e-7, 2000, 1100, 2050)])
+    assert result.worst == []
 
 
 @pytest.mark.parametrize("cell", [7, 33])
