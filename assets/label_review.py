@@ -14,7 +14,7 @@ from landcover_orch.tiles import catalogue
 
 
 def definitions(dataset: Dataset) -> list[Any]:
-    """The asset `label_review` and its check, of a dataset whose `label_review` names one of its recipes."""
+    """The asset `label_review` and its check, of a dataset whose `label_review` names one of its experiments."""
     return (
         [label_review_asset(dataset), labels_plausible_check(dataset)]
         if dataset.label_review in config.experiments_of(dataset)

@@ -22,7 +22,7 @@ def tiles(dataset: Dataset) -> dg.DynamicPartitionsDefinition:
 
 
 def experiments(dataset: Dataset) -> dg.StaticPartitionsDefinition:
-    """One partition a recipe of the dataset."""
+    """One partition an experiment of the dataset."""
     return dg.StaticPartitionsDefinition(list(config.experiments_of(dataset)))
 
 

@@ -52,10 +52,10 @@ def prediction_asset(dataset: Dataset) -> dg.AssetsDefinition:
         from landcover_orch.prediction.build import build
 
         described, products = patches.manifest(dataset), {}
-        for recipe, manifest, trained in trained_repetitions(dataset.name, context.partition_key, config.home()):
+        for experiment, manifest, trained in trained_repetitions(dataset.name, context.partition_key, config.home()):
             for entry in tiles_to_predict(described, manifest):
-                products[recipe.name, entry.name] = build(described, entry, trained, recipe, config.home())
-                context.log.info("tile %s predicted by %s", entry.name, recipe.name)
+                products[experiment.name, entry.name] = build(described, entry, trained, experiment, config.home())
+                context.log.info("tile %s predicted by %s", entry.name, experiment.name)
         if not products:
             where, fix = f"dataset {dataset.name}", "set `splits.test`, or give the experiment `protocol.folds`"
             raise IncompleteError(Problem(where, "no labelled test pixel", "ground to score on", fix))

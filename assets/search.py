@@ -30,8 +30,8 @@ def search_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=partitions.key(dataset, SEARCH),
-        description="Trials of a recipe over a space of settings, compared on validation patches: a table, figures, "
-        "and the best as a recipe (best.yaml). Runs when it is asked to, never by itself.",
+        description="Trials of an experiment over a space of settings, compared on validation patches: a table, figures, "
+        "and the best as an experiment (best.yaml). Runs when it is asked to, never by itself.",
         deps=[partitions.key(dataset, DATASET_MANIFEST), *varied_experiments(dataset)],
         partitions_def=dg.StaticPartitionsDefinition(list(dataset.searches)),
         group_name=partitions.identifier(dataset),
@@ -53,14 +53,14 @@ def search_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
 
 def varied_experiments(dataset: Dataset) -> list[dg.AssetDep]:
-    """The recipes that are varied, as far as they are among the dataset's own."""
+    """The experiments that are varied, as far as they are among the dataset's own."""
     varied: dict[str, list[str]] = {}
     for name in dataset.searches:
         try:
             varied.setdefault(config.load_search(name).experiment, []).append(name)
         except ConfigError:
             continue  # said where the dataset is checked, and where the search runs
-    known = {recipe: names for recipe, names in varied.items() if recipe in config.experiments_of(dataset)}
+    known = {name: searches for name, searches in varied.items() if name in config.experiments_of(dataset)}
     mapping = dg.StaticPartitionMapping(known)
     return [dg.AssetDep(partitions.key(dataset, EXPERIMENT), partition_mapping=mapping)] if known else []
 

@@ -38,11 +38,11 @@ def definitions(dataset: Dataset) -> list[Any]:
 
 def source_specs(dataset: Dataset) -> list[dg.AssetSpec]:
     """The external assets `orthophoto`, `labels` and `experiment`."""
-    tiles, recipes = partitions.tiles(dataset), partitions.experiments(dataset)
+    tiles, experiments = partitions.tiles(dataset), partitions.experiments(dataset)
     described = {
         ORTHOPHOTO: (tiles, f"The raster as it was delivered, below {dataset.root}; never written to.", "geotiff"),
         LABELS: (tiles, "Polygons or code raster drawn over the orthophoto; never written to.", "file"),
-        EXPERIMENT: (recipes, "The recipe: a file of configs/experiments.", "yaml"),
+        EXPERIMENT: (experiments, "A training: a file of configs/experiments.", "yaml"),
     }
     return [
         dg.AssetSpec(
@@ -58,7 +58,7 @@ def source_specs(dataset: Dataset) -> list[dg.AssetSpec]:
 
 
 def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float("inf")) -> Iterator[Observation]:
-    """Fingerprints of a dataset's files and recipes; stops after the first file that is read past `seconds`."""
+    """Fingerprints of a dataset's files and experiments; stops after the first file that is read past `seconds`."""
     memory = config.home() / "fingerprints.sqlite"
     for name in config.experiments_of(dataset):
         yield partitions.key(dataset, EXPERIMENT), name, digest(config.with_members(name))
@@ -86,7 +86,7 @@ def observed_versions(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[
 
 
 def observe(instance: dg.DagsterInstance, dataset: Dataset) -> list[str]:
-    """Tells Dagster of a dataset's tiles, files and recipes now, all of them; gives the tiles' names.
+    """Tells Dagster of a dataset's tiles, files and experiments now, all of them; gives the tiles' names.
 
     A tile whose files are gone is no partition any more; its products stay on disk.
     """

@@ -55,7 +55,7 @@ def recipe(manifest: DatasetManifest, search: Search, base: Experiment, home: Pa
     """Build recipe of a search: the manifest's digest, the search, and the experiment that it varies.
 
     Raises:
-        ConfigError, TrainingError: as for the recipe of a training.
+        ConfigError, TrainingError: as for the build recipe of a training.
     """
     inputs = product.recipe(manifest, base, home).inputs
     configuration = {"search": search.model_dump(mode="json"), "recipe": base.model_dump(mode="json")}
