@@ -30,8 +30,8 @@ def search_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=partitions.key(dataset, SEARCH),
-        description="Trials of an experiment over a space of settings, compared on validation patches: a table, figures, "
-        "and the best as an experiment (best.yaml). Runs when it is asked to, never by itself.",
+        description="Trials of an experiment over a space of settings, compared on validation patches: a table, "
+        "figures, and the best as an experiment (best.yaml). Runs when it is asked to, never by itself.",
         deps=[partitions.key(dataset, DATASET_MANIFEST), *varied_experiments(dataset)],
         partitions_def=dg.StaticPartitionsDefinition(list(dataset.searches)),
         group_name=partitions.identifier(dataset),
