@@ -1,4 +1,4 @@
-"""The label doctor: each tile's labels examined once they are burnt and cut, and the checks that tell of it."""
+"""Label quality: each tile's labels examined once they are rasterised and cut into patches, and the checks of it."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ def label_quality_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=key,
-        description="The label doctor: how far labels lie beside the image, how polygons cover the ground, and whether "
+        description="How far labels lie beside the image, how polygons cover the ground, and whether "
         "areas are those of the source.",
         deps=[partitions.key(dataset, name) for name in inputs],
         partitions_def=partitions.tiles(dataset),

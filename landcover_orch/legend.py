@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Sequence
 from itertools import combinations
 from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from landcover_orch.errors import LabelError, Problem, did_you_mean
+from landcover_orch.errors import Problem, did_you_mean
 
 IGNORE = 255
 """Value of a class raster where nothing is trained and nothing scored."""
 
 IGNORE_NAME = "ignore"
 COLOUR = r"^#[0-9a-fA-F]{6}$"
-MAX_CODE = 65_535
-"""The largest integer code of a label raster that the look-up table holds."""
 
 
 def _as_code(value: object) -> object:
@@ -218,44 +214,6 @@ class Legend(BaseModel):
 def parse_colour(text: str) -> tuple[int, int, int]:
     """Red, green, blue, 0-255, of a colour written #rrggbb."""
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-
-
-def entry(code: str, known: Container[str]) -> str | None:
-    """What a source code falls under among the known ones: itself, else the longest beginning; None if neither.
-
-    Of ("312", "31*", "*"), "312" falls under itself, "311" under "31*", and all else under "*".
-    """
-    beginnings = (code[:end] + ANY for end in range(len(code), -1, -1))
-    return next((key for key in (code, *beginnings) if key in known), None)
-
-
-UNKNOWN = 256
-"""Entry of a look-up table where the source value is no known code; no class, and not ignore."""
-
-
-def lookup_table(codes: Mapping[int, int], unknown: int = UNKNOWN) -> NDArray[np.uint16]:
-    """Table from an unsigned 16-bit source value to a class id, with `unknown` where the value is no known code.
-
-    The entry 256 cannot be mistaken for a class or for ignore (255), so an unknown code shows in
-    the result, and the full-size table leaves no index that could wrap.
-
-    Raises:
-        LabelError: a code does not fit 0 to 65,535.
-    """
-    invalid = sorted(code for code in codes if not 0 <= code <= MAX_CODE)
-    if invalid:
-        raise LabelError(
-            Problem(
-                "legend",
-                f"codes {invalid}",
-                f"whole numbers from 0 to {MAX_CODE}",
-                "shift the codes of the raster and the legend",
-            )
-        )
-    table = np.full(MAX_CODE + 1, unknown, np.uint16)
-    for code, value in codes.items():
-        table[code] = value
-    return table
 
 
 def left_out_problems(without: Sequence[str], names: list[str], where: str, used: str) -> list[Problem]:

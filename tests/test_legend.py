@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landcover_orch import legend
 from landcover_orch.config import load_legend
 from landcover_orch.config.yamlfile import parse
 from landcover_orch.errors import ConfigError, LabelError
+from landcover_orch.labels.codes import MAX_CODE, entry, lookup_table
 from landcover_orch.legend import Legend
 
 CLASSES = [{"id": 0, "name": "field", "colour": "#ffee00"}, {"id": 1, "name": "wood", "colour": "#00A010"}]
@@ -58,10 +58,10 @@ def test_true_and_false_are_no_codes() -> None:
         make(codes={True: "field"})
 
 
-@given(st.dictionaries(st.integers(0, legend.MAX_CODE), st.integers(0, 255), max_size=40), st.data())
+@given(st.dictionaries(st.integers(0, MAX_CODE), st.integers(0, 255), max_size=40), st.data())
 def test_the_table_agrees_with_the_dictionary(codes: dict[int, int], data: st.DataObject) -> None:
-    table = legend.lookup_table(codes)
-    asked = data.draw(st.lists(st.integers(0, legend.MAX_CODE) | st.sampled_from([*codes, 0]), max_size=30))
+    table = lookup_table(codes)
+    asked = data.draw(st.lists(st.integers(0, MAX_CODE) | st.sampled_from([*codes, 0]), max_size=30))
     found = table[np.array(asked, np.uint16)]
     assert found.tolist() == [codes.get(code, 256) for code in asked]
 
@@ -69,7 +69,7 @@ def test_the_table_agrees_with_the_dictionary(codes: dict[int, int], data: st.Da
 @pytest.mark.parametrize("code", [-1, 65_536, 10**9])
 def test_codes_beyond_the_table_are_errors(code: int) -> None:
     with pytest.raises(LabelError, match=str(code)):
-        legend.lookup_table({3: 0, code: 1})
+        lookup_table({3: 0, code: 1})
 
 
 @pytest.mark.parametrize("name", ["landscape", "bakerlake", "buildings", "raba"])
@@ -79,5 +79,5 @@ def test_the_shipped_legends_load(name: str) -> None:
 
 def test_a_code_falls_under_itself_or_the_longest_beginning() -> None:
     known = ("312", "31*", "3*", "*")
-    assert [legend.entry(code, known) for code in ("312", "311", "351", "511", "3")] == ["312", "31*", "3*", "*", "3*"]
-    assert legend.entry("511", ("3*",)) is None
+    assert [entry(code, known) for code in ("312", "311", "351", "511", "3")] == ["312", "31*", "3*", "*", "3*"]
+    assert entry("511", ("3*",)) is None

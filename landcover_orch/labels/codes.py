@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.errors import Problem, UnknownCodeError
-from landcover_orch.legend import IGNORE, MAX_CODE, Legend, entry
+from landcover_orch.errors import LabelError, Problem, UnknownCodeError
+from landcover_orch.legend import ANY, IGNORE, Legend
+
+MAX_CODE = 65_535
+"""The largest integer code of a label raster that the look-up table holds."""
+UNKNOWN = 256
+"""Entry of a look-up table where the source value is no known code; no class, and not ignore."""
 
 Strip = NDArray[np.uint16]
 """Code numbers (y, x): the place of each pixel's code in `Coding.codes`, or `Coding.unlabelled`."""
@@ -68,7 +73,7 @@ class Coding:
         return len(self.codes) + 1
 
     def number(self, code: str) -> int:
-        """Number of the entry that a code falls under (see `legend.entry`), `unknown` where the legend lacks it."""
+        """Number of the entry that a code falls under (see `entry`), `unknown` where the legend lacks it."""
         match = entry(code, self.codes)
         return self.unknown if match is None else self.codes.index(match)
 
@@ -165,3 +170,37 @@ def to_classes(strip: Strip, coding: Coding) -> NDArray[np.uint8]:
 
 
 UNREACHED = 65_535
+
+
+def entry(code: str, known: Container[str]) -> str | None:
+    """What a source code falls under among the known ones: itself, else the longest beginning; None if neither.
+
+    Of ("312", "31*", "*"), "312" falls under itself, "311" under "31*", and all else under "*".
+    """
+    beginnings = (code[:end] + ANY for end in range(len(code), -1, -1))
+    return next((key for key in (code, *beginnings) if key in known), None)
+
+
+def lookup_table(codes: Mapping[int, int], unknown: int = UNKNOWN) -> NDArray[np.uint16]:
+    """Table from an unsigned 16-bit source value to a class id, with `unknown` where the value is no known code.
+
+    The entry 256 cannot be mistaken for a class or for ignore (255), so an unknown code shows in
+    the result, and the full-size table leaves no index that could wrap.
+
+    Raises:
+        LabelError: a code does not fit 0 to 65,535.
+    """
+    invalid = sorted(code for code in codes if not 0 <= code <= MAX_CODE)
+    if invalid:
+        raise LabelError(
+            Problem(
+                "legend",
+                f"codes {invalid}",
+                f"whole numbers from 0 to {MAX_CODE}",
+                "shift the codes of the raster and the legend",
+            )
+        )
+    table = np.full(MAX_CODE + 1, unknown, np.uint16)
+    for code, value in codes.items():
+        table[code] = value
+    return table

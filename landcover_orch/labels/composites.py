@@ -19,10 +19,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from landcover_orch.errors import LabelError, Problem
-from landcover_orch.labels.codes import Coding, Decision, How, Parts
+from landcover_orch.labels.codes import Coding, Decision, How, Parts, entry
 from landcover_orch.labels.siose import Composite, Tree
 from landcover_orch.labels.siose_covers import ARRANGEMENTS, PREDEFINED, names_of
-from landcover_orch.legend import IGNORE_NAME, MEMBERS, Legend, entry
+from landcover_orch.legend import IGNORE_NAME, MEMBERS, Legend
 
 HOW: tuple[How, ...] = ("simple", "largest", "predefined", "dominant", "dissolved", "mixed", "ignored", "soft")
 

@@ -11,8 +11,8 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import Window, corner_distance, crs_name
-from landcover_orch.labels.codes import Coding, Stray, Strip, as_code, look_up, unknown_codes
-from landcover_orch.legend import ANY, MAX_CODE, Legend, lookup_table, parse_colour
+from landcover_orch.labels.codes import MAX_CODE, Coding, Stray, Strip, as_code, look_up, lookup_table, unknown_codes
+from landcover_orch.legend import ANY, Legend, parse_colour
 from landcover_orch.raster import Raster, reader
 from landcover_orch.tiles.imagery import TOLERANCE
 

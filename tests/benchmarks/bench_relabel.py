@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch.labels.codes import look_up
-from landcover_orch.legend import UNKNOWN, lookup_table
+from landcover_orch.labels.codes import UNKNOWN, look_up, lookup_table
 
 CODES = 20
 REPEATS = 5

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from landcover_orch.labels.codes import Stray, as_code, coding, look_up, to_classes, unknown_codes
-from landcover_orch.legend import IGNORE, LandClass, Legend, lookup_table
+from landcover_orch.labels.codes import Stray, as_code, coding, look_up, lookup_table, to_classes, unknown_codes
+from landcover_orch.legend import IGNORE, LandClass, Legend
 
 OUTSIDE = 999
 
