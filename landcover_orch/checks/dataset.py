@@ -9,7 +9,8 @@ from functools import partial
 from typing import TypeVar
 
 from landcover_orch import compute
-from landcover_orch.config import Dataset, experiment_problems, load_dataset, load_legend
+from landcover_orch.checks.experiments import experiment_problems
+from landcover_orch.config import Dataset, load_dataset, load_legend
 from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.tiles import catalogue

@@ -1,5 +1,6 @@
 """Frozen models of configs/*.yaml, and where those files and all outputs lie."""
 
+from landcover_orch.checks.experiments import experiment_problems
 from landcover_orch.config.datasets import (
     Automation,
     Dataset,
@@ -14,7 +15,6 @@ from landcover_orch.config.datasets import (
 from landcover_orch.config.files import (
     dataset_names,
     experiment_names,
-    experiment_problems,
     experiments_of,
     load_dataset,
     load_experiment,
@@ -49,7 +49,6 @@ __all__ = [
     "dataset_names",
     "expand",
     "experiment_names",
-    "experiment_problems",
     "experiments_of",
     "home",
     "inside",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 from landcover_orch.config.datasets import Dataset
@@ -158,34 +157,6 @@ def load_experiments(name: str) -> dict[str, Experiment]:
         ]
         raise ConfigError(*problems)
     return experiments
-
-
-def experiment_problems(dataset: Dataset) -> list[Problem]:
-    """Problems of a dataset's experiments and searches: files missing, parts that do not go together."""
-    problems: list[Problem] = []
-    for name in (*dataset.experiments, *dataset.baselines):
-        try:
-            for experiment in load_experiments(name):
-                with_members(experiment)
-        except ConfigError as error:
-            problems.extend(error.problems)
-    for name in dataset.searches:
-        try:
-            load_search(name)
-        except ConfigError as error:
-            problems.extend(error.problems)
-    return problems or [*label_review_problems(dataset)]
-
-
-def label_review_problems(dataset: Dataset) -> Iterator[Problem]:
-    """Problems of the experiment that a dataset's `label_review` names, where its other experiments are valid."""
-    where, name = f"configs/datasets/{dataset.name}.yaml: label_review", dataset.label_review
-    if name is not None and name not in experiments_of(dataset):
-        fix = did_you_mean(name, list(experiments_of(dataset))) or "add it to `experiments`"
-        yield Problem(where, repr(name), f"one of {list(experiments_of(dataset))}", fix)
-    elif name is not None and load_experiment(name).protocol.folds is None:
-        fix = "give the experiment `protocol: {folds: {}}`, or name one that has them"
-        yield Problem(where, f"{name!r}, which has no folds", "an experiment with `protocol.folds`", fix)
 
 
 def with_members(name: str) -> tuple[Experiment, ...]:

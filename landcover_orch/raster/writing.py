@@ -16,6 +16,19 @@ from odc.geo.geobox import GeoBox
 from landcover_orch.grid import Window
 from landcover_orch.raster.reading import CACHE_BYTES, YEAR, environment, pixels_of
 
+PLAIN = {
+    "driver": "GTiff",
+    "dtype": "uint8",
+    "count": 1,
+    "tiled": True,
+    "blockxsize": 512,
+    "blockysize": 512,
+    "compress": "zstd",
+    "zstd_level": 1,
+    "bigtiff": "if_safer",
+}
+"""Creation options of the plain GeoTIFF that becomes a cloud-optimised one."""
+
 
 def write_cog(
     path: Path,
@@ -36,27 +49,13 @@ def write_cog(
     meanwhile.
     """
     plain = path.with_suffix(".plain.tif")
-    profile = {
-        "driver": "GTiff",
-        "dtype": "uint8",
-        "count": 1,
-        "height": grid.shape[0],
-        "width": grid.shape[1],
-        "transform": grid.affine,
-        "crs": None if grid.crs is None else grid.crs.to_wkt(),
-        "nodata": nodata,
-        "tiled": True,
-        "blockxsize": 512,
-        "blockysize": 512,
-        "compress": "zstd",
-        "zstd_level": 1,
-        "bigtiff": "if_safer",
-    }
+    tags = {f"CLASS_{i}": name for i, name in enumerate(names)}
+    place = {"transform": grid.affine, "crs": None if grid.crs is None else grid.crs.to_wkt()}
+    size = {"height": grid.shape[0], "width": grid.shape[1]}
     with environment(cache):
-        with rasterio.open(plain, "w", **profile) as target:
+        with rasterio.open(plain, "w", **PLAIN, **size, **place, nodata=nodata) as target:
             target.set_band_description(1, band)
-            target.update_tags(**{f"CLASS_{i}": name for i, name in enumerate(names)})
-            target.update_tags(**({} if year is None else {YEAR: str(year)}))
+            target.update_tags(**tags, **({} if year is None else {YEAR: str(year)}))
             if palette:
                 target.write_colormap(1, {value: (*rgb, 255) for value, rgb in palette.items()})
             for window, data in blocks:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landcover_orch import config
+from landcover_orch.checks.experiments import experiment_problems
 from landcover_orch.config import Dataset
 from landcover_orch.config.experiments import Experiment, matrix
 from landcover_orch.config.experiments.matrix import expand, label
@@ -81,10 +82,10 @@ def test_a_dataset_names_the_file_or_one_of_its_recipes(configs: Path) -> None:
     }
     all_of_file = parse({**plain, "experiments": ["quick", "grid"]}, Dataset, "town.yaml")
     assert config.experiments_of(all_of_file) == ("quick", *config.load_experiments("grid"))
-    assert config.experiment_problems(all_of_file) == []
+    assert experiment_problems(all_of_file) == []
     single = parse({**plain, "experiments": ["grid__3-plain-jaccard"]}, Dataset, "town.yaml")
     assert config.experiments_of(single) == ("grid__3-plain-jaccard",)
-    assert config.experiment_problems(single) == []
+    assert experiment_problems(single) == []
 
 
 def test_a_whole_setting_is_set_before_its_parts_whatever_the_order() -> None:

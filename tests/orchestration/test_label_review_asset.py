@@ -12,7 +12,8 @@ from assets import label_review
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
-from landcover_orch.config import Dataset, experiment_problems
+from landcover_orch.checks.experiments import experiment_problems
+from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest

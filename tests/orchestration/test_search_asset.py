@@ -11,6 +11,7 @@ from assets import jobs, search
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
+from landcover_orch.checks.experiments import experiment_problems
 from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError
 from landcover_orch.store import publish
@@ -56,7 +57,7 @@ def test_a_wrong_search_is_said_where_the_dataset_is_checked_and_leaves_the_line
     dataset: Dataset, configs: Path
 ) -> None:
     tiny.save(configs, "searches", {**SEARCH, "space": {"optimiser.lrr": [1]}})
-    assert [problem.where for problem in config.experiment_problems(dataset)] == [
+    assert [problem.where for problem in experiment_problems(dataset)] == [
         "configs/searches/rates.yaml: space: optimiser.lrr"
     ]
     with pytest.raises(ConfigError, match="did you mean 'lr'"):
