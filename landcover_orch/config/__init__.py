@@ -1,6 +1,5 @@
 """Frozen models of configs/*.yaml, and where those files and all outputs lie."""
 
-from landcover_orch.checks.experiments import experiment_problems
 from landcover_orch.config.datasets import (
     Automation,
     Dataset,
