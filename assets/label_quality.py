@@ -94,7 +94,7 @@ def quality_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
     return [
         of(
             "shift_within_limit",
-            "Labels lie on the edges of the image, to within `limits.max_shift` pixels where it can be told.",
+            "Labels lie on the edges of the image, to within `limits.max_shift` pixels where it can be estimated.",
             lambda summary: _quality().shift_problems(dataset, summary),
             dg.AssetCheckSeverity.ERROR,
         ),
@@ -120,8 +120,8 @@ def common_shift_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=partitions.key(dataset, LABEL_QUALITY),
         name="common_shift",
-        description="Labels of tiles that are too small to tell alone lie, taken together, on the edges of the image: "
-        "all tiles of a year and a year of labels that are examined, whichever were now.",
+        description="Labels of tiles that are too small for an estimate of their own lie, taken together, on the edges "
+        "of the image: all tiles of a year and a year of labels that are examined, whichever were now.",
         partitions_def=partitions.tiles(dataset),
     )
     def check() -> dg.AssetCheckResult:

@@ -18,6 +18,9 @@ from landcover_orch.config.yamlfile import Model, parse, read_yaml
 from landcover_orch.errors import ConfigError, Problem, did_you_mean
 from landcover_orch.legend import Legend
 
+RENAMED_FILES = {"doctor": "label-review", "changes": "label-changes", "symmetries": "tta"}
+"""Parts of shipped files' names in earlier versions, and what they are called now."""
+
 
 def dataset_names() -> list[str]:
     """Names of the datasets that configs/datasets describes, sorted."""
@@ -183,6 +186,7 @@ def _read(kind: str, name: str) -> tuple[object, str]:
     path = folder / f"{name}.yaml"
     if not re.match(KEY, name) or not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
-        fix = did_you_mean(name, known) or "write the file"
+        former = [name.replace(old, new) for old, new in RENAMED_FILES.items() if name.replace(old, new) in known]
+        fix = f"it is called `{former[0]}` now" if former else did_you_mean(name, known) or "write the file"
         raise ConfigError(Problem(f"configs/{kind}", f"no file {name}.yaml", f"one of {known}", fix))
     return read_yaml(path), f"configs/{kind}/{name}.yaml"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,10 @@ PART_ROWS = 4096
 def of_digest(dataset: str, digest: str, home: Path) -> Iterator[Product]:
     """The published manifests of a digest, former ones and those of folds too, by the names of their folders."""
     for path in sorted((home / dataset / DATASET_MANIFEST).glob(f"[!.]*/{FILE}")):
-        if manifests.load(path.parent).digest == digest:
-            yield load(path.parent.resolve())
+        with suppress(IncompleteError):  # damaged, or of an earlier version
+            product = load(path.parent.resolve())
+            if manifests.load(product.path).digest == digest:
+                yield product
 
 
 def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *, name: str = MANIFEST_NAME) -> Product:

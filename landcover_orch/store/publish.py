@@ -24,7 +24,9 @@ from landcover_orch.store.canonical import canonical, digest
 from landcover_orch.store.costs import Cost, measured
 from landcover_orch.store.fingerprint import file_hash
 
-SCHEMA = 1
+SCHEMA = 2
+"""Of manifests. 2 since build recipes say `asset`; what an earlier version wrote is never read, but built again."""
+
 MANIFEST = "manifest.json"
 RECIPE = "recipe.json"
 JOURNAL = "journal.jsonl"
@@ -156,12 +158,16 @@ def load(path: Path, *, deep: bool = False) -> Product:
     """A published product whose files all have the size (and, if `deep`, the bytes) that its manifest says.
 
     Raises:
-        IncompleteError: no manifest, or files missing, added or changed; all of them are named.
+        IncompleteError: no manifest, one of another version, or files missing, added or changed; all are named.
     """
     remedy = f"delete {path} and materialise again"
     if not (path / MANIFEST).is_file():
         raise IncompleteError(Problem(str(path), f"no {MANIFEST}", "a published product", remedy))
     manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    if manifest.get("schema") != SCHEMA:
+        problem = f"written by another version of landcover_orch (manifest schema {manifest.get('schema')})"
+        fix = f"materialise the asset `{path.parent.name}` again, or give LANDCOVER_HOME a new folder"
+        raise IncompleteError(Problem(str(path), problem, f"schema {SCHEMA}", fix))
     problems = [
         Problem(
             str(path / name), "missing or changed", f"{entry['bytes']} bytes, sha256 {entry['sha256'][:12]}", remedy

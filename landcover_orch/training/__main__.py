@@ -16,7 +16,7 @@ from typing import Any
 
 from landcover_orch import config
 from landcover_orch.config.experiments import Experiment
-from landcover_orch.errors import LandcoverError, Problem, TrackingError, TrainingError
+from landcover_orch.errors import IncompleteError, LandcoverError, Problem, TrackingError, TrainingError
 from landcover_orch.store.products import REPETITIONS_JSON, SUMMARY, current_manifest
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import ModelVersion, RegisteredRepetitions, Start, Tracker, register, register_repetitions
@@ -152,12 +152,26 @@ def open_reporter() -> Iterator[Console | Pipes]:
         yield Pipes(context)
 
 
+def manifest_of(home: Path, dataset: str) -> Product:
+    """The current manifest of a dataset; where there is none, a misspelt name is told first.
+
+    Raises:
+        ConfigError: there is no such dataset.
+        IncompleteError: it has no manifest yet.
+    """
+    try:
+        return current_manifest(home, dataset)
+    except IncompleteError:
+        config.load_dataset(dataset)
+        raise
+
+
 def train(dataset: str, experiment: str, home: Path, reporter: Console | Pipes) -> Product:
     """Trains, registers and reports; an MLflow that does not answer leaves models unregistered, with a line."""
     from landcover_orch.training import protocol
 
-    manifest_product = current_manifest(home, dataset)
     settings = config.load_experiment(experiment)
+    manifest_product = manifest_of(home, dataset)
 
     def tracker(start: Start) -> Tracker:
         return Tracker(start, home, reporter.tags)
@@ -195,7 +209,7 @@ def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
     if init_process_group().size > 1:
         fix = "start it without a launcher; a training with `lr: auto` runs the test on all of its processes"
         raise TrainingError(Problem("--find-lr", f"{init_process_group().size} processes", "one", fix))
-    manifest_product = current_manifest(home, dataset)
+    manifest_product = manifest_of(home, dataset)
     curve = find_lr(manifest_product, config.load_experiment(experiment), home, progress=Console().line)
     picture.parent.mkdir(parents=True, exist_ok=True)
     lr_finder.draw(picture, curve)

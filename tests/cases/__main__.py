@@ -12,6 +12,7 @@ from pathlib import Path
 warnings.simplefilter("ignore")
 
 from tests.cases.case import MAKE, load_cases, write_cases, written_cases  # noqa: E402 - behind the filter
+from tests.cases.known_failures import KNOWN_FAILURES  # noqa: E402
 from tests.cases.runner import PROJECT, Runner, Verdict  # noqa: E402
 from tests.cases.table import lines, unexpected  # noqa: E402
 
@@ -24,23 +25,27 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.INFO)
     with tempfile.TemporaryDirectory(prefix="cases-") as scratch:
-        verdicts = _run(options.folder or written_cases(), options.only, Path(scratch))
-    for line in lines(verdicts):
+        folder = options.folder or written_cases()
+        verdicts, malformed = _run(folder, options.only, Path(scratch))
+    for line in lines(verdicts, malformed, own=folder is None):
         print(line)
-    return int(any(map(unexpected, verdicts)))
+    known = KNOWN_FAILURES if folder is None else {}
+    return int(bool(malformed) or any(unexpected(verdict, known) for verdict in verdicts))
 
 
-def _run(folder: Path | None, only: list[str] | None, scratch: Path) -> list[Verdict]:
+def _run(folder: Path | None, only: list[str] | None, scratch: Path) -> tuple[list[Verdict], list[str]]:
     if folder is None:
         if not MAKE.is_file():
             sys.exit(f"no cases: {MAKE} is not there; give a FOLDER, or set LANDCOVER_CASES")
         folder = scratch / "cases"
         write_cases(folder)
-    cases = load_cases(folder.resolve())
-    if not cases:
+    cases, malformed = load_cases(folder.resolve())
+    if not cases and not malformed:
         sys.exit(f"no cases in {folder}: no NAME/expected.json")
+    if unknown := sorted({*(only or ())} - {case.name for case in cases}):
+        sys.exit(f"no case called {', '.join(unknown)} in {folder}")
     runner = Runner(scratch / "run", next((case for case in cases if case.name == PROJECT), None))
-    return [runner.run(case) for case in cases if only is None or case.name in only]
+    return [runner.run(case) for case in cases if only is None or case.name in only], malformed
 
 
 if __name__ == "__main__":

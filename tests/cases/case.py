@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assets import jobs
 from tests.cases.renamed import RENAMED, rename_keys
 
 Outcome = dict[str, Any]
@@ -40,15 +41,56 @@ class Case:
         return (self.folder / "after").is_dir() or any("stale" in outcome for outcome in self.outcomes)
 
 
+KINDS = ("accepted", "noted", "refused")
+STAGES = ("definitions", "check", "sensor", *(asset for stage in jobs.STAGES for asset in stage))
+KEYS = frozenset(
+    {
+        *("is", "at", "says", "counts", "splits", "statistics", "stale", "not_stale", "class_at", "champion"),
+        *("new_partitions", "built", "loads", "mended_by", "unless_installed", "at_most", "exit_code", "classes"),
+        "hidden_where_its_advice_is_followed",
+    }
+)
+"""What an outcome may say; a key that nobody compares would make a case right that checks nothing."""
+
+
+class MalformedCaseError(ValueError):
+    """A folder that is no case: what is wrong with its `expected.json`, or that a folder is missing."""
+
+
 def load_case(folder: Path) -> Case:
-    """The case of a folder."""
-    content = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
-    return Case(folder.name, folder, tuple(content["outcomes"]))
+    """The case of a folder.
+
+    Raises:
+        MalformedCaseError: no configurations, or outcomes that cannot be compared.
+    """
+    path = folder / "expected.json"
+    try:
+        outcomes = json.loads(path.read_text(encoding="utf-8"))["outcomes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise MalformedCaseError(f'{path}: {type(error).__name__}: {error}; expected {{"outcomes": [...]}}') from error
+    if not isinstance(outcomes, list) or not outcomes or not all(isinstance(outcome, dict) for outcome in outcomes):
+        raise MalformedCaseError(f"{path}: expected a list of outcomes, one at least")
+    for outcome in outcomes:
+        if outcome.get("is") not in KINDS:
+            raise MalformedCaseError(f"{path}: `is` {outcome.get('is')!r}; expected one of {', '.join(KINDS)}")
+        if outcome.get("at", "check") not in STAGES:
+            raise MalformedCaseError(f"{path}: `at` {outcome['at']!r}; expected one of {', '.join(STAGES)}")
+        if unknown := sorted(set(outcome) - KEYS):
+            raise MalformedCaseError(f"{path}: keys {unknown}; expected some of {sorted(KEYS)}")
+    if not (folder / "configs").is_dir() or not (folder / "raw").is_dir():
+        raise MalformedCaseError(f"{folder}: expected the folders configs and raw")
+    return Case(folder.name, folder, tuple(outcomes))
 
 
-def load_cases(folder: Path) -> list[Case]:
-    """The cases of a folder, by name."""
-    return [load_case(path.parent) for path in sorted(folder.glob("*/expected.json"))]
+def load_cases(folder: Path) -> tuple[list[Case], list[str]]:
+    """The cases of a folder by name, and what is wrong with each that is none."""
+    cases, malformed = [], []
+    for path in sorted(folder.glob("*/expected.json")):
+        try:
+            cases.append(load_case(path.parent))
+        except MalformedCaseError as error:
+            malformed.append(str(error))
+    return cases, malformed
 
 
 def written_cases() -> Path | None:
@@ -64,7 +106,7 @@ def case_names(*, workflows: bool = False) -> list[str]:
     """
     folder = written_cases()
     if folder is not None:
-        return [case.name for case in load_cases(folder) if case.workflow or not workflows]
+        return [case.name for case in load_cases(folder)[0] if case.workflow or not workflows]
     modules = sorted(MAKE.parent.glob("workflows.py" if workflows else "*.py")) if MAKE.is_file() else []
     return [name for path in modules for name in _listed(ast.parse(path.read_text(encoding="utf-8")))]
 

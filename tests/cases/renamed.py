@@ -24,7 +24,9 @@ RENAMED: dict[str, dict[str, str]] = {
         "composites.min_share": "composites.min_fraction",
         "composites.keep_shares": "composites.keep_fractions",
     },
+    "searches": {"changes.symmetries": "changes.tta"},
     "experiments": {
+        "loss.class_weights.without": "loss.class_weights.exclude_classes",
         "prediction.symmetries": "prediction.tta",
         "prediction.smoothing.coolest": "prediction.smoothing.final_temperature",
     },
@@ -33,7 +35,10 @@ RENAMED: dict[str, dict[str, str]] = {
 
 def rename_keys(text: str, table: Mapping[str, str]) -> str:
     """A YAML text with keys renamed or moved; the text itself where it has none of them."""
-    root = yaml.compose(text)
+    try:
+        root = yaml.compose(text)
+    except yaml.YAMLError:
+        return text  # a case may be about a file that cannot be parsed
     moved = False
     for old, new in table.items():
         value = _taken(root, old.split("."))

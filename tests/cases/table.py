@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tests.cases.known_failures import KNOWN_FAILURES, NOT_RUN
 from tests.cases.runner import Verdict
@@ -10,28 +10,38 @@ from tests.cases.runner import Verdict
 WIDTH = 150
 
 
-def verdict_text(verdict: Verdict) -> str:
+def verdict_text(verdict: Verdict, known: Mapping[str, str]) -> str:
     """The verdict in a word or two: a known failure names the issue that mends it."""
-    issue = KNOWN_FAILURES.get(verdict.case.name)
+    issue = known.get(verdict.case.name)
     if issue is None:
         return "right" if verdict.right else "WRONG"
     return f"RIGHT, yet listed: {issue}" if verdict.right else f"known: {issue}"
 
 
-def unexpected(verdict: Verdict) -> bool:
+def unexpected(verdict: Verdict, known: Mapping[str, str]) -> bool:
     """Whether the list of known failures says otherwise."""
-    return verdict.right == (verdict.case.name in KNOWN_FAILURES)
+    return verdict.right == (verdict.case.name in known)
 
 
-def lines(verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """A row a case, the counts, and the workflows that nothing runs yet."""
+def lines(verdicts: Sequence[Verdict], malformed: Sequence[str] = (), *, own: bool = True) -> Iterator[str]:
+    """A row a case, then the folders that are none, and the counts.
+
+    Args:
+        verdicts: of the cases.
+        malformed: what is wrong with folders that are no cases.
+        own: whether they are the project's own cases: known failures and workflows that nothing runs yet are theirs.
+    """
+    listed = KNOWN_FAILURES if own else {}
     yield f"{'case':<26}{'right outcome':<22}{'verdict':<30}{'CPU-s':>6}  differences"
     for verdict in verdicts:
         differences = " | ".join(" ".join(text.split()) for text in verdict.differences)
-        row = f"{verdict.case.name:<26}{verdict.case.kinds:<22}{verdict_text(verdict):<30}{verdict.cpu_s:6.1f}"
+        row = f"{verdict.case.name:<26}{verdict.case.kinds:<22}{verdict_text(verdict, listed):<30}{verdict.cpu_s:6.1f}"
         yield f"{row}  {differences[:WIDTH]}".rstrip()
     right = sum(verdict.right for verdict in verdicts)
-    known = sum(not verdict.right and not unexpected(verdict) for verdict in verdicts)
+    known = sum(not verdict.right and not unexpected(verdict, listed) for verdict in verdicts)
     yield f"{len(verdicts)} cases: {right} right, {known} known failures, {len(verdicts) - right - known} wrong"
+    yield from (f"malformed: {text}" for text in malformed)
+    if not own:
+        return
     owned = "; ".join(f"{', '.join(names)} ('{issue}')" for issue, names in NOT_RUN.items())
     yield f"Not run yet, by the issue that owns them: {owned}."

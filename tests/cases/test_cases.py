@@ -24,7 +24,7 @@ needs_cases = pytest.mark.skipif(not NAMES, reason=f"no cases: {MAKE} is not the
 
 
 def _parameter(name: str, *, long: bool) -> object:
-    issue = KNOWN_FAILURES.get(name)
+    issue = KNOWN_FAILURES.get(name) if written_cases() is None else None
     marks = [pytest.mark.long] if long else []
     if issue:
         marks.append(pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"issue '{issue}'"))
@@ -50,7 +50,7 @@ def cases(scratch: Path) -> dict[str, Case]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not folder.exists():
                 write_cases(folder)
-    return {case.name: case for case in load_cases(folder)}
+    return {case.name: case for case in load_cases(folder)[0]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,6 +98,40 @@ def test_keys_are_renamed_and_moved_and_values_stay_as_written() -> None:
     assert set_key("labels: {attribute: code}\n", "labels.unlabelled", "rest") == (
         "labels: {attribute: code, unlabelled: rest}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("expected", "words"),
+    [
+        ("{", "JSONDecodeError"),
+        ("{}", "'outcomes'"),
+        ('{"outcomes": []}', "one at least"),
+        ('{"outcomes": [{"is": "refusd"}]}', "'refusd'"),
+        ('{"outcomes": [{"is": "accepted", "at": "chck"}]}', "'chck'"),
+        ('{"outcomes": [{"is": "accepted", "count": {}}]}', "['count']"),
+    ],
+)
+def test_a_folder_that_is_no_case_is_named_and_the_others_are_read(tmp_path: Path, expected: str, words: str) -> None:
+    for name, text in (("bad", expected), ("good", '{"outcomes": [{"is": "accepted"}]}')):
+        for part in ("configs", "raw"):
+            (tmp_path / name / part).mkdir(parents=True)
+        (tmp_path / name / "expected.json").write_text(text)
+    cases, (malformed,) = load_cases(tmp_path)
+    assert [case.name for case in cases] == ["good"]
+    assert str(tmp_path / "bad" / "expected.json") in malformed
+    assert words in malformed
+
+
+def test_a_configuration_that_cannot_be_parsed_stays_as_it_is() -> None:
+    assert rename_keys("name: [\n", {"floors": "baselines"}) == "name: [\n"
+
+
+def test_known_failures_are_those_of_the_projects_own_cases(tmp_path: Path) -> None:
+    verdict = Verdict(Case("view", tmp_path, ({"is": "accepted"},)), ())
+    own, foreign = list(lines([verdict])), list(lines([verdict], ["bad: no outcomes"], own=False))
+    assert "RIGHT, yet listed" in own[1]
+    assert foreign[1].split() == ["view", "accepted", "right", "0.0"]
+    assert foreign[-1] == "malformed: bad: no outcomes"
 
 
 def test_the_table_has_a_row_a_case_and_names_what_is_not_run(tmp_path: Path) -> None:

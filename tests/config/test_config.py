@@ -291,3 +291,17 @@ def test_labels_are_outdated_where_an_image_is_stated_to_be_newer(
 ) -> None:
     described = {**DATASET, "tiles": {**DATASET["tiles"], **tiles}, "labels": labels}
     assert Dataset.model_validate(described).outdated is outdated
+
+
+@pytest.mark.parametrize(
+    ("load", "old", "new"),
+    [
+        (config.load_dataset, "demo-doctor", "demo-label-review"),
+        (config.load_dataset, "demo-changes", "demo-label-changes"),
+        (config.load_experiment, "doctor-small-forest", "label-review-small-forest"),
+        (config.load_experiment, "landscape-symmetries", "landscape-tta"),
+    ],
+)
+def test_a_shipped_file_of_an_earlier_version_is_refused_with_its_new_name(load: Any, old: str, new: str) -> None:
+    with pytest.raises(ConfigError, match=f"it is called `{new}` now"):
+        load(old)

@@ -148,7 +148,7 @@ def _folded(home: Path, splits: Splits, settings: Folds, seeds: tuple[int, ...] 
     scene = scored(home, truth, {}, splits=splits)
     experiment = EXPERIMENT.model_copy(update={"name": "folds", "protocol": Protocol(seeds=seeds, folds=settings)})
     trained = []
-    for repetition in repetitions(experiment, len(folds.beside(scene.manifest))):
+    for repetition in repetitions(experiment, len(folds.non_test_tiles(scene.manifest))):
         own_fold = fold_manifest(scene.manifest, truth, settings, repetition.protocol.fold or 0)
         maps = {name: _map(labels, repetition.protocol.fold or 0) for name, labels in truth.items()}
         trained.append(scene.repetition(repetition, maps, own_fold))

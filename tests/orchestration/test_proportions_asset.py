@@ -7,13 +7,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets import proportions
 from assets.definitions import collect
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.evaluation.champion import Champion
 from landcover_orch.evaluation.champion import build as elect
 from landcover_orch.store import publish
+from landcover_orch.store.products import current_maps
 from landcover_orch.store.publish import Recipe
 from tests import tiny
 
@@ -38,7 +38,7 @@ def test_maps_of_a_former_champion_do_not_count(dataset: Dataset) -> None:
     _champion("new")
     _map("t0", "old")
     present = _map("t1", "new")
-    assert proportions.maps(dataset, ["t0", "t1", "t2"]) == {"t1": present}
+    assert current_maps(config.home(), tiny.NAME, ["t0", "t1", "t2"], "new") == {"t1": present}
 
 
 def test_it_is_made_of_maps_champion_and_manifest(dataset: Dataset) -> None:

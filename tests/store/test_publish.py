@@ -205,3 +205,16 @@ def test_the_manifest_is_plain(tmp_path: Path) -> None:
     assert manifest["schema"] == module.SCHEMA
     assert str(tmp_path) not in (product.path / MANIFEST).read_text()
     assert product.path.name == f"t1-{manifest['fingerprint']}"
+
+
+@pytest.mark.parametrize("schema", [1, module.SCHEMA + 1, None])
+def test_what_another_version_wrote_is_told_and_built_again(tmp_path: Path, schema: int | None) -> None:
+    calls: list[str] = []
+    product = publish(tmp_path, "t1", RECIPE, writes("x", calls))
+    manifest = json.loads((product.path / MANIFEST).read_text())
+    recipe = {"former": "test", **{key: value for key, value in manifest["recipe"].items() if key != "asset"}}
+    (product.path / MANIFEST).write_text(json.dumps({**manifest, "schema": schema, "recipe": recipe}))
+    with pytest.raises(IncompleteError, match="another version of landcover_orch"):
+        current(tmp_path, "t1")
+    assert publish(tmp_path, "t1", OTHER, writes("y", calls)) == current(tmp_path, "t1")
+    assert calls == ["x", "y"]

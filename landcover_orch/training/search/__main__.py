@@ -12,10 +12,9 @@ from pathlib import Path
 
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError
-from landcover_orch.store.products import current_manifest
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import Start, Tracker
-from landcover_orch.training.__main__ import Console, Pipes, open_reporter
+from landcover_orch.training.__main__ import Console, Pipes, manifest_of, open_reporter
 from landcover_orch.training.distributed.process import end_when_asked, keep_memory
 
 
@@ -23,8 +22,8 @@ def search(dataset: str, name: str, home: Path, reporter: Console | Pipes) -> Pr
     """The product of a search of configs/searches on a dataset's present manifest."""
     from landcover_orch.training.search.study import run
 
-    manifest_product = current_manifest(home, dataset)
     settings = config.load_search(name)
+    manifest_product = manifest_of(home, dataset)
 
     def tracker(start: Start) -> Tracker:
         return Tracker(start, home, reporter.tags)

@@ -140,7 +140,7 @@ def write_page(
         table=[[label(trial.choices[path]) for path in search.space] for trial in trials],
         pictures=pictures,
         captions=CAPTIONS,
-        recipe=(stage.path / BEST).read_text(encoding="utf-8"),
+        best_yaml=(stage.path / BEST).read_text(encoding="utf-8"),
     )
     (stage.path / PAGE).write_text(html, encoding="utf-8")
 
