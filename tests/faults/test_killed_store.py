@@ -27,7 +27,7 @@ dataset = Dataset.model_validate_json(Path(sys.argv[1]).read_text())
 write.RUN_ROWS = 20
 compute.workers = lambda: 1
 holder, name = {
-    "write": (write, "_write_shard"),
+    "write": (write, "write_shard"),
     "mark": (Stage, "mark"),
     "create": (store, "create"),
     "json": (Stage, "write_json"),
