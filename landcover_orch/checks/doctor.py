@@ -45,6 +45,7 @@ def findings() -> Iterator[Finding]:
     gdal, proj = raster.versions()
     yield Finding("GDAL", f"{gdal}, PROJ {proj}")
     yield check_versions()
+    yield check_configurations()
     yield check_disk()
     memory = psutil.virtual_memory()
     fix = "end other programs, or lower batch_size" if memory.available < FREE_MEMORY_GIB * GIB else None
@@ -81,6 +82,13 @@ def check_versions() -> Finding:
     if not other:
         return Finding("Versions", f"{len(pinned)} packages as in constraints.txt")
     return Finding("Versions", "; ".join(other[:5]), "rm -rf .venv && make install")
+
+
+def check_configurations() -> Finding:
+    """Whether the configuration folder holds datasets."""
+    count, folder = len(config.dataset_names()), config.configs()
+    fix = None if count else "set LANDCOVER_CONFIGS to the folder that holds `datasets`, or write a dataset there"
+    return Finding("Configurations", f"{count} datasets in {folder}", fix)
 
 
 def check_disk() -> Finding:

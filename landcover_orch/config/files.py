@@ -186,6 +186,11 @@ def _read(kind: str, name: str) -> tuple[object, str]:
     path = folder / f"{name}.yaml"
     if not re.match(KEY, name) or not path.is_file():
         known = sorted(p.stem for p in folder.glob("*.yaml"))
+        if not known:
+            fix = "set LANDCOVER_CONFIGS to the folder that holds `datasets` and `experiments`, or write the file"
+            raise ConfigError(
+                Problem(f"configs/{kind}", f"no file {name}.yaml, nor any other, in {folder}", "at least one", fix)
+            )
         former = [name.replace(old, new) for old, new in RENAMED_FILES.items() if name.replace(old, new) in known]
         fix = f"it is called `{former[0]}` now" if former else did_you_mean(name, known) or "write the file"
         raise ConfigError(Problem(f"configs/{kind}", f"no file {name}.yaml", f"one of {known}", fix))

@@ -173,10 +173,10 @@ def test_check_lists_the_problems_of_legend_files_and_recipes_together(
 
 
 def test_train_hands_its_options_over(
-    configs: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("landcover_orch.training.__main__.end_when_asked", lambda: None)
-    tiny.save(configs, "experiments", tiny.RECIPE)
+    tiny.write(configs, tmp_path / "tiny")
     assert main(["train", "--dataset", tiny.NAME, "--experiment", tiny.EXPERIMENT, "--home", str(home)]) == 1
     assert "dataset_manifest" in capsys.readouterr().err
 
@@ -239,3 +239,17 @@ def test_materialise_ends_with_the_sentence_of_a_process_that_failed(
     monkeypatch.setattr("assets.materialise.materialise", fail)
     assert main(["materialise", "town"]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == "recipe wild: diverged"
+
+
+def test_an_empty_configuration_folder_is_named_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LANDCOVER_CONFIGS", str(tmp_path / "nowhere"))
+    assert main(["check", "demo"]) == 1
+    captured = capsys.readouterr()
+    text = captured.out + captured.err
+    assert f"no file demo.yaml, nor any other, in {tmp_path / 'nowhere' / 'datasets'}" in text
+    assert "set LANDCOVER_CONFIGS" in text
+    finding = doctor.check_configurations()
+    assert finding.found == f"0 datasets in {tmp_path / 'nowhere'}"
+    assert finding.fix is not None
