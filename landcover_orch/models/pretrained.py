@@ -12,13 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from landcover_orch import config
 from landcover_orch.config.experiments import Model
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.models.networks import FAMILIES
-
-FOLDER = "weights"
-"""Name of the folder below LANDCOVER_HOME that state dicts lie in."""
+from landcover_orch.models.weights import named_by
 
 COUNTER = ".num_batches_tracked"
 SHOWN = 4
@@ -40,26 +37,6 @@ def load_pretrained(network: nn.Module, settings: Model, folder: Path) -> None:
         importlib.import_module(f"landcover_orch.models.{FAMILIES[settings.name]}").pretrained(
             network, settings, folder
         )
-
-
-def named_by(settings: Model) -> str | None:
-    """The state dict that a model's settings name, as a path below the folder of weights; None for a random start."""
-    weights: str | None = getattr(getattr(settings, "trunk", settings), "weights", None)
-    return weights
-
-
-def find(name: str, folder: Path) -> Path:
-    """The file of a name below a folder.
-
-    Raises:
-        ConfigError: the path leaves the folder.
-        TrainingError: there is no such file.
-    """
-    path = config.inside(folder, name, "weights")
-    if not path.is_file():
-        fix = f"copy the state dict to {path}, or drop `weights` from the experiment to start at random"
-        raise TrainingError(Problem(str(path), "no such file", f"the weights {name!r} of the experiment", fix))
-    return path
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from landcover_orch.config.experiments import models
-from landcover_orch.models import pretrained
+from landcover_orch.models import pretrained, weights
 
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 """Depth -> blocks of each stage."""
@@ -134,7 +134,7 @@ def load(trunk: ResNet, settings: models.Trunk, folder: Path) -> None:
     """
     if settings.weights is None:
         return
-    path = pretrained.find(settings.weights, folder)
+    path = weights.find(settings.weights, folder)
     state = {name: value for name, value in pretrained.read(path).items() if not name.startswith(HEAD)}
     if FIRST in state:
         state[FIRST] = adapted(state[FIRST], trunk.conv1.in_channels)

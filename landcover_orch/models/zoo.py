@@ -21,8 +21,9 @@ from torch import Tensor, nn
 from landcover_orch.config.experiments import models
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.models.padding import pad_to_multiple
-from landcover_orch.models.pretrained import fill, find, read
+from landcover_orch.models.pretrained import fill, read
 from landcover_orch.models.resnet import adapted
+from landcover_orch.models.weights import find
 
 LIBRARY = "segmentation_models_pytorch"
 TIMM = "tu-"

@@ -132,13 +132,13 @@ def build(manifest_product: Product, folds: Folds, index: int, home: Path) -> Pr
         LeakError: train windows overlap held-out pixels.
     """
     from landcover_orch.patches.dataset import build as build_manifest
-    from landcover_orch.tiles.catalogue import tiles
+    from landcover_orch.tiles.catalogue import survey
 
     manifest = load(manifest_product.path)
     fold = fold_of(manifest, folds, index)
     expected = described(manifest, fold)
     names = {entry.name for entry in manifest.tiles}
-    fold_tiles = [tile for tile in tiles(expected.dataset) if tile.name in names]
+    fold_tiles = [tile for tile in survey(expected.dataset).tiles if tile.name in names]
     product = build_manifest(expected.dataset, manifest.legend, fold_tiles, home, name=fold.name)
     built = load(product.path)
     if built.digest != expected.digest:
@@ -155,3 +155,11 @@ def require_labels(manifest: DatasetManifest, fold: Fold) -> None:
     if empty:
         where = f"dataset {manifest.dataset.name}, {fold.words()}"
         raise CatalogueError(*(Problem(f"{where}, {split}", "no labelled pixel", "some", fix) for split in empty))
+
+
+def training_manifest(manifest_product: Product, experiment: Experiment, home: Path) -> Product:
+    """The manifest that an experiment trains on: the dataset's, or a fold's."""
+    protocol = experiment.protocol
+    if protocol.folds is None or protocol.fold is None:
+        return manifest_product
+    return build(manifest_product, protocol.folds, protocol.fold, home)

@@ -16,7 +16,6 @@ from landcover_orch.config import Dataset
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, Legend
-from landcover_orch.models import networks
 from landcover_orch.models.contract import load_contract
 from landcover_orch.pages import picture
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
@@ -128,6 +127,7 @@ def predict_parts(
 
 def predict_runs(stage: Stage, model: Path, image: ImageSource, work: list[Run], experiment: Experiment) -> None:
     """Predicts runs of windows, each part written and marked as it is complete."""
+    from landcover_orch.models import networks
     from landcover_orch.prediction.forward import Forward
     from landcover_orch.prediction.stream import finished_rows, parts
     from landcover_orch.training.device import choose

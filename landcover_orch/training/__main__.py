@@ -203,8 +203,8 @@ def register_product(
 def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
     """Learning-rate range test: prints the rate it suggests, and draws the test into a file."""
     from landcover_orch.training import lr_finder
+    from landcover_orch.training.build import find_lr
     from landcover_orch.training.distributed.process_group import init_process_group
-    from landcover_orch.training.product import find_lr
 
     if init_process_group().size > 1:
         fix = "start it without a launcher; a training with `lr: auto` runs the test on all of its processes"
@@ -260,7 +260,7 @@ def run_in_process_group(options: argparse.Namespace, home: Path) -> int:
     if group.is_main:
         status = run_command(options, home)
     else:
-        from landcover_orch.training.product import follow
+        from landcover_orch.training.build import follow
 
         follow(home)
     if group.is_main and status == 0:

@@ -311,8 +311,8 @@ def require_finite(entry: Row, experiment: Experiment) -> None:
         return
     raise RecipeError(
         Problem(
-            f"configs/experiments/{experiment.name}.yaml, epoch {entry.epoch}",
-            f"loss {entry.loss}, validation loss {entry.validation_loss}",
+            f"configs/experiments/{experiment.name}.yaml",
+            f"diverged at epoch {entry.epoch}: loss {entry.loss}, validation loss {entry.validation_loss}",
             "numbers",
             "lower `optimiser.lr`, or set it to auto, or set `clip_gradients`",
         )

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from landcover_orch.metrics import confusion, proportions
 from landcover_orch.metrics.confusion import Value
 from landcover_orch.pages.chart import as_png, canvas
-from landcover_orch.training.distributed.process_group import ProcessGroup
+
+if TYPE_CHECKING:
+    from landcover_orch.training.distributed.process_group import ProcessGroup
 
 
 class Tally:

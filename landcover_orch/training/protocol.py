@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from landcover_orch.config import Dataset, experiments_of, load_experiment
 from landcover_orch.config.experiments import Experiment
+from landcover_orch.errors import LandcoverError
 from landcover_orch.metrics.confusion import Value
 from landcover_orch.metrics.spread import spreads
 from landcover_orch.models.contract import CONTRACT, load_contract
@@ -22,7 +25,7 @@ from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Start, untracked
 from landcover_orch.training import history, product
 from landcover_orch.training.history import Row
-from landcover_orch.training.product import Progress, Tracker
+from landcover_orch.training.hooks import JOURNAL, Progress, Tracker
 
 CURVES = "curves.png"
 LEGEND_ENTRIES = 20
@@ -141,10 +144,10 @@ def train(
             done.append(TrainedRepetition(repetition, model))
 
     def build(stage: Stage) -> None:
-        with tracker(Start.of(manifest, experiment.name, build_recipe, stage.path / product.JOURNAL)) as log:
+        with tracker(Start.of(manifest, experiment.name, build_recipe, stage.path / JOURNAL)) as log:
             train_all(log.run_id)
             log.finish(stage.path, write_summary(stage, experiment, done, home))
-        (stage.path / product.JOURNAL).unlink(missing_ok=True)
+        (stage.path / JOURNAL).unlink(missing_ok=True)
 
     summary = publish.publish(home / manifest.dataset.name / MODEL, experiment.name, build_recipe, build)
     if not done:
@@ -283,3 +286,23 @@ def line_styles(repetitions: Sequence[TrainedRepetition]) -> list[dict[str, Any]
 def _values(repetition: TrainedRepetition, metric: str) -> list[float]:
     values = (row.validation_loss if metric == "loss" else row.metrics[metric] for row in repetition.rows)
     return [float("nan") if value is None else value for value in values]
+
+
+def failures(manifest: DatasetManifest, dataset: Dataset, home: Path) -> dict[str, str]:
+    """Experiment -> why its last training on a manifest failed, of those whose recipe is still the one that failed."""
+    failed = {}
+    for name in experiments_of(dataset):
+        failure = publish.failure(products.folder(home, dataset.name, MODEL), name)
+        if failure is None:
+            continue
+        with suppress(LandcoverError):
+            experiment = load_experiment(name)
+            repeats = experiment.protocol.repeats
+            present = (
+                recipe(manifest, experiment, home).fingerprint
+                if repeats
+                else product.fingerprint_of(manifest, experiment, home)
+            )
+            if present == failure.fingerprint:
+                failed[name] = "; ".join(problem.found for problem in failure.problems)
+    return failed

@@ -12,7 +12,7 @@ import torch
 from landcover_orch.config.experiments import Classical, Experiment
 from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.models import pretrained
+from landcover_orch.models import pretrained, weights
 from landcover_orch.models.contract import Contract
 from landcover_orch.models.networks import Normalised, build
 from landcover_orch.patches import folds
@@ -77,7 +77,7 @@ def model(
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
         network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes))
-    pretrained.load_pretrained(network, experiment.model, home / pretrained.FOLDER)
+    pretrained.load_pretrained(network, experiment.model, home / weights.FOLDER)
     return Normalised(network, *_statistics(manifest))
 
 

@@ -19,7 +19,7 @@ import os, signal, sys
 from pathlib import Path
 from landcover_orch import raster
 from landcover_orch.store import publish
-from landcover_orch.prediction import build  # noqa: F401
+from landcover_orch.prediction import build, forward  # noqa: F401
 from tests.prediction.untrained import BANDS, experiment, model
 from landcover_orch.prediction.source import ImageSource
 

@@ -22,7 +22,7 @@ sys.path.insert(0, "tests/training")
 import classroom
 from landcover_orch.training import product as training
 from landcover_orch.training.distributed import process
-from landcover_orch.training import checkpoint, product as products, step, throughput
+from landcover_orch.training import build as training_run, checkpoint, step, throughput
 
 throughput.PATIENCE_S = 0.01
 
@@ -51,7 +51,7 @@ def train(home, recipe, point=None, number=9):
     if point == "within the checkpoint":
         checkpoint.save = save_half
     if point == "while the product is written":
-        products.write_files = kill
+        training_run.write_files = kill
     if isinstance(point, int):
         step.Step.update = update_then_kill
     process.end_when_asked()

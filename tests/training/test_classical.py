@@ -14,7 +14,7 @@ from landcover_orch.config.experiments import models
 from landcover_orch.errors import TrainingError
 from landcover_orch.models import networks
 from landcover_orch.store import publish
-from landcover_orch.training import classical, product, setup
+from landcover_orch.training import build, classical, setup
 from landcover_orch.training import product as training
 from tests.training import classroom
 
@@ -70,7 +70,7 @@ def test_an_interrupted_fitting_gives_the_same_bytes(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(product, "write_files", out)
+        patch.setattr(build, "write_files", out)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "cut", family)
     again = trained(tmp_path / "cut", family)

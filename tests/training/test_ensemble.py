@@ -19,7 +19,7 @@ from landcover_orch.models.contract import load_contract
 from landcover_orch.models.networks import load
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product
-from landcover_orch.training.ensemble import require_compatible
+from landcover_orch.training.members import require_compatible
 from landcover_orch.training.product import train
 from tests.training import classroom
 

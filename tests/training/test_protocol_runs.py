@@ -26,7 +26,7 @@ from landcover_orch.store import publish
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import Log, Start
 from landcover_orch.training import protocol
-from landcover_orch.training.ensemble import require_compatible
+from landcover_orch.training.members import require_compatible
 from tests.patches.fields import LEGEND, Fields, write_fields
 from tests.training import classroom
 

@@ -132,7 +132,7 @@ def test_decoders_that_pool_the_whole_image_train_on_one(decoder: str) -> None:
 
 
 def test_what_imports_torchvision_on_its_way_loads_in_this_environment() -> None:
-    script = "import landcover_orch.training.product, landcover_orch.models.swin_unet, torchvision"
+    script = "import landcover_orch.training.build, landcover_orch.models.swin_unet, torchvision"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -25,9 +25,10 @@ from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
 from landcover_orch.tracking.runs import Status
 from landcover_orch.training import VERSION, checkpoint, product
+from landcover_orch.training.build import learn
 from landcover_orch.training.fit import EpochCallback
 from landcover_orch.training.history import Row
-from landcover_orch.training.product import Progress, Tracker
+from landcover_orch.training.hooks import JOURNAL, Progress, Tracker
 from landcover_orch.training.search import page as search_page
 from landcover_orch.training.search.trials import (
     Repetition,
@@ -42,7 +43,6 @@ from landcover_orch.training.search.trials import (
 )
 
 TRIALS = "trials"
-JOURNAL = "tracking.jsonl"
 OVER = "over.json"
 ENDINGS: dict[State, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
@@ -216,8 +216,8 @@ class Study:
             if on_epoch is not None:
                 on_epoch(row, seconds)
 
-        training_manifest = load_manifest(product.training_manifest(self.manifest_product, experiment, self.home).path)
-        product.learn(stage, training_manifest, experiment, self.home, on_any_epoch, self.progress)
+        training_manifest = load_manifest(folds.training_manifest(self.manifest_product, experiment, self.home).path)
+        learn(stage, training_manifest, experiment, self.home, on_any_epoch, self.progress)
         _save(stage, OVER, asdict(repetition))
         (stage.path / checkpoint.FILE).unlink(missing_ok=True)
 

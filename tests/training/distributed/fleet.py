@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from landcover_orch.training import product as training
 from landcover_orch.config.experiments import Experiment
-from landcover_orch.training import product as products, setup, step, throughput
+from landcover_orch.training import build, setup, step, throughput
 from landcover_orch.training.distributed import process, process_group
 from tests.training import classroom
 
@@ -46,12 +46,12 @@ def with_memory_for(images, build):
 def main():
     process.end_when_asked()
     process.end_with_parent()
-    here, build = process_group.init_process_group(), setup.build
+    here, network = process_group.init_process_group(), setup.build
     for how in json.loads(sys.argv[1]):
         home, [rank, point] = Path(how["home"]), how.get("kill", [None, None])
         if here.rank == rank:
             killed_at(point)
-        setup.build = with_memory_for(how["images"], build) if "images" in how and here.rank == 1 else build
+        setup.build = with_memory_for(how["images"], network) if "images" in how and here.rank == 1 else network
         with classroom.in_memory():
             if here.is_main:
                 described = classroom.published(home)
@@ -60,7 +60,7 @@ def main():
                 training.train(described, recipe, home, progress=lambda line: print(line, flush=True))
                 here.broadcast_text()
             else:
-                products.follow(home)
+                build.follow(home)
     process_group.destroy()
 
 main()

@@ -16,10 +16,11 @@ import dagster as dg
 import psutil
 import pytest
 
-from assets import instance, jobs
+from assets import instance
 from assets.materialise import materialise
 from landcover_orch import config
 from tests import tiny
+from tests.planned import PREPARE
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +65,7 @@ def prepared(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monk
     (configs / "launchers").mkdir()
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     with instance.opened() as dagster:
-        materialise(dagster, dataset, jobs.PREPARE)
+        materialise(dagster, dataset, PREPARE)
     return configs
 
 

@@ -27,7 +27,7 @@ def test_each_message_is_passed_on_once_in_order(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(launcher, "POLL_S", poll)
     path, received = tmp_path / "messages.jsonl", Channel()
     messages = [{"method": "log", "params": {"message": f"Größe\n{i}"}} for i in range(200)]
-    with launcher.SharedFile(path).read_messages(received) as parameters:  # type: ignore[arg-type]
+    with launcher.WholeLines(path).read_messages(received) as parameters:  # type: ignore[arg-type]
         assert parameters == {"path": str(path)}
         for message in messages:
             text = json.dumps(message, ensure_ascii=False) + "\n"
@@ -40,6 +40,6 @@ def test_each_message_is_passed_on_once_in_order(tmp_path: Path, monkeypatch: py
 
 def test_what_a_killed_process_left_unfinished_is_left_out(tmp_path: Path) -> None:
     path, received = tmp_path / "messages.jsonl", Channel()
-    with launcher.SharedFile(path).read_messages(received):  # type: ignore[arg-type]
+    with launcher.WholeLines(path).read_messages(received):  # type: ignore[arg-type]
         path.write_text('{"method": "opened"}\n{"method": "lo')
     assert received.messages == [{"method": "opened"}]

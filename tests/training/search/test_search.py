@@ -274,7 +274,7 @@ def test_a_trial_that_diverges_fails_alone(home: Path) -> None:
 
 
 def test_a_search_without_a_complete_trial_says_why(home: Path) -> None:
-    with pytest.raises(RecipeError, match=r"trial 1 \(optimiser.lr 1e\+30\): loss"):
+    with pytest.raises(RecipeError, match=r"trial 1 \(optimiser.lr 1e\+30\): diverged at epoch 1: loss"):
         run(home, search(space={"optimiser.lr": [1e30]}), optimiser={"name": "sgd", "lr": 0.1})
 
 
