@@ -341,7 +341,11 @@ def block_end(source: Any, row: int, col: int, band: int) -> int:
 
 
 def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None, cache: int = CACHE_BYTES) -> NDArray[Any]:
-    """Thumbnail: the raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them."""
+    """Thumbnail: the raster (band, y, x) reduced to at most `side` pixels, by overviews where it has them.
+
+    Raises:
+        RasterError: a block is truncated or corrupt.
+    """
     scale = max(1.0, max(raster.shape) / side)
     shape = tuple(max(1, round(length / scale)) for length in raster.shape)
     parts = []
@@ -350,7 +354,13 @@ def thumbnail(raster: Raster, side: int, dtype: DTypeLike | None = None, cache: 
             resampling = Resampling.nearest if file.palette else Resampling.average
             out_shape = (len(file.bands), *shape)
             with _open(file.path, file.driver) as source:
-                parts.append(_map(file)(source.read(list(file.bands), out_shape=out_shape, resampling=resampling)))
+                try:
+                    pixels = source.read(list(file.bands), out_shape=out_shape, resampling=resampling)
+                except rasterio.errors.RasterioError as error:
+                    fix = "copy or make the file again: it is cut short or damaged"
+                    text = " ".join(str(error.__cause__ or error).split())
+                    raise RasterError(Problem(str(file.path), text, "pixels that can be read", fix)) from error
+            parts.append(_map(file)(pixels))
     data = np.concatenate(parts)
     return data if dtype is None else data.astype(dtype)
 

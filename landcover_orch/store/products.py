@@ -85,3 +85,8 @@ def current_maps(home: Path, dataset: str, tiles: Iterable[str], model: str) -> 
     """Tile -> its current land-cover map, of those tiles that have one by the model of this fingerprint."""
     maps = published_products(folder(home, dataset, LAND_COVER_MAP), tiles)
     return {tile: product for tile, product in maps.items() if product.recipe.inputs["model"] == model}
+
+
+def is_published(home: Path, dataset: str, asset: str, name: str) -> bool:
+    """Whether an asset has a whole product under `name`."""
+    return bool(published_products(folder(home, dataset, asset), [name]))

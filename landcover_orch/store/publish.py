@@ -15,11 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from landcover_orch.errors import BusyError, IncompleteError, Problem
+from landcover_orch.errors import BusyError, IncompleteError, LandcoverError, Problem, PublishError, TrackingError
 from landcover_orch.store.canonical import canonical, digest
 from landcover_orch.store.costs import Cost, measured
 from landcover_orch.store.fingerprint import file_hash
@@ -87,6 +88,13 @@ class Product:
         return Cost(**json.loads(path.read_text())) if path.exists() else Cost.unknown()
 
 
+def version_of(built: Product | Mapping[tuple[str, ...], Product]) -> str:
+    """Data version of what an asset is: the fingerprint of its product, or one digest of several by their names."""
+    if isinstance(built, Product):
+        return built.fingerprint
+    return digest([(*key, product.fingerprint) for key, product in built.items()])
+
+
 class Stage:
     """A product being built; finished parts are journalled, so that a killed build goes on where it was."""
 
@@ -122,22 +130,195 @@ class Stage:
 
 
 def publish(folder: Path, name: str, recipe: Recipe, build: Callable[[Stage], None]) -> Product:
-    """Atomic publish: the product of a recipe, found where it exists, else built by `build` below `stage.path`.
+    """Atomic publish: the product of a recipe, found where it exists whole, else built by `build` below `stage.path`.
 
-    Afterwards `current(folder, name)` gives it.
+    Afterwards `current(folder, name)` gives it. What was damaged, or marked by `request_rebuild`, is built again. An
+    error of the library that ends the build is recorded beside the product (see `failure`) until its recipe changes.
+
+    Under `dry_run` nothing is built or written.
 
     Raises:
         BusyError: another process is building this name.
-        IncompleteError: the product exists but its files are not what its manifest says.
+        NotCurrentError: under `dry_run`, where a build would have work to do.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{name}-{recipe.fingerprint}"
+    if _dry.get():
+        return _examine(folder, name, recipe, final)
+    folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder, name):
-        if not final.exists():
-            _build(folder, name, recipe, final, build)
+        _end_swap(final)
+        if not _is_whole(final):
+            with failure_recorded(folder, name, recipe):
+                _build(folder, name, recipe, final, build)
         product = load(final)
         _point(folder, name, final)
     return product
+
+
+_dry: ContextVar[bool] = ContextVar("dry_run", default=False)
+
+
+class NotCurrentError(PublishError):
+    """What a build would publish is not what is current: raised under `dry_run`, with the reason in words."""
+
+    def __init__(self, folder: Path, name: str, recipe: Recipe, state: State, reason: str) -> None:
+        super().__init__(Problem(f"{folder.name} {name}", reason, "a current product", "materialise it"))
+        self.folder, self.name, self.recipe, self.state, self.reason = folder, name, recipe, state, reason
+
+
+State = Literal["missing", "stale", "damaged", "requested"]
+"""Why a product is built: it is not there; of another recipe; not what its manifest says; asked for by a person."""
+
+
+@contextmanager
+def dry_run() -> Iterator[None]:
+    """Dry run: builds below it publish nothing, and raise NotCurrentError at the first product they would build."""
+    token = _dry.set(True)
+    try:
+        yield
+    finally:
+        _dry.reset(token)
+
+
+def _examine(folder: Path, name: str, recipe: Recipe, final: Path) -> Product:
+    """The product of a recipe where it is whole and current.
+
+    Raises:
+        NotCurrentError: it is not.
+    """
+
+    def not_current(state: State, reason: str) -> NotCurrentError:
+        return NotCurrentError(folder, name, recipe, state, reason)
+
+    link = folder / name
+    former = _manifest_recipe(link.resolve()) if link.is_symlink() else None
+    if former is not None and former.fingerprint != recipe.fingerprint:
+        raise not_current("stale", changes(former, recipe))
+    try:
+        product = load(final)
+    except IncompleteError as error:
+        if not final.exists():
+            raise not_current("missing", "its files are gone" if link.is_symlink() else "nothing published") from error
+        raise not_current("damaged", "; ".join(f"{p.where}: {p.found}" for p in error.problems[:3])) from error
+    if _rebuild_mark(final).exists():
+        raise not_current("requested", "a rebuild was asked for")
+    if former is None:
+        raise not_current("missing", "no link to its product")
+    return product
+
+
+def _manifest_recipe(path: Path) -> Recipe | None:
+    try:
+        return Recipe(**json.loads((path / MANIFEST).read_text(encoding="utf-8"))["recipe"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def changes(former: Recipe, recipe: Recipe) -> str:
+    """Difference of two recipes in words: which inputs and settings are added, gone or changed, and the version."""
+    before, after = former.as_dict(), recipe.as_dict()
+    words = [f"code version {before['version']} -> {after['version']}"] if before["version"] != after["version"] else []
+    for part, label in (("inputs", ""), ("configuration", "setting ")):
+        old, new = _flat(before[part]), _flat(after[part])
+        for text, names in (
+            ("changed", sorted(key for key in old.keys() & new.keys() if old[key] != new[key])),
+            ("new", sorted(new.keys() - old.keys())),
+            ("gone", sorted(old.keys() - new.keys())),
+        ):
+            if names:
+                more = f" and {len(names) - CHANGES_SHOWN} more" if len(names) > CHANGES_SHOWN else ""
+                words.append(f"{label}{', '.join(names[:CHANGES_SHOWN])}{more} {text}")
+    return "; ".join(words) or "made of the same, under another name"
+
+
+CHANGES_SHOWN = 4
+"""Names of inputs or settings that a reason lists."""
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by dotted names, one level below the first."""
+    return {
+        f"{key}.{inner}" if inner else key: entry
+        for key, value in values.items()
+        for inner, entry in (value.items() if isinstance(value, dict) and value else [("", value)])
+    }
+
+
+def request_rebuild(folder: Path, name: str) -> bool:
+    """Marks the current product of a name to be built again although it is current; False where there is none.
+
+    It stays current until the new build takes its place. A recorded failure of the name is forgotten.
+    """
+    failure_path(folder, name).unlink(missing_ok=True)
+    link = folder / name
+    if not link.is_symlink() or not link.exists():
+        return False
+    _rebuild_mark(link.resolve()).touch()
+    return True
+
+
+def _end_swap(final: Path) -> None:
+    """Ends a swap that a kill cut short: the old product comes back where the new one is not there yet."""
+    if _replaced(final).exists() and not final.exists():
+        _replaced(final).rename(final)
+    shutil.rmtree(_replaced(final), ignore_errors=True)
+
+
+def _replaced(final: Path) -> Path:
+    return final.with_name(f".{final.name}.replaced")
+
+
+def _rebuild_mark(final: Path) -> Path:
+    return final.with_name(f".{final.name}.rebuild")
+
+
+def _is_whole(final: Path) -> bool:
+    """Whether a product can be used as it lies there, and nobody asked for it to be built again."""
+    try:
+        load(final)
+    except IncompleteError:
+        return False
+    return not _rebuild_mark(final).exists()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A build that ended with an error about its inputs: the fingerprint of its recipe, and the problems."""
+
+    fingerprint: str
+    problems: tuple[Problem, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.problems))
+
+
+def failure_path(folder: Path, name: str) -> Path:
+    """Where the failure of a name's last build is recorded."""
+    return folder / f".{name}.failed.json"
+
+
+def failure(folder: Path, name: str) -> Failure | None:
+    """The failure of a name's last build; None where it went well, or the record is damaged."""
+    try:
+        record = json.loads(failure_path(folder, name).read_text(encoding="utf-8"))
+        return Failure(record["fingerprint"], tuple(Problem(**problem) for problem in record["problems"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextmanager
+def failure_recorded(folder: Path, name: str, recipe: Recipe) -> Iterator[None]:
+    """Records an error about inputs, so that nobody tries the same again by itself; trouble around it is none."""
+    path = failure_path(folder, name)
+    try:
+        yield
+    except (PublishError, TrackingError):
+        raise
+    except LandcoverError as error:
+        record = {"fingerprint": recipe.fingerprint, "problems": [vars(problem) for problem in error.problems]}
+        _replace_text(path, json.dumps(record, indent=1))
+        raise
+    path.unlink(missing_ok=True)
 
 
 def current(folder: Path, name: str) -> Product:
@@ -163,11 +344,19 @@ def load(path: Path, *, deep: bool = False) -> Product:
     remedy = f"delete {path} and materialise again"
     if not (path / MANIFEST).is_file():
         raise IncompleteError(Problem(str(path), f"no {MANIFEST}", "a published product", remedy))
-    manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    try:
+        manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict):
+        raise IncompleteError(Problem(str(path / MANIFEST), "no JSON of keys and values", "a manifest", remedy))
     if manifest.get("schema") != SCHEMA:
         problem = f"written by another version of landcover_orch (manifest schema {manifest.get('schema')})"
         fix = f"materialise the asset `{path.parent.name}` again, or give LANDCOVER_HOME a new folder"
         raise IncompleteError(Problem(str(path), problem, f"schema {SCHEMA}", fix))
+    recipe = _manifest_recipe(path)
+    if recipe is None or not {"files", "fingerprint"} <= manifest.keys():
+        raise IncompleteError(Problem(str(path / MANIFEST), "keys are missing", "a manifest", remedy))
     problems = [
         Problem(
             str(path / name), "missing or changed", f"{entry['bytes']} bytes, sha256 {entry['sha256'][:12]}", remedy
@@ -177,7 +366,7 @@ def load(path: Path, *, deep: bool = False) -> Product:
     ]
     if problems:
         raise IncompleteError(*problems)
-    return Product(path, manifest["fingerprint"], Recipe(**manifest["recipe"]), manifest["files"])
+    return Product(path, manifest["fingerprint"], recipe, manifest["files"])
 
 
 def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable[[Stage], None]) -> None:
@@ -197,8 +386,19 @@ def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable
     (partial / RECIPE).unlink()
     _sync_tree(partial)
     _replace_text(_cost_path(final), canonical(cost.result(partial).as_dict()))
-    partial.rename(final)
+    _swap(partial, final)
     _sync(folder)
+
+
+def _swap(partial: Path, final: Path) -> None:
+    """Renames the staging folder to its final name; what lay there, damaged or to be replaced, goes first."""
+    if final.exists():
+        final.rename(_replaced(final))
+        partial.rename(final)
+        shutil.rmtree(_replaced(final))
+    else:
+        partial.rename(final)
+    _rebuild_mark(final).unlink(missing_ok=True)
 
 
 def _partial(folder: Path, name: str, recipe: Recipe) -> Path:
@@ -246,10 +446,23 @@ def _point(folder: Path, name: str, final: Path) -> None:
     link, temporary = folder / name, folder / f".{name}.link"
     if link.is_symlink() and link.readlink() == Path(final.name):
         return
+    if link.is_dir() and not link.is_symlink():
+        _remove_copy(link)
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(final.name)
     temporary.replace(link)
     _sync(folder)
+
+
+def _remove_copy(link: Path) -> None:
+    """Removes the copy of a product that stands where its link should, as a backup that follows links leaves it.
+
+    Raises:
+        PublishError: it is no product.
+    """
+    if not (link / MANIFEST).is_file():
+        raise PublishError(Problem(str(link), "a folder", "a link to a product", "move the folder away"))
+    shutil.rmtree(link)
 
 
 def _read_journal(path: Path) -> dict[str, dict[str, Any]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from landcover_orch.errors import BusyError, IncompleteError
+from landcover_orch.errors import BusyError, IncompleteError, PublishError
 from landcover_orch.store import publish as module
 from landcover_orch.store.publish import MANIFEST, Recipe, Stage, current, load, publish
 
@@ -68,7 +69,7 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["shorter", "missing", "bytes", "manifest"])
-def test_a_damaged_product_is_refused(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_product_is_refused_and_built_again(tmp_path: Path, damage: str) -> None:
     product = publish(tmp_path, "t1", RECIPE, writes("xyz"))
     file = product.file(MANIFEST if damage == "manifest" else "store/0")
     if damage == "shorter":
@@ -82,8 +83,8 @@ def test_a_damaged_product_is_refused(tmp_path: Path, damage: str) -> None:
     if damage == "bytes":
         load(product.path)  # only reading tells
     else:
-        with pytest.raises(IncompleteError):
-            publish(tmp_path, "t1", RECIPE, writes("xyz"))
+        again = publish(tmp_path, "t1", RECIPE, writes("xyz"))
+        assert load(again.path, deep=True) == product, "built again, in its place"
 
 
 def test_all_damage_is_listed(tmp_path: Path) -> None:
@@ -218,3 +219,16 @@ def test_what_another_version_wrote_is_told_and_built_again(tmp_path: Path, sche
         current(tmp_path, "t1")
     assert publish(tmp_path, "t1", OTHER, writes("y", calls)) == current(tmp_path, "t1")
     assert calls == ["x", "y"]
+
+
+def test_a_copy_where_the_link_should_be_gives_way_to_it(tmp_path: Path) -> None:
+    """As `cp -rL` or a backup that follows links leaves it."""
+    product = publish(tmp_path, "t1", RECIPE, writes("x"))
+    (tmp_path / "t1").unlink()
+    shutil.copytree(product.path, tmp_path / "t1")
+    assert publish(tmp_path, "t1", RECIPE, writes("x")) == product
+    assert (tmp_path / "t1").is_symlink()
+    (tmp_path / "t1").unlink()
+    (tmp_path / "t1").mkdir()
+    with pytest.raises(PublishError, match="move the folder away"):
+        publish(tmp_path, "t1", RECIPE, writes("x"))
