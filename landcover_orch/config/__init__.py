@@ -1,7 +1,6 @@
 """Frozen models of configs/*.yaml, and where those files and all outputs lie."""
 
 from landcover_orch.config.datasets import (
-    Automation,
     Dataset,
     Further,
     Limits,
@@ -25,20 +24,24 @@ from landcover_orch.config.files import (
 )
 from landcover_orch.config.labels import Component, Labels, Values
 from landcover_orch.config.paths import configs, expand, home, inside
+from landcover_orch.config.retraining import AtLeast, Cron, Promotion, Retraining
 from landcover_orch.config.splits import SPLIT_NAMES, BlockFold, Splits, SplitSpec
 
 __all__ = [
     "SPLIT_NAMES",
-    "Automation",
+    "AtLeast",
     "BlockFold",
     "Component",
+    "Cron",
     "Dataset",
     "Further",
     "Labels",
     "Limits",
     "Match",
     "Patches",
+    "Promotion",
     "Proportions",
+    "Retraining",
     "SplitSpec",
     "Splits",
     "TileOverride",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.config.labels import Labels
 from landcover_orch.config.paths import expand
+from landcover_orch.config.retraining import Promotion, Retraining
 from landcover_orch.config.splits import Splits
 from landcover_orch.grid import Edge
 
@@ -68,6 +69,11 @@ class Tiles(Settings):
         default=None,
         description="pattern below `root` of orthophotos without labels: mapped, but never trained on nor scored; the "
         "labelled tiles' own orthophotos do not count",
+    )
+    go_on_without: tuple[str, ...] = Field(
+        default=(),
+        description="tiles that the manifest leaves out, as their files cannot be used; every page made without them "
+        "says so",
     )
     year: int | None = Field(default=None, description="year of the orthophotos")
     label_year: int | None = Field(default=None, description="year of the labels")
@@ -156,13 +162,6 @@ class Limits(Settings):
     )
 
 
-class Automation(Settings):
-    """Automation in Dagster, once switched on."""
-
-    retrain: str = Field(default="0 3 * * 0", description="cron time of the retraining schedule")
-    timezone: str = Field(default="UTC", description="time zone of the schedule")
-
-
 class Dataset(Settings):
     """Dataset: tiles, legend, patch settings and experiments: one file of configs/datasets."""
 
@@ -219,8 +218,24 @@ class Dataset(Settings):
         "polygons of the labels (asset `label_review`); empty: none",
     )
     limits: Limits = Field(default=Limits(), description="where a check refuses an input")
-    automation: Automation = Field(default=Automation(), description="what runs by itself")
+    retraining: Retraining | None = Field(
+        default=None,
+        exclude=True,  # no product depends on it
+        description="what runs by itself, and when models are trained anew; empty: nothing does",
+    )
+    promotion: Promotion = Field(
+        default=Promotion(),
+        exclude=True,  # the asset `champion` alone depends on it, and says so
+        description="how a challenger becomes the champion",
+    )
     cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
+
+    @field_validator("retraining", mode="before")
+    @classmethod
+    def _says_when(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("an empty block says nothing: give `when`, or delete the key")
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Dataset:

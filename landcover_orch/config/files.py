@@ -33,12 +33,31 @@ def load_dataset(name: str) -> Dataset:
     Where such a file is not there, as on a machine without the data, its key stays, for the checks to find.
     """
     dataset = _load("datasets", name, Dataset)
+    require_known_experiments(dataset)
     specs = {split: read_listed_tiles(dataset, split) for split in SPLIT_NAMES}
     listed = {split: spec for split, spec in specs.items() if spec is not None}
     if not listed:
         return dataset
     splits = parse({**dict(dataset.splits), **listed}, Splits, f"configs/datasets/{name}.yaml: splits")
     return dataset.model_copy(update={"splits": splits})
+
+
+def require_known_experiments(dataset: Dataset) -> None:
+    """Raises ConfigError where `retraining.experiments` names what is none of the dataset's experiments."""
+    named = dataset.retraining.experiments if dataset.retraining else ()
+    if not named:
+        return
+    known = sorted({*dataset.experiments, *dataset.baselines, *experiments_of(dataset)})
+    where = f"configs/datasets/{dataset.name}.yaml: retraining.experiments"
+    problems = [
+        Problem(
+            where, f"{name!r}, none of the dataset's", f"some of {known}", did_you_mean(name, known) or "correct it"
+        )
+        for name in named
+        if name not in known
+    ]
+    if problems:
+        raise ConfigError(*problems)
 
 
 def read_listed_tiles(dataset: Dataset, split: str) -> SplitSpec | None:

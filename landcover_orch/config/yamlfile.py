@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,8 +16,13 @@ from landcover_orch.errors import ConfigError, Problem, did_you_mean
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
+CLOCK_GRAIN_NS = 2_000_000_000
 FILE = "(whole file)"
+WORD = "word"
+"""Tag of a bare word where a mapping may stand as well; that of the mapping is the name of its class."""
+
 RENAMED = {
+    "automation": "retraining",
     "chosen_on": "checkpoint_split",
     "coolest": "final_temperature",
     "doctor": "label_review",
@@ -38,9 +46,17 @@ def read_yaml(path: Path) -> Any:
     Raises:
         ConfigError: too large, too deep, an alias, or not YAML (with line and column).
     """
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise ConfigError(Problem(str(path), f"{size} bytes", f"at most {MAX_BYTES}", "split the file"))
+    status = path.stat()
+    if status.st_size > MAX_BYTES:
+        raise ConfigError(Problem(str(path), f"{status.st_size} bytes", f"at most {MAX_BYTES}", "split the file"))
+    if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < CLOCK_GRAIN_NS:
+        return _read.__wrapped__(path)  # it could change again under the same time stamp
+    return copy.deepcopy(_read(path, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size))
+
+
+@lru_cache(maxsize=1024)
+def _read(path: Path, *_: int) -> Any:
+    """Content of a file, remembered while its times, inode and size stay the same: a plan reads each many times."""
     try:
         text = path.read_text(encoding="utf-8")
         check_events(yaml.parse(text, Loader=yaml.SafeLoader), path)
@@ -97,6 +113,9 @@ def as_problem(item: Any, model: type[BaseModel], where: str) -> Problem:
         renamed = f"it is called `{RENAMED[key]}` now" if RENAMED.get(key) in known else None
         fix = renamed or did_you_mean(key, known) or "delete the key"
         return Problem(f"{where}: {path}", "an unknown key", f"one of {known}", fix)
+    if path == FILE and item["type"] in ("model_type", "dict_type"):
+        content = "an empty file" if item["input"] is None else f"a {type(item['input']).__name__}"
+        return Problem(where, content, "keys and values", "write its keys, as the other files of its folder have them")
     if item["type"] == "missing":
         return Problem(f"{where}: {path}", "nothing", "a value", f"add the key `{path}`")
     if item["type"] == "union_tag_invalid":
@@ -106,10 +125,11 @@ def as_problem(item: Any, model: type[BaseModel], where: str) -> Problem:
     if item["type"] == "union_tag_not_found":
         return Problem(f"{where}: {path}", "no `name`", "the name of one of the kinds", f"add the key `{path}.name`")
     if item["type"] == "value_error":
-        location = where if path == FILE else f"{where}: {path}"
-        return Problem(
-            location, item["msg"].removeprefix("Value error, "), "values that go together", "change one of them"
-        )
+        location, text = where if path == FILE else f"{where}: {path}", item["msg"].removeprefix("Value error, ")
+        field = here.model_fields.get(str(item["loc"][-1])) if item["loc"] else None
+        if field is not None and not _models(field.annotation):
+            return Problem(location, text, "another value", f"correct `{path}`")
+        return Problem(location, text, "values that go together", "change one of them")
     return Problem(f"{where}: {path}", repr(item["input"])[:80], item["msg"], f"correct `{path}`")
 
 
@@ -120,8 +140,11 @@ def error_location(model: type[BaseModel], location: tuple[object, ...]) -> tupl
     here = model
     for part in location:
         chosen = [c for c in choices if "name" in c.model_fields and c.model_fields["name"].default == part]
-        if chosen:
-            here, choices = chosen[0], []
+        tagged = [c for c in choices if c.__name__ == part]
+        if chosen or tagged:
+            here, choices = (chosen or tagged)[0], []
+            continue
+        if choices and part == WORD:
             continue
         written.append(str(part))
         if str(part) in here.model_fields:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from landcover_orch import compute, raster
-from landcover_orch.config import Automation, Dataset
+from landcover_orch.config import Dataset, Promotion
 from landcover_orch.config.experiments import ClassWeights
 from landcover_orch.errors import CatalogueError, IncompleteError, LeakError, Problem
 from landcover_orch.ground_truth import build as ground_truth
@@ -35,7 +35,7 @@ from landcover_orch.store.products import (
     PREVIEW,
     SUMMARY,
 )
-from landcover_orch.store.publish import Product, Recipe, Stage, current, load, publish
+from landcover_orch.store.publish import Product, Recipe, Stage, current, failure, load, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
@@ -58,7 +58,8 @@ def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *
     Args:
         dataset: what is described.
         legend: its classes.
-        tiles: its tiles, with ground truth and patches that are current.
+        tiles: its tiles, with ground truth and patches that are current; those that the dataset goes on without do not
+            count.
         home: folder everything is written below.
         name: of the product; a fold of the dataset has its own.
 
@@ -67,7 +68,8 @@ def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *
             train on.
         LeakError: train windows overlap held-out pixels.
     """
-    sources = current_products(dataset, legend, tiles, home)
+    used = [tile for tile in tiles if tile.name not in dataset.tiles.go_on_without]
+    sources = current_products(dataset, legend, used, home)
     essential = essential_settings(dataset)
     key = recipe(essential, legend, sources)
     folder = home / dataset.name / DATASET_MANIFEST
@@ -92,7 +94,8 @@ def essential_settings(dataset: Dataset) -> Dataset:
             "description": "",
             "experiments": ("any",),
             "baselines": (),
-            "automation": Automation(),
+            "retraining": None,
+            "promotion": Promotion(),
             "cluster": None,
         }
     )
@@ -125,13 +128,16 @@ def current_products(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], ho
             truth = current(home / dataset.name / GROUND_TRUTH, tile.name)
             patches = current(home / dataset.name / PATCHES, tile.name)
         except IncompleteError as error:
-            problems.extend(error.problems)
+            problems += missing_product(dataset, tile.name, home) or error.problems
             continue
         for asset, product, key in (
             (GROUND_TRUTH, truth, ground_truth.recipe(dataset, legend, tile, home)),
             (PATCHES, patches, write.recipe(dataset, legend, tile, truth, home)),
         ):
-            if product.fingerprint != key.fingerprint:
+            failed = failure(home / dataset.name / asset, tile.name)
+            if failed is not None and failed.fingerprint == key.fingerprint:
+                problems += missing_product(dataset, tile.name, home)
+            elif product.fingerprint != key.fingerprint:
                 stale = f"`{asset}` was made of other files or another configuration"
                 fix = f"materialise `{asset}` again for {tile.name}"
                 problems.append(Problem(f"tile {tile.name}", stale, "the tile as it is now", fix))
@@ -139,6 +145,18 @@ def current_products(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], ho
     if problems:
         raise CatalogueError(*problems)
     return sources
+
+
+def missing_product(dataset: Dataset, tile: str, home: Path) -> list[Problem]:
+    """Why a tile has no ground truth or patches, where its build failed; nothing where it was not tried."""
+    fix = f"mend it, or go on without it: `tiles.go_on_without: [{tile}]`"
+    failures = ((asset, failure(home / dataset.name / asset, tile)) for asset in (GROUND_TRUTH, PATCHES))
+    return [
+        Problem(f"tile {tile}", f"no `{asset}`: {problem.where}: {problem.found}", f"{problem.expected}", fix)
+        for asset, failed in failures
+        if failed is not None
+        for problem in failed.problems
+    ]
 
 
 def _write(

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from landcover_orch.config import Dataset
+from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.legend import Legend
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import current_manifest
@@ -116,8 +117,12 @@ class DatasetManifest(_Frozen):
 
     @property
     def digest(self) -> str:
-        """One fingerprint of all that training or scoring depends on."""
-        tiles = [(t.name, t.image_fingerprint, t.ground_truth_fingerprint, t.patches_fingerprint) for t in self.tiles]
+        """One fingerprint of all that training or scoring reads; tiles without labels are none of it."""
+        tiles = [
+            (t.name, t.image_fingerprint, t.ground_truth_fingerprint, t.patches_fingerprint)
+            for t in self.tiles
+            if t.label_fingerprint is not None
+        ]
         return digest(
             {"tiles": tiles, "splits": self.dataset.splits, "legend": self.legend, "bands": self.dataset.bands}
         )
@@ -131,8 +136,18 @@ class DatasetManifest(_Frozen):
 
 
 def load(folder: Path) -> DatasetManifest:
-    """The manifest in a published folder."""
-    return DatasetManifest.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    """The manifest in a published folder.
+
+    Raises:
+        IncompleteError: an earlier version wrote it, with other keys.
+    """
+    try:
+        return DatasetManifest.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where, what = str(folder / FILE), f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        fix = "materialise the asset `dataset_manifest` again"
+        raise IncompleteError(Problem(where, f"written by another version ({what})", "a manifest", fix)) from error
 
 
 def load_current(home: Path, dataset: str) -> DatasetManifest:

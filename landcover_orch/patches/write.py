@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
 from landcover_orch.config import Dataset
+from landcover_orch.errors import LabelError
 from landcover_orch.grid import Window, coverage, windows
 from landcover_orch.ground_truth import build as truth
+from landcover_orch.ground_truth.areas import area_problems, decision_problems
 from landcover_orch.labels import fractions
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.patches import VERSION, store
@@ -38,11 +40,25 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
 
     Raises:
         IncompleteError: the tile has no ground truth.
+        LabelError: its areas are not those of the labels, or its composites left no labelled ground.
         GridError: the tile is smaller than a patch and the edge policy is not `pad`.
     """
     labels = current(home / dataset.name / GROUND_TRUTH, tile.name)
     folder, key = home / dataset.name / PATCHES, recipe(dataset, legend, tile, labels, home)
-    return publish(folder, tile.name, key, lambda stage: _write(stage, dataset, legend, tile, labels))
+
+    def write(stage: Stage) -> None:
+        require_agreement(labels)
+        _write(stage, dataset, legend, tile, labels)
+
+    return publish(folder, tile.name, key, write)
+
+
+def require_agreement(labels: Product) -> None:
+    """Raises LabelError where ground truth lost an area, or decided nothing: training on it would be wrong."""
+    summary = labels.json(SUMMARY)
+    problems = [*area_problems(summary), *(decision_problems(summary) if "decisions" in summary else ())]
+    if problems:
+        raise LabelError(*problems)
 
 
 def recipe(dataset: Dataset, legend: Legend, tile: Tile, labels: Product, home: Path) -> Recipe:

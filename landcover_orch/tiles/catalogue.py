@@ -20,6 +20,19 @@ PLACE = "{tile}"
 _PLACES = re.compile(r"\{tile(?::0(?P<digits>\d))?\}")
 
 
+@dataclass(frozen=True)
+class Catalogue:
+    """The tiles of a dataset that are complete, sorted by name, and what is wrong with each of the others."""
+
+    tiles: tuple[Tile, ...]
+    waiting: Mapping[str, tuple[Problem, ...]]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """All problems of the tiles that wait."""
+        return [problem for problems in self.waiting.values() for problem in problems]
+
+
 def tiles(dataset: Dataset) -> list[Tile]:
     """The tiles of a dataset, sorted by name, each with an orthophoto and a label file that exist.
 
@@ -29,18 +42,47 @@ def tiles(dataset: Dataset) -> list[Tile]:
     Raises:
         CatalogueError: everything that is wrong with names, files, overrides and splits, in one list.
     """
+    catalogue, problems = _survey(dataset)
+    if catalogue.problems or problems:
+        raise CatalogueError(*catalogue.problems, *problems)
+    return list(catalogue.tiles)
+
+
+def survey(dataset: Dataset) -> Catalogue:
+    """The tiles that are complete, and those that wait for a file, named: one of them does not hide the others.
+
+    A tile that validation or test names may not be missing.
+
+    Raises:
+        CatalogueError: everything that is wrong with the whole: names, overrides, splits and their tiles.
+    """
+    catalogue, problems = _survey(dataset)
+    held_out = {*dataset.splits.validation.tiles, *dataset.splits.test.tiles} & catalogue.waiting.keys()
+    problems += [problem for name in sorted(held_out) for problem in catalogue.waiting[name]]
+    if problems:
+        raise CatalogueError(*problems)
+    return catalogue
+
+
+def _survey(dataset: Dataset) -> tuple[Catalogue, list[Problem]]:
+    """The catalogue, and what is wrong with the whole of it."""
     search = TileSearch(dataset, dataset.folder, [])
     names = sorted(set(search.names()))
     if not names and not search.problems:
         search.no_match("tiles.image", dataset.tiles.image)
-    complete = [tile for name in names if (tile := search.tile(name))]
     bare = search.unlabelled(names)
-    complete += [tile for name in bare if (tile := search.tile(name, dataset.tiles.unlabelled))]
+    complete, waiting = [], {}
+    for name, pattern in (*((name, None) for name in names), *((name, dataset.tiles.unlabelled) for name in bare)):
+        of_tile = TileSearch(dataset, search.root, [])
+        tile = of_tile.tile(name, pattern)
+        if tile is None or of_tile.problems:
+            waiting[name] = tuple(of_tile.problems)
+        else:
+            complete.append(tile)
     problems = [*search.problems, *name_problems([*names, *bare]), *duplicate_problems(dataset, complete)]
     problems += [*missing_csv_problems(dataset), *(unknown_tile_problems(dataset, names, bare) if names else ())]
-    if problems:
-        raise CatalogueError(*problems)
-    return sorted(complete, key=lambda tile: tile.name)
+    problems += held_out_problems(dataset)
+    return Catalogue(tuple(sorted(complete, key=lambda tile: tile.name)), waiting), problems
 
 
 def images_of(dataset: Dataset, name: str) -> tuple[Path, ...]:
@@ -263,6 +305,18 @@ def missing_csv_problems(dataset: Dataset) -> list[Problem]:
     ]
 
 
+def held_out_problems(dataset: Dataset) -> list[Problem]:
+    """Splits all of whose tiles the dataset goes on without: there would be no ground to judge on."""
+    left_out, where = {*dataset.tiles.go_on_without}, _where(dataset, "tiles.go_on_without")
+    specs = {split: getattr(dataset.splits, split) for split in ("validation", "test")}
+    return [
+        Problem(where, f"{', '.join(spec.tiles)}, all tiles of `splits.{split}`", f"one of them left for {split}", fix)
+        for split, spec in specs.items()
+        if spec.tiles and {*spec.tiles} <= left_out and not spec.blocks
+        for fix in (f"mend the tile, or name another one in `splits.{split}.tiles`",)
+    ]
+
+
 def unknown_tile_problems(dataset: Dataset, names: Sequence[str], bare: Sequence[str]) -> list[Problem]:
     """Names in the configuration that are no tile; tiles without labels are excluded from all splits."""
     named = {
@@ -271,6 +325,7 @@ def unknown_tile_problems(dataset: Dataset, names: Sequence[str], bare: Sequence
         "splits.test.tiles": dataset.splits.test.tiles,
         "radiometry.reference": {dataset.radiometry.reference} if dataset.radiometry else (),
         "splits.excluded.tiles": {*dataset.splits.excluded.tiles} - {*bare},
+        "tiles.go_on_without": {*dataset.tiles.go_on_without} - {*bare},
     }
     known = sorted(names)
     expected = f"one of {some(known)}" + (", the tiles with labels" if bare else "")

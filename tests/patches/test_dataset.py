@@ -92,7 +92,13 @@ def found_digest(product: Product) -> str:
 def test_what_no_pixel_depends_on_leaves_it_as_it_is(fields: Fields) -> None:
     first = described(fields)
     other = described(
-        fields.changed(experiments=["other"], baselines=["x"], description="y", automation={"retrain": "0 4 * * *"})
+        fields.changed(
+            experiments=["other"],
+            baselines=["x"],
+            description="y",
+            retraining={"when": "never"},
+            promotion={"by": "hand"},
+        )
     )
     assert other.path == first.path
     assert described(fields.changed(splits={**BLOCKS, "seed": 3})).path != first.path

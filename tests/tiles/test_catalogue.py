@@ -233,3 +233,22 @@ def test_a_list_of_tiles_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_landscape_that_is_not_there_yet_is_generated_by_the_demo(home: Path) -> None:
     assert "Fix: `make demo` generates it" in problems(dataset(home / "landscape", splits={"test": {"tiles": ["a"]}}))
+
+
+def test_going_on_without_all_tiles_of_a_split_is_refused(tmp_path: Path) -> None:
+    for name in "abc":
+        put(tmp_path, f"images/{name}.tif", f"labels/{name}.gpkg")
+    splits = {"test": {"tiles": ["b", "c"]}}
+    assert len(catalogue.survey(dataset(tmp_path, {"go_on_without": ["b"]}, splits=splits)).tiles) == 3
+    with pytest.raises(CatalogueError, match=r"b, c, all tiles of `splits\.test`.*name another one"):
+        catalogue.survey(dataset(tmp_path, {"go_on_without": ["b", "c"]}, splits=splits))
+
+
+def test_a_tile_that_waits_does_not_hide_the_others(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "labels/a.gpkg", "images/b.tif")
+    result = catalogue.survey(dataset(tmp_path))
+    assert [tile.name for tile in result.tiles] == ["a"]
+    assert [*result.waiting] == ["b"]
+    assert "b.gpkg" in str(result.problems[0])
+    with pytest.raises(CatalogueError, match=r"b\.gpkg"):
+        catalogue.survey(dataset(tmp_path, splits={"test": {"tiles": ["b"]}}))
