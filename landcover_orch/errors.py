@@ -81,6 +81,10 @@ class RecipeError(TrainingError):
     """A training that cannot go on: by its recipe the loss is no number any more, or memory is too small for it."""
 
 
+class PromotionError(LandcoverError, ValueError):
+    """No model can become champion, or the one that was named cannot."""
+
+
 class ContractError(LandcoverError, ValueError):
     """A raster that does not fit what a model was trained on."""
 

@@ -79,7 +79,9 @@ class Subject:
             "chosen": self.chosen.name,
             "legend": self.manifest.legend,
             "minor": self.minor,
-            "years": self.manifest.years(),
+            "years": [
+                y for t, y in zip(self.manifest.tiles, self.manifest.years(), strict=True) if t.label_fingerprint
+            ],
         }
         return Recipe(asset=REPORT, version=VERSION, inputs=inputs, configuration=configuration)
 
@@ -320,9 +322,10 @@ def resource_usage(
         manifests = [products.current_manifest(home, manifest.dataset.name)]
     except IncompleteError:
         manifests = []
+    labelled = [entry for entry in manifest.tiles if entry.label_fingerprint is not None]
     stages = {
-        GROUND_TRUTH: [publish.load(home / entry.ground_truth) for entry in manifest.tiles],
-        PATCHES: [publish.load(home / entry.patches) for entry in manifest.tiles],
+        GROUND_TRUTH: [publish.load(home / entry.ground_truth) for entry in labelled],
+        PATCHES: [publish.load(home / entry.patches) for entry in labelled],
         DATASET_MANIFEST: manifests,
         MODEL: models,
         PREDICTION: predictions,

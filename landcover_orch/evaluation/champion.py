@@ -1,52 +1,66 @@
-"""Champion model: of the current one and all challengers, that of the best mean IoU on the same test tiles."""
+"""Champion model: the model that maps are made by, and the rule by which a challenger replaces it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
-from landcover_orch.config import load_experiment
-from landcover_orch.errors import IncompleteError, Problem
+from landcover_orch.config import Dataset, Promotion, load_experiment
+from landcover_orch.errors import ConfigError, IncompleteError, LandcoverError, Problem, PromotionError
 from landcover_orch.evaluation import VERSION
+from landcover_orch.evaluation.decisions import Champion, Decision, load_decisions, record
 from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.models.contract import load_contract
-from landcover_orch.patches.manifest import DatasetManifest
+from landcover_orch.patches.manifest import DatasetManifest, load_current
 from landcover_orch.store import publish
+from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import CHAMPION, REPORT_JSON, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage
+
+if TYPE_CHECKING:
+    from landcover_orch.evaluation.paired import Units
 
 FILE = "champion.json"
 
 
-class Champion(BaseModel):
-    """Champion model and its score on named test tiles."""
+@dataclass(frozen=True)
+class Candidate:
+    """A model that may become champion: its score, the report and the maps that it follows from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    experiment: str
-    model: str = Field(description="folder of the model's product, relative to LANDCOVER_HOME")
-    fingerprint: str = Field(description="of the model's product")
-    data_digest: str = Field(description="digest of the manifest it was trained on")
-    test_digest: str = Field(description="of the test tiles and labels of the score")
-    mean_iou: float = Field(description="on those tiles, over the classes that occur there")
-
-    def product(self, home: Path) -> Product:
-        """The model itself."""
-        return publish.load(home / self.model)
+    model: Champion
+    report: Product
+    maps: Mapping[str, Product]
+    unfit: str | None = None
+    """Why it may not be elected; None where it may."""
 
 
-def candidate(manifest: DatasetManifest, trained: Product, report: Product, home: Path) -> Champion:
-    """Challenger: a freshly reported model; of repetitions the one that validation chose.
+def candidates(
+    dataset: Dataset, manifest: DatasetManifest, reports: Mapping[str, Product], home: Path
+) -> list[Candidate]:
+    """Challengers: of each reported experiment the repetition that validation chose.
 
-    Its score is that on the test split; of a dataset without any, that of its seed's folds together.
+    The score is that on the test split; of a dataset without any, that of its seed's folds together.
     """
-    return _scored(manifest, trained, np.array(report.json(REPORT_JSON)["matrix"], np.int64), home)
+    from landcover_orch.evaluation.repetition import current_repetitions
+    from landcover_orch.training.protocol import current_choice
+
+    entries = []
+    for name, report in reports.items():
+        chosen, trained = current_choice(home, dataset.name, name)
+        maps = next(r.maps for r in current_repetitions(dataset.name, name, home) if r.name == chosen)
+        matrix = np.array(report.json(REPORT_JSON)["matrix"], np.int64)
+        entries.append(Candidate(scored(manifest, trained, matrix, home), report, maps, unfit(trained, matrix)))
+    return entries
 
 
-def _scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: Path) -> Champion:
+def scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: Path) -> Champion:
+    """A model with its mean IoU by a confusion matrix (actual, predicted)."""
     contract = load_contract(trained.path)
     mean_iou = confusion.summary(matrix, confusion.occurring(matrix))["mean_iou"]
     return Champion(
@@ -59,49 +73,215 @@ def _scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: P
     )
 
 
-def rescored(current_champion: Champion, manifest: DatasetManifest, home: Path) -> Champion:
-    """Current champion with a score on the manifest's test tiles; predicted anew where they have changed."""
-    if current_champion.test_digest == manifest.test_digest:
-        return current_champion
+def unfit(trained: Product, matrix: Matrix) -> str | None:
+    """Why a model may not be elected: its check `learned` failed, or it maps all ground as one class."""
+    summary = trained.json(SUMMARY)
+    if summary.get("accuracy") is not None and summary["accuracy"] <= summary.get("majority_share", 0.0):
+        always, reached = summary["majority_share"], summary["accuracy"]
+        return f"it learnt nothing: validation accuracy {reached:.3f}, always the most frequent class {always:.3f}"
+    if int((matrix.sum(axis=0) > 0).sum()) < 2:
+        return "it maps all ground as one class"
+    return None
+
+
+def present_score(
+    incumbent: Champion, entries: Sequence[Candidate], manifest: DatasetManifest, home: Path
+) -> Candidate:
+    """The incumbent champion on the manifest's test tiles; predicted anew where nobody did.
+
+    Raises:
+        LandcoverError: its product is gone, or it does not fit the dataset any more.
+    """
     from landcover_orch.evaluation.evaluate import evaluate, tiles_to_predict
     from landcover_orch.prediction.build import build as predict
 
-    trained = current_champion.product(home)
-    experiment = load_experiment(current_champion.experiment).model_copy(update={"name": CHAMPION})
+    for candidate in entries:
+        if candidate.model.fingerprint == incumbent.fingerprint:
+            return candidate
+    trained = incumbent.product(home)
+    if not tiles_to_predict(manifest):
+        where, fix = f"model of {incumbent.experiment}", "set `splits.test`"
+        raise IncompleteError(Problem(where, "no test split to score it on", "test pixels", fix))
+    if load_contract(trained.path).legend.names != manifest.legend.names:
+        expected = ", ".join(manifest.legend.names)
+        raise IncompleteError(Problem(str(trained.path), "other classes", expected, "elect another model"))
+    experiment = load_experiment(incumbent.experiment).model_copy(update={"name": CHAMPION})
     maps = {entry.name: predict(manifest, entry, trained, experiment, home) for entry in tiles_to_predict(manifest)}
-    return _scored(manifest, trained, evaluate(manifest, maps, home).pooled, home)
+    return Candidate(scored(manifest, trained, evaluate(manifest, maps, home).pooled, home), trained, maps)
 
 
-def elect(current_champion: Champion | None, candidates: list[Champion]) -> Champion:
-    """Model selection by mean IoU; the current champion stays unless it is beaten.
+@dataclass(frozen=True)
+class Election:
+    """What the rule says: the champion, the reason, and a challenger that waits for a person's hand."""
 
-    All must be scored on the same test tiles.
+    champion: Champion
+    reason: str
+    challenger: Champion | None = None
+
+
+def elect(
+    incumbent: Champion | None,
+    entries: Sequence[Candidate],
+    promotion: Promotion,
+    manifest: DatasetManifest,
+    home: Path,
+    passed_over: Sequence[str] = (),
+) -> Election:
+    """Model selection by mean IoU on the same test pixels: the champion stays unless a challenger's gain is real.
+
+    A gain is real where its 95 % interval, by a paired bootstrap over tiles or blocks, lies above zero, or where it
+    exceeds the dataset's `promotion.margin`. Test pixels choose: the champion's score flatters it a little.
+
+    Args:
+        incumbent: the champion so far.
+        entries: the models of the present manifest.
+        promotion: the dataset's rule.
+        manifest: the dataset's.
+        home: folder everything is written below.
+        passed_over: fingerprints of the models that a person did not choose; none of them is elected again.
 
     Raises:
-        IncompleteError: there is nobody to elect.
+        PromotionError: no model can be elected, or the first champion waits for a person's hand.
     """
-    models = [*([current_champion] if current_champion else []), *candidates]
-    if not models:
-        raise IncompleteError(
-            Problem("champion", "no report", "one of the current models", "materialise `report` first")
-        )
-    return max(models, key=lambda model: model.mean_iou)
+    fit = [c for c in entries if c.unfit is None and c.model.fingerprint not in passed_over]
+    best = max(fit, key=lambda candidate: candidate.model.mean_iou, default=None)
+    lost = ""
+    if incumbent is not None:
+        try:
+            present = present_score(incumbent, entries, manifest, home)
+        except ConfigError as error:
+            fix = "restore its file, or choose by `landcover promote`"
+            reason = f"{incumbent.experiment} stays: it cannot be compared ({error.problems[0].found}); {fix}"
+            return Election(incumbent, reason)
+        except LandcoverError as error:
+            lost = f"; the champion before, {incumbent.experiment}, cannot be used any more: {error.problems[0]}"
+        else:
+            return challenge(present, fit, promotion, manifest, home)
+    if best is None:
+        raise PromotionError(*no_candidate(manifest, entries, lost))
+    if promotion.by == "hand":
+        name, score = best.model.experiment, best.model.mean_iou
+        fix = f"`landcover promote {manifest.dataset.name} VERSION`, or move the alias `champion` in MLflow"
+        where = f"champion of {manifest.dataset.name}"
+        raise PromotionError(Problem(where, f"nobody yet{lost}", f"a person's choice; {name} has {score:.3f}", fix))
+    text = f"{best.model.experiment} has the best mean IoU, {best.model.mean_iou:.3f}, of {_count(fit)}{lost}"
+    return Election(best.model, text)
 
 
-def build(dataset: str, elected: Champion, home: Path) -> Product:
-    """Publishes the election's result as home/<dataset>/champion/champion."""
+def _count(entries: Sequence[Candidate]) -> str:
+    return f"{len(entries)} model{'s' * (len(entries) != 1)}"
+
+
+def no_candidate(manifest: DatasetManifest, entries: Sequence[Candidate], lost: str) -> list[Problem]:
+    """Why there is nobody to elect: a problem a model."""
+    where, fix = f"champion of {manifest.dataset.name}", "train longer, or correct the experiment or the labels"
+    expected = "a model that learnt"
+    unfits = [Problem(where, f"{c.model.experiment}: {c.unfit}", expected, fix) for c in entries if c.unfit]
+    return unfits or [Problem(where, f"no report{lost}", "one of the present models", "materialise `report` first")]
+
+
+def challenge(
+    present: Candidate, fit: Sequence[Candidate], promotion: Promotion, manifest: DatasetManifest, home: Path
+) -> Election:
+    """The champion against its challengers; the best of those whose gain is real replaces it, or waits for a hand."""
+    from landcover_orch.evaluation.paired import compare
+
+    ours = present.model
+    rivals = [c for c in fit if c.model.fingerprint != ours.fingerprint and c.model.mean_iou > ours.mean_iou]
+    if not rivals:
+        return Election(ours, f"{ours.experiment} stays: no challenger has a better mean IoU than {ours.mean_iou:.3f}")
+    incumbent = resampling_units(present, manifest, home)
+    compared = [(c, compare(incumbent, resampling_units(c, manifest, home))) for c in rivals]
+    ranked = sorted(compared, key=lambda pair: -pair[0].model.mean_iou)
+    won = [(c, comparison) for c, comparison in ranked if comparison.exceeds(promotion.margin)]
+    nearest, comparison = won[0] if won else ranked[0]
+    sentence = f"{nearest.model.experiment} {comparison.sentence}"
+    bound = "an interval above zero" if promotion.margin is None else f"more than {promotion.margin}"
+    if not won:
+        return Election(ours, f"{ours.experiment} stays: {sentence}; to replace it takes {bound}")
+    if promotion.by == "hand":
+        return Election(ours, f"{ours.experiment} stays until a person decides: {sentence}", nearest.model)
+    return Election(nearest.model, f"{sentence} over {ours.experiment}; it takes {bound}")
+
+
+def resampling_units(candidate: Candidate, manifest: DatasetManifest, home: Path) -> Units:
+    """Tiles or blocks of the test pixels; of a dataset without test split, the tiles out of fold of its report."""
+    from landcover_orch.evaluation.paired import Units, units
+
+    if any(any(entry.class_pixels["test"]) for entry in manifest.tiles):
+        return units(manifest, candidate.maps, home)
+    tiles = candidate.report.json(REPORT_JSON)["tiles"] if REPORT_JSON in candidate.report.files else {}
+    return Units("tile", {name: np.array(tile["matrix"], np.int64) for name, tile in tiles.items()})
+
+
+def build(dataset: Dataset, home: Path) -> Product:
+    """Publishes the champion of a dataset as home/<dataset>/champion/champion.
+
+    The decision is that of the rule, or of the last person who decided; it is recorded in decisions.jsonl, and the same
+    reports are not judged twice.
+
+    Raises:
+        IncompleteError: there is no report and no champion.
+        PromotionError: no model can be elected.
+    """
+    from landcover_orch.evaluation.build import current_reports
+
+    manifest, reports = load_current(home, dataset.name), current_reports(dataset, home)
+    history = load_decisions(dataset.name, home)
+    last = history[-1] if history else None
+    person = next((decision for decision in reversed(history) if decision.by == "person"), None)
+    if not reports and last is None and find(dataset.name, home) is None:
+        where = f"champion of {dataset.name}"
+        raise IncompleteError(Problem(where, "no report", "one of the current models", "materialise `report` first"))
+    compared = {
+        **{f"report {name}": report.fingerprint for name, report in reports.items()},
+        "person": digest([person.at, person.champion.fingerprint]) if person else "nobody",
+    }
+    configuration = {"promotion": dataset.promotion, "test_digest": manifest.test_digest}
+    election = digest([compared, configuration])
+    repeated = last is not None and last.election == election
+    incumbent = last.champion if last else find(dataset.name, home)  # a home of before has no history
+    before = last.previous if last and repeated else incumbent.fingerprint if incumbent else None
+    recipe = Recipe(CHAMPION, VERSION, {**compared, "standing": before or "nobody"}, configuration)
 
     def write(stage: Stage) -> None:
-        stage.write_json(FILE, elected.model_dump())
-        stage.write_json(SUMMARY, elected.model_dump())
+        known = load_decisions(dataset.name, home)
+        decision = known[-1] if repeated else _decide(dataset, manifest, reports, known, election, home)
+        facts = decision.model_dump(mode="json", exclude={"champion", "passed_over", "election"})
+        stage.write_json(FILE, decision.champion.model_dump())
+        stage.write_json(SUMMARY, {**decision.champion.model_dump(), **facts})
 
-    recipe = Recipe(
-        asset=CHAMPION,
-        version=VERSION,
-        inputs={"model": elected.fingerprint},
-        configuration={"test_digest": elected.test_digest, "mean_iou": elected.mean_iou},
+    return publish.publish(home / dataset.name / CHAMPION, CHAMPION, recipe, write)
+
+
+def _decide(
+    dataset: Dataset,
+    manifest: DatasetManifest,
+    reports: Mapping[str, Product],
+    history: Sequence[Decision],
+    election: str,
+    home: Path,
+) -> Decision:
+    """The rule's decision, recorded."""
+    last = history[-1] if history else None
+    person = next((decision for decision in reversed(history) if decision.by == "person"), None)
+    incumbent = last.champion if last else find(dataset.name, home)
+    entries = candidates(dataset, manifest, reports, home)
+    result = elect(incumbent, entries, dataset.promotion, manifest, home, person.passed_over if person else ())
+    reason = result.reason
+    if person and result.champion.fingerprint == person.champion.fingerprint:
+        reason += f"; chosen by {person.user or 'a person'} on {person.at[:10]}"
+    decision = Decision(
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+        by="rule",
+        champion=result.champion,
+        previous=incumbent.fingerprint if incumbent else None,
+        reason=reason,
+        election=election,
+        challenger=result.challenger,
     )
-    return publish.publish(home / dataset / CHAMPION, CHAMPION, recipe, write)
+    record(dataset.name, decision, home)
+    return decision
 
 
 def load(dataset: str, home: Path) -> Champion:

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.baselines import dummy_classifiers, scored_pixels
 from landcover_orch.evaluation.build import HEADLINE
 from landcover_orch.evaluation.choices import COLUMNS, Choice
+from landcover_orch.evaluation.decisions import Decision
 from landcover_orch.evaluation.repetition import TEST_SPLIT
 from landcover_orch.evaluation.tables import csv_text, means_excluding
 from landcover_orch.metrics import confusion
@@ -70,6 +72,8 @@ class LeaderboardRow:
     out_of_fold_mean_iou: Value = None
     gain: Gain = Gain()
     training: TrainingSummary = TrainingSummary()
+    failed: str | None = None
+    """Why its training failed; such a row has no measures, and stands below all others."""
 
     @property
     def mean_iou(self) -> Value:
@@ -77,9 +81,9 @@ class LeaderboardRow:
         return self.measures["mean_iou"].mean
 
     @property
-    def rank(self) -> tuple[float, str]:
-        """Sort key: the best mean IoU first, of equals by name."""
-        return -(self.mean_iou if self.mean_iou is not None else -1.0), self.experiment
+    def rank(self) -> tuple[bool, float, str]:
+        """Sort key: the best mean IoU first, of equals by name, what failed last."""
+        return self.failed is not None, -(self.mean_iou if self.mean_iou is not None else -1.0), self.experiment
 
     def columns(self) -> dict[str, Any]:
         """Columns of leaderboard.csv."""
@@ -98,6 +102,7 @@ class LeaderboardRow:
             **dict.fromkeys(COLUMNS),
             **self.choices,
             **asdict(self.training),
+            "failed": self.failed,
         }
 
 
@@ -125,6 +130,8 @@ def build(
     models: Models,
     home: Path,
     baselines: Collection[str] = (),
+    failed: Mapping[str, str] = MappingProxyType({}),
+    decision: Decision | None = None,
 ) -> Product:
     """Publishes the leaderboard: index.html, leaderboard.csv, competition.csv and summary.json, best mean IoU first.
 
@@ -138,6 +145,8 @@ def build(
         models: experiment -> repetition -> model.
         home: folder everything is written below.
         baselines: the experiments that the others should beat.
+        failed: experiment -> why its training failed.
+        decision: the last one on the champion.
 
     Raises:
         GridError: reports of another manifest, of other test pixels or labels, or with a repetition that was trained
@@ -159,15 +168,20 @@ def build(
             "test_digest": manifest.test_digest,
             "baselines": sorted({*baselines} & {*reports}),
             "minor": manifest.dataset.minor,
+            **({"failed": dict(failed)} if failed else {}),
+            **({"decision": decision.model_dump(mode="json")} if decision else {}),
         },
     )
-    rows = rank(manifest, contents, models, baselines)
-    return publish.publish(
-        home / manifest.dataset.name / LEADERBOARD,
-        LEADERBOARD,
-        recipe,
-        lambda stage: _write(stage, manifest, rows, contents),
-    )
+
+    def write(stage: Stage) -> None:
+        rows = rank(manifest, contents, models, baselines)
+        rows += [
+            replace(experiment_row(name, {}, manifest, {}, baseline=name in baselines), failed=failed[name])
+            for name in sorted(failed)
+        ]
+        _write(stage, manifest, rows, contents, decision)
+
+    return publish.publish(home / manifest.dataset.name / LEADERBOARD, LEADERBOARD, recipe, write)
 
 
 def version_problems(manifest: DatasetManifest, contents: Mapping[str, Any]) -> list[Problem]:
@@ -322,7 +336,13 @@ def competition(rows: Sequence[LeaderboardRow]) -> list[CompetitionRow]:
     ]
 
 
-def _write(stage: Stage, manifest: DatasetManifest, rows: list[LeaderboardRow], contents: Mapping[str, Any]) -> None:
+def _write(
+    stage: Stage,
+    manifest: DatasetManifest,
+    rows: list[LeaderboardRow],
+    contents: Mapping[str, Any],
+    decision: Decision | None,
+) -> None:
     reported = [row for row in rows if row.experiment in contents]
     ranked, summary = [asdict(row) for row in competition(reported)], summarise(manifest, rows, contents)
     header, lines = [*experiment_row("", {}, manifest, {}, baseline=False).columns()], [row.columns() for row in rows]
@@ -342,6 +362,7 @@ def _write(stage: Stage, manifest: DatasetManifest, rows: list[LeaderboardRow], 
         competition=ranked,
         manifest=manifest,
         summary=summary,
+        decision=decision,
         figure=figure,
         minor=manifest.dataset.minor,
         common={name: next(iter(values)) for name, values in known.items() if len(values) == 1},

@@ -15,7 +15,7 @@ from landcover_orch import config, raster
 from landcover_orch.config import Splits, SplitSpec
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem
 from landcover_orch.evaluation import champion
-from landcover_orch.evaluation.champion import Champion
+from landcover_orch.evaluation.decisions import Champion
 from landcover_orch.evaluation.repetition import Repetition, require_matching_versions
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import of_digest
@@ -99,7 +99,7 @@ def by_champion(dataset: str, home: Path, out_of_fold: Sequence[Repetition] = ()
     maps = current_maps(home, dataset, (entry.name for entry in manifest.tiles), elected.fingerprint)
     return build(
         manifest,
-        catalogue.tiles(config.load_dataset(dataset)),
+        catalogue.survey(config.load_dataset(dataset)).tiles,
         maps,
         home,
         champion_splits(elected, dataset, home),
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             manifest = manifests.load_current(home, options.dataset)
             maps = published_products(options.maps, (entry.name for entry in manifest.tiles))
-            product = build(manifest, catalogue.tiles(config.load_dataset(options.dataset)), maps, home)
+            product = build(manifest, catalogue.survey(config.load_dataset(options.dataset)).tiles, maps, home)
     except LandcoverError as error:
         print(error, file=sys.stderr)  # noqa: T201 - a command line
         return 1

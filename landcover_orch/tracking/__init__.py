@@ -10,12 +10,15 @@ from landcover_orch.tracking.registry import (
     promote,
     register,
     serve,
+    set_challenger,
+    version_of,
 )
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
-from landcover_orch.tracking.runs import FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
+from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
 from landcover_orch.tracking.server import address, client
 
 __all__ = [
+    "EXPERIMENT",
     "FINGERPRINT",
     "Log",
     "ModelVersion",
@@ -35,5 +38,7 @@ __all__ = [
     "register_repetitions",
     "run_url",
     "serve",
+    "set_challenger",
     "untracked",
+    "version_of",
 ]

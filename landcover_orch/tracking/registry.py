@@ -218,6 +218,42 @@ def champion(name: str, home: Path) -> ModelVersion | None:
         return ModelVersion.of(client.get_model_version(name, str(aliases[CHAMPION])), home)
 
 
+def version_of(name: str, number: str, home: Path) -> ModelVersion:
+    """The registered version of a number.
+
+    Raises:
+        TrackingError: MLflow does not answer, or has no such version of this project's.
+    """
+    with reachable(home, f"looking up {name} version {number}") as client:
+        versions = client.search_model_versions(f"name = '{name}'")
+    matches = [v for v in versions if str(v.version) == str(number)]
+    if not matches or not {EXPERIMENT, FINGERPRINT} <= set(matches[0].tags or {}):
+        known = ", ".join(str(n) for n in sorted(int(v.version) for v in versions)) or "none"
+        fix = "look it up in MLflow (`make ui`)"
+        raise TrackingError(Problem(f"registry, {name}", f"no version {number}", f"one of: {known}", fix))
+    return ModelVersion.of(matches[0], home)
+
+
+def require_version(name: str, product: Product, home: Path) -> ModelVersion:
+    """The version that a model is registered as; TrackingError where there is none."""
+    version = find_version(name, product, home)
+    if version is None:
+        fix = "materialise `model` or `report` while MLflow is reachable"
+        raise TrackingError(Problem(f"registry, {name}", f"no version of {product.path.name}", "one", fix))
+    return version
+
+
+def set_challenger(name: str, product: Product, home: Path) -> None:
+    """Gives the alias `challenger` to a model's version.
+
+    Raises:
+        TrackingError: MLflow does not answer, or the model is not registered.
+    """
+    version = require_version(name, product, home)
+    with reachable(home, "naming a challenger") as client:
+        client.set_registered_model_alias(name, CHALLENGER, version.version)
+
+
 def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str, home: Path) -> ModelVersion:
     """Gives a registered model the alias `champion`, with tags that say when, by which run, after whom and why.
 
@@ -231,10 +267,7 @@ def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str
     Raises:
         TrackingError: MLflow does not answer, or the model is not registered.
     """
-    version = find_version(name, product, home)
-    if version is None:
-        fix = "materialise `model` while MLflow is reachable"
-        raise TrackingError(Problem(f"registry, {name}", f"no version of {product.path.name}", "one", fix))
+    version = require_version(name, product, home)
     current_champion = champion(name, home)
     if current_champion is not None and current_champion.version == version.version:
         return current_champion

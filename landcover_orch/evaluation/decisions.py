@@ -1,0 +1,102 @@
+"""Promotion history: who or what made which model champion, when and why; a line a decision, never changed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from landcover_orch.errors import Problem, PromotionError
+from landcover_orch.store.products import CHAMPION, folder
+from landcover_orch.store.publish import Product, load
+
+FILE = "decisions.jsonl"
+
+
+class Champion(BaseModel):
+    """Champion model and its score on named test tiles."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    experiment: str
+    model: str = Field(description="folder of the model's product, relative to LANDCOVER_HOME")
+    fingerprint: str = Field(description="of the model's product")
+    data_digest: str = Field(description="digest of the manifest it was trained on")
+    test_digest: str = Field(description="of the test tiles and labels of the score")
+    mean_iou: float = Field(description="on those tiles, over the classes that occur there")
+
+    def product(self, home: Path) -> Product:
+        """The model itself.
+
+        Raises:
+            IncompleteError: it is no longer there, or damaged.
+        """
+        return load(home / self.model)
+
+
+class Decision(BaseModel):
+    """A decision on the champion of a dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: str = Field(description="time in UTC, ISO 8601")
+    by: Literal["rule", "person"]
+    user: str | None = Field(default=None, description="who, where that is known")
+    champion: Champion
+    previous: str | None = Field(default=None, description="fingerprint of the champion before; None: there was none")
+    reason: str
+    election: str = Field(default="", description="digest of what the rule compared; empty for a person's")
+    passed_over: tuple[str, ...] = Field(default=(), description="fingerprints of the models a person did not choose")
+    challenger: Champion | None = Field(default=None, description="the model that waits for a person's hand")
+
+
+def load_decisions(dataset: str, home: Path) -> list[Decision]:
+    """The decisions on a dataset's champion, the oldest first; a last line that a kill cut short does not count.
+
+    Raises:
+        PromotionError: a line is damaged; all of them are named.
+    """
+    path = folder(home, dataset, CHAMPION) / FILE
+    if not path.is_file():
+        return []
+    *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    decisions = [(number, line, _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    fix = "restore the file from a backup, or delete the line: then what it decided counts no more"
+    torn = [
+        Problem(f"{path}, line {number}", repr(line[:60]), "a decision", fix)
+        for number, line, decision in decisions
+        if decision is None and not _was_cut(line)
+    ]
+    if torn:
+        raise PromotionError(*torn)
+    return [decision for _, _, decision in decisions if decision is not None]
+
+
+def _was_cut(line: str) -> bool:
+    """Whether a line begins as a decision does: the next one was written behind what a kill left of it."""
+    return line.startswith('{"at": ') and not line.endswith("}")
+
+
+def _parsed(line: str) -> Decision | None:
+    try:
+        return Decision.model_validate_json(line) if line.strip() else None
+    except ValidationError:
+        return None
+
+
+def record(dataset: str, decision: Decision, home: Path) -> None:
+    """Appends a decision, on disk before it returns."""
+    path = folder(home, dataset, CHAMPION) / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read()
+        torn = "\n" if text and not text.endswith("\n") else ""
+        file.write(torn + json.dumps(decision.model_dump(mode="json"), sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
