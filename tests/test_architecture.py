@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "landcover_orch"
 LAYERS = (
-    ("errors", "grid", "legend", "compute"),
+    ("errors", "grid", "legend", "compute", "notifications"),
     ("pages",),
     ("config",),
     ("metrics",),
@@ -30,6 +30,7 @@ LAYERS = (
     ("evaluation",),
     ("checks",),
     ("review",),
+    ("planner",),
 )
 """The library from the bottom up: what stands in a layer imports from it and from those before it."""
 
