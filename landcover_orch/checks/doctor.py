@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from landcover_orch import config
+from landcover_orch import config, notifications
 from landcover_orch.compute import workers
 from landcover_orch.errors import ConfigError
 
@@ -51,6 +51,7 @@ def findings() -> Iterator[Finding]:
     fix = "end other programs, or lower batch_size" if memory.available < FREE_MEMORY_GIB * GIB else None
     yield Finding("Memory", f"{memory.available / GIB:.0f} of {memory.total / GIB:.0f} GiB available", fix)
     yield from (check_port(variable, default) for variable, default in PORTS.items())
+    yield check_notifications()
     yield from check_datasets()
 
 
@@ -89,6 +90,15 @@ def check_configurations() -> Finding:
     count, folder = len(config.dataset_names()), config.configs()
     fix = None if count else "set LANDCOVER_CONFIGS to the folder that holds `datasets`, or write a dataset there"
     return Finding("Configurations", f"{count} datasets in {folder}", fix)
+
+
+def check_notifications() -> Finding:
+    """To how many addresses people are told of what needs a hand; none by default."""
+    try:
+        addresses = notifications.parse_addresses(os.environ.get(notifications.SETTING, ""))
+    except ConfigError as error:
+        return Finding("Notifications", error.problems[0].found, error.problems[0].fix)
+    return Finding("Notifications", f"{len(addresses)} addresses" if addresses else f"off ({notifications.SETTING})")
 
 
 def check_disk() -> Finding:
