@@ -1,4 +1,4 @@
-"""Command line: `landcover check | materialise | train | ui | doctor`; each command loads only what it needs."""
+"""Command line: `landcover COMMAND`, with `--help` for the list; each command loads only what it needs."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ class Commands(TyperGroup):
         except LandcoverError as error:
             typer.echo(error, err=True)
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            typer.echo("Interrupted. The same command goes on where this one ended.", err=True)
+            raise typer.Exit(130) from None
 
 
 app = typer.Typer(
@@ -61,24 +64,46 @@ def check(
     raise typer.Exit(1 if result.problems else 0)
 
 
-@app.command(epilog="Example: landcover materialise demo")
-def materialise(dataset: DatasetName) -> None:
+@app.command(epilog="Example: landcover materialise demo, or landcover materialise demo --force patches/r0c0")
+def materialise(
+    dataset: DatasetName,
+    force: Annotated[
+        list[str] | None,
+        typer.Option("--force", help="Build again: an asset, a tile, an experiment, ASSET/TILE, or all; repeatable."),
+    ] = None,
+) -> None:
     """Materialise all that is missing or stale of a dataset, stage by stage, through Dagster."""
     from landcover_orch import config
 
     described = config.load_dataset(dataset)  # a misspelt name ends here, before Dagster is loaded
-    from assets import failures, instance
+    from assets import instance
     from assets.materialise import materialise as materialise_dataset
 
     with instance.opened() as dagster:
-        try:
-            runs = materialise_dataset(dagster, described)
-        except failures.RUN_ERRORS as error:
-            if not (messages := failures.messages(dagster, error)):
-                raise
-            typer.echo("\n".join(messages), err=True)
-            raise typer.Exit(1) from None
-    typer.echo(f"{runs} runs" if runs else "Everything is up to date.")
+        outcome = materialise_dataset(dagster, described, force=force or ())
+    typer.echo(f"{outcome.runs} runs" if outcome.runs else "Everything is up to date.")
+
+
+@app.command(epilog="Example: landcover promote demo 3")
+def promote(
+    dataset: DatasetName,
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="Number of a registered version, as MLflow shows.")],
+) -> None:
+    """Make a registered version the champion of a dataset; the decision is recorded with your name."""
+    import getpass
+
+    from landcover_orch import config
+
+    described = config.load_dataset(dataset)
+    from assets import instance
+    from assets.materialise import materialise as materialise_dataset
+    from landcover_orch.evaluation import promotion
+    from landcover_orch.store.products import CHAMPION
+
+    chosen = promotion.promote(described, version, config.home(), getpass.getuser())
+    with instance.opened() as dagster:
+        materialise_dataset(dagster, described, {CHAMPION})
+    typer.echo(f"Version {chosen.version} is the champion of {dataset}. Its maps: landcover materialise {dataset}")
 
 
 @app.command(context_settings=HANDED_ON, options_metavar="--dataset D --experiment E [OPTIONS]")

@@ -1,8 +1,12 @@
-"""Everything Dagster loads: the lineage of each file in configs/datasets."""
+"""Everything Dagster loads: the lineage of each file in configs/datasets; a file with a fault stops itself alone."""
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
@@ -14,6 +18,7 @@ from assets import (
     label_changes,
     label_quality,
     label_review,
+    launcher,
     model,
     patches,
     prediction,
@@ -24,6 +29,7 @@ from assets import (
 )
 from landcover_orch import config
 from landcover_orch.config import Dataset
+from landcover_orch.errors import LandcoverError
 
 ASSET_MODULES = (
     sources,
@@ -37,25 +43,100 @@ ASSET_MODULES = (
     label_review,
     label_changes,
     search,
-    jobs,
 )
 
 
-def collect(datasets: Sequence[Dataset], loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
-    """Assets, checks, jobs, schedules and sensors of datasets."""
-    items: list[Any] = [
-        item for dataset in datasets for module in ASSET_MODULES for item in module.definitions(dataset)
-    ]
-    checks = [item for item in items if isinstance(item, dg.AssetChecksDefinition)]
+log = logging.getLogger(__name__)
+
+FAULT_S = 60
+"""Seconds between looks of the sensor that reports a fault."""
+
+
+def items(dataset: Dataset) -> list[Any]:
+    """Assets and checks of a dataset."""
+    return [item for module in ASSET_MODULES for item in module.definitions(dataset)]
+
+
+def lineage(dataset: Dataset) -> list[dg.AssetsDefinition]:
+    """The materialisable assets of a dataset."""
+    return [item for item in items(dataset) if is_asset(item) and isinstance(item, dg.AssetsDefinition)]
+
+
+def is_asset(item: object) -> bool:
+    """Whether a definition is an asset, and no check."""
+    return isinstance(item, dg.AssetSpec | dg.AssetsDefinition) and not isinstance(item, dg.AssetChecksDefinition)
+
+
+def collect(
+    datasets: Sequence[Dataset],
+    loggers: Mapping[str, dg.LoggerDefinition] | None = None,
+    faults: Mapping[str, str] = MappingProxyType({}),
+) -> dg.Definitions:
+    """Assets, checks, jobs, schedules and sensors of datasets.
+
+    Args:
+        datasets: those that can be loaded.
+        loggers: of their jobs.
+        faults: name -> what is wrong with the file of a dataset that cannot be loaded.
+    """
+    definitions: list[Any] = []
+    for dataset in datasets:
+        of_dataset = items(dataset)
+        assets = [item for item in of_dataset if is_asset(item) and isinstance(item, dg.AssetsDefinition)]
+        definitions += [*of_dataset, *jobs.definitions(dataset, assets, partial(collect, [dataset]))]
+    for name, text in faults.items():
+        definitions += faulty(name, text)
     return dg.Definitions(
-        assets=[item for item in items if isinstance(item, dg.AssetSpec | dg.AssetsDefinition) and item not in checks],
-        asset_checks=checks,
-        jobs=[item for item in items if isinstance(item, dg.JobDefinition | UnresolvedAssetJobDefinition)],
-        schedules=[item for item in items if isinstance(item, dg.ScheduleDefinition)],
-        sensors=[item for item in items if isinstance(item, dg.SensorDefinition)],
-        resources={"pipes": dg.PipesSubprocessClient()},
+        assets=[item for item in definitions if is_asset(item)],
+        asset_checks=[item for item in definitions if isinstance(item, dg.AssetChecksDefinition)],
+        jobs=[item for item in definitions if isinstance(item, dg.JobDefinition | UnresolvedAssetJobDefinition)],
+        schedules=[item for item in definitions if isinstance(item, dg.ScheduleDefinition)],
+        sensors=[item for item in definitions if isinstance(item, dg.SensorDefinition)],
+        resources={"pipes": launcher.client()},
+        executor=dg.in_process_executor,  # a process a run, not one a step: trainings have their own all the same
         loggers=loggers,
     )
 
 
-defs = collect([config.load_dataset(name) for name in config.dataset_names()])
+def faulty(name: str, text: str) -> list[Any]:
+    """What stands for a dataset that cannot be loaded: its file as an asset, with a check that fails and says why."""
+    key, group = dg.AssetKey([name, "configuration"]), re.sub(r"[^A-Za-z0-9_]", "_", name)
+    file = dg.AssetSpec(key, description=text, group_name=group, kinds={"yaml"}, owners=["team:mapping"])
+
+    def outcome() -> dict[str, Any]:
+        return {"passed": False, "metadata": {"problem": text}}
+
+    @dg.asset_check(asset=key, name="dataset_loads", description="The dataset's configuration can be loaded.")
+    def dataset_loads() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(**outcome(), description=text)
+
+    @dg.sensor(
+        name=f"{group}_fault",
+        description="Reports the check `dataset_loads` of a dataset that cannot be loaded.",
+        minimum_interval_seconds=FAULT_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def fault(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        if context.cursor == text:
+            return dg.SensorResult(skip_reason=text, cursor=text)
+        event = dg.AssetCheckEvaluation(asset_key=key, check_name="dataset_loads", **outcome())
+        return dg.SensorResult(skip_reason=text, cursor=text, asset_events=[event])
+
+    return [file, dataset_loads, fault]
+
+
+def load() -> dg.Definitions:
+    """The definitions of every dataset; one that cannot be loaded is named in the log and by a failing check."""
+    datasets, faults = [], {}
+    for name in config.dataset_names():
+        try:
+            dataset = config.load_dataset(name)
+            items(dataset)  # also reads its legend
+            datasets.append(dataset)
+        except LandcoverError as error:
+            faults[name] = str(error)
+            log.error("dataset %s is not loaded: %s", name, error)
+    return collect(datasets, faults=faults)
+
+
+defs = load()

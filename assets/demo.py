@@ -23,8 +23,8 @@ def main() -> int:
     write_landscape(dataset)
     print("Materialising the lineage:")
     with instance.opened() as dagster:
-        runs = materialise(dagster, dataset)
-    print_summary(dataset, runs, time.perf_counter() - started)
+        outcome = materialise(dagster, dataset)
+    print_summary(dataset, outcome.runs, time.perf_counter() - started)
     return 0
 
 

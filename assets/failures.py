@@ -5,33 +5,30 @@ from __future__ import annotations
 import re
 
 import dagster as dg
-from dagster._core.errors import DagsterPipesExecutionError
-
-from landcover_orch.errors import LandcoverError
-
-RUN_ERRORS = (dg.DagsterError, DagsterPipesExecutionError)
-"""What Dagster raises for a run that failed otherwise than by an error of the library."""
 
 CLASS_NAME = re.compile(r"^[\w.]+(?:Error|Exception): ")
 
 
-def messages(instance: dg.DagsterInstance, error: BaseException) -> list[str]:
-    """Sentences about what ended the last run of an instance; empty where nothing but the traceback tells.
-
-    They are those of the library's error, of the checks that failed and blocked what follows, and of the error that a
-    process of its own (a training) ended with.
-    """
-    chain = _chain(error)
-    texts = [str(link) for link in chain if isinstance(link, LandcoverError)]
-    if not any(isinstance(link, RUN_ERRORS) for link in chain):
-        return texts
-    for run in instance.get_runs(limit=1):
-        texts += check_messages(instance, run.run_id) + process_messages(instance, run.run_id)
+def run_messages(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """Sentences about why a run failed: of its failed steps, its blocking checks, and its processes."""
+    texts = [*step_messages(instance, run_id), *check_messages(instance, run_id), *process_messages(instance, run_id)]
     return list(dict.fromkeys(texts))
 
 
-def _chain(error: BaseException | None) -> list[BaseException]:
-    return [] if error is None else [error, *_chain(error.__cause__)]
+def step_messages(instance: dg.DagsterInstance, run_id: str) -> list[str]:
+    """What failed steps say: the sentences of an expected failure, else the class and text of an error."""
+    logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    texts = []
+    for entry in logs:
+        data = entry.dagster_event.step_failure_data if entry.dagster_event else None
+        if data is None:
+            continue
+        expected = data.user_failure_data.description if data.user_failure_data else None
+        error = data.error.cause or data.error if data.error else None
+        text = expected or (error.message.strip() if error else "")
+        if text and "DagsterAssetCheckFailedError" not in text:
+            texts.append(text if expected else CLASS_NAME.sub("", text))
+    return texts
 
 
 def check_messages(instance: dg.DagsterInstance, run_id: str) -> list[str]:

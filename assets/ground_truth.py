@@ -6,12 +6,14 @@ from typing import Any
 import dagster as dg
 
 from assets import partitions, sources
+from assets.graph import STAGE, planned
 from assets.results import Event, table, tile_results
 from landcover_orch import config, ground_truth
 from landcover_orch.config import Dataset
+from landcover_orch.planner import Build, Built
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import GROUND_TRUTH, LABELS, ORTHOPHOTO, SUMMARY
-from landcover_orch.store.publish import current
+from landcover_orch.store.publish import current, failure_recorded
 
 
 def definitions(dataset: Dataset) -> list[Any]:
@@ -22,6 +24,36 @@ def definitions(dataset: Dataset) -> list[Any]:
         areas_agree_check(dataset),
         *([composites_decided_check(dataset)] if composite else []),
     ]
+
+
+def ground_truth_builder(dataset: Dataset) -> Build:
+    """What builds the ground truth of a tile."""
+    from landcover_orch.ground_truth.build import build
+
+    legend, tiles = config.load_legend(dataset.legend), sources.tiles_by_name(dataset)
+    return lambda name: build(dataset, legend, tiles[str(name)], config.home())
+
+
+def checked_builder(dataset: Dataset) -> Build:
+    """The same behind the check of the tile's files, whose problems are recorded as what the build failed of."""
+    from landcover_orch.checks import dataset as checks
+    from landcover_orch.ground_truth.build import recipe
+
+    home, folder = config.home(), config.home() / dataset.name / GROUND_TRUTH
+    legend, tiles, build = (
+        config.load_legend(dataset.legend),
+        sources.tiles_by_name(dataset),
+        ground_truth_builder(dataset),
+    )
+
+    def checked(name: str | None) -> Built:
+        tile = tiles[str(name)]
+        folder.mkdir(parents=True, exist_ok=True)
+        with failure_recorded(folder, tile.name, recipe(dataset, legend, tile, home)):
+            checks.check(dataset, legend, [tile]).raise_problems()
+        return build(tile.name)
+
+    return checked
 
 
 def ground_truth_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -40,15 +72,12 @@ def ground_truth_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"rasterio", "geotiff"},
         owners=["team:mapping"],
         code_version=f"{ground_truth.VERSION}-{digest([legend, dataset.labels, dataset.imagery])}",
-        automation_condition=dg.AutomationCondition.eager(),
+        output_required=False,
+        metadata=planned(ground_truth_builder),
+        tags={STAGE: "prepare"},
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        from landcover_orch.checks import dataset as checks
-        from landcover_orch.ground_truth.build import build
-
-        tiles = sources.tiles_of(dataset, context.partition_keys)
-        checks.check(dataset, legend, list(tiles.values())).raise_problems()
-        yield from tile_results(context, lambda name: build(dataset, legend, tiles[name], config.home()), key)
+        yield from tile_results(context, lambda: checked_builder(dataset), key)
 
     return asset
 

@@ -1,13 +1,15 @@
 """Change candidates: polygons that the champion's map shows as another class; where images are newer than labels."""
 
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
 from assets import partitions, prediction
-from assets.results import result, table
+from assets.graph import STAGE, planned
+from assets.results import result, sentences, table
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
+from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import CHAMPION, DATASET_MANIFEST, LABEL_CHANGES, LAND_COVER_MAP, SUMMARY
@@ -18,9 +20,29 @@ def definitions(dataset: Dataset) -> list[Any]:
     return [label_changes_asset(dataset), map_plausible_check(dataset)] if dataset.outdated else []
 
 
+def reviewed_folds(dataset: Dataset) -> list[str]:
+    """The experiment whose out-of-fold maps count beside the champion's, where one is named."""
+    return [dataset.label_review] if dataset.label_review in config.experiments_of(dataset) else []
+
+
+def label_changes_builder(dataset: Dataset) -> Build:
+    """What lists the change candidates of a dataset."""
+    from landcover_orch.evaluation.repetition import current_repetitions
+    from landcover_orch.review.label_changes import by_champion
+
+    home = config.home()
+
+    def build(_: str | None) -> publish.Product:
+        names = reviewed_folds(dataset)
+        out_of_fold = [repetition for name in names for repetition in current_repetitions(dataset.name, name, home)]
+        return by_champion(dataset.name, home, out_of_fold)
+
+    return build
+
+
 def label_changes_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset `label_changes`: change candidates of a dataset."""
-    folds = [dataset.label_review] if dataset.label_review in config.experiments_of(dataset) else []
+    folds = reviewed_folds(dataset)
 
     @dg.asset(
         key=partitions.key(dataset, LABEL_CHANGES),
@@ -34,14 +56,12 @@ def label_changes_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"geopackage", "html"},
         owners=["team:mapping"],
         code_version=f"{evaluation.VERSION}-{digest([dataset.years, folds])}",
+        metadata=planned(label_changes_builder),
+        tags={STAGE: "summarise"},
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        from landcover_orch.evaluation.repetition import current_repetitions
-        from landcover_orch.review.label_changes import by_champion
-
-        home = config.home()
-        out_of_fold = [repetition for name in folds for repetition in current_repetitions(dataset.name, name, home)]
-        product = by_champion(dataset.name, home, out_of_fold)
+        with sentences():
+            product = cast("publish.Product", label_changes_builder(dataset)(None))
         for line in product.json(SUMMARY)["tiles_left_out"]:
             context.log.warning("tile %s left out: %s", line["tile"], line["why"])
         return result(product)

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets import partitions, sources
+from assets.graph import STAGE, planned
 from assets.results import Event, facts, picture, table, tile_results
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
+from landcover_orch.planner import Build
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import (
     CLASS_RASTER,
@@ -35,9 +37,16 @@ def definitions(dataset: Dataset) -> list[Any]:
     return [label_quality_asset(dataset), *quality_checks(dataset)]
 
 
+def label_quality_builder(dataset: Dataset) -> Build:
+    """What examines the labels of a tile."""
+    from landcover_orch.ground_truth.quality.build import build
+
+    legend, tiles = config.load_legend(dataset.legend), sources.tiles_by_name(dataset)
+    return lambda name: build(dataset, legend, tiles[str(name)], config.home(), cut_of(dataset, str(name)))
+
+
 def label_quality_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset `label_quality`: shift, topology and conserved areas of a tile's labels."""
-    legend = config.load_legend(dataset.legend)
     key = partitions.key(dataset, LABEL_QUALITY)
     inputs = (ORTHOPHOTO, LABELS, GROUND_TRUTH, PATCHES)
 
@@ -52,15 +61,12 @@ def label_quality_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"shapely", "html"},
         owners=["team:mapping"],
         code_version=f"{VERSION}-{digest([dataset.imagery])}",
-        automation_condition=dg.AutomationCondition.eager(),
+        output_required=False,
+        metadata=planned(label_quality_builder),
+        tags={STAGE: "prepare"},
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        from landcover_orch.ground_truth.quality.build import build
-
-        tiles = sources.tiles_of(dataset, context.partition_keys)
-        yield from tile_results(
-            context, lambda name: build(dataset, legend, tiles[name], config.home(), cut_of(dataset, name)), key
-        )
+        yield from tile_results(context, lambda: label_quality_builder(dataset), key)
 
     return asset
 
@@ -127,7 +133,7 @@ def common_shift_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     def check() -> dg.AssetCheckResult:
         from landcover_orch.ground_truth.quality import common_shift
 
-        estimates = common_shift.common(dataset, catalogue.tiles(dataset), config.home())
+        estimates = common_shift.common(dataset, catalogue.survey(dataset).tiles, config.home())
         shown = {f"correlation {i}": picture(estimate.png) for i, estimate in enumerate(estimates) if estimate.png}
         metadata = {**facts({"common": [estimate.row for estimate in estimates]}), **shown}
         return _checked(common_shift.problems(dataset, estimates), dg.AssetCheckSeverity.ERROR, metadata)

@@ -5,9 +5,11 @@ from typing import Any
 import dagster as dg
 
 from assets import partitions, patches, prediction
-from assets.results import result, table
+from assets.graph import STAGE, planned
+from assets.results import result, sentences, table
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
+from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.products import DATASET_MANIFEST, LABEL_REVIEW, SUMMARY
 from landcover_orch.tiles import catalogue
@@ -20,6 +22,20 @@ def definitions(dataset: Dataset) -> list[Any]:
         if dataset.label_review in config.experiments_of(dataset)
         else []
     )
+
+
+def label_review_builder(dataset: Dataset) -> Build:
+    """What ranks the polygons that out-of-fold maps disagree with."""
+    from landcover_orch.evaluation.repetition import current_repetitions
+    from landcover_orch.review.build import label_review
+
+    experiment, home = config.load_experiment(str(dataset.label_review)), config.home()
+
+    def build(_: str | None) -> publish.Product:
+        repetitions = current_repetitions(dataset.name, experiment.name, home)
+        return label_review(patches.manifest(dataset), catalogue.survey(dataset).tiles, experiment, repetitions, home)
+
+    return build
 
 
 def label_review_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -37,15 +53,12 @@ def label_review_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"geopackage", "html"},
         owners=["team:mapping"],
         code_version=f"{evaluation.VERSION}-{dataset.label_review}",
+        metadata=planned(label_review_builder),
+        tags={STAGE: "review"},
     )
     def asset() -> dg.MaterializeResult[Any]:
-        from landcover_orch.evaluation.repetition import current_repetitions
-        from landcover_orch.review.build import label_review
-
-        experiment, manifest = config.load_experiment(str(dataset.label_review)), patches.manifest(dataset)
-        home = config.home()
-        repetitions = current_repetitions(dataset.name, experiment.name, home)
-        return result(label_review(manifest, catalogue.tiles(dataset), experiment, repetitions, home))
+        with sentences():
+            return result(label_review_builder(dataset)(None))
 
     return asset
 

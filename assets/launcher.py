@@ -13,6 +13,7 @@ from threading import Event, Thread
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterPipesExecutionError
 from dagster_pipes import PipesDefaultMessageWriter
 
 from landcover_orch import config
@@ -21,7 +22,11 @@ from landcover_orch.config.launchers import LOCAL, Launcher
 FOLDER = "pipes"
 """Folder below LANDCOVER_HOME through which processes of other nodes hear of Dagster and tell it."""
 
+MESSAGES = "messages.jsonl"
 POLL_S = 0.2
+
+FAILED = DagsterPipesExecutionError
+"""What a run raises whose process failed."""
 
 
 def run(
@@ -45,42 +50,59 @@ def run(
         return client.run(context=context, command=ending, env=environment)
 
 
+def client(folder: Path | None = None) -> dg.PipesSubprocessClient:
+    """A Pipes client that takes whole lines alone.
+
+    Args:
+        folder: where files lie that all nodes see; None: a temporary folder of this machine.
+    """
+    if folder is None:
+        return dg.PipesSubprocessClient(message_reader=WholeLines())
+    return dg.PipesSubprocessClient(
+        context_injector=dg.PipesFileContextInjector(str(folder / "context.json")),
+        message_reader=WholeLines(folder / MESSAGES),
+    )
+
+
 @contextmanager
 def shared_file_client(run_id: str) -> Iterator[dg.PipesSubprocessClient]:
     """A client that speaks through files that all nodes see."""
     parent = config.home() / FOLDER
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=f"{run_id[:8]}-") as folder:
-        yield dg.PipesSubprocessClient(
-            context_injector=dg.PipesFileContextInjector(str(Path(folder) / "context.json")),
-            message_reader=SharedFile(Path(folder) / "messages.jsonl"),
-        )
+        yield client(Path(folder))
 
 
-class SharedFile(dg.PipesMessageReader):
-    """Messages from a file that another node writes: opened anew at each look, since only that shows them on NFS."""
+class WholeLines(dg.PipesMessageReader):
+    """Messages from a file, whole lines alone: half of a line is read once the rest of it is there.
 
-    def __init__(self, path: Path) -> None:
+    The file is opened anew at each look: on NFS only that shows what another node wrote.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
         self._path = path
 
     @contextmanager
     def read_messages(self, handler: dg.PipesMessageHandler) -> Iterator[dict[str, Any]]:
         """Passes messages on until the process has ended and all of them are read."""
-        self._path.touch()
-        ended = Event()
-        thread = Thread(target=self._follow, args=(handler, ended), daemon=True)
-        thread.start()
-        try:
-            yield {PipesDefaultMessageWriter.FILE_PATH_KEY: str(self._path)}
-        finally:
-            ended.set()
-            thread.join()
+        with tempfile.TemporaryDirectory(prefix="pipes-") as folder:
+            path = self._path or Path(folder) / MESSAGES
+            path.touch()
+            ended = Event()
+            thread = Thread(target=self._follow, args=(handler, ended, path), daemon=True)
+            thread.start()
+            try:
+                yield {PipesDefaultMessageWriter.FILE_PATH_KEY: str(path)}
+            finally:
+                ended.set()
+                thread.join()
 
-    def _follow(self, handler: dg.PipesMessageHandler, ended: Event) -> None:
+    @staticmethod
+    def _follow(handler: dg.PipesMessageHandler, ended: Event, path: Path) -> None:
         read, last = 0, False
         while not last:
             last = ended.wait(POLL_S)
-            with self._path.open("rb") as file:
+            with path.open("rb") as file:
                 file.seek(read)
                 complete = file.read().rpartition(b"\n")[0]
             for line in complete.splitlines():
@@ -89,4 +111,4 @@ class SharedFile(dg.PipesMessageReader):
 
     def no_messages_debug_text(self) -> str:
         """Where messages were looked for."""
-        return f"Attempted to read messages from {self._path}."
+        return f"Attempted to read messages from {self._path or 'a temporary file'}."

@@ -5,8 +5,13 @@ from typing import Any
 import dagster as dg
 
 from assets import launcher, partitions
+from assets.graph import STAGE, planned
+from assets.results import failure, sentences
 from landcover_orch import config, training
 from landcover_orch.config import Dataset
+from landcover_orch.errors import Problem
+from landcover_orch.planner import Build
+from landcover_orch.store import products, publish
 from landcover_orch.store.products import DATASET_MANIFEST, EXPERIMENT, MODEL, SUMMARY
 
 POOL = "training"
@@ -36,14 +41,47 @@ def model_asset(dataset: Dataset) -> dg.AssetsDefinition:
         owners=["team:mapping"],
         code_version=str(training.VERSION),
         pool=POOL,
+        metadata=planned(model_builder),
+        tags={STAGE: "train"},
     )
     def asset(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult[Any]:
-        name = context.partition_key
-        launched = config.load_launcher(config.load_experiment(name).launcher)
-        finished = launcher.run(context, pipes, launched, module(dataset, name))
-        return finished.get_materialize_result()
+        name, home = context.partition_key, config.home()
+        with sentences():
+            launched = config.load_launcher(config.load_experiment(name).launcher)
+        try:
+            finished = launcher.run(context, pipes, launched, module(dataset, name))
+        except launcher.FAILED as error:
+            failed = publish.failure(products.folder(home, dataset.name, MODEL), name)
+            if failed is None:
+                raise
+            raise failure(failed.problems) from error
+        return reported(finished, products.current(home, dataset.name, MODEL, name))
 
     return asset
+
+
+def model_builder(dataset: Dataset) -> Build:
+    """What trains an experiment in this process; the asset starts one of its own."""
+    from landcover_orch.training import protocol
+
+    home = config.home()
+    manifest = products.current_manifest(home, dataset.name)
+    return lambda name: protocol.train(manifest, config.load_experiment(str(name)), home)
+
+
+def reported(finished: dg.PipesClientCompletedInvocation, product: publish.Product) -> dg.MaterializeResult[Any]:
+    """The materialisation that a training reported.
+
+    Raises:
+        dg.Failure: it reported none, or that of another product than the one that is current.
+    """
+    results = [item for item in finished.get_results() if isinstance(item, dg.MaterializeResult)]
+    versions = [item.data_version.value for item in results if item.data_version]
+    if versions != [product.fingerprint]:
+        fix = "materialise the asset again: the product on disk is whole, and is reported then"
+        where = f"result of {product.path.name}"
+        raise failure([Problem(where, f"reports of {versions or 'nothing'}", f"one of {product.fingerprint}", fix)])
+    return results[0]
 
 
 def learned_check(dataset: Dataset) -> dg.AssetChecksDefinition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -36,11 +37,25 @@ def identifier(dataset: Dataset) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", dataset.name)
 
 
+RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+"""Tags of a run over a range of partitions."""
+
+TILES = "landcover/tiles"
+"""Tag of a run over a range of tiles that is about some of them alone: their names as a JSON list."""
+
+
+def run_tiles(step: dg.AssetExecutionContext | dg.OpExecutionContext) -> list[str]:
+    """The tiles that a run is about: those of its partition range, or those of them that its tag names."""
+    named = step.run.tags.get(TILES)
+    chosen = None if named is None else set(json.loads(named))
+    return [tile for tile in step.partition_keys if chosen is None or tile in chosen]
+
+
 def chosen_tiles(context: dg.AssetCheckExecutionContext, dataset: Dataset) -> Sequence[str]:
-    """The tiles a check is about: those of its run; all that are known where it runs without any."""
+    """The tiles a check is about: those of its run that are built; all that are known where it runs without any."""
     step = context.op_execution_context
     if step.has_partition_key or step.has_partition_key_range:
-        return list(step.partition_keys)
+        return run_tiles(step)
     return tiles(dataset).get_partition_keys(dynamic_partitions_store=context.instance)
 
 

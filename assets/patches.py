@@ -6,26 +6,50 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from assets import partitions, sources
-from assets.results import Event, result, table, tile_results
+from assets.graph import STAGE, planned
+from assets.results import Event, result, sentences, table, tile_results
 from landcover_orch import config, patches
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError
+from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
-from landcover_orch.store.products import DATASET_MANIFEST, GROUND_TRUTH, ORTHOPHOTO, PATCHES, SUMMARY, current_manifest
+from landcover_orch.store.products import (
+    DATASET_MANIFEST,
+    GROUND_TRUTH,
+    MANIFEST_NAME,
+    ORTHOPHOTO,
+    PATCHES,
+    SUMMARY,
+    current_manifest,
+)
 from landcover_orch.store.publish import Product
 from landcover_orch.tiles import catalogue
 
 if TYPE_CHECKING:
     from landcover_orch.patches.manifest import DatasetManifest
 
-"""Name of the manifest's product."""
-
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The assets `patches` and `dataset_manifest` of a dataset, and their checks."""
     checks = [tiles_complete_check(dataset), classes_trained_check(dataset), drift_check(dataset)]
     return [patches_asset(dataset), store_is_whole_check(dataset), manifest_asset(dataset), *checks]
+
+
+def patches_builder(dataset: Dataset) -> Build:
+    """What builds the patch store of a tile."""
+    from landcover_orch.patches.write import build
+
+    legend, tiles = config.load_legend(dataset.legend), sources.tiles_by_name(dataset)
+    return lambda name: build(dataset, legend, tiles[str(name)], config.home())
+
+
+def manifest_builder(dataset: Dataset) -> Build:
+    """What builds the dataset manifest."""
+    from landcover_orch.patches.dataset import build
+
+    legend, tiles = config.load_legend(dataset.legend), catalogue.survey(dataset).tiles
+    return lambda _: build(dataset, legend, tiles, config.home())
 
 
 def patches_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -43,14 +67,12 @@ def patches_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"zarr", "dask"},
         owners=["team:mapping"],
         code_version=f"{patches.VERSION}-{digest([dataset.patches, dataset.imagery])}",
-        automation_condition=dg.AutomationCondition.eager(),
+        output_required=False,
+        metadata=planned(patches_builder),
+        tags={STAGE: "prepare"},
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        from landcover_orch.patches.write import build
-
-        legend = config.load_legend(dataset.legend)
-        tiles = sources.tiles_of(dataset, context.partition_keys)
-        yield from tile_results(context, lambda name: build(dataset, legend, tiles[name], config.home()), key)
+        yield from tile_results(context, lambda: patches_builder(dataset), key)
 
     return asset
 
@@ -97,13 +119,12 @@ def manifest_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"xarray", "html"},
         owners=["team:mapping"],
         code_version=f"{patches.MANIFEST_VERSION}-{digest([dataset.splits, dataset.limits, dataset.years])}",
-        automation_condition=dg.AutomationCondition.eager(),
+        metadata=planned(manifest_builder, stands=MANIFEST_NAME),
+        tags={STAGE: "manifest"},
     )
     def asset() -> dg.MaterializeResult[Any]:
-        from landcover_orch.patches.dataset import build
-
-        legend = config.load_legend(dataset.legend)
-        return result(build(dataset, legend, catalogue.tiles(dataset), config.home()))
+        with sentences():
+            return result(manifest_builder(dataset)(None))
 
     return asset
 
@@ -121,7 +142,8 @@ def tiles_complete_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         described, home = manifest(dataset), config.home()
         current_fingerprints = {
             tile.name: publish.current(home / dataset.name / PATCHES, tile.name).fingerprint
-            for tile in catalogue.tiles(dataset)
+            for tile in catalogue.survey(dataset).tiles
+            if tile.name not in dataset.tiles.go_on_without
         }
         held = {tile.name: tile.patches_fingerprint for tile in described.tiles}
         differences = [

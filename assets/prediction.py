@@ -1,15 +1,17 @@
 """Maps: the evaluation tiles by each experiment, and any tile by the champion."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import dagster as dg
 
 from assets import partitions, patches, sources
-from assets.results import Event, picture, table, tile_results
+from assets.graph import STAGE, planned
+from assets.results import Event, picture, sentences, table, tile_results
 from landcover_orch import config, prediction
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError, Problem
+from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import (
@@ -32,6 +34,43 @@ def definitions(dataset: Dataset) -> list[Any]:
     return [prediction_asset(dataset), land_cover_map_asset(dataset), *checks]
 
 
+Maps = Mapping[tuple[str, ...], publish.Product]
+"""Repetition and tile -> map."""
+
+
+def prediction_builder(dataset: Dataset, on_map: Callable[[str, str], None] = lambda tile, by: None) -> Build:
+    """What predicts the evaluation tiles by an experiment: `Maps`."""
+    from landcover_orch.evaluation.evaluate import tiles_to_predict
+    from landcover_orch.evaluation.repetition import trained_repetitions
+    from landcover_orch.prediction.build import build
+
+    described, home = patches.manifest(dataset), config.home()
+
+    def maps(name: str | None) -> Maps:
+        products: dict[tuple[str, ...], publish.Product] = {}
+        for experiment, manifest, trained in trained_repetitions(dataset.name, str(name), home):
+            for entry in tiles_to_predict(described, manifest):
+                products[experiment.name, entry.name] = build(described, entry, trained, experiment, home)
+                on_map(entry.name, experiment.name)
+        if not products:
+            where, fix = f"dataset {dataset.name}", "set `splits.test`, or give the experiment `protocol.folds`"
+            raise IncompleteError(Problem(where, "no labelled test pixel", "ground to score on", fix))
+        return products
+
+    return maps
+
+
+def land_cover_map_builder(dataset: Dataset) -> Build:
+    """What maps a tile by the champion."""
+    from landcover_orch.evaluation import champion
+    from landcover_orch.prediction.build import build_map
+
+    home, tiles = config.home(), sources.tiles_by_name(dataset)
+    chosen = champion.load(dataset.name, home)
+    trained, experiment = chosen.product(home), config.load_experiment(chosen.experiment)
+    return lambda name: build_map(dataset, tiles[str(name)], trained, experiment, home)
+
+
 def prediction_asset(dataset: Dataset) -> dg.AssetsDefinition:
     """The asset `prediction`: maps of the evaluation tiles by an experiment."""
 
@@ -45,26 +84,18 @@ def prediction_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"torch", "geotiff"},
         owners=["team:mapping"],
         code_version=str(prediction.VERSION),
+        metadata=planned(prediction_builder),
+        tags={STAGE: "evaluate"},
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        from landcover_orch.evaluation.evaluate import tiles_to_predict
-        from landcover_orch.evaluation.repetition import trained_repetitions
-        from landcover_orch.prediction.build import build
-
-        described, products = patches.manifest(dataset), {}
-        for experiment, manifest, trained in trained_repetitions(dataset.name, context.partition_key, config.home()):
-            for entry in tiles_to_predict(described, manifest):
-                products[experiment.name, entry.name] = build(described, entry, trained, experiment, config.home())
-                context.log.info("tile %s predicted by %s", entry.name, experiment.name)
-        if not products:
-            where, fix = f"dataset {dataset.name}", "set `splits.test`, or give the experiment `protocol.folds`"
-            raise IncompleteError(Problem(where, "no labelled test pixel", "ground to score on", fix))
-        return prediction_result(products)
+        with sentences():
+            build = prediction_builder(dataset, lambda tile, by: context.log.info("tile %s predicted by %s", tile, by))
+            return prediction_result(cast("Maps", build(context.partition_key)))
 
     return asset
 
 
-def prediction_result(products: Mapping[tuple[str, str], publish.Product]) -> dg.MaterializeResult[Any]:
+def prediction_result(products: Maps) -> dg.MaterializeResult[Any]:
     """The materialisation of an experiment's maps: paths, preview, smoothing energies and years."""
     shown: dict[str, Any] = {
         f"tile {tile} by {name}": dg.MetadataValue.path(str(product.path)) for (name, tile), product in products.items()
@@ -80,10 +111,9 @@ def prediction_result(products: Mapping[tuple[str, str], publish.Product]) -> dg
     if years:
         shown["years shown"] = table([{"tile": tile, "year": year} for tile, year in sorted(years.items())])
     first = next(iter(products.values()))
-    version = digest([(name, tile, product.fingerprint) for (name, tile), product in products.items()])
     return dg.MaterializeResult(
         metadata={"maps": len(products), "preview": picture(first.file(PREVIEW).read_bytes()), **shown},
-        data_version=dg.DataVersion(version),
+        data_version=dg.DataVersion(publish.version_of(products)),
     )
 
 
@@ -142,23 +172,13 @@ def land_cover_map_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"torch", "geotiff"},
         owners=["team:mapping"],
         code_version=f"{prediction.VERSION}-{digest([dataset.years, dataset.imagery])}",
+        output_required=False,
+        metadata=planned(land_cover_map_builder),
+        tags={STAGE: "map"},
     )
     def asset(context: dg.AssetExecutionContext) -> Iterator[Event]:
-        from landcover_orch.evaluation import champion
-        from landcover_orch.prediction.build import build_map
-
-        current_champion = champion.load(dataset.name, config.home())
-        trained, experiment = (
-            current_champion.product(config.home()),
-            config.load_experiment(current_champion.experiment),
-        )
-        tiles = sources.tiles_of(dataset, context.partition_keys)
-        apart = {row["tile"]: metadata(row) for row in drifts(dataset, context.partition_keys)}
         yield from tile_results(
-            context,
-            lambda name: build_map(dataset, tiles[name], trained, experiment, config.home()),
-            key,
-            apart.__getitem__,
+            context, lambda: land_cover_map_builder(dataset), key, lambda name: metadata(drifts(dataset, [name])[0])
         )
 
     return asset
@@ -174,7 +194,7 @@ def drifts(dataset: Dataset, names: Sequence[str]) -> list[dict[str, Any]]:
     from landcover_orch.evaluation import champion
     from landcover_orch.patches import drift_watch
 
-    home, tiles = config.home(), sources.tiles_of(dataset, names)
+    home, tiles = config.home(), sources.tiles_by_name(dataset)
     trained = drift_watch.trained_on(dataset.name, champion.load(dataset.name, home).data_digest, home)
     return [drift_watch.build(dataset, tiles[name], trained, home).json(SUMMARY) for name in names]
 

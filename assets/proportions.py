@@ -5,17 +5,37 @@ from typing import Any
 import dagster as dg
 
 from assets import partitions, patches
-from assets.results import result
+from assets.graph import STAGE, planned
+from assets.results import result, sentences
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
+from landcover_orch.planner import Build
 from landcover_orch.store import products
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import CHAMPION, DATASET_MANIFEST, LAND_COVER_MAP, PROPORTIONS
+from landcover_orch.store.publish import Product
+from landcover_orch.tiles import catalogue
 
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The asset `proportions` of a dataset."""
     return [proportions_asset(dataset)]
+
+
+def champions_maps(dataset: Dataset) -> tuple[dict[str, Product], list[str]]:
+    """Tile -> the champion's map of it, and the tiles that have none."""
+    from landcover_orch.evaluation import champion
+
+    home, tiles = config.home(), [tile.name for tile in catalogue.survey(dataset).tiles]
+    maps = products.current_maps(home, dataset.name, tiles, champion.load(dataset.name, home).fingerprint)
+    return maps, sorted(set(tiles) - set(maps))
+
+
+def proportions_builder(dataset: Dataset) -> Build:
+    """What counts the class proportions of the champion's maps."""
+    from landcover_orch.evaluation.proportions.build import build
+
+    return lambda _: build(patches.manifest(dataset), dataset, champions_maps(dataset)[0], config.home())
 
 
 def proportions_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -30,18 +50,15 @@ def proportions_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"parquet", "csv"},
         owners=["team:mapping"],
         code_version=f"{evaluation.VERSION}-{digest(dataset.proportions)}",
+        metadata=planned(proportions_builder),
+        tags={STAGE: "summarise"},
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        from landcover_orch.evaluation import champion
-        from landcover_orch.evaluation.proportions.build import build
-
-        home = config.home()
-        tiles = partitions.tiles(dataset).get_partition_keys(dynamic_partitions_store=context.instance)
-        maps = products.current_maps(home, dataset.name, tiles, champion.load(dataset.name, home).fingerprint)
-        missing = sorted(set(tiles) - set(maps))
-        if missing:
-            context.log.warning("no map by the champion of %d tiles: %s", len(missing), ", ".join(missing[:10]))
-        product = build(patches.manifest(dataset), dataset, maps, home)
-        return result(product, **{"tiles": len(maps), "tiles without a map": len(missing)})
+        with sentences():
+            maps, missing = champions_maps(dataset)
+            if missing:
+                context.log.warning("no map by the champion of %d tiles: %s", len(missing), ", ".join(missing[:10]))
+            product = proportions_builder(dataset)(None)
+            return result(product, **{"tiles": len(maps), "tiles without a map": len(missing)})
 
     return asset

@@ -1,15 +1,17 @@
 """Scores: the report of each experiment, the leaderboard of all, and the champion."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
 from assets import partitions, patches
-from assets.results import result
+from assets.graph import STAGE, planned
+from assets.results import result, sentences
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
 from landcover_orch.errors import TrackingError
+from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.products import (
     CHAMPION,
@@ -20,13 +22,57 @@ from landcover_orch.store.products import (
     PREDICTION,
     REPORT,
     REPORT_JSON,
-    SUMMARY,
 )
 
 
 def definitions(dataset: Dataset) -> list[Any]:
-    """The assets `report`, `leaderboard` and `champion` of a dataset, and the check of the matrix."""
-    return [report_asset(dataset), counted_once_check(dataset), leaderboard_asset(dataset), champion_asset(dataset)]
+    """The assets `report`, `leaderboard` and `champion` of a dataset, and their checks."""
+    checks = [counted_once_check(dataset), champion_decided_check(dataset)]
+    return [report_asset(dataset), leaderboard_asset(dataset), champion_asset(dataset), *checks]
+
+
+def report_builder(dataset: Dataset) -> Build:
+    """What scores an experiment."""
+    from landcover_orch.evaluation.build import build
+    from landcover_orch.evaluation.repetition import current_repetitions
+    from landcover_orch.training.protocol import current_choice
+
+    home, manifest = config.home(), patches.manifest(dataset)
+
+    def score(name: str | None) -> publish.Product:
+        experiment = config.load_experiment(str(name))
+        repetitions = current_repetitions(dataset.name, experiment.name, home)
+        return build(manifest, experiment, repetitions, current_choice(home, dataset.name, experiment.name)[0], home)
+
+    return score
+
+
+def leaderboard_builder(dataset: Dataset) -> Build:
+    """What ranks the experiments of a dataset; those that failed stand below."""
+    from landcover_orch.evaluation.build import current_reports
+    from landcover_orch.evaluation.decisions import load_decisions
+    from landcover_orch.evaluation.leaderboard import build
+    from landcover_orch.training.protocol import current_models, failures
+
+    home = config.home()
+
+    def rank(_: str | None) -> publish.Product:
+        reports = current_reports(dataset, home)
+        models = {name: current_models(home, dataset.name, name) for name in reports}
+        baselines = [name for file in dataset.baselines for name in config.experiment_names(file)]
+        manifest = patches.manifest(dataset)
+        failed = {name: why for name, why in failures(manifest, dataset, home).items() if name not in reports}
+        decision = next(reversed(load_decisions(dataset.name, home)), None)
+        return build(manifest, reports, models, home, baselines, failed, decision)
+
+    return rank
+
+
+def champion_builder(dataset: Dataset) -> Build:
+    """What elects the champion of a dataset."""
+    from landcover_orch.evaluation import champion
+
+    return lambda _: champion.build(dataset, config.home())
 
 
 def report_asset(dataset: Dataset) -> dg.AssetsDefinition:
@@ -41,21 +87,21 @@ def report_asset(dataset: Dataset) -> dg.AssetsDefinition:
         kinds={"matplotlib", "html"},
         owners=["team:mapping"],
         code_version=str(evaluation.VERSION),
+        metadata=planned(report_builder),
+        tags={STAGE: "evaluate"},
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from landcover_orch import tracking
-        from landcover_orch.evaluation.build import build
-        from landcover_orch.evaluation.repetition import current_repetitions
+        from landcover_orch.evaluation.repetition import trained_repetitions
         from landcover_orch.training.protocol import current_choice
 
-        home, manifest = config.home(), patches.manifest(dataset)
-        experiment = config.load_experiment(context.partition_key)
-        repetitions = current_repetitions(dataset.name, experiment.name, home)
-        chosen, trained = current_choice(home, dataset.name, experiment.name)
-        product = build(manifest, experiment, repetitions, chosen, home)
-        manifest_of_chosen = next(repetition.manifest for repetition in repetitions if repetition.name == chosen)
+        home, name = config.home(), context.partition_key
+        with sentences():
+            product = cast("publish.Product", report_builder(dataset)(name))
+            chosen, trained = current_choice(home, dataset.name, name)
+            manifests = {e.name: manifest for e, manifest, _ in trained_repetitions(dataset.name, name, home)}
         try:
-            version = tracking.register(trained, manifest_of_chosen, home)
+            version = tracking.register(trained, manifests[chosen], home)
             tracking.log_report(version.run_id, product, home)
         except TrackingError as error:
             # the report stands without MLflow; materialising it again adds it there
@@ -110,23 +156,19 @@ def leaderboard_asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=partitions.key(dataset, LEADERBOARD),
         description="Every experiment of the dataset and the baselines below it in one table, on the same test tiles.",
-        deps=[partitions.key(dataset, name) for name in (DATASET_MANIFEST, REPORT)],
+        deps=[partitions.key(dataset, name) for name in (DATASET_MANIFEST, REPORT, CHAMPION)],
         group_name=partitions.identifier(dataset),
         kinds={"html", "mlflow"},
         owners=["team:mapping"],
         code_version=str(evaluation.VERSION),
+        metadata=planned(leaderboard_builder, optional=CHAMPION),
+        tags={STAGE: "elect"},
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         from landcover_orch import tracking
-        from landcover_orch.evaluation.build import current_reports
-        from landcover_orch.evaluation.leaderboard import build
-        from landcover_orch.training.protocol import current_models
 
-        home = config.home()
-        reports = current_reports(dataset, home)
-        models = {name: current_models(home, dataset.name, name) for name in reports}
-        baselines = [name for file in dataset.baselines for name in config.experiment_names(file)]
-        product = build(patches.manifest(dataset), reports, models, home, baselines)
+        with sentences():
+            product = cast("publish.Product", leaderboard_builder(dataset)(None))
         try:
             url = tracking.log_leaderboard(dataset.name, product, config.home())
         except TrackingError as error:
@@ -142,29 +184,50 @@ def champion_asset(dataset: Dataset) -> dg.AssetsDefinition:
 
     @dg.asset(
         key=partitions.key(dataset, CHAMPION),
-        description="The model with the best mean IoU on the present test tiles; alias `champion` in MLflow.",
-        deps=[partitions.key(dataset, REPORT)],
+        description="The model that maps are made by: elected by mean IoU on the same test pixels, or chosen by a "
+        "person; alias `champion` in MLflow.",
+        deps=[partitions.key(dataset, name) for name in (DATASET_MANIFEST, REPORT)],
         group_name=partitions.identifier(dataset),
         kinds={"mlflow"},
         owners=["team:mapping"],
         code_version=str(evaluation.VERSION),
+        metadata=planned(champion_builder, stands=CHAMPION),
+        tags={STAGE: "elect"},
     )
     def asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-        from landcover_orch import tracking
-        from landcover_orch.evaluation import champion as election
-        from landcover_orch.evaluation.build import current_reports
-        from landcover_orch.training.protocol import current_choice
+        from landcover_orch.evaluation import promotion
 
-        home, manifest = config.home(), patches.manifest(dataset)
-        candidates = [
-            election.candidate(manifest, current_choice(home, dataset.name, name)[1], product, home)
-            for name, product in current_reports(dataset, home).items()
-        ]
-        seated = election.find(dataset.name, home)
-        present = election.rescored(seated, manifest, home) if seated else None
-        chosen = election.elect(present, candidates)
-        product = election.build(dataset.name, chosen, home)
-        tracking.promote(dataset.name, chosen.product(home), product.json(SUMMARY), context.run.run_id, home)
+        with sentences():
+            product = cast("publish.Product", champion_builder(dataset)(None))
+        try:
+            promotion.set_aliases(dataset, config.home(), context.run.run_id)
+        except TrackingError as error:
+            # the decision stands without MLflow; the next look moves the alias
+            context.log.warning("alias not moved: %s", error)
         return result(product)
 
     return asset
+
+
+def champion_decided_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: the decision on the champion with its reason; a warning while a challenger waits for a person."""
+
+    @dg.asset_check(
+        asset=partitions.key(dataset, CHAMPION),
+        name="champion_decided",
+        description="The champion is chosen, by the rule or by a person, and no challenger waits for a person's hand.",
+    )
+    def champion_decided() -> dg.AssetCheckResult:
+        from landcover_orch.evaluation.decisions import load_decisions
+
+        history = load_decisions(dataset.name, config.home())
+        last = history[-1] if history else None
+        waiting = last.challenger.experiment if last and last.challenger else None
+        return dg.AssetCheckResult(
+            passed=last is not None and waiting is None,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=last.reason if last else "nobody was elected yet",
+            metadata={"champion": last.champion.experiment, "by": last.by, "at": last.at} if last else {},
+        )
+
+    return champion_decided

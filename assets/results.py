@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
-from landcover_orch.errors import LandcoverError
+from assets import partitions
+from landcover_orch.errors import LandcoverError, Problem
+from landcover_orch.planner import Build
 from landcover_orch.store.products import PAGE, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product
 
@@ -20,8 +22,9 @@ TABLE_ROWS = 200
 Event = dg.MaterializeResult[Any] | dg.AssetMaterialization
 
 
-def result(product: Product, **more: Any) -> dg.MaterializeResult[Any]:
-    """The materialisation of an unpartitioned or single-partition asset."""
+def result(built: object, **more: Any) -> dg.MaterializeResult[Any]:
+    """The materialisation of an unpartitioned or single-partition asset by the product that was built."""
+    product = cast("Product", built)
     return dg.MaterializeResult(
         metadata={**metadata(product), **more}, data_version=dg.DataVersion(product.fingerprint)
     )
@@ -29,32 +32,85 @@ def result(product: Product, **more: Any) -> dg.MaterializeResult[Any]:
 
 def tile_results(
     context: dg.AssetExecutionContext,
-    build: Callable[[str], Product],
+    builder: Callable[[], Build],
     asset: dg.AssetKey,
     more: Callable[[str], Mapping[str, Any]] = lambda tile: {},
 ) -> Iterator[Event]:
-    """Materialisations of the run's tiles, each with its own data version and metadata.
+    """Materialisations of the run's tiles, each with its own data version and metadata; a bad tile stops itself alone.
 
     Dagster gives all partitions of a range run one data version; staleness would then be wrong by tile. So a range run
-    records a second event for each tile behind the common one, with the tile's own version. `more` is metadata that is
-    no part of a tile's product.
+    records a second event for each tile behind the common one, with the tile's own version. Where tiles failed, or the
+    run is about some tiles of its range alone, there is no common event, since it would name tiles that were not
+    built: what follows in the run is then left to the next one.
+
+    Args:
+        context: of the asset; its log takes a line a tile.
+        builder: prepares what builds a tile.
+        asset: key of the asset.
+        more: metadata of a tile that is no part of its product.
+
+    Raises:
+        dg.Failure: some tiles failed; all of them are named, in a table too, after the events of the others.
     """
-    tiles = context.partition_keys
-    products = {}
+    tiles = partitions.run_tiles(context)
+    with sentences():
+        build = builder()
+    products: dict[str, Product] = {}
+    failed: dict[str, LandcoverError] = {}
     for i, tile in enumerate(tiles):
-        with io_retried():
-            products[tile] = build(tile)
-        context.log.info("%s: tile %s done (%d of %d)", asset.to_user_string(), tile, i + 1, len(tiles))
-    if len(tiles) == 1:
-        yield result(products[tiles[0]], **more(tiles[0]))
+        try:
+            with io_retried():
+                products[tile] = cast("Product", build(tile))
+            context.log.info("%s: tile %s done (%d of %d)", asset.to_user_string(), tile, i + 1, len(tiles))
+        except LandcoverError as error:
+            failed[tile] = error
+            context.log.error("%s: tile %s failed: %s", asset.to_user_string(), tile, error)
+    yield from tile_events(context, asset, products, more)
+    if failed:
+        raise failure(
+            [problem for error in failed.values() for problem in error.problems],
+            f"{len(failed)} of {len(tiles)} tiles failed",
+        ) from None
+
+
+def tile_events(
+    context: dg.AssetExecutionContext,
+    asset: dg.AssetKey,
+    products: Mapping[str, Product],
+    more: Callable[[str], Mapping[str, Any]],
+) -> Iterator[Event]:
+    """Events of the tiles that were built, and the common one where they are all of the run's partitions."""
+    names = context.partition_keys
+    complete = products.keys() == {*names}
+    if complete and len(names) == 1:
+        yield result(products[names[0]], **more(names[0]))
         return
-    yield dg.MaterializeResult(metadata={"tiles in this run": len(tiles)})
-    tags = provenance_tags(context, asset, tiles[-1])
+    tags: dict[str, str] = {}
+    if complete:
+        yield dg.MaterializeResult(metadata={"tiles in this run": len(names)})
+        tags = provenance_tags(context, asset, names[-1])
     for tile, product in products.items():
         shown = {**metadata(product), **more(tile)}
         yield dg.AssetMaterialization(
             asset, partition=tile, metadata=shown, tags={**tags, VERSION_TAG: product.fingerprint}
         )
+
+
+def failure(problems: Sequence[Problem], title: str = "") -> dg.Failure:
+    """The failure of a step as sentences and a table; it is not tried again by itself."""
+    lines = list(dict.fromkeys(map(str, problems)))
+    text = "\n".join([*([title] if title and len(lines) > 1 else []), *lines[:TABLE_ROWS]])
+    rows = [vars(problem) for problem in dict.fromkeys(problems)]
+    return dg.Failure(text, metadata={"problems": table(rows)} if rows else None, allow_retries=False)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Errors of the library as the sentences of a failed step, without a traceback of them."""
+    try:
+        yield
+    except LandcoverError as error:
+        raise failure(error.problems) from None
 
 
 def provenance_tags(context: dg.AssetExecutionContext, asset: dg.AssetKey, tile: str) -> dict[str, str]:

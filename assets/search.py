@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets import model, partitions
-from assets.results import picture, result
+from assets.results import picture, result, sentences
 from landcover_orch import config, training
 from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError
@@ -45,7 +45,8 @@ def search_asset(dataset: Dataset) -> dg.AssetsDefinition:
         folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.configs())}
         env = {**folders, "LANDCOVER_PARENT": str(os.getpid())}  # the child ends with this process
         pipes.run(command=command(dataset, name), context=context, env=env)
-        product = publish.current(config.home() / dataset.name / SEARCH, name)
+        with sentences():
+            product = publish.current(config.home() / dataset.name / SEARCH, name)
         figures = [name for name in ("trials", "choices", "heatmap") if f"{name}.png" in product.files]
         return result(product, **{f"preview of {name}": thumbnail(product, name) for name in figures})
 

@@ -1,7 +1,9 @@
-"""Source files: external assets, their observations, the sensor that watches for new tiles, and their check."""
+"""Source files: external assets, their observations, and their check."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -10,17 +12,14 @@ from assets import partitions
 from assets.results import VERSION_TAG, facts, picture, table
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.errors import CatalogueError, ConfigError, LandcoverError, Problem
+from landcover_orch.errors import CatalogueError, LandcoverError, Problem
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.store.canonical import digest
+from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.products import EXPERIMENT, LABELS, ORTHOPHOTO
-from landcover_orch.tiles import catalogue
+from landcover_orch.tiles import catalogue as catalogues
 from landcover_orch.tiles.tile import Tile
 
-SECONDS_A_TICK = 30.0
-"""How long one tick of the sensor may read new files; what it does not get to, the next tick does."""
-
-WATCH_INTERVAL_S = 60
 PREVIEW_TILES = 30
 """More new tiles than this are observed without their pictures, which would be a quick look at each file."""
 
@@ -32,8 +31,8 @@ Observation = tuple[dg.AssetKey, str, str]
 
 
 def definitions(dataset: Dataset) -> list[Any]:
-    """The external assets of a dataset, its watch sensor, and its file check."""
-    return [*source_specs(dataset), watch_sensor(dataset), files_fit_check(dataset)]
+    """The external assets of a dataset, and its file check."""
+    return [*source_specs(dataset), files_fit_check(dataset)]
 
 
 def source_specs(dataset: Dataset) -> list[dg.AssetSpec]:
@@ -58,13 +57,20 @@ def source_specs(dataset: Dataset) -> list[dg.AssetSpec]:
 
 
 def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float("inf")) -> Iterator[Observation]:
-    """Fingerprints of a dataset's files and experiments; stops after the first file that is read past `seconds`."""
-    memory = config.home() / "fingerprints.sqlite"
+    """Fingerprints of a dataset's files and experiments; stops after the first file that is read past `seconds`.
+
+    What cannot be read has none: the build that needs it says why.
+    """
+    memory = config.home() / MEMORY
     for name in config.experiments_of(dataset):
-        yield partitions.key(dataset, EXPERIMENT), name, digest(config.with_members(name))
+        with suppress(LandcoverError):
+            yield partitions.key(dataset, EXPERIMENT), name, digest(config.with_members(name))
     deadline = time.monotonic() + seconds
     for tile in tiles:
-        image, label = tile_fingerprints(tile, memory)
+        try:
+            image, label = tile_fingerprints(tile, memory)
+        except LandcoverError:
+            continue
         yield partitions.key(dataset, ORTHOPHOTO), tile.name, image
         yield partitions.key(dataset, LABELS), tile.name, label or UNLABELLED
         if time.monotonic() > deadline:
@@ -85,20 +91,63 @@ def observed_versions(instance: dg.DagsterInstance, asset: dg.AssetKey) -> dict[
     return {partition: values[VERSION_TAG] for partition, values in tags.items() if VERSION_TAG in values}
 
 
-def observe(instance: dg.DagsterInstance, dataset: Dataset) -> list[str]:
-    """Tells Dagster of a dataset's tiles, files and experiments now, all of them; gives the tiles' names.
+@dataclass(frozen=True)
+class Observed:
+    """What a look at the files showed: the tiles, those that are new, changed or gone, those that wait, and why."""
+
+    tiles: tuple[str, ...]
+    new: tuple[str, ...]
+    changed: tuple[str, ...]
+    gone: tuple[str, ...]
+    waiting: tuple[str, ...]
+    unread: int
+    """Tiles at the end of the list whose files the look had no time for."""
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(names)} {word} tile{'s' * (len(names) != 1)}" + (f" ({', '.join(names)})" if len(names) <= 5 else "")
+            for names, word in ((self.new, "new"), (self.changed, "changed"), (self.gone, "removed"))
+            if names
+        ]
+        return ", ".join(parts)
+
+
+def observe(instance: dg.DagsterInstance, dataset: Dataset, seconds: float = float("inf")) -> Observed:
+    """Tells Dagster of a dataset's tiles, files and experiments now; a file with a fault does not hide the others.
 
     A tile whose files are gone is no partition any more; its products stay on disk.
+
+    Args:
+        instance: Dagster's.
+        dataset: whose files are looked at.
+        seconds: how long new files may be read; what is not got to, the next look reads.
+
+    Raises:
+        ConfigError: a variable of `root` is not set.
+        CatalogueError: what is wrong with the dataset as a whole.
     """
-    tiles = catalogue.tiles(dataset)
-    names, partition = [tile.name for tile in tiles], str(partitions.tiles(dataset).name)
-    instance.add_dynamic_partitions(partition, names)
-    for gone in sorted(set(instance.get_dynamic_partitions(partition)) - set(names)):
-        instance.delete_dynamic_partition(partition, gone)
-    changed = news(instance, list(observations(dataset, tiles)))
-    for event in _events(dataset, tiles, changed):
+    catalogue = catalogues.survey(dataset)
+    names, partition = [tile.name for tile in catalogue.tiles], str(partitions.tiles(dataset).name)
+    known = set(instance.get_dynamic_partitions(partition))
+    new, gone = sorted({*names} - known), sorted(known - {*names})
+    if new:
+        instance.add_dynamic_partitions(partition, new)
+    for name in gone:
+        instance.delete_dynamic_partition(partition, name)
+    seen = list(observations(dataset, catalogue.tiles, seconds))
+    changed = news(instance, seen)
+    for event in _events(dataset, catalogue.tiles, changed):
         instance.report_runless_asset_event(event)
-    return names
+    touched = {name for key, name, _ in changed if key.path[-1] != EXPERIMENT}
+    last = next((i for i, name in enumerate(reversed(names)) if name in {seen_name for _, seen_name, _ in seen}), 0)
+    return Observed(
+        tiles=tuple(names),
+        new=tuple(new),
+        changed=tuple(sorted(touched - {*new})),
+        gone=tuple(gone),
+        waiting=tuple(map(str, catalogue.problems)),
+        unread=last if seconds < float("inf") else 0,
+    )
 
 
 def _events(dataset: Dataset, tiles: Sequence[Tile], seen: Sequence[Observation]) -> list[dg.AssetObservation]:
@@ -137,52 +186,20 @@ def source_metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) ->
         return {"path": path, "problem": str(error)}
 
 
-def watch_sensor(dataset: Dataset) -> dg.SensorDefinition:
-    """The sensor that turns new and changed files into partitions and observations."""
-
-    @dg.sensor(
-        name=f"{partitions.identifier(dataset)}_watch",
-        description="New and changed files become tile partitions and observations.",
-        minimum_interval_seconds=WATCH_INTERVAL_S,
-        default_status=dg.DefaultSensorStatus.STOPPED,
-    )
-    def watch(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        try:
-            tiles = catalogue.tiles(dataset)
-        except ConfigError as error:
-            return dg.SkipReason(str(error))  # nobody has said yet where the data lie: a variable in `root` is not set
-        definition = partitions.tiles(dataset)
-        known = set(context.instance.get_dynamic_partitions(str(definition.name)))
-        changed = news(context.instance, list(observations(dataset, tiles, SECONDS_A_TICK)))
-        new = sorted({partition for asset, partition, _ in changed if asset.path[-1] == ORTHOPHOTO} - known)
-        gone = sorted(known - {tile.name for tile in tiles})
-        if not changed and not new and not gone:
-            return dg.SkipReason(f"{len(tiles)} tiles, nothing new")
-        requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
-        if new:
-            requests.append(definition.build_add_request(new))
-        if gone:
-            requests.append(definition.build_delete_request(gone))
-        return dg.SensorResult(asset_events=_events(dataset, tiles, changed), dynamic_partitions_requests=requests)
-
-    return watch
-
-
 def files_fit_check(dataset: Dataset) -> dg.AssetChecksDefinition:
-    """Blocking asset check: orthophoto and labels can be read and fit each other."""
+    """Asset check: orthophoto and labels can be read and fit each other; ground truth refuses a tile that fails it."""
 
     @dg.asset_check(
         asset=partitions.key(dataset, ORTHOPHOTO),
         name="files_fit",
         description="Orthophoto and labels can be read, fit each other, and are what the dataset says.",
-        blocking=True,
         partitions_def=partitions.tiles(dataset),
     )
     def files_fit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.checks import dataset as checks
 
         chosen = set(partitions.chosen_tiles(context, dataset))
-        tiles = [tile for tile in catalogue.tiles(dataset) if tile.name in chosen]
+        tiles = [tile for tile in catalogues.survey(dataset).tiles if tile.name in chosen]
         issues = checks.check(dataset, config.load_legend(dataset.legend), tiles)
         rows = [vars(problem) for problem in issues.problems]
         shown: dict[str, Any] = {"tiles": len(tiles), "problems": table(rows)} if rows else {"tiles": len(tiles)}
@@ -195,15 +212,29 @@ def files_fit_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     return files_fit
 
 
-def tiles_of(dataset: Dataset, names: Sequence[str]) -> dict[str, Tile]:
-    """Tiles of the catalogue by their partition keys.
+def tiles_by_name(dataset: Dataset) -> Mapping[str, Tile]:
+    """The tiles of a dataset by name; one whose files are not all there is an error that says so.
 
     Raises:
-        CatalogueError: the files of some are gone; all of them are named.
+        CatalogueError: what is wrong with the dataset as a whole.
     """
-    tiles = {tile.name: tile for tile in catalogue.tiles(dataset)}
-    fix = "restore its files, or remove the partition (the watch sensor does)"
-    missing = [name for name in names if name not in tiles]
-    if missing:
-        raise CatalogueError(*(Problem(f"{dataset.name}: tile {name}", "no files", "a tile", fix) for name in missing))
-    return {name: tiles[name] for name in names}
+    catalogue = catalogues.survey(dataset)
+    return TilesByName({tile.name: tile for tile in catalogue.tiles}, dataset.name, catalogue.waiting)
+
+
+class TilesByName(dict[str, Tile]):
+    """Tiles by name.
+
+    Raises:
+        CatalogueError: at a name without complete files.
+    """
+
+    def __init__(self, tiles: Mapping[str, Tile], dataset: str, waiting: Mapping[str, Sequence[Problem]]) -> None:
+        super().__init__(tiles)
+        self._dataset, self._waiting = dataset, waiting
+
+    def __missing__(self, name: str) -> Tile:
+        if name in self._waiting:
+            raise CatalogueError(*self._waiting[name])
+        fix = "restore its files, or remove the partition (the watch sensor does)"
+        raise CatalogueError(Problem(f"{self._dataset}: tile {name}", "no files", "a tile", fix))

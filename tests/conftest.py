@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,11 @@ import pytest
 
 hypothesis.settings.register_profile("landcover", deadline=None)  # a busy machine is no failure
 hypothesis.settings.load_profile("landcover")
+
+for _signal in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+    # Where tests are started with a signal ignored, their processes would ignore it too, and never end when asked to.
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _signal == signal.SIGINT else signal.SIG_DFL)
 
 REAL = Path(os.environ.get("LANDCOVER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -30,7 +31,7 @@ RECIPE = {
 }
 
 
-def write(configs: Path, raw: Path, tiles: int = 3) -> Dataset:
+def write(configs: Path, raw: Path, tiles: int = 3, **settings: Any) -> Dataset:
     """Writes the dataset's files below `raw` and its configuration below `configs`; the last tile is test."""
     names = [f"t{i}" for i in range(tiles)]
     for i, name in enumerate(names):
@@ -38,7 +39,7 @@ def write(configs: Path, raw: Path, tiles: int = 3) -> Dataset:
     described = {
         "name": NAME,
         "root": str(raw),
-        "tiles": {"image": "{tile}.tif", "label": "{tile}.gpkg"},
+        "tiles": {"image": "{tile}.tif", "label": "{tile}.gpkg", **settings.pop("tiles_settings", {})},
         "bands": ["red", "green", "blue"],
         "legend": NAME,
         "labels": {"attribute": "code"},
@@ -46,6 +47,7 @@ def write(configs: Path, raw: Path, tiles: int = 3) -> Dataset:
         "patches": {"size": 32, "stride": 32},
         "experiments": [EXPERIMENT],
         "baselines": [],
+        **settings,
     }
     for kind, content in (("datasets", described), ("legends", LEGEND), ("experiments", RECIPE)):
         save(configs, kind, content)
@@ -64,6 +66,7 @@ def write_tile(raw: Path, name: str, column: int, *, lake: float = 0.4) -> None:
     edge = int(SIDE * lake)
     base[:, :, :edge] = 60
     x, y = ORIGIN[0] + column * SIDE, ORIGIN[1]
+    raw.mkdir(parents=True, exist_ok=True)
     write_geotiff(raw / f"{name}.tif", (base + noise).clip(0, 255).astype(np.uint8), origin=(x, y))
     (raw / f"{name}.gpkg").unlink(missing_ok=True)
     field, water = box(x, y - SIDE, x + SIDE, y), box(x, y - SIDE, x + edge, y)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,7 +19,10 @@ from typing import Any
 import pytest
 
 from assets import instance
+from assets.materialise import materialise
+from landcover_orch.evaluation.decisions import load_decisions
 from tests import tiny
+from tests.in_process import training_in_process
 
 pytestmark = pytest.mark.slow
 
@@ -28,19 +32,25 @@ mutation($job: String!) { launchRun(executionParams: {mode: "default", runConfig
   repositoryLocationName: "landcover_orch", repositoryName: "__repository__", jobName: $job}}) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
 """
-RUNS = "{ runsOrError { ... on Runs { results { jobName status assetSelection { path } } } } }"
+RUNS = "{ runsOrError { ... on Runs { results { runId jobName status endTime tags { key value } } } } }"
 
 
 @pytest.fixture
-def environment(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A prepared instance of the tiny dataset, for child processes."""
-    tiny.write(configs, tmp_path / "raw", tiles=6)
+def raw(tmp_path: Path) -> Path:
+    """The folder of the raw files."""
+    return tmp_path / "raw"
+
+
+@pytest.fixture
+def environment(configs: Path, home: Path, raw: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The tiny dataset, materialised, with its sensor on: for child processes."""
+    dataset = tiny.write(configs, raw, tiles=4, retraining={"when": "new_data"}, promotion={"margin": 0.9})
     (configs / "dagster").mkdir()
     text = (REPOSITORY / "configs" / "dagster" / "dagster.yaml").read_text()
     (configs / "dagster" / "dagster.yaml").write_text(text)
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
-    with instance.opened():
-        pass  # as `make ui`: two servers that start at once would both create its databases
+    with instance.opened() as dagster, training_in_process():
+        materialise(dagster, dataset)
     return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}
 
 
@@ -95,17 +105,34 @@ def _ask(port: int, query: str, headers: dict[str, str] | None = None, **variabl
         return json.load(answer)["data"]
 
 
-def test_a_job_launched_through_the_server_prepares_all_tiles_in_few_runs(
-    servers: tuple[int, subprocess.Popen[str]], home: Path
+def _runs_after(port: int, known: set[str]) -> list[dict[str, Any]]:
+    """Runs that are not known yet, the oldest first."""
+    runs = _ask(port, RUNS)["runsOrError"]["results"]
+    return [run for run in reversed(runs) if run["runId"] not in known]
+
+
+def test_a_new_tile_is_mapped_and_decided_on_without_a_person(
+    servers: tuple[int, subprocess.Popen[str]], home: Path, raw: Path
 ) -> None:
     port, daemon = servers
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        _ask(port, LAUNCH, {"Origin": "http://evil.example"}, job="tiny_prepare")
-    launched = _ask(port, LAUNCH, job="tiny_prepare")["launchRun"]
-    assert launched["__typename"] == "LaunchRunSuccess", launched
-    _read_until(daemon, r"completed iteration with status \S*COMPLETED")
-    runs = _ask(port, RUNS)["runsOrError"]["results"]
+    _read_until(daemon, r"tiny_watch.*(everything is up to date|nothing new)")
+    known = {run["runId"] for run in _ask(port, RUNS)["runsOrError"]["results"]}
+    decisions = len(load_decisions(tiny.NAME, home))
+    arrived = time.time()
+    tiny.write_tile(raw, "t9", column=9)
+    _read_until(daemon, r"tiny_watch.*nothing new since")  # the look after the last run
+    runs = _runs_after(port, known)
+    stages = ["prepare", "manifest", "train", "evaluate", "elect", "map", "summarise"]
+    assert [run["jobName"] for run in runs] == [f"tiny_{stage}" for stage in stages]
     assert {run["status"] for run in runs} == {"SUCCESS"}
-    materialised = [run for run in runs if run["assetSelection"]]
-    assert len(materialised) == 2, "six tiles in one run, the manifest in another"
-    assert (home / "tiny" / "dataset_manifest" / "dataset" / "manifest.json").is_file()
+    tags = {tag["key"]: tag["value"] for tag in runs[0]["tags"]}
+    assert "ground_truth t9: missing: nothing published" in tags["landcover/reasons"]
+    assert (home / tiny.NAME / "land_cover_map" / "t9" / "class.tif").is_file()
+    assert len(load_decisions(tiny.NAME, home)) == decisions + 1
+    assert runs[-1]["endTime"] - arrived < 180
+
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        _ask(port, LAUNCH, {"Origin": "http://evil.example"}, job="tiny_everything")
+    launched = _ask(port, LAUNCH, job="tiny_everything")["launchRun"]
+    assert launched["__typename"] == "LaunchRunSuccess", launched
+    assert launched["run"]["runId"] not in known

@@ -12,10 +12,11 @@ import dagster as dg
 import psutil
 import pytest
 
-from assets import instance, jobs
+from assets import instance
 from assets.materialise import materialise
 from landcover_orch import config
 from tests import tiny
+from tests.planned import PREPARE
 
 pytestmark = pytest.mark.slow
 
@@ -28,14 +29,15 @@ def prepared(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monk
     dataset = tiny.write(configs, tmp_path / "raw")
     tiny.save(configs, "experiments", {**tiny.RECIPE, "epochs": EPOCHS})
     (configs / "dagster").mkdir()
-    (configs / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    shipped = Path(__file__).resolve().parents[2] / "configs" / "dagster" / "dagster.yaml"
+    (configs / "dagster" / "dagster.yaml").write_text(shipped.read_text())  # with its pools: one training at a time
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     with instance.opened() as dagster:
-        materialise(dagster, dataset, jobs.PREPARE)
+        materialise(dagster, dataset, PREPARE)
 
 
-def _killed_while_training() -> list[psutil.Process]:
-    """Starts the lineage, kills its process once training goes on, and gives the children it had."""
+def _training() -> subprocess.Popen[str]:
+    """The lineage in a process of its own, once its training goes on."""
     worker = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-m", "assets.cli", "materialise", tiny.NAME],
         stdout=subprocess.DEVNULL,
@@ -45,6 +47,13 @@ def _killed_while_training() -> list[psutil.Process]:
     assert worker.stderr is not None
     line = next(line for line in worker.stderr if "epoch 2 of" in line)
     assert line
+    return worker
+
+
+def _killed_while_training() -> list[psutil.Process]:
+    """Kills the lineage's process while it trains, and gives the children it had."""
+    worker = _training()
+    assert worker.stderr is not None
     children = psutil.Process(worker.pid).children(recursive=True)
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
@@ -67,3 +76,16 @@ def test_nothing_is_left_and_the_next_run_completes(prepared: None, home: Path) 
         assert dagster.get_latest_materialization_event(key) is not None
     history = (models / tiny.EXPERIMENT / "history.csv").read_text().splitlines()
     assert len(history) == EPOCHS + 1, "each epoch once, those before the kill among them"
+
+
+def test_interrupted_it_stops_with_a_sentence_and_goes_on_later(prepared: None, home: Path) -> None:
+    worker = _training()
+    worker.send_signal(signal.SIGINT)
+    _, printed = worker.communicate(timeout=120)
+    assert worker.returncode == 130
+    assert printed.splitlines()[-1] == "Interrupted. The same command goes on where this one ended."
+    assert "Traceback" not in printed
+    with instance.opened() as dagster:
+        materialise(dagster, config.load_dataset(tiny.NAME), ("model",))
+    history = (home / tiny.NAME / "model" / tiny.EXPERIMENT / "history.csv").read_text().splitlines()
+    assert len(history) == EPOCHS + 1

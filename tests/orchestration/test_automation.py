@@ -1,23 +1,34 @@
-"""The watch sensor, the retraining schedule, and the backfills that jobs ask for."""
+"""The chain: what a tick of the sensor sees and requests, and what it says where it requests nothing."""
 
 from __future__ import annotations
 
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
+import yaml
 
-from assets import jobs, partitions, sources
-from assets.definitions import collect
-from assets.materialise import materialise
+from assets import chain, partitions, sources
+from assets.definitions import collect, lineage
+from assets.materialise import MaterialisationError, materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError
-from landcover_orch.evaluation import champion as election
-from landcover_orch.evaluation.champion import Champion
+from landcover_orch.planner import State
 from landcover_orch.store import publish
 from tests import tiny
+from tests.in_process import training_in_process
+from tests.orchestration.weeks import Weeks, versions
+from tests.planned import PREPARE, described, stale
+from tests.scenes import write_geotiff
+
+PREPARED = (*PREPARE, "label_quality")
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -25,128 +36,268 @@ def dataset(configs: Path, home: Path, tmp_path: Path) -> Dataset:
     return tiny.write(configs, tmp_path / "raw")
 
 
-def _tick(dagster: dg.DagsterInstance, dataset: Dataset) -> dg.SensorResult | dg.SkipReason:
-    """One tick of the watch sensor, with what it asks for carried out."""
-    sensor = collect([dataset]).get_repository_def().get_sensor_def("tiny_watch")
-    found = sensor(dg.build_sensor_context(instance=dagster))
-    assert isinstance(found, dg.SensorResult | dg.SkipReason)
-    if isinstance(found, dg.SensorResult):
-        for request in found.dynamic_partitions_requests or []:
-            if isinstance(request, dg.AddDynamicPartitionsRequest):
-                dagster.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
-            else:
-                for name in request.partition_keys:
-                    dagster.delete_dynamic_partition(request.partitions_def_name, name)
-        for event in found.asset_events:
-            dagster.report_runless_asset_event(event)
-    return found
+def look(dagster: dg.DagsterInstance, dataset: Dataset) -> chain.Inspection:
+    """A look at a dataset."""
+    return chain.inspect(dataset, lineage(dataset), dagster)
 
 
-def _observed(found: Any) -> list[tuple[str, str]]:
-    return [(event.asset_key.path[-1], event.partition) for event in found.asset_events]
+def change(configs: Path, **settings: Any) -> Dataset:
+    """The dataset with other settings in its file."""
+    path = configs / "datasets" / f"{tiny.NAME}.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **settings}))
+    return config.load_dataset(tiny.NAME)
 
 
 def test_the_sensor_waits_for_a_folder_that_nobody_named(
     dagster: dg.DagsterInstance, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _tick(dagster, dataset)
+    look(dagster, dataset)
     monkeypatch.delenv("TINY", raising=False)
-    found = _tick(dagster, dataset.model_copy(update={"root": "${TINY}/tiles"}))
-    assert isinstance(found, dg.SkipReason)
-    assert "export TINY=" in str(found.skip_message)
+    unnamed = dataset.model_copy(update={"root": "${TINY}/tiles"})
+    assert "export TINY=" in look(dagster, unnamed).sentence()
     assert dagster.get_dynamic_partitions("tiny_tiles") == ["t0", "t1", "t2"]
 
 
-def test_the_sensor_tells_of_new_and_changed_files(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
-    first = _tick(dagster, dataset)
-    assert set(_observed(first)) == {
-        ("experiment", tiny.EXPERIMENT),
-        *((asset, tile) for asset in ("orthophoto", "labels") for tile in ("t0", "t1", "t2")),
-    }
-    assert dagster.get_dynamic_partitions("tiny_tiles") == ["t0", "t1", "t2"]
-    assert isinstance(_tick(dagster, dataset), dg.SkipReason)
+def test_a_look_says_what_is_new_changed_and_gone(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    assert look(dagster, dataset).done == ("3 new tiles (t0, t1, t2)",)
+    assert look(dagster, dataset).done == ()
     tiny.write_tile(dataset.folder, "t0", column=0, lake=0.7)
-    tiny.write_tile(dataset.folder, "t7", column=7)
-    again = _tick(dagster, dataset)
-    assert set(_observed(again)) == {("labels", "t0"), ("orthophoto", "t0"), ("orthophoto", "t7"), ("labels", "t7")}
-
-
-def test_a_tile_whose_files_are_gone_is_no_partition(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
-    _tick(dagster, dataset)
+    for column in (7, 8):
+        tiny.write_tile(dataset.folder, f"t{column}", column=column)
+    assert look(dagster, dataset).done == ("2 new tiles (t7, t8), 1 changed tile (t0)",)
     (dataset.folder / "t0.tif").unlink()
-    _tick(dagster, dataset)
-    assert dagster.get_dynamic_partitions("tiny_tiles") == ["t1", "t2"]
-    (dataset.folder / "t1.tif").rename(dataset.folder / "t5.tif")
-    (dataset.folder / "t1.gpkg").rename(dataset.folder / "t5.gpkg")
-    sources.observe(dagster, config.load_dataset(tiny.NAME).model_copy(update={"splits": config.Splits()}))
-    assert dagster.get_dynamic_partitions("tiny_tiles") == ["t2", "t5"]
+    (dataset.folder / "t0.gpkg").unlink()
+    assert look(dagster, dataset).done == ("1 removed tile (t0)",)
+    assert dagster.get_dynamic_partitions("tiny_tiles") == ["t1", "t2", "t7", "t8"]
+
+
+def test_a_tile_without_its_labels_waits_and_does_not_hide_the_others(
+    dagster: dg.DagsterInstance, dataset: Dataset
+) -> None:
+    (dataset.folder / "t0.gpkg").unlink()
+    seen = look(dagster, dataset)
+    assert [run.partitions for run in seen.runs] == [("t1", "t2")]
+    (text,) = seen.stuck
+    assert "t0.gpkg" in text
+    with pytest.raises(CatalogueError, match=r"t0\.gpkg"):
+        sources.tiles_by_name(dataset)["t0"]
     with pytest.raises(CatalogueError, match="t9: no files"):
-        sources.tiles_of(dataset.model_copy(update={"splits": config.Splits()}), ["t9"])
+        sources.tiles_by_name(dataset)["t9"]
+
+
+def test_a_held_out_tile_without_its_labels_stops_the_dataset(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    (dataset.folder / "t2.gpkg").unlink()
+    seen = look(dagster, dataset)
+    assert seen.runs == ()
+    assert "t2.gpkg" in seen.sentence()
+
+
+def observed(dagster: dg.DagsterInstance, asset: str) -> dict[str, Any]:
+    """Partition -> metadata of what was observed of an asset."""
+    records = dagster.fetch_observations(dg.AssetKey([tiny.NAME, asset]), limit=20).records
+    return {r.partition_key: r.event_log_entry.asset_observation.metadata for r in records}  # type: ignore[misc,union-attr]
 
 
 def test_an_observation_shows_the_tile(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
-    found = _tick(dagster, dataset)
-    assert isinstance(found, dg.SensorResult)
-    shown = next(e.metadata for e in found.asset_events if e.asset_key.path[-1] == "orthophoto")
+    look(dagster, dataset)
+    shown = observed(dagster, "orthophoto")["t0"]
     assert {"path", "preview", "crs"} <= shown.keys()
     assert "data:image/png;base64," in str(shown["preview"].value)
 
 
 def test_an_unreadable_file_is_observed_with_its_problem(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
     (dataset.folder / "t1.tif").write_bytes(b"no raster")
-    found = _tick(dagster, dataset)
-    assert isinstance(found, dg.SensorResult)
-    shown = {e.partition: e.metadata for e in found.asset_events if e.asset_key.path[-1] == "orthophoto"}
-    assert "GeoTIFF" in str(shown["t1"]["problem"].value)
+    look(dagster, dataset)
+    assert "GeoTIFF" in str(observed(dagster, "orthophoto")["t1"]["problem"].value)
 
 
-def _requests(dagster: dg.DagsterInstance, dataset: Dataset) -> list[Any]:
-    repository = collect([dataset]).get_repository_def()
-    schedule = repository.get_schedule_def("tiny_retrain")
-    found = schedule.evaluate_tick(dg.build_schedule_context(instance=dagster, repository_def=repository))
-    return list(found.run_requests or []) or [found.skip_message]
+def test_a_request_is_of_a_registered_job_with_its_reasons(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    sensor = collect([dataset]).get_repository_def().get_sensor_def("tiny_watch")
+    result = sensor(dg.build_sensor_context(instance=dagster))
+    assert isinstance(result, dg.SensorResult)
+    (request,) = result.run_requests or []
+    assert request.job_name == "tiny_prepare"
+    assert json.loads(request.tags["landcover/tiles"]) == ["t0", "t1", "t2"]
+    assert request.tags["landcover/dataset"] == tiny.NAME
+    assert request.tags["landcover/stage"] == "prepare"
+    assert request.tags["landcover/reasons"] == "ground_truth t0, t1, t2: missing: nothing published"
 
 
-def _crown(digest: str) -> None:
-    """Publishes a champion that was trained on the manifest of that digest."""
-    chosen = Champion(
-        experiment=tiny.EXPERIMENT,
-        model="tiny/model/quick-0",
-        fingerprint=digest,
-        data_digest=digest,
-        test_digest="t",
-        mean_iou=0.5,
-    )
-    election.build(tiny.NAME, chosen, config.home())
+def test_two_ticks_at_once_ask_for_one_run(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    first, second = Weeks(dagster).tick(), Weeks(dagster).tick()
+    assert [request.run_key for request in first] == [request.run_key for request in second]
 
 
-def test_retraining_waits_for_another_manifest(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
-    assert "no manifest" in _requests(dagster, dataset)[0]
-    materialise(dagster, dataset, jobs.PREPARE)
-    digest = publish.current(config.home() / "tiny" / "dataset_manifest", "dataset").json("summary.json")["digest"]
-    _crown(digest)
-    assert "unchanged" in _requests(dagster, dataset)[0]
-    _crown("another")
-    request = _requests(dagster, dataset)[0]
-    assert (request.partition_key, request.run_key) == (tiny.EXPERIMENT, f"{digest}-{tiny.EXPERIMENT}")
+def test_an_idle_look_is_not_repeated_within_a_minute(
+    dagster: dg.DagsterInstance, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materialise(dagster, dataset, PREPARED)
+    assets = lineage(dataset)
+    first = chain.tick(dataset, assets, dagster, None, NOW)
+    tiny.write_tile(dataset.folder, "t7", column=7)
+    soon = chain.tick(dataset, assets, dagster, first.cursor, NOW + timedelta(seconds=chain.TICK_S))
+    assert not soon.run_requests
+    assert soon.cursor == first.cursor
+    later = chain.tick(dataset, assets, dagster, first.cursor, NOW + timedelta(seconds=chain.LOOK_S))
+    assert [request.partition_key for request in later.run_requests or []] == ["t7"]
+    again = chain.tick(dataset, assets, dagster, later.cursor, NOW + timedelta(seconds=chain.LOOK_S + chain.TICK_S))
+    assert again.run_requests, "ten seconds suffice while something is under way"
 
 
-def test_a_backfill_asks_for_what_is_stale_and_what_is_made_of_it(
-    dagster: dg.DagsterInstance, dataset: Dataset
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_what_a_person_runs_is_not_requested_beside_it(
+    dagster: dg.DagsterInstance, dataset: Dataset, status: dg.DagsterRunStatus
 ) -> None:
     sources.observe(dagster, dataset)
-    graph = collect([dataset]).resolve_asset_graph()
-    wanted = jobs.keys(dataset, jobs.EVERYTHING)
-    backfill = jobs.request_backfill(dagster, graph, wanted, "all")
-    assert backfill is not None
-    subset = dagster.get_backfill(backfill).asset_backfill_data.target_subset
-    asked = {(pair.asset_key.path[-1], pair.partition_key) for pair in subset.iterate_asset_partitions()}
-    asked |= {(key.path[-1], None) for key in subset.non_partitioned_asset_keys}
-    tiles = {(a, t) for a in (*jobs.STAGES[0], "land_cover_map") for t in ("t0", "t1", "t2")}
-    scored = {(a, tiny.EXPERIMENT) for a in ("model", "prediction", "report")}
-    assert asked == tiles | scored | {(a, None) for a in ("dataset_manifest", "leaderboard", "champion", "proportions")}
-    materialise(dagster, dataset, jobs.PREPARE)
-    assert jobs.request_backfill(dagster, graph, jobs.keys(dataset, jobs.PREPARE), "none") is None
+    job = collect([dataset]).resolve_job_def("tiny_prepare")
+    keys = frozenset({partitions.key(dataset, "ground_truth")})
+    dagster.create_run_for_job(job, tags={"dagster/partition": "t1"}, asset_selection=keys, status=status)
+    seen = look(dagster, dataset)
+    assert seen.active
+    assert seen.runs == ()
+
+
+def test_a_cancelled_build_waits_for_a_hand(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    (run,) = look(dagster, dataset).runs
+    job = collect([dataset]).resolve_job_def("tiny_prepare")
+    cancelled = dagster.create_run_for_job(job, tags=chain.run_tags(dataset, run))
+    dagster.report_run_canceled(cancelled)
+    seen = look(dagster, dataset)
+    assert seen.runs == ()
+    assert "was cancelled; materialise it by hand" in seen.sentence()
+    tiny.write_tile(dataset.folder, "t1", column=1, lake=0.7)
+    assert len(look(dagster, dataset).runs) == 1, "it is made of something else now"
+
+
+def test_a_build_that_ends_without_a_result_is_tried_twice(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    job = collect([dataset]).resolve_job_def("tiny_prepare")
+    keys = set()
+    for _ in range(chain.MOST_TRIES):
+        (run,) = look(dagster, dataset).runs
+        keys.add(chain.run_request(dataset, lineage(dataset), run, dagster).run_key)
+        dagster.report_run_failed(dagster.create_run_for_job(job, tags=chain.run_tags(dataset, run)))
+    assert len(keys) == chain.MOST_TRIES
+    seen = look(dagster, dataset)
+    assert seen.runs == ()
+    assert "2 runs failed" in seen.sentence()
+
+
+def test_of_eighteen_tiles_with_one_truncated_seventeen_are_built(
+    dagster: dg.DagsterInstance, configs: Path, home: Path, tmp_path: Path
+) -> None:
+    dataset = tiny.write(configs, tmp_path / "raw", tiles=18, retraining={"when": "never"})
+    image = tmp_path / "raw" / "t5.tif"
+    image.write_bytes(image.read_bytes()[:300])
+    weeks = Weeks(dagster)
+    runs = weeks.pass_week()
+    names = [f"t{i}" for i in range(18) if i != 5]
+    assert {*versions(home, "ground_truth")} == {*versions(home, "patches")} == {*names}
+    events = dagster.get_materialized_partitions(dg.AssetKey([tiny.NAME, "ground_truth"]))
+    assert events == {*names}, "no event names a tile that was not built"
+    plan = described(dagster, dataset)
+    assert plan.steps["ground_truth", "t5"].state is State.FAILED
+    assert "t5.tif" in plan.steps["dataset_manifest", None].reason
+    assert "t5" in weeks.said[-1]
+    assert weeks.pass_week() == [], f"its files are unchanged: {runs}"
+
+    tiles = yaml.safe_load((configs / "datasets" / f"{tiny.NAME}.yaml").read_text())["tiles"]
+    going_on = change(configs, tiles={**tiles, "go_on_without": ["t5"]})
+    assert weeks.pass_week() == ["manifest"]
+    manifest = publish.current(home / tiny.NAME / "dataset_manifest", "dataset")
+    assert manifest.json("summary.json")["tiles"] == 17
+    assert "Made without tile t5" in manifest.file("index.html").read_text()
+    assert described(dagster, going_on).steps["dataset_manifest", None].state is State.CURRENT
+
+    tiny.write_tile(tmp_path / "raw", "t5", column=5)
+    assert weeks.pass_week() == ["prepare t5"], "it was mended; the manifest goes on without it as long as it says so"
+
+
+def test_a_diverging_recipe_is_a_row_and_the_command_ends_with_it(
+    dagster: dg.DagsterInstance, configs: Path, home: Path, tmp_path: Path
+) -> None:
+    tiny.save(configs, "experiments", {**tiny.RECIPE, "name": "wild", "optimiser": {"name": "sgd", "lr": 1e30}})
+    dataset = tiny.write(configs, tmp_path / "raw", tiles=4, experiments=["wild", tiny.EXPERIMENT])
+    with training_in_process(), pytest.raises(MaterialisationError, match="diverged at epoch 1") as failed:
+        materialise(dagster, dataset)
+    assert len(failed.value.problems) == 1, "the same problem once, whatever waits for it"
+    assert publish.current(home / tiny.NAME / "champion", "champion").json("champion.json")["experiment"] == "quick"
+    page = publish.current(home / tiny.NAME / "leaderboard", "leaderboard").file("index.html").read_text()
+    assert "failed: diverged at epoch 1" in page
+    with training_in_process(), pytest.raises(MaterialisationError, match="diverged at epoch 1"):
+        materialise(dagster, dataset)
+    runs = dagster.get_runs(dg.RunsFilter(job_name="tiny_train"))
+    assert len(runs) == 2, "the same recipe is not tried again"
+
+
+def test_what_is_asked_for_is_built_again_and_nothing_else(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    materialise(dagster, dataset, PREPARED)
+    before = {asset: versions(config.home(), asset) for asset in PREPARED}
+    product = publish.current(config.home() / tiny.NAME / "patches", "t1").path
+    inode = (product / "manifest.json").stat().st_ino
+    assert materialise(dagster, dataset, PREPARED, force=["patches/t1"]).runs == 1
+    assert {asset: versions(config.home(), asset) for asset in PREPARED} == before
+    assert (product / "manifest.json").stat().st_ino != inode
+    assert materialise(dagster, dataset, PREPARED).runs == 0
+    with pytest.raises(MaterialisationError, match="patchez"):
+        materialise(dagster, dataset, PREPARED, force=["patchez"])
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut", "extra schema"])
+def test_a_product_that_is_gone_or_damaged_is_built_again(
+    dagster: dg.DagsterInstance, dataset: Dataset, damage: str
+) -> None:
+    materialise(dagster, dataset, PREPARED)
+    before = {asset: versions(config.home(), asset) for asset in PREPARED}
+    path = publish.current(config.home() / tiny.NAME / "patches", "t1").path
+    if damage == "gone":
+        shutil.rmtree(path)
+    elif damage == "cut":
+        (path / "summary.json").write_bytes(b"{")
+    else:
+        manifest = json.loads((path / "manifest.json").read_text())
+        (path / "manifest.json").write_text(json.dumps({**manifest, "schema": 99}))
+    assert stale(dagster, dataset, PREPARED) == {"patches": ["t1"]}
+    assert materialise(dagster, dataset, PREPARED).runs == 1
+    assert {asset: versions(config.home(), asset) for asset in PREPARED} == before
+
+
+def test_everything_runs_each_stage_by_its_own_job(
+    dagster: dg.DagsterInstance, configs: Path, home: Path, tmp_path: Path
+) -> None:
+    dataset = tiny.write(configs, tmp_path / "raw", tiles=4)
+    with training_in_process():
+        done = collect([dataset]).resolve_job_def("tiny_everything").execute_in_process(instance=dagster)
+    assert done.success
+    stages = ["everything", "prepare", "manifest", "train", "evaluate", "elect", "map", "summarise"]
+    assert [run.job_name for run in reversed(dagster.get_runs())] == [f"tiny_{stage}" for stage in stages]
+    assert described(dagster, dataset).up_to_date
+
+
+def test_the_check_of_the_group_says_what_is_stale_and_why(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
+    materialise(dagster, dataset, PREPARED)
+    tiny.write_tile(dataset.folder, "t1", column=1, lake=0.6)
+    check = chain.up_to_date_key(dataset)
+    job = dg.define_asset_job("check", selection=dg.AssetSelection.checks(check))
+    definitions = dg.Definitions.merge(collect([dataset]), dg.Definitions(jobs=[job]))
+    (outcome,) = definitions.resolve_job_def("check").execute_in_process(instance=dagster).get_asset_check_evaluations()
+    assert not outcome.passed
+    rows = [row.data for row in outcome.metadata["steps"].value.records]  # type: ignore[union-attr]
+    first = next(row for row in rows if row["state"] == "build")
+    assert (first["asset"], first["partition"], first["why"]) == ("ground_truth", "t1", "image, label changed")
+
+
+def test_a_tile_of_another_flight_changes_nothing_that_was_trained(
+    dagster: dg.DagsterInstance, configs: Path, home: Path, tmp_path: Path
+) -> None:
+    dataset = tiny.write(configs, tmp_path / "raw", tiles_settings={"unlabelled": "bare/{tile}.tif"})
+    bare = dataset.folder / "bare"
+    tiny.write_tile(bare, "p0", column=20)
+    materialise(dagster, dataset, PREPARE)
+    digest = publish.current(home / tiny.NAME / "dataset_manifest", "dataset").json("summary.json")["digest"]
+    write_geotiff(bare / "p1.tif", np.full((3, tiny.SIDE, tiny.SIDE), 250, np.uint8), origin=(900_000, 5_000_000))
+    materialise(dagster, dataset, PREPARE)
+    again = publish.current(home / tiny.NAME / "dataset_manifest", "dataset").json("summary.json")
+    assert (again["digest"], again["unlabelled_tiles"]) == (digest, 2)
 
 
 def test_identifiers_are_what_dagster_takes() -> None:

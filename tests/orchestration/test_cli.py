@@ -8,8 +8,8 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
-import dagster as dg
 import numpy as np
 import pytest
 from shapely.geometry import box
@@ -111,7 +111,7 @@ def test_a_misspelt_command_names_those_there_are() -> None:
     done = _program("chekc", "demo")
     assert done.returncode == 2
     text = " ".join(done.stderr.replace("│", " ").split())
-    assert "No such command 'chekc'; expected one of check, materialise, train, ui, doctor" in text
+    assert "No such command 'chekc'; expected one of check, materialise, promote, train, ui, doctor" in text
     assert "did you mean 'check'?" in text
     assert "Traceback" not in done.stderr
 
@@ -199,7 +199,7 @@ def test_materialise_ends_with_the_number_of_runs(
     root: Path, instance: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = iter([8, 0])
-    monkeypatch.setattr("assets.materialise.materialise", lambda *_: next(runs))
+    monkeypatch.setattr("assets.materialise.materialise", lambda *_, **__: SimpleNamespace(runs=next(runs)))
     assert main(["materialise", "town"]) == 0
     assert capsys.readouterr().out == "8 runs\n"
     assert main(["materialise", "town"]) == 0
@@ -219,28 +219,6 @@ def test_materialise_ends_with_the_sentence_of_a_file_that_is_wrong(
     assert "runs" not in printed.out
 
 
-def test_materialise_ends_with_the_sentence_of_a_process_that_failed(
-    root: Path, instance: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(dagster: dg.DagsterInstance, _: object) -> int:
-        code = (
-            "from dagster_pipes import open_dagster_pipes\n"
-            "with open_dagster_pipes():\n"
-            "    raise ValueError('recipe wild: diverged')"
-        )
-
-        @dg.asset
-        def trained(context) -> None:  # type: ignore[no-untyped-def]  # Dagster reads annotations
-            dg.PipesSubprocessClient().run(context=context, command=[sys.executable, "-c", code])
-
-        dg.materialize([trained], instance=dagster)
-        return 1
-
-    monkeypatch.setattr("assets.materialise.materialise", fail)
-    assert main(["materialise", "town"]) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == "recipe wild: diverged"
-
-
 def test_an_empty_configuration_folder_is_named_with_its_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -253,3 +231,20 @@ def test_an_empty_configuration_folder_is_named_with_its_variable(
     finding = doctor.check_configurations()
     assert finding.found == f"0 datasets in {tmp_path / 'nowhere'}"
     assert finding.fix is not None
+
+
+@pytest.mark.parametrize(
+    ("setting", "found", "mended"),
+    [
+        ("", "off (LANDCOVER_NOTIFY)", False),
+        ("https://hooks.example/a smtp://mail.example?from=a@b.c&to=d@e.f", "2 addresses", False),
+        ("ftp://hooks.example", "unknown scheme", True),
+    ],
+)
+def test_the_doctor_reads_where_people_are_told(
+    monkeypatch: pytest.MonkeyPatch, setting: str, found: str, mended: bool
+) -> None:
+    monkeypatch.setenv("LANDCOVER_NOTIFY", setting)
+    finding = doctor.check_notifications()
+    assert found in finding.found
+    assert (finding.fix is not None) == mended

@@ -9,11 +9,11 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets import jobs
-from assets.materialise import materialise
+from assets.materialise import MaterialisationError, materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from tests import tiny
+from tests.planned import PREPARE
 from tests.scenes import write_polygons
 
 
@@ -45,7 +45,7 @@ def save(configs: Path, kind: str, **changes: Any) -> None:
 
 
 def test_decisions_are_metadata_and_a_check(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
-    materialise(dagster, dataset, jobs.PREPARE)
+    materialise(dagster, dataset, PREPARE)
     (record, *_) = dagster.fetch_materializations(dg.AssetKey([tiny.NAME, "ground_truth"]), limit=1).records
     shown = record.asset_materialization.metadata["decisions"]  # type: ignore[union-attr]
     decisions = {("simple", "field"), ("simple", "water")}
@@ -62,5 +62,5 @@ def test_decisions_are_metadata_and_a_check(dagster: dg.DagsterInstance, dataset
 
 def test_a_tile_without_a_decided_polygon_stops_its_patches(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
     relabel(dataset, 0, {"CHL": "A(50CHL_50ALG)", "ALG": "A(50CHL_50ALG)"})
-    with pytest.raises(dg.DagsterError, match="composites_decided"):
-        materialise(dagster, dataset, jobs.PREPARE)
+    with pytest.raises(MaterialisationError, match="t0"):
+        materialise(dagster, dataset, PREPARE)

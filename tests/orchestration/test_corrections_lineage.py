@@ -10,13 +10,13 @@ import pytest
 import yaml
 from shapely.geometry import box
 
-from assets import jobs, sources, staleness
-from assets.definitions import collect
+from assets import sources
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.store.publish import current
 from tests import tiny
+from tests.planned import PREPARE, stale
 from tests.scenes import CRS, ORIGIN
 
 
@@ -42,33 +42,28 @@ def correct(dataset: Dataset, *tiles: int) -> None:
     geopandas.GeoDataFrame({"code": ["20"] * len(ponds)}, geometry=ponds, crs=CRS).to_file(path, engine="pyogrio")
 
 
-def stale(dagster: dg.DagsterInstance, dataset: Dataset, assets: tuple[str, ...]) -> dict[str, list[str | None]]:
-    graph = collect([dataset]).resolve_asset_graph()
-    return {k.path[-1]: found for k, found in staleness.unsynced(dagster, graph, jobs.keys(dataset, assets)).items()}
-
-
 def test_only_the_touched_tiles_go_stale(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
-    materialise(dagster, dataset, jobs.PREPARE)
+    materialise(dagster, dataset, PREPARE)
     correct(dataset, 1)
     sources.observe(dagster, dataset)
-    assert stale(dagster, dataset, jobs.PREPARE) == {"ground_truth": ["t1"]}
+    assert stale(dagster, dataset, PREPARE) == {"ground_truth": ["t1"]}
     materialise(dagster, dataset, ("ground_truth",))
-    assert stale(dagster, dataset, jobs.PREPARE) == {"patches": ["t1"], "dataset_manifest": [None]}
+    assert stale(dagster, dataset, PREPARE) == {"patches": ["t1"]}
     found = current(config.home() / tiny.NAME / "ground_truth", "t1").json("summary.json")["corrections"]
     assert found == [{"from": "10", "to": "20", "pixels": 100, "hectares": 0.01}]
-    materialise(dagster, dataset, jobs.PREPARE)
-    assert stale(dagster, dataset, jobs.PREPARE) == {}
+    materialise(dagster, dataset, PREPARE)
+    assert stale(dagster, dataset, PREPARE) == {}
     assert stale(dagster, dataset, ("model",)) == {"model": [tiny.EXPERIMENT]}
     correct(dataset, 1, 3)
     sources.observe(dagster, dataset)
-    assert stale(dagster, dataset, jobs.PREPARE) == {"ground_truth": ["t3"]}
+    assert stale(dagster, dataset, PREPARE) == {"ground_truth": ["t3"]}
 
 
 def test_the_key_alone_makes_nothing_stale(dagster: dg.DagsterInstance, dataset: Dataset, configs: Path) -> None:
-    materialise(dagster, dataset, jobs.PREPARE)
+    materialise(dagster, dataset, PREPARE)
     path = configs / "datasets" / f"{tiny.NAME}.yaml"
     path.write_text(path.read_text().replace("corrections: corrections.gpkg", ""))
     without = config.load_dataset(tiny.NAME)
     assert without.labels.corrections is None
-    assert stale(dagster, without, jobs.PREPARE) == {}
-    assert materialise(dagster, without, jobs.PREPARE) == 0
+    assert stale(dagster, without, PREPARE) == {}
+    assert materialise(dagster, without, PREPARE).runs == 0

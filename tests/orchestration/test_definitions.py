@@ -1,27 +1,48 @@
-"""What Dagster loads: light, complete, described."""
+"""What Dagster loads: light, complete, described; a dataset with a fault stops itself alone."""
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
 
-from assets import jobs
-from assets.definitions import defs
+from assets import chain, definitions
+from assets.definitions import defs, lineage
+from assets.graph import BUILDER, STAGE, stages
 from landcover_orch import config
+from tests import tiny
 
 HEAVY = ("torch", "mlflow", "dask", "rasterio", "geopandas", "lightning", "zarr", "tensorstore", "matplotlib", "optuna")
 DATASETS = [config.load_dataset(name) for name in config.dataset_names()]
-OPTIONAL = ("label_review", "label_changes")
-ASSETS = (*(asset for asset in jobs.EVERYTHING if asset not in OPTIONAL), "orthophoto", "labels", "experiment")
+ASSETS = (
+    *("ground_truth", "patches", "label_quality", "dataset_manifest", "model", "prediction", "report", "leaderboard"),
+    *("champion", "land_cover_map", "proportions", "orthophoto", "labels", "experiment"),
+)
 
 
 def test_loading_imports_nothing_heavy() -> None:
     code = f"import sys, assets.definitions; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_plan_imports_no_torch(configs: Path, home: Path, tmp_path: Path) -> None:
+    tiny.write(configs, tmp_path / "raw")
+    code = (
+        "import sys, dagster as dg\n"
+        "from assets import sources\nfrom landcover_orch import config\nfrom tests.planned import described\n"
+        "dataset = config.load_dataset('tiny')\n"
+        "with dg.DagsterInstance.ephemeral() as instance:\n"
+        "    sources.observe(instance, dataset)\n"
+        "    steps = described(instance, dataset).steps\n"
+        "print(len(steps), [m for m in ('torch', 'lightning', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "19 []"
 
 
 def test_definitions_are_loadable() -> None:
@@ -40,10 +61,10 @@ def test_every_dataset_has_the_whole_lineage() -> None:
     assert keys == own | {(dataset, asset) for dataset in config.dataset_names() for asset in ASSETS}
 
 
-def test_searches_run_when_asked_to_alone() -> None:
-    assert "search" not in jobs.EVERYTHING
-    graph = defs.resolve_asset_graph()
-    assert graph.get(dg.AssetKey(["demo", "search"])).automation_condition is None
+def test_the_planner_knows_every_asset_but_those_that_run_when_asked_to() -> None:
+    for dataset in DATASETS:
+        unplanned = [spec.key.path[-1] for a in lineage(dataset) for spec in a.specs if BUILDER not in spec.metadata]
+        assert unplanned == (["search"] if dataset.searches else [])
 
 
 def test_every_asset_is_described_owned_and_versioned() -> None:
@@ -58,8 +79,8 @@ def test_every_asset_is_described_owned_and_versioned() -> None:
 
 def test_tile_assets_share_one_backfill_policy() -> None:
     graph = defs.resolve_asset_graph()
-    tiled = [graph.get(key) for key in graph.materializable_asset_keys if key.path[-1] in jobs.STAGES[0]]
-    assert len(tiled) == len(jobs.STAGES[0]) * len(config.dataset_names())
+    tiled = [graph.get(key) for key in graph.materializable_asset_keys if graph.get(key).tags.get(STAGE) == "prepare"]
+    assert len(tiled) == 3 * len(config.dataset_names())
     policies = {node.backfill_policy for node in tiled}
     assert len(policies) == 1
     policy = policies.pop()
@@ -67,13 +88,66 @@ def test_tile_assets_share_one_backfill_policy() -> None:
     assert -(-100 // policy.max_partitions_per_run) <= 4
 
 
-@pytest.mark.parametrize("name", ["prepare", "train", "predict_and_report", "everything"])
-def test_jobs_are_there(name: str) -> None:
-    assert defs.resolve_job_def(f"demo_{name}").name == f"demo_{name}"
+def test_each_stage_has_a_job_of_its_assets() -> None:
+    demo = config.load_dataset("demo")
+    by_stage = stages(lineage(demo))
+    assert {*by_stage} == {"prepare", "manifest", "train", "evaluate", "elect", "map", "summarise"}
+    for stage, keys in by_stage.items():
+        assert set(defs.resolve_job_def(f"demo_{stage}").asset_layer.executable_asset_keys) == {*keys}
+    assert defs.resolve_job_def("demo_everything").name == "demo_everything"
 
 
-def test_automation_is_off_until_switched_on() -> None:
+def test_automation_is_off_where_no_block_asks_for_it() -> None:
     repository = defs.get_repository_def()
-    assert repository.schedule_defs
-    assert all(s.default_status == dg.DefaultScheduleStatus.STOPPED for s in repository.schedule_defs)
+    assert not any(dataset.retraining for dataset in DATASETS)
+    assert not repository.schedule_defs
+    assert len(repository.sensor_defs) == len(DATASETS)
     assert all(s.default_status == dg.DefaultSensorStatus.STOPPED for s in repository.sensor_defs)
+
+
+def test_a_block_switches_sensor_and_schedule_on(configs: Path, home: Path, tmp_path: Path) -> None:
+    tiny.write(configs, tmp_path / "raw", retraining={"when": {"cron": "0 3 * * 0", "timezone": "Europe/Madrid"}})
+    repository = definitions.load().get_repository_def()
+    (sensor,), (schedule,) = repository.sensor_defs, repository.schedule_defs
+    assert (sensor.name, sensor.default_status) == ("tiny_watch", dg.DefaultSensorStatus.RUNNING)
+    assert sensor.minimum_interval_seconds == chain.TICK_S
+    assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 * * 0", "Europe/Madrid")
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("legnd: tiny", "legnd"),
+        ("", "an empty file"),
+        ("legend: absent", "no file absent.yaml"),
+        ("retraining: {when: {cron: 0 25 * * *}}", "no cron time"),
+        ("retraining: {when: {cron: 0 3 * * 0, timezone: Europe/Madird}}", "no time zone"),
+        ("- just\n- a list", "a list; expected keys and values"),
+    ],
+)
+def test_a_dataset_with_a_fault_stops_itself_alone(
+    configs: Path, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str, says: str
+) -> None:
+    tiny.write(configs, tmp_path / "raw")
+    content = (configs / "datasets" / "tiny.yaml").read_text().replace("name: tiny", "name: other")
+    whole = text if not text or text.startswith("-") else f"{content}\n{text}"
+    if "legend: absent" in text:
+        whole = content.replace("legend: tiny", "legend: absent")
+    (configs / "datasets" / "other.yaml").write_text(whole)
+    with caplog.at_level(logging.ERROR):
+        loaded = definitions.load()
+    assert "dataset other is not loaded" in caplog.text
+    assert says in caplog.text
+    repository = loaded.get_repository_def()
+    assert {sensor.name for sensor in repository.sensor_defs} == {"tiny_watch", "other_fault"}
+    graph = loaded.resolve_asset_graph()
+    others = {tuple(key.path) for key in graph.get_all_asset_keys() if key.path[0] == "other"}
+    assert others == {("other", "configuration")}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = repository.get_sensor_def("other_fault")(dg.build_sensor_context(instance=instance))
+    assert isinstance(result, dg.SensorResult)
+    (event,) = result.asset_events
+    assert isinstance(event, dg.AssetCheckEvaluation)
+    assert not event.passed
+    assert says in str(event.metadata["problem"].value)

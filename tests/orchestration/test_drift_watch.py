@@ -8,14 +8,15 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets import jobs, patches, prediction, sources
+from assets import patches, prediction, sources
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.evaluation.champion import Champion
-from landcover_orch.evaluation.champion import build as elect
+from landcover_orch.evaluation.decisions import Champion
 from tests import tiny
+from tests.crowned import crown
+from tests.planned import PREPARE
 from tests.scenes import ORIGIN, write_geotiff
 
 MAP = dg.AssetKey([tiny.NAME, "land_cover_map"])
@@ -28,10 +29,10 @@ def dataset(configs: Path, home: Path, tmp_path: Path) -> Dataset:
 
 def _prepared(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
     """Three tiles in the manifest, a champion of it, and a fourth, bright tile that arrived later."""
-    materialise(dagster, dataset, jobs.PREPARE)
+    materialise(dagster, dataset, PREPARE)
     digest = patches.manifest(dataset).digest
     stands = Champion(experiment="quick", model="m", fingerprint="f", data_digest=digest, test_digest="t", mean_iou=0.5)
-    elect(tiny.NAME, stands, config.home())
+    crown(tiny.NAME, stands, config.home())
     tiny.write_tile(dataset.folder, "t7", column=7)
     bright = np.full((3, tiny.SIDE, tiny.SIDE), 250, np.uint8)
     write_geotiff(dataset.folder / "t7.tif", bright, origin=(ORIGIN[0] + 7 * tiny.SIDE, ORIGIN[1]))

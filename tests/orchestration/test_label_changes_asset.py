@@ -11,7 +11,7 @@ import pandas as pd  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from assets import jobs, label_changes, sources, staleness
+from assets import label_changes
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config, raster
@@ -21,6 +21,7 @@ from landcover_orch.review import label_changes as library
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Recipe
 from tests import tiny
+from tests.planned import PREPARE, stale
 
 FOREST = {"model": {"name": "random_forest", "trees": 4, "texture": [3], "pixels": 1000}}
 RECIPES: dict[str, dict[str, object]] = {
@@ -56,14 +57,6 @@ def outdated(configs: Path, home: Path, tmp_path: Path) -> Dataset:
     frame["code"] = "10"
     frame.to_file(path, layer="labels", driver="GPKG", engine="pyogrio")
     return dataset
-
-
-def stale(dagster: dg.DagsterInstance, dataset: Dataset) -> dict[str, list[str | None]]:
-    """What is stale of all that training needs, once the raw files were looked at."""
-    sources.observe(dagster, dataset)
-    graph = collect([dataset]).resolve_asset_graph()
-    found = staleness.unsynced(dagster, graph, jobs.keys(dataset, jobs.PREPARE))
-    return {key.path[-1]: partitions for key, partitions in found.items()}
 
 
 def correct(dataset: Dataset, listed: Path, name: str, code: str) -> None:
@@ -117,7 +110,7 @@ def test_more_change_than_can_be_is_a_warning(
 
 def test_changes_are_listed_and_come_back_as_corrections(dagster: dg.DagsterInstance, outdated: Dataset) -> None:
     materialise(dagster, outdated)
-    assert materialise(dagster, outdated) == 0, "nothing of it is stale"
+    assert materialise(dagster, outdated).runs == 0, "nothing of it is stale"
     product = publish.current(config.home() / tiny.NAME / "label_changes", "label_changes")
     summary = product.json("summary.json")
     assert summary["tiles_left_out"] == [{"tile": "t0", "why": "its map is not newer than its labels"}]
@@ -131,14 +124,14 @@ def test_changes_are_listed_and_come_back_as_corrections(dagster: dg.DagsterInst
     assert library.main(["--dataset", tiny.NAME, "--maps", str(config.home() / tiny.NAME / "land_cover_map")]) == 0
     assert library.main(["--dataset", "nowhere"]) == 1
     correct(outdated, product.file("label_changes.gpkg"), "t2-lake", "20")
-    assert stale(dagster, outdated) == {"ground_truth": ["t2"]}
+    assert stale(dagster, outdated, PREPARE) == {"ground_truth": ["t2"]}
 
 
 def test_flagged_polygons_come_back_as_corrections(
     dagster: dg.DagsterInstance, configs: Path, home: Path, tmp_path: Path
 ) -> None:
     dataset = write(configs, tmp_path / "raw", "label_review", label_review="label_review", splits={})
-    materialise(dagster, dataset, [*jobs.PREPARE, "model", "prediction", "label_review"])
+    materialise(dagster, dataset, [*PREPARE, "model", "prediction", "label_review"])
     before = classes("t1")
     assert set(np.unique(before)) == {0, 1}
     correct(
@@ -147,9 +140,9 @@ def test_flagged_polygons_come_back_as_corrections(
         "t1-lake",
         "10",
     )
-    assert stale(dagster, dataset) == {"ground_truth": ["t1"]}
+    assert stale(dagster, dataset, PREPARE) == {"ground_truth": ["t1"]}
     materialise(dagster, dataset, ["ground_truth"])
     assert (classes("t1") == 0).all()
-    assert stale(dagster, dataset) == {"patches": ["t1"], "dataset_manifest": [None]}
+    assert stale(dagster, dataset, PREPARE) == {"patches": ["t1"]}
     told = publish.current(home / tiny.NAME / "ground_truth", "t1").json("summary.json")["corrected_polygons"]
     assert told == {"replaced": 1, "drawn": 0}

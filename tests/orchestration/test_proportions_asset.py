@@ -10,12 +10,12 @@ import pytest
 from assets.definitions import collect
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.evaluation.champion import Champion
-from landcover_orch.evaluation.champion import build as elect
+from landcover_orch.evaluation.decisions import Champion
 from landcover_orch.store import publish
 from landcover_orch.store.products import current_maps
 from landcover_orch.store.publish import Recipe
 from tests import tiny
+from tests.crowned import crown
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def _map(tile: str, model: str) -> publish.Product:
 
 def _champion(model: str) -> None:
     chosen = Champion(experiment="quick", model="m", fingerprint=model, data_digest="d", test_digest="t", mean_iou=0.5)
-    elect(tiny.NAME, chosen, config.home())
+    crown(tiny.NAME, chosen, config.home())
 
 
 def test_maps_of_a_former_champion_do_not_count(dataset: Dataset) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets import jobs, search
+from assets import search
 from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
@@ -16,6 +16,7 @@ from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError
 from landcover_orch.store import publish
 from tests import tiny
+from tests.planned import PREPARE
 
 SEARCH = {
     "name": "rates",
@@ -69,7 +70,7 @@ def test_a_wrong_search_is_said_where_the_dataset_is_checked_and_leaves_the_line
 def test_asked_for_it_runs_in_its_own_process_and_shows_its_trials(
     dagster: dg.DagsterInstance, dataset: Dataset
 ) -> None:
-    materialise(dagster, dataset, jobs.PREPARE)
+    materialise(dagster, dataset, PREPARE)
     assert not (config.home() / tiny.NAME / "search").exists()
     key = dg.AssetKey([tiny.NAME, "search"])
     job = dg.define_asset_job("asked", selection=dg.AssetSelection.assets(key))

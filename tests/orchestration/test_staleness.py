@@ -8,15 +8,14 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets import jobs, staleness
-from assets.definitions import collect
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from tests import tiny
+from tests.planned import PREPARE, stale
 from tests.scenes import ORIGIN, write_geotiff
 
-PREPARED = jobs.PREPARE
+PREPARED = PREPARE
 
 
 @pytest.fixture
@@ -26,16 +25,13 @@ def dataset(configs: Path, home: Path, tmp_path: Path) -> Dataset:
 
 def _stale(dagster: dg.DagsterInstance) -> dict[str, list[str | None]]:
     """What the present configuration calls missing or stale, by asset."""
-    dataset = config.load_dataset(tiny.NAME)
-    graph = collect([dataset]).resolve_asset_graph()
-    found = staleness.unsynced(dagster, graph, jobs.keys(dataset, PREPARED))
-    return {key.path[-1]: partitions for key, partitions in found.items()}
+    return stale(dagster, config.load_dataset(tiny.NAME), PREPARED)
 
 
 def test_a_second_run_has_nothing_to_do(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
-    assert materialise(dagster, dataset, PREPARED) == 2
+    assert materialise(dagster, dataset, PREPARED).runs == 2
     assert _stale(dagster) == {}
-    assert materialise(dagster, dataset, PREPARED) == 0
+    assert materialise(dagster, dataset, PREPARED).runs == 0
 
 
 def test_each_tile_of_a_range_run_has_its_own_version(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
@@ -50,12 +46,8 @@ def test_each_tile_of_a_range_run_has_its_own_version(dagster: dg.DagsterInstanc
 def test_a_changed_label_file_makes_its_own_tile_stale(dagster: dg.DagsterInstance, dataset: Dataset) -> None:
     materialise(dagster, dataset, PREPARED)
     tiny.write_tile(dataset.folder, "t1", column=1, lake=0.6)
-    assert _stale(dagster) == {}, "nothing is known before somebody looks"
-    from assets import sources
-
-    sources.observe(dagster, dataset)
-    assert _stale(dagster) == {"ground_truth": ["t1"], "patches": ["t1"]}
-    assert materialise(dagster, dataset, PREPARED) == 2
+    assert _stale(dagster) == {"ground_truth": ["t1"]}, "the files are asked, nobody has to look first"
+    assert materialise(dagster, dataset, PREPARED).runs == 2
     assert _stale(dagster) == {}
 
 
@@ -66,7 +58,7 @@ def test_a_changed_legend_makes_ground_truth_stale_and_nothing_before_it(
     tiny.save(configs, "legends", {**tiny.LEGEND, "border": 1})
     assert _stale(dagster) == {"ground_truth": ["t0", "t1", "t2", "t3"]}
     materialise(dagster, config.load_dataset(tiny.NAME), ("ground_truth",))
-    assert _stale(dagster) == {"patches": ["t0", "t1", "t2", "t3"], "dataset_manifest": [None]}
+    assert _stale(dagster) == {"patches": ["t0", "t1", "t2", "t3"]}
 
 
 def test_changed_patch_settings_leave_the_ground_truth_alone(
@@ -82,7 +74,7 @@ def test_a_new_tile_is_all_that_is_prepared(dagster: dg.DagsterInstance, dataset
     materialise(dagster, dataset, PREPARED)
     before = sorted((config.home() / "tiny" / "patches").glob("t*-*"))
     tiny.write_tile(dataset.folder, "t9", column=9)
-    assert materialise(dagster, dataset, PREPARED) == 2
+    assert materialise(dagster, dataset, PREPARED).runs == 2
     after = sorted((config.home() / "tiny" / "patches").glob("t*-*"))
     assert {path.name.split("-")[0] for path in set(after) - set(before)} == {"t9"}
 

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.materialise import materialise
+from assets.materialise import MaterialisationError, materialise
 from landcover_orch import config
 from tests import tiny
 
@@ -25,8 +25,8 @@ def test_a_tile_beyond_the_limit_is_named_and_has_no_ground_truth(
     described["splits"] = {}
     described["tiles"] |= {"year": 2024, "label_year": 2021, "overrides": {"t1": {"label_year": 2020}}}
     path.write_text(yaml.safe_dump(described))
-    with pytest.raises(dg.DagsterError):
-        materialise(dagster, config.load_dataset(tiny.NAME), ["ground_truth"])
+    with pytest.raises(MaterialisationError, match="4 years apart"):
+        materialise(dagster, config.load_dataset(tiny.NAME), ["ground_truth", "patches", "label_quality"])
     (record,) = dagster.event_log_storage.get_latest_asset_check_execution_by_key([FILES_FIT]).values()
     found = record.event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
     assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
@@ -34,4 +34,5 @@ def test_a_tile_beyond_the_limit_is_named_and_has_no_ground_truth(
     assert row.data["where"].endswith("t1.tif")
     assert row.data["found"] == "orthophoto of 2024, labels of 2020: 4 years apart"
     assert row.data["expected"] == "at most 3 (`limits.max_year_gap`)"
-    assert not (home / tiny.NAME / "ground_truth").exists()
+    truth = home / tiny.NAME / "ground_truth"
+    assert [path.name for path in truth.glob("[!.]*") if path.is_symlink()] == ["t0"], "one bad tile stops itself alone"

@@ -1,0 +1,177 @@
+"""Advance of a dataset: what is missing or stale is run, run by run as the planner says, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from assets import chain, history, processes, sources
+from assets.failures import run_messages
+from assets.graph import asset_graph
+from landcover_orch import config
+from landcover_orch.config import Dataset
+from landcover_orch.errors import LandcoverError, Problem, did_you_mean
+from landcover_orch.planner import Plan, Run, State, next_runs, plan
+from landcover_orch.store import publish
+from landcover_orch.store.products import folder
+
+Log = Callable[[str], object]
+
+
+class MaterialisationError(LandcoverError):
+    """Some of a dataset could not be materialised; the rest was."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many runs a materialisation took, and the plan after it."""
+
+    runs: int
+    plan: Plan
+
+
+def advance(
+    dagster: dg.DagsterInstance,
+    dataset: Dataset,
+    definitions: dg.Definitions,
+    known: Sequence[dg.AssetsDefinition],
+    assets: Collection[str] | None = None,
+    *,
+    force: Collection[str] = (),
+    log: Log,
+) -> Outcome:
+    """Materialises what is missing or stale of a dataset.
+
+    The plan is made anew after each run: a stage whose inputs came out the same does not run. What fails stops what
+    is made of it alone.
+
+    Args:
+        dagster: the instance.
+        dataset: whose assets they are.
+        definitions: with the jobs of its stages.
+        known: its assets.
+        assets: names of those that are made; None for all.
+        force: what is built again although it is current: assets ('patches'), partitions of all assets ('t1',
+            'small'), or one of an asset ('patches/t1'); 'all' for everything.
+        log: takes a line a run.
+
+    Raises:
+        MaterialisationError: some could not be made; every one is named, with its reason.
+        ConfigError, CatalogueError: nothing could be looked at.
+    """
+    from landcover_orch.evaluation import promotion
+
+    processes.end_dead_runs(dagster, chain.UNDER_WAY)
+    observed = sources.observe(dagster, dataset)
+    for text in observed.waiting:
+        log(f"  waits: {text}")
+    if message := promotion.follow_alias(dataset, config.home()):
+        log(f"  {message}")
+
+    def planned() -> Plan:
+        graph = asset_graph(dataset, known, dagster)
+        return plan([asset for asset in graph if assets is None or asset.name in assets])
+
+    described = planned()
+    request_rebuilds(dataset, described, force)
+    tried: dict[str, list[str]] = {}
+    while runs := [run for run in next_runs(planned() if tried or force else described) if run.key not in tried]:
+        run = runs[0]
+        log(f"  {run}")
+        processes.wait_for_pools(dagster, pools(known, run), log)
+        tried[run.key] = run_job(dagster, definitions, dataset, known, run)
+    described = planned()
+    history.report(dagster, dataset, described)
+    problems = failures(dataset, described, tried)
+    if problems:
+        raise MaterialisationError(*problems)
+    return Outcome(len(tried), described)
+
+
+def pools(known: Sequence[dg.AssetsDefinition], run: Run) -> list[str]:
+    """The pools that a run takes a place in."""
+    chosen = [asset for asset in known if asset.key.path[-1] in run.assets]
+    return [asset.op.pool for asset in chosen if asset.op.pool]
+
+
+def request_rebuilds(dataset: Dataset, described: Plan, force: Collection[str]) -> None:
+    """Marks the products that are built again although they are current.
+
+    Raises:
+        MaterialisationError: something is named that is no asset or partition of the dataset.
+    """
+    matched: set[str] = set()
+    for asset, partition in described.steps:
+        of_partition = set() if partition is None else {partition, f"{asset}/{partition}"}
+        names = {"all", asset, *of_partition} & {*force}
+        matched |= names
+        if names:
+            products = folder(config.home(), dataset.name, asset)
+            publish.failure_path(products, str(partition or asset)).unlink(missing_ok=True)
+            paths = [*products.glob("[!.]*"), *products.glob("[!.]*/[!.]*")]
+            for link in (path for path in paths if path.is_symlink()):
+                if partition is None or partition in (link.name, link.name.partition(".")[0], link.parent.name):
+                    publish.request_rebuild(link.parent, link.name)
+    unknown = sorted({*force} - matched)
+    if unknown:
+        known = list(dict.fromkeys(name for asset, partition in described.steps for name in (asset, partition) if name))
+        expected = f"one of {', '.join(known[:20])}, or ASSET/TILE, or all"
+        fixes = {name: did_you_mean(name.rpartition("/")[2], known) or "name one of them" for name in unknown}
+        raise MaterialisationError(*(Problem("--force", name, expected, fixes[name]) for name in unknown))
+
+
+def run_job(
+    dagster: dg.DagsterInstance,
+    definitions: dg.Definitions,
+    dataset: Dataset,
+    known: Sequence[dg.AssetsDefinition],
+    run: Run,
+) -> list[str]:
+    """Runs a stage's job in this process; gives what a failed run says."""
+    job = definitions.resolve_job_def(chain.job_name(dataset, run.stage))
+    done = job.execute_in_process(
+        instance=dagster,
+        run_config={"loggers": {"console": {}}} if definitions.loggers else {},
+        asset_selection=chain.run_selection(dataset, known, run),
+        partition_key=run.partitions[0] if len(run.partitions) == 1 else None,
+        tags={**chain.run_tags(dataset, run), processes.PROCESS: processes.this_process()},
+        raise_on_error=False,
+    )
+    texts = [] if done.success else run_messages(dagster, done.run_id)
+    if any("DagsterExecutionInterruptedError" in text for text in texts):
+        raise KeyboardInterrupt
+    return texts
+
+
+def failures(dataset: Dataset, described: Plan, tried: dict[str, list[str]]) -> list[Problem]:
+    """What could not be made, each problem once: of steps that failed or are blocked, and of runs without a result.
+
+    Tiles that the dataset goes on without are no problem.
+    """
+    broken = [s for s in described.of(State.FAILED, State.BLOCKED) if s.partition not in dataset.tiles.go_on_without]
+    problems = [problem for step in broken for problem in step.problems]
+    reported = "\n".join(map(str, problems))
+    fix = "mend what it says, or see the run in Dagster (`make ui`), and materialise again"
+    known = [problem for step in described.of(State.FAILED, State.BLOCKED) for problem in step.problems]
+    texts = [text for lines in tried.values() for text in lines if text not in reported and not covers(text, known)]
+    problems += [
+        (RunMessage if "Fix: " in text else Problem)(dataset.name, text, "a run without failures", fix)
+        for text in texts
+    ]
+    stopped = [run for run in next_runs(described) if run.key in tried and not tried[run.key]]
+    problems += [Problem(f"{dataset.name}: {run}", "its run ended without it", "a product", fix) for run in stopped]
+    return list(dict.fromkeys(problems))
+
+
+class RunMessage(Problem):
+    """What a run said, in its own words."""
+
+    def __str__(self) -> str:
+        return self.found
+
+
+def covers(text: str, problems: Collection[Problem]) -> bool:
+    """Whether a message of a run says what problems say, and no more."""
+    return any(str(problem) in text for problem in problems)

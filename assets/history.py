@@ -1,0 +1,43 @@
+"""Dagster's history as a view of the store: current products that Dagster does not know of are reported to it."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from assets import partitions
+from assets.results import VERSION_TAG
+from landcover_orch.config import Dataset
+from landcover_orch.planner import Plan, State
+
+
+def report(instance: dg.DagsterInstance, dataset: Dataset, described: Plan) -> int:
+    """Reports the current products whose data version is not the last that Dagster knows; gives their number."""
+    reported = 0
+    for asset in described.assets:
+        key = partitions.key(dataset, asset.name)
+        known = data_versions(instance, key, asset.partitioning is not None)
+        for partition in asset.partitions:
+            step = described.steps[asset.name, partition]
+            if step.state is State.CURRENT and step.fingerprint not in (None, known.get(partition)):
+                instance.report_runless_asset_event(
+                    dg.AssetMaterialization(
+                        key,
+                        partition=partition,
+                        description="found whole on disk",
+                        tags={VERSION_TAG: str(step.fingerprint)},
+                    )
+                )
+                reported += 1
+    return reported
+
+
+def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey, partitioned: bool) -> dict[str | None, str]:
+    """Partition -> data version of the last materialisation that Dagster knows."""
+    if partitioned:
+        tags = instance.event_log_storage.get_latest_tags_by_partition(
+            key, dg.DagsterEventType.ASSET_MATERIALIZATION, tag_keys=[VERSION_TAG]
+        )
+        return {partition: values[VERSION_TAG] for partition, values in tags.items() if VERSION_TAG in values}
+    event = instance.get_latest_materialization_event(key)
+    last = event.asset_materialization if event else None
+    return {None: last.tags[VERSION_TAG]} if last and last.tags and VERSION_TAG in last.tags else {}
