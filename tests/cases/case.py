@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assets import jobs
+from landcover_orch.store import products
 from tests.cases.renamed import RENAMED, rename_keys
 
 Outcome = dict[str, Any]
@@ -42,7 +42,13 @@ class Case:
 
 
 KINDS = ("accepted", "noted", "refused")
-STAGES = ("definitions", "check", "sensor", *(asset for stage in jobs.STAGES for asset in stage))
+STAGES = (
+    *("definitions", "check", "sensor", products.GROUND_TRUTH, products.PATCHES, products.LABEL_QUALITY),
+    *(products.DATASET_MANIFEST, products.MODEL, products.PREDICTION, products.REPORT, products.LABEL_REVIEW),
+    *(products.LEADERBOARD, products.CHAMPION, products.LAND_COVER_MAP, products.PROPORTIONS, products.LABEL_CHANGES),
+)
+"""Where an outcome may be told."""
+
 KEYS = frozenset(
     {
         *("is", "at", "says", "counts", "splits", "statistics", "stale", "not_stale", "class_at", "champion"),

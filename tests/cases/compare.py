@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import numpy as np
 import rasterio
 import yaml
 
+from landcover_orch import config
 from tests.cases import lineage
 from tests.cases.case import Case, Outcome, copy_after, copy_case
 from tests.cases.lineage import LAST, NAME, PREPARED, Attempt
@@ -37,6 +39,7 @@ class CaseRun:
     def __init__(self, case: Case, folder: Path, dagster: Any, depth: str = LAST) -> None:
         self.case, self.folder, self.dagster, self.depth = case, folder, dagster, depth
         self.digest_before = ""
+        self.runs_before: set[str] = set()
         self._attempts: dict[str, Attempt] = {}
 
     @property
@@ -61,7 +64,7 @@ class CaseRun:
         return (
             failed[0]
             if failed
-            else self.attempt(asset, lambda: lineage.run(self.dagster, lineage.assets_through(asset)))
+            else self.attempt(asset, lambda: lineage.run(self.dagster, lineage.assets_through(self.dagster, asset)))
         )
 
     def at(self, stage: str) -> Attempt:
@@ -84,7 +87,7 @@ def differences(run: CaseRun, outcome: Outcome) -> Iterator[str]:
     """What is not as an outcome says; whoever asks for the first alone pays for no stage behind it."""
     if run.case.workflow:
         yield from _works(run, run.depth)
-        run.digest_before = lineage.training_digest()
+        run.digest_before, run.runs_before = lineage.training_digest(), lineage.run_ids(run.dagster)
         copy_after(run.case, run.folder)
         run.forget()
     yield from KINDS[outcome["is"]](run, outcome)
@@ -299,6 +302,23 @@ def _champion(run: CaseRun, outcome: Outcome) -> Iterator[str]:
     elected = json.loads(path.read_text(encoding="utf-8"))["experiment"] if path.is_file() else None
     if elected != outcome["champion"]:
         yield f"the champion is {elected} for {outcome['champion']}"
+    yield from _leaderboard(run)
+
+
+def _leaderboard(run: CaseRun) -> Iterator[str]:
+    """Every experiment stands on the leaderboard, those that failed last, with the reason."""
+    path = run.products / "leaderboard" / "leaderboard" / "leaderboard.csv"
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.is_file() else []
+    names = {row["experiment"] for row in rows}
+    missing = set(config.experiments_of(config.load_dataset(NAME))) - names
+    if missing:
+        yield f"not on the leaderboard: {', '.join(sorted(missing))}; rows: {', '.join(sorted(names)) or 'none'}"
+    failed = [bool(row["failed"]) for row in rows]
+    if failed != sorted(failed):
+        yield f"what failed is not last: {[row['experiment'] for row in rows]}"
+    untrained = [row["experiment"] for row in rows if not row["mean_iou"] and not row["failed"]]
+    if untrained:
+        yield f"neither a score nor a reason: {', '.join(untrained)}"
 
 
 def _exit_code(run: CaseRun, _: Outcome) -> Iterator[str]:
@@ -307,14 +327,15 @@ def _exit_code(run: CaseRun, _: Outcome) -> Iterator[str]:
 
 
 def _stale(run: CaseRun, outcome: Outcome) -> Iterator[str]:
-    compared = lineage.assets_through(run.depth)
+    compared = lineage.assets_through(run.dagster, run.depth)
     stale = {entry for entry in lineage.stale(run.dagster) if _asset(entry) in compared}
     expected = {entry for entry in outcome["stale"] if _asset(entry) in compared}
     missing = {entry for entry in expected if entry not in stale | {_asset(known) for known in stale}}
     if missing:
         yield f"not stale: {', '.join(sorted(missing))}; stale: {', '.join(sorted(stale)) or 'nothing'}"
     tiles = {entry.partition(" ")[2] for entry in expected}
-    of_tiles = {entry for entry in stale if _asset(entry) in lineage.assets_through("ground_truth")}
+    of_tile_stage = lineage.assets_through(run.dagster, "ground_truth")
+    of_tiles = {entry for entry in stale if _asset(entry) in of_tile_stage}
     more = {entry for entry in of_tiles if entry.partition(" ")[2] not in tiles} if expected else stale
     if more:
         yield f"stale as well: {', '.join(sorted(more))}"
@@ -333,6 +354,11 @@ def _not_stale(run: CaseRun, outcome: Outcome) -> Iterator[str]:
     stale = {_asset(entry) for entry in lineage.stale(run.dagster)} & set(outcome["not_stale"])
     if stale:
         yield f"stale: {', '.join(sorted(stale))}"
+    yield from _works(run, run.depth)
+    ran = lineage.materialised(run.dagster, run.runs_before)
+    again = {entry for entry in ran if _asset(entry) in outcome["not_stale"]}
+    if again:
+        yield f"materialised again: {', '.join(sorted(again))}"
 
 
 def _class_at(run: CaseRun, outcome: Outcome) -> Iterator[str]:

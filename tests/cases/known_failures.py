@@ -7,12 +7,6 @@ SIGHT = "First sight"
 TRUTH = "One truth"
 
 KNOWN_FAILURES: dict[str, str] = {
-    "neighbour_misspelt": PLANNER,
-    "neighbour_without_legend": PLANNER,
-    "diverging_recipe": PLANNER,
-    "cron_without_hour": PLANNER,
-    "photo_to_map": PLANNER,
-    "photo_before_labels": PLANNER,
     "one_class": SIGHT,
     "underscored_tile": SIGHT,
     "control_points": TRUTH,
@@ -53,7 +47,6 @@ LONG = frozenset({"diverging_recipe", "long_code"})
 """Inputs that train, or that are measured in a process of their own: `make test-long` runs them."""
 
 NOT_RUN: dict[str, tuple[str, ...]] = {
-    PLANNER: ("product gone", "tile taken", "alias moved", "half a message"),
     SIGHT: ("no instance file",),
     TRUTH: (
         *("remedy followed", "product damaged", "manifest damaged", "home moved", "version deleted"),

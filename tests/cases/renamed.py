@@ -16,6 +16,8 @@ RENAMED: dict[str, dict[str, str]] = {
         "doctor": "label_review",
         "proportions.without": "proportions.exclude_classes",
         "limits.max_suspect": "limits.max_flagged",
+        "automation.retrain": "retraining.when.cron",
+        "automation.timezone": "retraining.when.timezone",
         "splits.chosen_on": "splits.checkpoint_split",
         **{f"splits.{split}.listed": f"splits.{split}.from_csv" for split in ("validation", "test", "excluded")},
         **{f"splits.{split}.drawn": f"splits.{split}.random_fraction" for split in ("validation", "test", "excluded")},

@@ -61,10 +61,9 @@ class Runner:
 
     def _differences(self, case: Case) -> list[str]:
         """The first difference of each right outcome; none where one came out."""
-        opened = self._workflow if case.workflow else self._input
         differences = []
         for outcome in case.outcomes:
-            with opened(case, outcome) as run:
+            with self.opened_project(case) if case.workflow else self._input(case, outcome) as run:
                 work = _replaced(run) if case.name == REPLACED else compare.differences(run, outcome)
                 first = next(work, None)
             if first is None:
@@ -85,7 +84,7 @@ class Runner:
         shutil.rmtree(folder)
 
     @contextlib.contextmanager
-    def _workflow(self, case: Case, _: Outcome) -> Iterator[CaseRun]:
+    def opened_project(self, case: Case) -> Iterator[CaseRun]:
         """A case in the folder of the materialised project, whose home is as it was after its first run."""
         folder, snapshot = self._folder / "workflow", self._folder / "snapshot"
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -102,8 +101,8 @@ class Runner:
     def _materialise_project(self, case: Case, folder: Path, snapshot: Path) -> None:
         """Makes the products of the project, from which the workflows start."""
         copy_case(self._project or case, folder)
-        assets = lineage.assets_through(self._depth)
         with lineage.environment(folder), instance.opened() as dagster:
+            assets = lineage.assets_through(dagster, self._depth)
             failed = lineage.guarded(lambda: lineage.run(dagster, assets)).failed
         assert failed is None, f"the project cannot be materialised: {failed}"
         shutil.copytree(folder / "home", snapshot, symlinks=True)
@@ -141,6 +140,8 @@ def _replaced(run: CaseRun) -> Iterator[str]:
         attempt = lineage.guarded(lambda: lineage.run(run.dagster, ["patches"]))
     if attempt.crash or not replaced:
         yield f"traceback: {attempt.crash}" if attempt.crash else "nothing read the orthophoto through raster.reader"
-    manifest = run.products / "patches" / "a" / "manifest.json"
-    if attempt.failed is None and lineage.image_fingerprint("a") != old and old in manifest.read_text(encoding="utf-8"):
+    if lineage.image_fingerprint("a") == old:
+        yield "the orthophoto was not replaced"
+    manifests = (run.products / "patches").glob("a-*/manifest.json")  # also those that are no longer current
+    if any(old in manifest.read_text(encoding="utf-8") for manifest in manifests):
         yield "patches of the new pixels carry the fingerprint of the old ones"

@@ -6,13 +6,11 @@ the same as a table.
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cases.case import MAKE, Case, case_names, load_cases, write_cases, written_cases
+from tests.cases.case import MAKE, Case, case_names, load_cases, written_cases
 from tests.cases.known_failures import KNOWN_FAILURES, LONG
 from tests.cases.lineage import LAST, PREPARED
 from tests.cases.renamed import rename_keys, set_key
@@ -29,42 +27,6 @@ def _parameter(name: str, *, long: bool) -> object:
     if issue:
         marks.append(pytest.mark.xfail(strict=True, raises=AssertionError, reason=f"issue '{issue}'"))
     return pytest.param(name, marks=marks)
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that all workers of a test run share: the cases are written, and a project is materialised, once."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if base.name.startswith("popen-") else base) / "shared-cases"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def cases(scratch: Path) -> dict[str, Case]:
-    """The cases by name."""
-    folder = written_cases()
-    if folder is None:
-        folder = scratch / "cases"
-        with (scratch / "cases.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.exists():
-                write_cases(folder)
-    return {case.name: case for case in load_cases(folder)[0]}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quiet() -> Iterator[None]:
-    """What MLflow and Alembic log at their first start is no warning of a case."""
-    import logging
-
-    loggers = [logging.getLogger(name) for name in ("alembic", "mlflow")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 def _run(cases: dict[str, Case], name: str, scratch: Path, depth: str) -> None:
@@ -139,4 +101,4 @@ def test_the_table_has_a_row_a_case_and_names_what_is_not_run(tmp_path: Path) ->
     printed = list(lines([Verdict(case, ("no problem",)), Verdict(Case("sound", tmp_path, ()), ())]))
     assert printed[1].split() == ["new", "accepted", "or", "refused", "WRONG", "0.0", "no", "problem"]
     assert printed[-2] == "2 cases: 1 right, 0 known failures, 1 wrong"
-    assert "alias moved, half a message ('Scheduled retraining')" in printed[-1]
+    assert "no instance file ('First sight')" in printed[-1]
