@@ -309,10 +309,11 @@ def require_finite(entry: Row, experiment: Experiment) -> None:
     """Divergence check: raises RecipeError where a loss of an epoch is NaN or infinite."""
     if all(loss is not None and math.isfinite(loss) for loss in (entry.loss, entry.validation_loss)):
         return
+    losses = ["unknown" if loss is None else f"{loss:.4g}" for loss in (entry.loss, entry.validation_loss)]
     raise RecipeError(
         Problem(
             f"configs/experiments/{experiment.name}.yaml",
-            f"diverged at epoch {entry.epoch}: loss {entry.loss}, validation loss {entry.validation_loss}",
+            f"diverged at epoch {entry.epoch}: loss {losses[0]}, validation loss {losses[1]}",
             "numbers",
             "lower `optimiser.lr`, or set it to auto, or set `clip_gradients`",
         )

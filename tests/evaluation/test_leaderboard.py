@@ -295,3 +295,17 @@ def test_without_a_report_the_baselines_stand_alone(scene: Scored) -> None:
     assert (summary["experiments"], summary["best"]) == (0, None)
     assert set(rows(product)) == TRIVIAL
     assert "No experiment" in product.file("index.html").read_text(encoding="utf-8")
+
+
+def test_a_failed_experiment_has_a_cell_in_every_column(scene: Scored) -> None:
+    """Else a click on a column's head would sort nothing."""
+    reports = {"small": scene.report()}
+    models = {"small": {"small": scene.model}}
+    product = leaderboard.build(scene.manifest, reports, models, scene.home, failed={"wild": "diverged at epoch 1"})
+    rows = [line for line in product.file("index.html").read_text().splitlines() if line.startswith("<tr")]
+    failed = next(row for row in rows if "failed: diverged at epoch 1" in row)
+    head = next(
+        line for line in product.file("index.html").read_text().splitlines() if line.startswith("<thead><tr><th>exp")
+    )
+    assert failed.count("<td") == head.count("<th>")
+    assert product.json("summary.json")["leaderboard"][-1]["failed"] == "diverged at epoch 1"
