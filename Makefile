@@ -35,6 +35,7 @@ test: $(READY)     ## the tests, but for those marked long
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
 
 test-long: export OMP_NUM_THREADS := 1
+test-long: export LANDCOVER_RANDOM_EXAMPLES := true
 test-long: $(READY)  ## all tests, the long ones too: workflows with models and maps, measured memory
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("landcover", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure. `make test` draws the same examples each time, `make test-long` others.
+RANDOM = os.environ.get("LANDCOVER_RANDOM_EXAMPLES") == "true"
+hypothesis.settings.register_profile("landcover", deadline=None, derandomize=not RANDOM)
 hypothesis.settings.load_profile("landcover")
 
 for _signal in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
