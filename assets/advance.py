@@ -86,8 +86,20 @@ def advance(
     history.report(dagster, dataset, described)
     problems = failures(dataset, described, tried)
     if problems:
+        for line in broken_table(described):
+            log(line)
         raise MaterialisationError(*problems)
     return Outcome(len(tried), described)
+
+
+def broken_table(described: Plan) -> list[str]:
+    """A table of what could not be made: step, state, and the place of the first problem."""
+    broken = described.of(State.FAILED, State.BLOCKED)
+    width = max((len(step.name) for step in broken), default=0)
+    rows = [
+        f"    {s.name:<{width}}  {s.state:<7}  {s.problems[0].where if s.problems else ''}".rstrip() for s in broken
+    ]
+    return ["  not made:", *rows] if rows else []
 
 
 def pools(known: Sequence[dg.AssetsDefinition], run: Run) -> list[str]:

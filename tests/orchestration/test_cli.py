@@ -217,6 +217,9 @@ def test_materialise_ends_with_the_sentence_of_a_file_that_is_wrong(
     assert "Fix: " in printed.err
     assert "Traceback" not in printed.err + printed.out
     assert "runs" not in printed.out
+    table = [line.split()[:3] for line in printed.out.split("  not made:\n")[1].splitlines()]
+    assert table[0] == ["ground_truth", "a", "failed"]
+    assert ["dataset_manifest", "blocked"] in [row[:2] for row in table]
 
 
 def test_an_empty_configuration_folder_is_named_with_its_variable(
