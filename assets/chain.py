@@ -11,7 +11,6 @@ from typing import Any
 import dagster as dg
 
 from assets import history, partitions, processes, sources
-from assets.graph import STAGE as STAGE_TAG
 from assets.graph import asset_graph, stages
 from assets.partitions import RANGE_END, RANGE_START, TILES
 from assets.results import table
@@ -134,11 +133,8 @@ def run_assets(dataset: Dataset, assets: Iterable[dg.AssetsDefinition], run: dg.
     """Names of the dataset's assets that a run is about."""
     if run.asset_selection:
         return {key.path[-1] for key in run.asset_selection if key.path[0] == dataset.name}
-    by_job = {job_name(dataset, spec.tags.get(STAGE_TAG, "")): set[str]() for a in assets for spec in a.specs}
-    for asset in assets:
-        for spec in asset.specs:
-            by_job[job_name(dataset, spec.tags.get(STAGE_TAG, ""))].add(spec.key.path[-1])
-    return by_job.get(run.job_name, set())
+    by_job = {job_name(dataset, stage): keys for stage, keys in stages(assets).items()}
+    return {key.path[-1] for key in by_job.get(run.job_name, ())}
 
 
 def exhausted(instance: dg.DagsterInstance, run: Run) -> str | None:

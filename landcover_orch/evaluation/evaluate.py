@@ -89,22 +89,32 @@ def evaluate(manifest: DatasetManifest, predictions: Mapping[str, Product], home
     return Evaluation(manifest.legend.names, matrices)
 
 
-def tile_matrix(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> Matrix:
-    """Confusion matrix (actual, predicted) of a tile, counted block by block.
+def compared_rasters(entry: TileEntry, product: Product, home: Path) -> tuple[raster.Raster, raster.Raster]:
+    """Ground truth of a tile and its map, which lie on one grid.
 
     Raises:
-        GridError: the map does not lie on its labels' grid, or has no class where a label has one.
+        GridError: they do not.
     """
     actual, predicted = labels_of(entry, home), raster.inspect(product.file(CLASS_MAP))
     if actual.grid != predicted.grid:
         raise GridError(
             Problem(
                 str(predicted.path),
-                f"grid {predicted.shape} at {tuple(predicted.grid.affine)[:6]}",
+                f"another grid than its labels': {predicted.shape} at {tuple(predicted.grid.affine)[:6]}",
                 f"its labels' grid {actual.shape} at {tuple(actual.grid.affine)[:6]}",
                 "materialise `ground_truth` and `prediction` of the tile again",
             )
         )
+    return actual, predicted
+
+
+def tile_matrix(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> Matrix:
+    """Confusion matrix (actual, predicted) of a tile, counted block by block.
+
+    Raises:
+        GridError: the map does not lie on its labels' grid, or has no class where a label has one.
+    """
+    actual, predicted = compared_rasters(entry, product, home)
 
     def count(block: Window) -> Matrix:
         with raster.reader(actual, nodata="none") as truth, raster.reader(predicted, nodata="none") as classes:

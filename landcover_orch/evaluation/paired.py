@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
 from landcover_orch.errors import GridError, IncompleteError, Problem
-from landcover_orch.evaluation.evaluate import BLOCK, evaluate, labels_of, scored_labels, tiles_to_predict
+from landcover_orch.evaluation.evaluate import BLOCK, compared_rasters, evaluate, scored_labels, tiles_to_predict
 from landcover_orch.grid import Window, blocks
 from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Matrix, Value
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
-from landcover_orch.store.products import CLASS_MAP
 from landcover_orch.store.publish import Product
 
 TILES_ENOUGH = 8
@@ -144,14 +143,8 @@ def block_matrices(
     Raises:
         GridError: the map does not lie on its labels' grid, or has no class where a label has one.
     """
-    actual, predicted, classes = (
-        labels_of(entry, home),
-        raster.inspect(product.file(CLASS_MAP)),
-        manifest.legend.classes,
-    )
-    if actual.grid != predicted.grid:
-        expected, fix = f"the grid of {actual.path}", "materialise `ground_truth` and `prediction` of the tile again"
-        raise GridError(Problem(str(predicted.path), "another grid than its labels'", expected, fix))
+    classes = manifest.legend.classes
+    actual, predicted = compared_rasters(entry, product, home)
 
     def count(window: Window) -> list[tuple[Corner, Matrix]]:
         with raster.reader(actual, nodata="none") as truth, raster.reader(predicted, nodata="none") as mapped:

@@ -203,7 +203,8 @@ class Rule:
         due = self.memory.due
         if due is None or active:
             return None
-        pending = [step for step in described.of(State.BUILD, State.WAITING) if step.asset in trained_assets(described)]
+        unfinished, made = described.of(State.BUILD, State.WAITING), trained_assets(described)
+        pending = [step for step in unfinished if step.asset in made]
         manifest = self._present()
         broken = [step for step in described.of(State.FAILED, State.BLOCKED) if step.asset == DATASET_MANIFEST]
         blocked = [step for step in described.of(State.BLOCKED) if step.asset == MODEL]
@@ -213,11 +214,7 @@ class Rule:
             return f"training due ({due.reason}), but {blocked[0]}"
         if broken:
             return f"training due ({due.reason}), but the manifest cannot be made: {broken[0].reason}"
-        changing = any(
-            described.steps[key].state in (State.BUILD, State.WAITING)
-            for key in described.steps
-            if key[0] == DATASET_MANIFEST
-        )
+        changing = any(step.asset == DATASET_MANIFEST for step in unfinished)
         if manifest is None or (changing and due.digest is None):
             return f"training due ({due.reason}), but the manifest is not ready"
         self.memory = replace(self.memory, due=None)
