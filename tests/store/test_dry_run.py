@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,23 +38,11 @@ from landcover_orch.store.publish import (
     publish,
     request_rebuild,
 )
+from tests.store.built import inflict, writes
 
 RECIPE = Recipe("test", 1, {"image": "1", "label": "1"}, {"size": 3, "grid": {"x": 1}})
 OTHER = replace(RECIPE, inputs={"image": "2", "label": "1"})
 FAULT = Problem("t1.tif", "cut short", "a raster", "copy it again")
-
-
-def writes(text: str, calls: list[str] | None = None) -> Callable[[Stage], None]:
-    """A build of two files."""
-
-    def build(stage: Stage) -> None:
-        if calls is not None:
-            calls.append(text)
-        (stage.path / "store").mkdir(exist_ok=True)
-        (stage.path / "store/0").write_text(text)
-        stage.write_json("summary.json", {"text": text})
-
-    return build
 
 
 def raises(error: BaseException) -> Callable[[Stage], None]:
@@ -148,18 +135,7 @@ def test_going_back_to_a_former_recipe_is_stale_as_long_as_it_is_not_current(tmp
 @pytest.mark.parametrize("damage", ["missing", "shorter", "manifest gone", "manifest cut", "schema"])
 def test_a_damaged_product_says_what_is_wrong(tmp_path: Path, damage: str) -> None:
     product = publish(tmp_path, "t1", RECIPE, writes("xyz"))
-    manifest = product.file(MANIFEST)
-    match damage:
-        case "missing":
-            product.file("store/0").unlink()
-        case "shorter":
-            product.file("store/0").write_text("xy")
-        case "manifest gone":
-            manifest.unlink()
-        case "manifest cut":
-            manifest.write_bytes(manifest.read_bytes()[:100])
-        case "schema":
-            manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema": 1}))
+    inflict(product, damage)
     error = not_current(tmp_path)
     assert error.state == "damaged"
     words = {"missing": "store/0", "shorter": "store/0", "manifest gone": "no manifest.json", "manifest cut": "no JSON"}
@@ -455,20 +431,8 @@ def test_after_a_kill_between_the_two_a_build_that_fails_leaves_the_old_product(
 def test_a_damaged_product_is_built_again_in_its_folder_with_the_same_bytes(tmp_path: Path, damage: str) -> None:
     calls: list[str] = []
     product = publish(tmp_path, "t1", RECIPE, writes("xyz", calls))
-    before, manifest = content(product.path), product.file(MANIFEST)
-    match damage:
-        case "missing":
-            product.file("store/0").unlink()
-        case "shorter":
-            product.file("store/0").write_text("xy")
-        case "extra bytes":
-            product.file("store/0").write_text("xyz and more")
-        case "manifest gone":
-            manifest.unlink()
-        case "manifest cut":
-            manifest.write_bytes(manifest.read_bytes()[:100])
-        case "schema":
-            manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "schema": 1}))
+    before = content(product.path)
+    inflict(product, damage)
     with pytest.raises(IncompleteError):
         current(tmp_path, "t1")
     assert publish(tmp_path, "t1", RECIPE, writes("xyz", calls)) == product

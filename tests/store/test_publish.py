@@ -14,20 +14,10 @@ import pytest
 from landcover_orch.errors import BusyError, IncompleteError, PublishError
 from landcover_orch.store import publish as module
 from landcover_orch.store.publish import MANIFEST, Recipe, Stage, current, load, publish
+from tests.store.built import writes
 
 RECIPE = Recipe("test", 1, {"a": "sha256:1"}, {"size": 3, "side": 4})
 OTHER = replace(RECIPE, version=2)
-
-
-def writes(text: str, calls: list[str] | None = None) -> Callable[[Stage], None]:
-    def build(stage: Stage) -> None:
-        if calls is not None:
-            calls.append(text)
-        (stage.path / "store").mkdir(exist_ok=True)
-        (stage.path / "store/0").write_text(text)
-        stage.write_json("summary.json", {"text": text})
-
-    return build
 
 
 def visible(folder: Path) -> list[str]:
