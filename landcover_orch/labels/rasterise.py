@@ -20,7 +20,7 @@ GRAIN = 2.0**-20
 """Pixels that polygon coordinates are rounded to, so that moving them by whole rows is exact in every strip."""
 
 HALO = 1
-"""Rows above and below a strip that are rasterised with it."""
+"""Rows and columns around a window that are rasterised with it."""
 
 
 def strips(
@@ -42,20 +42,20 @@ def rasterise(
     """Rasterise geometries: values (y, x) of each window, in their dtype; later over earlier, `fill` where none lies.
 
     Coordinates are turned into pixels of the whole tile and rounded to a millionth of a pixel: a strip then only
-    subtracts whole rows, which floating point does exactly. Each strip is rasterised with a row more above and below,
-    for GDAL treats what only touches the edge of an array in its own way. So a seam between strips cannot be seen; with
-    `all_touched` alone, a pixel that a polygon's edge touches at its rim and not inside, or right in a corner, may fall
-    either way.
+    subtracts whole rows, which floating point does exactly. Each strip is rasterised with a pixel more all around, for
+    GDAL treats what touches the edge of an array in its own way (a sliver that ends beyond the right edge burns pixels
+    at the left one). So a seam between strips cannot be seen; with `all_touched` alone, a pixel that a polygon's edge
+    touches at its rim and not inside, or right in a corner, may fall either way.
     """
     bounds = bounds_in_pixels(geometry, grid)
     for window in windows:
         top, bottom = window.row - HALO, window.row + window.height + HALO
         left, right = window.col - HALO, window.col + window.width + HALO
         near = intersecting(bounds, left, top, right, bottom)
-        padded = GeoBox((bottom - top, window.width), Affine.translation(window.col, top), None)
+        padded = GeoBox((bottom - top, right - left), Affine.translation(left, top), None)
         pairs = list(zip(in_pixels(geometry[near], grid), values[near].tolist(), strict=True))
         strip = raster.burn(pairs, padded, all_touched=all_touched, fill=fill, dtype=values.dtype)
-        yield strip[HALO : HALO + window.height]
+        yield strip[HALO : HALO + window.height, HALO : HALO + window.width]
 
 
 def translated(geometry: NDArray[Any], grid: GeoBox, to: GeoBox) -> NDArray[Any]:
