@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from assets import chain, history, processes, sources
+from assets.execution import execute
 from assets.failures import run_messages
 from assets.graph import asset_graph
 from landcover_orch import config
@@ -143,15 +144,15 @@ def run_job(
 ) -> list[str]:
     """Runs a stage's job in this process; gives what a failed run says."""
     job = definitions.resolve_job_def(chain.job_name(dataset, run.stage))
-    done = job.execute_in_process(
-        instance=dagster,
+    done = execute(
+        dagster,
+        job,
         run_config={"loggers": {"console": {}}} if definitions.loggers else {},
         asset_selection=chain.run_selection(dataset, known, run),
         partition_key=run.partitions[0] if len(run.partitions) == 1 else None,
         tags={**chain.run_tags(dataset, run), processes.PROCESS: processes.this_process()},
-        raise_on_error=False,
     )
-    texts = [] if done.success else run_messages(dagster, done.run_id)
+    texts = [] if done.is_success else run_messages(dagster, done.run_id)
     if any("DagsterExecutionInterruptedError" in text for text in texts):
         raise KeyboardInterrupt
     return texts

@@ -114,6 +114,34 @@ def train(context: typer.Context) -> None:
     raise typer.Exit(train_experiment(context.args, program="landcover train"))
 
 
+study_commands = typer.Typer(
+    help="Published studies: list them, or add one to your datasets.", invoke_without_command=True
+)
+app.add_typer(study_commands, name="studies", epilog="Example: landcover studies, then landcover studies add vaihingen")
+
+
+@study_commands.callback()
+def studies(context: typer.Context) -> None:
+    """List the datasets of published studies; they run where they are named, and are served once they are added."""
+    from landcover_orch import config
+
+    if context.invoked_subcommand is None:
+        described = config.studies()
+        width = max(map(len, described))
+        for name, description in described.items():
+            typer.echo(f"{name:<{width}}  {description}")
+
+
+@study_commands.command(epilog="Example: landcover studies add vaihingen")
+def add(
+    study: Annotated[str, typer.Argument(metavar="NAME", help="A study, as `landcover studies` lists it.")],
+) -> None:
+    """Copy a study into your configurations (LANDCOVER_CONFIGS, or configs/ of the working folder)."""
+    from landcover_orch import config
+
+    typer.echo(f"{config.add_study(study)}: next, landcover check {study}")
+
+
 @app.command(epilog="Example: landcover ui")
 def ui() -> None:
     """Serve Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000 until Ctrl-C."""

@@ -1,8 +1,9 @@
-"""Everything Dagster loads: the lineage of each file in configs/datasets; a file with a fault stops itself alone."""
+"""Everything Dagster loads: the lineage of each dataset whose data can be there; a fault stops its own dataset."""
 
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from assets import (
     label_review,
     launcher,
     model,
+    partitions,
     patches,
     prediction,
     proportions,
@@ -29,7 +31,8 @@ from assets import (
 )
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LandcoverError
+from landcover_orch.errors import ConfigError, LandcoverError, Problem
+from landcover_orch.store.products import ORTHOPHOTO
 
 ASSET_MODULES = (
     sources,
@@ -47,6 +50,8 @@ ASSET_MODULES = (
 
 
 log = logging.getLogger(__name__)
+
+ROOT_CHECK = "folder_is_there"
 
 FAULT_S = 60
 """Seconds between looks of the sensor that reports a fault."""
@@ -84,6 +89,8 @@ def collect(
         of_dataset = items(dataset)
         assets = [item for item in of_dataset if is_asset(item) and isinstance(item, dg.AssetsDefinition)]
         definitions += [*of_dataset, *jobs.definitions(dataset, assets, partial(collect, [dataset]))]
+        if not is_mounted(dataset):
+            definitions += [root_check(dataset), root_sensor(dataset)]
     for name, text in faults.items():
         definitions += faulty(name, text)
     return dg.Definitions(
@@ -125,10 +132,88 @@ def faulty(name: str, text: str) -> list[Any]:
     return [file, dataset_loads, fault]
 
 
+def is_mounted(dataset: Dataset) -> bool:
+    """Whether the folder of a dataset's files is there."""
+    try:
+        return dataset.folder.is_dir()
+    except ConfigError:  # a variable in it is not set any more
+        return False
+
+
+def root_outcome(dataset: Dataset) -> tuple[bool, str]:
+    """Whether the folder of a dataset's files is there, and a sentence."""
+    where = f"configs/datasets/{dataset.name}.yaml: root"
+    try:
+        folder = dataset.folder
+    except ConfigError as error:
+        return False, str(error)
+    fix = "mount it, or correct `root`; what was made stays"
+    missing = Problem(where, f"{folder}, which is not there", "a folder", fix)
+    return (True, str(folder)) if folder.is_dir() else (False, str(missing))
+
+
+def root_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check of a dataset whose folder was not there when the definitions were loaded."""
+
+    @dg.asset_check(
+        asset=partitions.key(dataset, ORTHOPHOTO), name=ROOT_CHECK, description="The folder of the files is there."
+    )
+    def folder_is_there() -> dg.AssetCheckResult:
+        passed, text = root_outcome(dataset)
+        return dg.AssetCheckResult(passed=passed, description=text)
+
+    return folder_is_there
+
+
+def root_sensor(dataset: Dataset) -> dg.SensorDefinition:
+    """Sensor that reports the check of a dataset's folder when its outcome changes."""
+
+    @dg.sensor(
+        name=f"{partitions.identifier(dataset)}_fault",
+        description="Reports whether the folder of the dataset's files is there.",
+        minimum_interval_seconds=FAULT_S,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+    )
+    def fault(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        passed, text = root_outcome(dataset)
+        if context.cursor == text:
+            return dg.SensorResult(skip_reason=text, cursor=text)
+        event = dg.AssetCheckEvaluation(
+            asset_key=partitions.key(dataset, ORTHOPHOTO), check_name=ROOT_CHECK, passed=passed, description=text
+        )
+        return dg.SensorResult(skip_reason=text, cursor=text, asset_events=[event])
+
+    return fault
+
+
+def served() -> list[str]:
+    """Names of the datasets that Dagster loads.
+
+    Those that LANDCOVER_DATASETS lists; else those of configs/datasets whose `root` has no variable that is not set, or
+    of which there are products; a dataset whose file has a fault is among them.
+    """
+    listed = os.environ.get("LANDCOVER_DATASETS", "")
+    if listed.strip():
+        return list(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
+    return [name for name in config.dataset_names() if has_data(name)]
+
+
+def has_data(name: str) -> bool:
+    """Whether there may be files of a dataset, or products."""
+    try:
+        dataset = config.load_dataset(name)
+    except LandcoverError:
+        return True  # its fault is shown
+    try:
+        return bool(dataset.folder)
+    except ConfigError:
+        return any((config.home() / name).glob("*/*"))
+
+
 def load() -> dg.Definitions:
-    """The definitions of every dataset; one that cannot be loaded is named in the log and by a failing check."""
+    """The definitions of the datasets that are served; one with a fault is named in the log and by a failing check."""
     datasets, faults = [], {}
-    for name in config.dataset_names():
+    for name in served():
         try:
             dataset = config.load_dataset(name)
             items(dataset)  # also reads its legend

@@ -11,17 +11,33 @@ from pathlib import Path
 import dagster as dg
 
 from landcover_orch import config
+from landcover_orch.errors import ConfigError, Problem
 
 
 def prepare() -> Path:
-    """The folder of Dagster's instance, with the shipped dagster.yaml where it has none; DAGSTER_HOME points there."""
+    """The folder of Dagster's instance, with a dagster.yaml of the configurations where it has none; DAGSTER_HOME
+    points there.
+
+    Raises:
+        ConfigError: no folder of configurations has one.
+    """
     folder = Path(os.environ.get("DAGSTER_HOME") or config.home() / "dagster").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "dagster.yaml").exists():
-        shutil.copyfile(config.configs() / "dagster" / "dagster.yaml", folder / "dagster.yaml")
+        shutil.copyfile(instance_file(), folder / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(folder)
     os.environ["LANDCOVER_HOME"] = str(config.home())
     return folder
+
+
+def instance_file() -> Path:
+    """The first dagster/dagster.yaml of the folders of configurations."""
+    files = [folder / "dagster" / "dagster.yaml" for folder in config.config_folders()]
+    file = next((path for path in files if path.is_file()), None)
+    if file is None:
+        fix = "copy it from a clone of the project"
+        raise ConfigError(Problem(str(files[0]), "no file", "the settings of Dagster's instance", fix))
+    return file
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def run(
         launcher: what starts them.
         module: name of the module, and its arguments.
     """
-    folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.configs())}
+    folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.own_configs())}
     environment = {**launcher.environment, **folders, "LANDCOVER_PARENT": str(os.getpid())}
     command = launcher.command(sys.executable, module)
     if launcher == LOCAL:

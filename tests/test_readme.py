@@ -30,7 +30,7 @@ def test_every_file_and_folder_it_names_exists() -> None:
 
 
 def test_every_configuration_it_names_exists() -> None:
-    named = re.findall(r"`(datasets|experiments|legends|searches|launchers)/([\w-]+)`", README)
+    named = re.findall(r"`(datasets|studies|experiments|legends|searches|launchers)/([\w-]+)`", README)
     missing = [f"{kind}/{name}" for kind, name in named if not (ROOT / "configs" / kind / f"{name}.yaml").is_file()]
     assert not missing
 

@@ -87,9 +87,9 @@ def check_versions() -> Finding:
 
 def check_configurations() -> Finding:
     """Whether the configuration folder holds datasets."""
-    count, folder = len(config.dataset_names()), config.configs()
+    count, folders = len(config.dataset_names()), " and ".join(map(str, config.config_folders()))
     fix = None if count else "set LANDCOVER_CONFIGS to the folder that holds `datasets`, or write a dataset there"
-    return Finding("Configurations", f"{count} datasets in {folder}", fix)
+    return Finding("Configurations", f"{count} datasets in {folders}", fix)
 
 
 def check_notifications() -> Finding:

@@ -11,24 +11,29 @@ from landcover_orch.config.datasets import (
     Tiles,
 )
 from landcover_orch.config.files import (
+    STUDIES,
     dataset_names,
     experiment_names,
     experiments_of,
+    find,
     load_dataset,
     load_experiment,
     load_experiments,
     load_launcher,
     load_legend,
     load_search,
+    names,
     with_members,
 )
 from landcover_orch.config.labels import Component, Labels, Values
-from landcover_orch.config.paths import configs, expand, home, inside
+from landcover_orch.config.paths import config_folders, expand, home, inside, own_configs, shipped_configs
 from landcover_orch.config.retraining import AtLeast, Cron, Promotion, Retraining
 from landcover_orch.config.splits import SPLIT_NAMES, BlockFold, Splits, SplitSpec
+from landcover_orch.config.studies import add_study, studies
 
 __all__ = [
     "SPLIT_NAMES",
+    "STUDIES",
     "AtLeast",
     "BlockFold",
     "Component",
@@ -47,11 +52,13 @@ __all__ = [
     "TileOverride",
     "Tiles",
     "Values",
-    "configs",
+    "add_study",
+    "config_folders",
     "dataset_names",
     "expand",
     "experiment_names",
     "experiments_of",
+    "find",
     "home",
     "inside",
     "load_dataset",
@@ -60,5 +67,9 @@ __all__ = [
     "load_launcher",
     "load_legend",
     "load_search",
+    "names",
+    "own_configs",
+    "shipped_configs",
+    "studies",
     "with_members",
 ]

@@ -1,4 +1,4 @@
-"""Configuration files of configs/ by name: datasets, legends, launchers, experiments, searches."""
+"""Configuration files by name: datasets, legends, launchers, experiments, searches; a person's own and the shipped."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import csv
 import os
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from landcover_orch.config.datasets import Dataset
 from landcover_orch.config.experiments import KEY, Experiment, matrix, models, repetitions
 from landcover_orch.config.experiments import search as searching
 from landcover_orch.config.experiments.search import Search
 from landcover_orch.config.launchers import LOCAL, Launcher
-from landcover_orch.config.paths import configs, inside
+from landcover_orch.config.paths import config_folders, inside
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
 from landcover_orch.errors import ConfigError, Problem, did_you_mean
@@ -22,23 +23,49 @@ RENAMED_FILES = {"doctor": "label-review", "changes": "label-changes", "symmetri
 """Parts of shipped files' names in earlier versions, and what they are called now."""
 
 
+STUDIES = "studies"
+"""Folder of the shipped datasets of published studies: loaded where they are named, and by no server."""
+
+
+def names(kind: str) -> list[str]:
+    """Names of the configurations of a kind ('datasets', 'studies', 'legends'...), sorted."""
+    return sorted({path.stem for folder in config_folders() for path in (folder / kind).glob("*.yaml")})
+
+
 def dataset_names() -> list[str]:
     """Names of the datasets that configs/datasets describes, sorted."""
-    return sorted(path.stem for path in (configs() / "datasets").glob("*.yaml"))
+    return names("datasets")
+
+
+def find(kind: str, name: str) -> Path | None:
+    """The file of a configuration; None where there is none.
+
+    Raises:
+        ConfigError: it stands in two folders.
+    """
+    files = [path for folder in config_folders() if (path := folder / kind / f"{name}.yaml").is_file()]
+    if len(files) > 1:
+        both = " and ".join(map(str, files))
+        fix = "rename your own, or delete one of them"
+        raise ConfigError(Problem(f"configs/{kind}/{name}.yaml", f"two files: {both}", "one of that name", fix))
+    return files[0] if files else None
 
 
 def load_dataset(name: str) -> Dataset:
-    """The dataset of configs/datasets/<name>.yaml; tiles that its splits list in CSV files are among their `tiles`.
+    """The dataset of configs/datasets/<name>.yaml, or of configs/studies; tiles that its splits list in CSV files are
+    among their `tiles`.
 
     Where such a file is not there, as on a machine without the data, its key stays, for the checks to find.
     """
-    dataset = _load("datasets", name, Dataset)
+    is_study = re.match(KEY, name) and find("datasets", name) is None and find(STUDIES, name) is not None
+    kind = STUDIES if is_study else "datasets"
+    dataset = _load(kind, name, Dataset)
     require_known_experiments(dataset)
     specs = {split: read_listed_tiles(dataset, split) for split in SPLIT_NAMES}
     listed = {split: spec for split, spec in specs.items() if spec is not None}
     if not listed:
         return dataset
-    splits = parse({**dict(dataset.splits), **listed}, Splits, f"configs/datasets/{name}.yaml: splits")
+    splits = parse({**dict(dataset.splits), **listed}, Splits, f"configs/{kind}/{name}.yaml: splits")
     return dataset.model_copy(update={"splits": splits})
 
 
@@ -130,7 +157,7 @@ def load_search(name: str) -> Search:
 
 def _read_experiments(name: str) -> tuple[dict[str, dict[str, object]], str]:
     """Plain values of the experiments of the file that a name stands in, and the file as messages call it."""
-    file = name if (configs() / "experiments" / f"{name}.yaml").is_file() else matrix.file_of(name)
+    file = name if find("experiments", name) else matrix.file_of(name)
     content, where = _read("experiments", file)
     if not isinstance(content, dict):
         raise ConfigError(Problem(where, repr(content)[:80], "keys and values", "write an experiment"))
@@ -201,16 +228,19 @@ def _load(kind: str, name: str, model: type[Model]) -> Model:
 
 def _read(kind: str, name: str) -> tuple[object, str]:
     """Content of configs/<kind>/<name>.yaml, and the file as messages call it."""
-    folder = configs() / kind
-    path = folder / f"{name}.yaml"
-    if not re.match(KEY, name) or not path.is_file():
-        known = sorted(p.stem for p in folder.glob("*.yaml"))
-        if not known:
-            fix = "set LANDCOVER_CONFIGS to the folder that holds `datasets` and `experiments`, or write the file"
-            raise ConfigError(
-                Problem(f"configs/{kind}", f"no file {name}.yaml, nor any other, in {folder}", "at least one", fix)
-            )
-        former = [name.replace(old, new) for old, new in RENAMED_FILES.items() if name.replace(old, new) in known]
-        fix = f"it is called `{former[0]}` now" if former else did_you_mean(name, known) or "write the file"
-        raise ConfigError(Problem(f"configs/{kind}", f"no file {name}.yaml", f"one of {known}", fix))
+    path = find(kind, name) if re.match(KEY, name) else None
+    if path is None:
+        raise ConfigError(missing(kind, name))
     return read_yaml(path), f"configs/{kind}/{name}.yaml"
+
+
+def missing(kind: str, name: str) -> Problem:
+    """The problem of a configuration that is in no folder: which there are, and where they were looked for."""
+    studies = names(STUDIES) if kind == "datasets" else []
+    known = sorted({*names(kind), *studies})
+    former = [name.replace(old, new) for old, new in RENAMED_FILES.items() if name.replace(old, new) in known]
+    folders = " or ".join(str(folder / kind) for folder in config_folders())
+    expected = f"one of {names(kind)}" + (", or of `landcover studies`" if studies else "")
+    fix = f"it is called `{former[0]}` now" if former else did_you_mean(name, known)
+    own = "write the file, or set LANDCOVER_CONFIGS to the folder that holds your `datasets` and `experiments`"
+    return Problem(f"configs/{kind}", f"no file {name}.yaml in {folders}", expected, fix or own)

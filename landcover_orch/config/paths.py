@@ -16,12 +16,21 @@ def home() -> Path:
     return Path(os.environ.get("LANDCOVER_HOME", "var")).expanduser().resolve()
 
 
-def configs() -> Path:
-    """Configuration folder: LANDCOVER_CONFIGS, or `configs` beside the library, or in the working folder."""
-    if "LANDCOVER_CONFIGS" in os.environ:
-        return Path(os.environ["LANDCOVER_CONFIGS"]).expanduser().resolve()
-    shipped = Path(__file__).resolve().parents[2] / "configs"
-    return shipped if shipped.is_dir() else Path("configs").resolve()
+def own_configs() -> Path:
+    """Folder of a person's own configurations: LANDCOVER_CONFIGS, or `configs` in the working folder."""
+    return Path(os.environ.get("LANDCOVER_CONFIGS", "configs")).expanduser().resolve()
+
+
+def shipped_configs() -> Path:
+    """Folder of the configurations that come with the project: those of the clone, or of the wheel."""
+    library = Path(__file__).resolve().parents[1]
+    in_clone = library.parent / "configs"
+    return in_clone if in_clone.is_dir() else library / "configs"
+
+
+def config_folders() -> tuple[Path, ...]:
+    """Folders that configurations are searched in: a person's own, then those that come with the project."""
+    return tuple(dict.fromkeys((own_configs(), shipped_configs())))
 
 
 def expand(text: str, where: str) -> str:

@@ -43,9 +43,10 @@ def rasterise(
 
     Coordinates are turned into pixels of the whole tile and rounded to a millionth of a pixel: a strip then only
     subtracts whole rows, which floating point does exactly. Each strip is rasterised with a pixel more all around, for
-    GDAL treats what touches the edge of an array in its own way (a sliver that ends beyond the right edge burns pixels
-    at the left one). So a seam between strips cannot be seen; with `all_touched` alone, a pixel that a polygon's edge
-    touches at its rim and not inside, or right in a corner, may fall either way.
+    GDAL treats what only touches the edge of an array in its own way. So a seam between strips cannot be seen; with
+    `all_touched` alone, a pixel that a polygon's edge touches at its rim and not inside, or right in a corner, may fall
+    either way. With `all_touched`, what lies right of the array is clipped: GDAL follows an edge there past the end of
+    a row, into the first pixels of the next one.
     """
     bounds = bounds_in_pixels(geometry, grid)
     for window in windows:
@@ -53,9 +54,19 @@ def rasterise(
         left, right = window.col - HALO, window.col + window.width + HALO
         near = intersecting(bounds, left, top, right, bottom)
         padded = GeoBox((bottom - top, right - left), Affine.translation(left, top), None)
-        pairs = list(zip(in_pixels(geometry[near], grid), values[near].tolist(), strict=True))
+        shapes = in_pixels(geometry[near], grid)
+        if all_touched:
+            beyond = bounds[near, 2] > right
+            shapes[beyond] = [left_of(shape, right) for shape in shapes[beyond]]
+        pairs = [pair for pair in zip(shapes, values[near].tolist(), strict=True) if not pair[0].is_empty]
         strip = raster.burn(pairs, padded, all_touched=all_touched, fill=fill, dtype=values.dtype)
         yield strip[HALO : HALO + window.height, HALO : HALO + window.width]
+
+
+def left_of(shape: Any, right: float) -> Any:
+    """The part of a shape in pixels left of a column."""
+    x, top, _, bottom = shape.bounds
+    return shapely.clip_by_rect(shape, min(x, right) - 1, top - 1, right, bottom + 1)
 
 
 def translated(geometry: NDArray[Any], grid: GeoBox, to: GeoBox) -> NDArray[Any]:

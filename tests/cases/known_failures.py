@@ -47,7 +47,6 @@ LONG = frozenset({"diverging_recipe", "long_code"})
 """Inputs that train, or that are measured in a process of their own: `make test-long` runs them."""
 
 NOT_RUN: dict[str, tuple[str, ...]] = {
-    SIGHT: ("no instance file",),
     TRUTH: (
         *("remedy followed", "product damaged", "manifest damaged", "home moved", "version deleted"),
         *("recipe deleted", "disk full", "silent server"),

@@ -207,7 +207,7 @@ def test_a_dataset_has_baselines_without_deep_learning_unless_it_says_otherwise(
     assert config.experiments_of(data) == ("small", *data.baselines)
 
 
-@pytest.mark.parametrize("name", config.dataset_names())
+@pytest.mark.parametrize("name", [*config.dataset_names(), *config.names(config.STUDIES)])
 def test_the_shipped_datasets_load(name: str) -> None:
     data = config.load_dataset(name)
     assert config.load_legend(data.legend).name == data.legend

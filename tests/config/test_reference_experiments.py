@@ -79,7 +79,7 @@ def _experiment(name: str) -> Experiment:
 
 def test_no_recipe_is_forgotten() -> None:
     studies = ("pnoa", "vaihingen", "potsdam", "inria", "s2glc", "course")
-    shipped = {path.stem for path in (config.configs() / "experiments").glob("*.yaml")}
+    shipped = {path.stem for path in (config.shipped_configs() / "experiments").glob("*.yaml")}
     assert {name for name in shipped if name.startswith(studies)} == {*LEARNT, *OF_MEMBERS}
 
 
@@ -220,7 +220,7 @@ def test_the_21_runs_on_potsdam() -> None:
 
 
 def test_the_file_prints_beside_each_run_on_potsdam_what_was_published() -> None:
-    text = (config.configs() / "experiments/potsdam-unet.yaml").read_text()
+    text = (config.shipped_configs() / "experiments/potsdam-unet.yaml").read_text()
     printed: dict[tuple[str, ...], list[float]] = {}
     for row, value in re.findall(r"- \[(.*)\] +# ([0-9.]+)", text):
         printed.setdefault(tuple(row.split(", ")[:5]), []).append(float(value))

@@ -15,6 +15,7 @@ import pytest
 from shapely.geometry import box
 
 from assets.cli import main
+from landcover_orch import config
 from landcover_orch.checks import doctor
 from tests import scenes, tiny
 
@@ -119,7 +120,8 @@ def test_a_misspelt_command_names_those_there_are() -> None:
 def test_a_misspelt_dataset_names_those_there_are(root: Path) -> None:
     done = _program("materialise", "twon")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "no file twon.yaml; expected one of ['town']. Fix: did you mean 'town'?" in done.stderr
+    assert "no file twon.yaml in " in done.stderr
+    assert "expected one of ['demo', 'town'], or of `landcover studies`. Fix: did you mean 'town'?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -222,18 +224,17 @@ def test_materialise_ends_with_the_sentence_of_a_file_that_is_wrong(
     assert ["dataset_manifest", "blocked"] in [row[:2] for row in table]
 
 
-def test_an_empty_configuration_folder_is_named_with_its_variable(
+def test_a_dataset_that_is_nowhere_is_named_with_the_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LANDCOVER_CONFIGS", str(tmp_path / "nowhere"))
-    assert main(["check", "demo"]) == 1
+    assert main(["check", "xylem"]) == 1
     captured = capsys.readouterr()
     text = captured.out + captured.err
-    assert f"no file demo.yaml, nor any other, in {tmp_path / 'nowhere' / 'datasets'}" in text
+    shipped = config.shipped_configs() / "datasets"
+    assert f"no file xylem.yaml in {tmp_path / 'nowhere' / 'datasets'} or {shipped}" in text
     assert "set LANDCOVER_CONFIGS" in text
-    finding = doctor.check_configurations()
-    assert finding.found == f"0 datasets in {tmp_path / 'nowhere'}"
-    assert finding.fix is not None
+    assert doctor.check_configurations().found.startswith(f"1 datasets in {tmp_path / 'nowhere'} and ")
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,13 @@ import dagster as dg
 import pytest
 
 from assets import chain, definitions
-from assets.definitions import defs, lineage
+from assets.definitions import collect, defs, lineage
 from assets.graph import BUILDER, STAGE, stages
 from landcover_orch import config
 from tests import tiny
 
 HEAVY = ("torch", "mlflow", "dask", "rasterio", "geopandas", "lightning", "zarr", "tensorstore", "matplotlib", "optuna")
-DATASETS = [config.load_dataset(name) for name in config.dataset_names()]
+DATASETS = [config.load_dataset(name) for name in (*config.dataset_names(), *config.names(config.STUDIES))]
 ASSETS = (
     *("ground_truth", "patches", "label_quality", "dataset_manifest", "model", "prediction", "report", "leaderboard"),
     *("champion", "land_cover_map", "proportions", "orthophoto", "labels", "experiment"),
@@ -45,20 +45,27 @@ def test_a_plan_imports_no_torch(configs: Path, home: Path, tmp_path: Path) -> N
     assert done.stdout.strip() == "19 []"
 
 
-def test_definitions_are_loadable() -> None:
+@pytest.fixture(scope="module")
+def everything() -> dg.Definitions:
+    """The definitions of every dataset that is shipped."""
+    return collect(DATASETS)
+
+
+def test_definitions_are_loadable(everything: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(defs)
+    dg.Definitions.validate_loadable(everything)
 
 
-def test_every_dataset_has_the_whole_lineage() -> None:
-    keys = {tuple(key.path) for key in defs.resolve_asset_graph().get_all_asset_keys()}
+def test_every_dataset_has_the_whole_lineage(everything: dg.Definitions) -> None:
+    keys = {tuple(key.path) for key in everything.resolve_asset_graph().get_all_asset_keys()}
     searched = {(dataset.name, "search") for dataset in DATASETS if dataset.searches}
     reviewed = {(dataset.name, "label_review") for dataset in DATASETS if dataset.label_review}
     outdated = {(dataset.name, "label_changes") for dataset in DATASETS if dataset.outdated}
     assert ("demo", "search") in searched
     assert ("demo-label-review", "label_review") in reviewed
     assert ("demo-label-changes", "label_changes") in outdated
-    own = searched | reviewed | outdated
-    assert keys == own | {(dataset, asset) for dataset in config.dataset_names() for asset in ASSETS}
+    own, names = searched | reviewed | outdated, [dataset.name for dataset in DATASETS]
+    assert keys == own | {(dataset, asset) for dataset in names for asset in ASSETS}
 
 
 def test_the_planner_knows_every_asset_but_those_that_run_when_asked_to() -> None:
@@ -67,8 +74,8 @@ def test_the_planner_knows_every_asset_but_those_that_run_when_asked_to() -> Non
         assert unplanned == (["search"] if dataset.searches else [])
 
 
-def test_every_asset_is_described_owned_and_versioned() -> None:
-    graph = defs.resolve_asset_graph()
+def test_every_asset_is_described_owned_and_versioned(everything: dg.Definitions) -> None:
+    graph = everything.resolve_asset_graph()
     for key in graph.get_all_asset_keys():
         node = graph.get(key)
         assert node.description, key
@@ -77,10 +84,10 @@ def test_every_asset_is_described_owned_and_versioned() -> None:
         assert node.is_external or node.code_version, key
 
 
-def test_tile_assets_share_one_backfill_policy() -> None:
-    graph = defs.resolve_asset_graph()
+def test_tile_assets_share_one_backfill_policy(everything: dg.Definitions) -> None:
+    graph = everything.resolve_asset_graph()
     tiled = [graph.get(key) for key in graph.materializable_asset_keys if graph.get(key).tags.get(STAGE) == "prepare"]
-    assert len(tiled) == 3 * len(config.dataset_names())
+    assert len(tiled) == 3 * len(DATASETS)
     policies = {node.backfill_policy for node in tiled}
     assert len(policies) == 1
     policy = policies.pop()
@@ -97,19 +104,21 @@ def test_each_stage_has_a_job_of_its_assets() -> None:
     assert defs.resolve_job_def("demo_everything").name == "demo_everything"
 
 
-def test_automation_is_off_where_no_block_asks_for_it() -> None:
-    repository = defs.get_repository_def()
+def test_automation_is_off_where_no_block_asks_for_it(everything: dg.Definitions) -> None:
+    repository = everything.get_repository_def()
     assert not any(dataset.retraining for dataset in DATASETS)
     assert not repository.schedule_defs
-    assert len(repository.sensor_defs) == len(DATASETS)
-    assert all(s.default_status == dg.DefaultSensorStatus.STOPPED for s in repository.sensor_defs)
+    watches = [s for s in repository.sensor_defs if s.name.endswith("_watch")]
+    assert len(watches) == len(DATASETS)
+    assert all(s.default_status == dg.DefaultSensorStatus.STOPPED for s in watches)
 
 
 def test_a_block_switches_sensor_and_schedule_on(configs: Path, home: Path, tmp_path: Path) -> None:
     tiny.write(configs, tmp_path / "raw", retraining={"when": {"cron": "0 3 * * 0", "timezone": "Europe/Madrid"}})
     repository = definitions.load().get_repository_def()
-    (sensor,), (schedule,) = repository.sensor_defs, repository.schedule_defs
-    assert (sensor.name, sensor.default_status) == ("tiny_watch", dg.DefaultSensorStatus.RUNNING)
+    (sensor,) = (s for s in repository.sensor_defs if s.name == "tiny_watch")
+    (schedule,) = repository.schedule_defs
+    assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert sensor.minimum_interval_seconds == chain.TICK_S
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 * * 0", "Europe/Madrid")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
@@ -140,7 +149,7 @@ def test_a_dataset_with_a_fault_stops_itself_alone(
     assert "dataset other is not loaded" in caplog.text
     assert says in caplog.text
     repository = loaded.get_repository_def()
-    assert {sensor.name for sensor in repository.sensor_defs} == {"tiny_watch", "other_fault"}
+    assert {sensor.name for sensor in repository.sensor_defs} >= {"tiny_watch", "other_fault", "demo_watch"}
     graph = loaded.resolve_asset_graph()
     others = {tuple(key.path) for key in graph.get_all_asset_keys() if key.path[0] == "other"}
     assert others == {("other", "configuration")}
@@ -151,3 +160,45 @@ def test_a_dataset_with_a_fault_stops_itself_alone(
     assert isinstance(event, dg.AssetCheckEvaluation)
     assert not event.passed
     assert says in str(event.metadata["problem"].value)
+
+
+def test_served_are_the_datasets_whose_data_can_be_there(
+    configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.write(configs, tmp_path / "raw")
+    text = (configs / "datasets" / "tiny.yaml").read_text().replace("name: tiny", "name: away")
+    (configs / "datasets" / "away.yaml").write_text(text.replace(str(tmp_path / "raw"), "${NOT_SET_ANYWHERE}"))
+    assert definitions.served() == ["demo", "tiny"]
+    (home / "away" / "champion").mkdir(parents=True)
+    (home / "away" / "champion" / "decisions.jsonl").touch()
+    assert definitions.served() == ["away", "demo", "tiny"]  # its products and history stay in sight
+    monkeypatch.setenv("LANDCOVER_DATASETS", "tiny, demo-siose")
+    assert definitions.served() == ["tiny", "demo-siose"]
+    groups = {key.path[0] for key in definitions.load().resolve_asset_graph().get_all_asset_keys()}
+    assert groups == {"tiny", "demo-siose"}
+
+
+def test_a_folder_that_is_not_mounted_is_named_and_takes_nothing_away(
+    configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDCOVER_DATASETS", "tiny")
+    tiny.write(configs, tmp_path / "raw", retraining={"when": "new_data"})
+    (tmp_path / "raw").rename(tmp_path / "elsewhere")
+    loaded = definitions.load().get_repository_def()
+    assert loaded.has_job("tiny_train")
+    assert {s.name for s in loaded.sensor_defs} == {"tiny_watch", "tiny_fault"}
+    sensor = loaded.get_sensor_def("tiny_fault")
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def outcome(cursor: str | None) -> tuple[list[bool], str]:
+            result = sensor(dg.build_sensor_context(instance=instance, cursor=cursor))
+            assert isinstance(result, dg.SensorResult)
+            return [event.passed for event in result.asset_events], str(result.cursor)
+
+        passed, text = outcome(None)
+        assert passed == [False]
+        assert f"{tmp_path / 'raw'}, which is not there" in text
+        assert outcome(text) == ([], text)
+        (tmp_path / "elsewhere").rename(tmp_path / "raw")
+        assert outcome(text)[0] == [True]
+    assert {s.name for s in definitions.load().get_repository_def().sensor_defs} == {"tiny_watch"}

@@ -62,7 +62,7 @@ def table(product: Product) -> list[dict[str, str]]:
 
 def test_a_shipped_recipe_unvaried_is_itself() -> None:
     study_settings = search()
-    for path in sorted((config.configs() / "experiments").glob("*.yaml")):
+    for path in sorted((config.shipped_configs() / "experiments").glob("*.yaml")):
         for recipe in config.load_experiments(path.stem).values():
             assert variant(study_settings, recipe, {}) == recipe
 
@@ -145,7 +145,7 @@ def test_a_file_is_checked_when_it_is_loaded(configs: Path) -> None:
     assert [problem.where for problem in caught.value.problems] == ["configs/searches/tried.yaml: space: epochs"] * 2
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (config.configs() / "searches").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (config.shipped_configs() / "searches").glob("*.yaml")))
 def test_the_shipped_searches_load(name: str) -> None:
     assert config.load_search(name).number > 1
 

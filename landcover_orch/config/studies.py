@@ -1,0 +1,38 @@
+"""Published studies: datasets of configs/studies, which are copied into one's own configurations to be served."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from landcover_orch.config.files import STUDIES, find, load_dataset, missing, names
+from landcover_orch.config.paths import own_configs
+from landcover_orch.errors import ConfigError, Problem
+
+
+def studies() -> dict[str, str]:
+    """Name -> description of the published studies and of the demonstration's variants."""
+    return {name: load_dataset(name).description for name in names(STUDIES)}
+
+
+def add_study(name: str) -> Path:
+    """Copies a study into one's own configurations, where servers load it; gives the file. Nothing is overwritten.
+
+    Raises:
+        ConfigError: there is no such study, or one's own datasets have that name already.
+    """
+    source = find(STUDIES, name) if name in names(STUDIES) else None
+    if source is None:
+        raise ConfigError(missing(STUDIES, name))
+    target = own_configs() / "datasets" / source.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.new")
+    partial.write_bytes(source.read_bytes())
+    try:
+        os.link(partial, target)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        fix = "use that one, or delete it first"
+        raise ConfigError(Problem(str(target), "a file of that name", "none", fix)) from None
+    finally:
+        partial.unlink()
+    return target
