@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -186,34 +185,10 @@ def root_sensor(dataset: Dataset) -> dg.SensorDefinition:
     return fault
 
 
-def served() -> list[str]:
-    """Names of the datasets that Dagster loads.
-
-    Those that LANDCOVER_DATASETS lists; else those of configs/datasets whose `root` has no variable that is not set, or
-    of which there are products; a dataset whose file has a fault is among them.
-    """
-    listed = os.environ.get("LANDCOVER_DATASETS", "")
-    if listed.strip():
-        return list(dict.fromkeys(name.strip() for name in listed.split(",") if name.strip()))
-    return [name for name in config.dataset_names() if has_data(name)]
-
-
-def has_data(name: str) -> bool:
-    """Whether there may be files of a dataset, or products."""
-    try:
-        dataset = config.load_dataset(name)
-    except LandcoverError:
-        return True  # its fault is shown
-    try:
-        return bool(dataset.folder)
-    except ConfigError:
-        return any((config.home() / name).glob("*/*"))
-
-
 def load() -> dg.Definitions:
     """The definitions of the datasets that are served; one with a fault is named in the log and by a failing check."""
     datasets, faults = [], {}
-    for name in served():
+    for name in config.served_datasets():
         try:
             dataset = config.load_dataset(name)
             items(dataset)  # also reads its legend

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets import partitions, sources
 from assets.graph import STAGE, planned
-from assets.results import Event, facts, picture, table, tile_results
+from assets.results import Event, embedded_picture, facts, table, tile_results
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
@@ -134,7 +134,9 @@ def common_shift_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         from landcover_orch.ground_truth.quality import common_shift
 
         estimates = common_shift.common(dataset, catalogue.survey(dataset).tiles, config.home())
-        shown = {f"correlation {i}": picture(estimate.png) for i, estimate in enumerate(estimates) if estimate.png}
+        shown = {
+            f"correlation {i}": embedded_picture(estimate.png) for i, estimate in enumerate(estimates) if estimate.png
+        }
         metadata = {**facts({"common": [estimate.row for estimate in estimates]}), **shown}
         return _checked(common_shift.problems(dataset, estimates), dg.AssetCheckSeverity.ERROR, metadata)
 

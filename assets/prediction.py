@@ -112,7 +112,7 @@ def prediction_result(products: Maps) -> dg.MaterializeResult[Any]:
         shown["years shown"] = table([{"tile": tile, "year": year} for tile, year in sorted(years.items())])
     first = next(iter(products.values()))
     return dg.MaterializeResult(
-        metadata={"maps": len(products), "preview": picture(first.file(PREVIEW).read_bytes()), **shown},
+        metadata={"maps": len(products), "preview": picture(first, PREVIEW), **shown},
         data_version=dg.DataVersion(publish.version_of(products)),
     )
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets import partitions, patches
 from assets.graph import STAGE, planned
-from assets.results import result, sentences
+from assets.results import mlflow_page, result, sentences
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
 from landcover_orch.errors import TrackingError
@@ -107,7 +107,7 @@ def report_asset(dataset: Dataset) -> dg.AssetsDefinition:
             # the report stands without MLflow; materialising it again adds it there
             context.log.warning("not in MLflow: %s", error)
             return result(product)
-        return result(product, **{"MLflow run": dg.MetadataValue.url(version.run_url)})
+        return result(product, **{"MLflow run": mlflow_page(version.run_url)})
 
     return asset
 
@@ -174,7 +174,7 @@ def leaderboard_asset(dataset: Dataset) -> dg.AssetsDefinition:
         except TrackingError as error:
             context.log.warning("not in MLflow: %s", error)
             return result(product)
-        return result(product, **{"MLflow run": dg.MetadataValue.url(url)})
+        return result(product, **{"MLflow run": mlflow_page(url)})
 
     return asset
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -10,14 +9,27 @@ from typing import Any, cast
 import dagster as dg
 
 from assets import partitions
+from landcover_orch import config
 from landcover_orch.errors import LandcoverError, Problem
+from landcover_orch.pages import links
+from landcover_orch.pages.facts import name_scores, rounded
 from landcover_orch.planner import Build
-from landcover_orch.store.products import PAGE, PREVIEW, SUMMARY
+from landcover_orch.store.products import MODEL, PAGE, PREVIEW, REPORT, SUMMARY
 from landcover_orch.store.publish import Product
 
 VERSION_TAG = "dagster/data_version"
 IO_RETRIES, IO_RETRY_WAIT_S = 2, 10
 TABLE_ROWS = 200
+
+PICTURES = {
+    PREVIEW: "preview",
+    "radiometry.png": "as delivered, and matched",
+    "matrix.png": "confusion matrix",
+}
+"""Pictures that are shown of a product, in this order."""
+
+SPLITS = {MODEL: "validation", REPORT: "test"}
+"""Asset -> the split that its scores are measured on."""
 
 Event = dg.MaterializeResult[Any] | dg.AssetMaterialization
 
@@ -134,17 +146,40 @@ def io_retried() -> Iterator[None]:
 
 
 def metadata(product: Product) -> dict[str, Any]:
-    """What the UI shows of a product: its summary, picture, page, size and cost."""
-    shown: dict[str, Any] = {"path": dg.MetadataValue.path(str(product.path)), "bytes": product.bytes}
-    if product.cost.wall_s is not None:
-        shown["seconds"] = float(product.cost.wall_s)
-    if product.file(PREVIEW).is_file():
-        shown["preview"] = picture(product.file(PREVIEW).read_bytes())
-    if product.file("radiometry.png").is_file():
-        shown["as delivered, and matched"] = picture(product.file("radiometry.png").read_bytes())
+    """What the UI shows of a product: its pictures and page by link, its summary, size, cost and place."""
+    shown: dict[str, Any] = {
+        title: picture(product, file) for file, title in PICTURES.items() if product.file(file).is_file()
+    }
     if product.file(PAGE).is_file():
-        shown["page"] = dg.MetadataValue.url(product.file(PAGE).as_uri())
-    return {**shown, **facts(product.json(SUMMARY))}
+        shown["page"] = page(product)
+    summary, split = product.json(SUMMARY), SPLITS.get(product.recipe.asset)
+    shown |= facts(name_scores(summary, split) if split else summary)
+    shown["size (MB)"] = rounded(product.bytes / 1e6)
+    if product.cost.wall_s is not None:
+        shown["duration (s)"] = rounded(product.cost.wall_s)
+    return {**shown, "path": dg.MetadataValue.path(str(product.path))}
+
+
+def page(product: Product, file: str = PAGE) -> dg.UrlMetadataValue:
+    """Link to a product's page on Dagster's webserver."""
+    return dg.MetadataValue.url(links.page_path(config.home(), product.file(file)))
+
+
+def picture(product: Product, file: str) -> dg.MarkdownMetadataValue:
+    """A product's picture by link."""
+    return dg.MetadataValue.md(links.markdown_picture(config.home(), product.file(file)))
+
+
+def embedded_picture(png: bytes) -> dg.MarkdownMetadataValue:
+    """A small picture that is no file of a product, inside the metadata."""
+    from landcover_orch.pages.picture import data_uri  # loads numpy
+
+    return dg.MetadataValue.md(f"![picture]({data_uri(png)})")
+
+
+def mlflow_page(url: str) -> dg.UrlMetadataValue:
+    """Link to a page of MLflow by way of Dagster's webserver, which knows MLflow's present address."""
+    return dg.MetadataValue.url(links.mlflow_path(url))
 
 
 def facts(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +192,7 @@ def metadata_value(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int | float):
-        return float(value)
+        return rounded(value)
     if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
         return table(value)
     if isinstance(value, dict | list):
@@ -166,16 +201,22 @@ def metadata_value(value: Any) -> Any:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Rows of one shape as a table; long tables are cut."""
-    plain = [{name: _cell(value) for name, value in row.items()} for row in rows[:TABLE_ROWS]]
+    """Rows of one shape as a table, those that failed first; a long one is cut, and says so."""
+    ordered = sorted(rows, key=lambda row: not is_failed(row))
+    plain = [{name: _cell(value) for name, value in row.items()} for row in ordered[:TABLE_ROWS]]
+    if len(rows) > TABLE_ROWS:
+        first = next(iter(plain[0]))
+        plain.append({first: f"{TABLE_ROWS} of {len(rows)} shown"})
     columns = [dg.TableColumn(name, "any") for name in plain[0]]
     return dg.MetadataValue.table([dg.TableRecord(row) for row in plain], dg.TableSchema(columns=columns))
 
 
+def is_failed(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a check says that something does not hold."""
+    return any(value is False for value in row.values())
+
+
 def _cell(value: Any) -> str | int | float | bool | None:
-    return value if isinstance(value, str | int | float | bool) or value is None else str(value)
-
-
-def picture(png: bytes) -> dg.MarkdownMetadataValue:
-    """A small PNG as Dagster can show it: markdown with the picture inside."""
-    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(png).decode()})")
+    if isinstance(value, float):
+        return rounded(value)
+    return value if isinstance(value, str | int | bool) or value is None else str(value)

@@ -48,7 +48,7 @@ def search_asset(dataset: Dataset) -> dg.AssetsDefinition:
         with sentences():
             product = publish.current(config.home() / dataset.name / SEARCH, name)
         figures = [name for name in ("trials", "choices", "heatmap") if f"{name}.png" in product.files]
-        return result(product, **{f"preview of {name}": thumbnail(product, name) for name in figures})
+        return result(product, **{f"preview of {name}": picture(product, f"{name}.png") for name in figures})
 
     return asset
 
@@ -64,14 +64,3 @@ def varied_experiments(dataset: Dataset) -> list[dg.AssetDep]:
     known = {name: searches for name, searches in varied.items() if name in config.experiments_of(dataset)}
     mapping = dg.StaticPartitionMapping(known)
     return [dg.AssetDep(partitions.key(dataset, EXPERIMENT), partition_mapping=mapping)] if known else []
-
-
-def thumbnail(product: publish.Product, name: str) -> dg.MarkdownMetadataValue:
-    """A figure of a product, small enough for Dagster's metadata."""
-    import numpy as np
-    from PIL import Image
-
-    from landcover_orch.pages.picture import small_png
-
-    with Image.open(product.file(f"{name}.png")) as drawn:
-        return picture(small_png(np.asarray(drawn.convert("RGB"))))

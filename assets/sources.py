@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from assets import partitions
-from assets.results import VERSION_TAG, facts, picture, table
+from assets.results import VERSION_TAG, embedded_picture, facts, table
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError, LandcoverError, Problem
@@ -180,7 +180,7 @@ def source_metadata(dataset: Dataset, tile: Tile, asset: str, pictured: bool) ->
     path = dg.MetadataValue.path(str(tile.image))
     try:
         shown = {"path": path, **facts(preview.facts(dataset, tile))}
-        return {**shown, "preview": picture(preview.preview(dataset, tile))} if pictured else shown
+        return {**shown, "preview": embedded_picture(preview.preview(dataset, tile))} if pictured else shown
     except LandcoverError as error:
         # a file that cannot be read is observed all the same; the check `files_fit` says what is wrong with it
         return {"path": path, "problem": str(error)}

@@ -1,75 +1,217 @@
-"""`landcover ui`: Dagster's webserver and daemon and MLflow's server, on loopback, until Ctrl-C."""
+"""`landcover ui`: Dagster's code server, webserver and daemon and MLflow's server, on loopback, until Ctrl-C."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from assets import instance
+from assets.execution import LOCATION, MODULE
+from assets.reload import Reloader
 from landcover_orch import config, tracking
+from landcover_orch.errors import LandcoverError, Problem
 
-DAGSTER_PORT = int(os.environ.get("LANDCOVER_DAGSTER_PORT", "3000"))
-MLFLOW_PORT = int(os.environ.get("LANDCOVER_MLFLOW_PORT", "5000"))
-PATIENCE_S = 15
-WORKSPACE = Path(__file__).resolve().parent.parent / "workspace.yaml"
-WATCH_S = 0.5
+HOST = "127.0.0.1"
+PORTS = {"LANDCOVER_DAGSTER_PORT": 3000, "LANDCOVER_MLFLOW_PORT": 5000}
+PATIENCE_S, START_S, WATCH_S = 15, 180, 0.5
+WORKSPACE = "workspace.yaml"
+"""File below LANDCOVER_HOME that names the code server's socket."""
+
+LOCK = ".ui.lock"
 
 
-def commands() -> dict[str, list[str]]:
-    """The processes by name."""
-    python = sys.executable
-    home = config.home()
-    return {
-        "Dagster webserver": [python, "-m", "assets.webserver", "--port", str(DAGSTER_PORT)],
-        "Dagster daemon": [python, "-m", "dagster._daemon", "run", "-w", str(WORKSPACE)],
-        "MLflow": [
-            *(python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(MLFLOW_PORT), "--workers", "1"),
-            *("--backend-store-uri", tracking.address(home), "--default-artifact-root", str(home / "mlartifacts")),
-            "--no-serve-artifacts",
-        ],
-    }
+class ServerError(LandcoverError):
+    """The servers cannot be started, or one of them ended."""
+
+
+@dataclass
+class Servers:
+    """Processes of the user interfaces: each in a group of its own, all ended together."""
+
+    environment: dict[str, str]
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def start(self, name: str, command: list[str]) -> None:
+        """Starts a process."""
+        self.running[name] = subprocess.Popen(command, env=self.environment, start_new_session=True)
+
+    def require_running(self) -> None:
+        """Raises ServerError where a process has ended."""
+        for name, process in self.running.items():
+            if process.poll() is not None:
+                fix = "see its lines above; `landcover doctor` says what is wrong with the machine"
+                raise ServerError(Problem(name, f"it ended with {process.returncode}", "it runs", fix))
+
+    def wait_for(self, name: str, url: str) -> None:
+        """Waits until a server answers.
+
+        Raises:
+            ServerError: a process ended, or it did not answer in time.
+        """
+        deadline = time.monotonic() + START_S
+        while not answers(url):
+            self.require_running()
+            if time.monotonic() > deadline:
+                fix = "end other programs, and start it again"
+                raise ServerError(Problem(name, f"no answer at {url} in {START_S} s", "one", fix))
+            time.sleep(WATCH_S)
+
+    def end(self) -> None:
+        """Ends all: SIGTERM, then SIGKILL after `PATIENCE_S`."""
+        for process in reversed(self.running.values()):
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self.running.values():
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def main() -> int:
-    """Starts all, says where they are, ends all when one ends or the person interrupts."""
+    """Starts all, says where they are once they answer, ends all when one ends or the person interrupts."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    home = config.home()
+    home.mkdir(parents=True, exist_ok=True)
+    dagster_port, mlflow_port = free_ports()
+    with locked(home, dagster_port), tempfile.TemporaryDirectory(prefix="landcover-") as folder:
+        servers = Servers(environment())
+        try:
+            serve(servers, home, Path(folder) / "code.sock", dagster_port, mlflow_port)
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            servers.end()
+    return 0
+
+
+def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, mlflow_port: int) -> None:
+    """Starts the servers one behind the other, and watches them and the configurations until one ends."""
     with instance.opened():
         pass  # its databases are there before two servers would both create them
-    tracking.client(config.home())
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    running = {
-        name: subprocess.Popen(command, env=environment, start_new_session=True) for name, command in commands().items()
-    }
-    print(f"Dagster  http://127.0.0.1:{DAGSTER_PORT}\nMLflow   http://127.0.0.1:{MLFLOW_PORT}\nCtrl-C ends both.")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return wait_for_first_exit(running)
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        terminate(running)
-
-
-def wait_for_first_exit(running: dict[str, subprocess.Popen[bytes]]) -> int:
-    """Waits until one of the processes ends; 1, after saying which."""
+    tracking.client(home)
+    workspace = write_workspace(home, code_socket)
+    python = sys.executable
+    servers.environment.setdefault("LANDCOVER_MLFLOW_UI", f"http://{HOST}:{mlflow_port}")
+    reloader = Reloader(f"http://{HOST}:{dagster_port}", print_line)
+    code = ["-m", "dagster", "code-server", "start", "-m", MODULE, "--location-name", LOCATION, "-s", str(code_socket)]
+    servers.start("Dagster's code server", [python, *code, "--log-level", "warning"])
+    servers.start("MLflow", tracking.server_command(home, mlflow_port))
+    web = ["-m", "assets.webserver", "--port", str(dagster_port), "--workspace", str(workspace)]
+    servers.start("Dagster's webserver", [python, *web])
+    servers.wait_for("Dagster's webserver", f"http://{HOST}:{dagster_port}/server_info")
+    servers.start("Dagster's daemon", [python, "-m", "dagster._daemon", "run", "-w", str(workspace)])
+    servers.wait_for("MLflow", f"http://{HOST}:{mlflow_port}/health")
+    print_line(f"Dagster  http://{HOST}:{dagster_port}")
+    print_line(f"Pages    http://{HOST}:{dagster_port}/pages/")
+    print_line(f"MLflow   http://{HOST}:{mlflow_port}/?workflowType=machine_learning")
+    print_line("Ctrl-C ends all.")
     while True:
-        for name, process in running.items():
-            if process.poll() is not None:
-                print(f"{name} ended with {process.returncode}; `make doctor` says whether its port is free.")
-                return 1
+        servers.require_running()
+        reloader.look()
         time.sleep(WATCH_S)
 
 
-def terminate(running: dict[str, subprocess.Popen[bytes]]) -> None:
-    """Ends process groups: SIGTERM, then SIGKILL after `PATIENCE_S`."""
-    for process in running.values():
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-    for process in running.values():
+def print_line(line: str) -> None:
+    """Prints a line at once."""
+    print(line, flush=True)
+
+
+def environment() -> dict[str, str]:
+    """Environment of the servers: the folders as absolute paths, whatever they are started in."""
+    folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.own_configs())}
+    return {**os.environ, **folders, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+def write_workspace(home: Path, code_socket: Path) -> Path:
+    """Writes the workspace file that names the code server; its location is that of workspace.yaml."""
+    server = {"socket": str(code_socket), "location_name": LOCATION}
+    path = home / WORKSPACE
+    partial = path.with_name(f".{path.name}.new")
+    partial.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}, sort_keys=False), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def free_ports() -> list[int]:
+    """The ports of the two servers.
+
+    Raises:
+        ServerError: one of them is taken, or is no number; both are named together.
+    """
+    problems, ports = [], []
+    for variable, default in PORTS.items():
+        text = os.environ.get(variable, str(default))
+        port = int(text) if text.isdecimal() else 0
+        ports.append(port)
+        if not 0 < port < 2**16:
+            problems.append(Problem(variable, repr(text), "a port from 1 to 65535", f"export {variable}={default}"))
+        elif answers_on(port):
+            fix = f"end what holds it, or export {variable}={unused_port()}"
+            problems.append(Problem(variable, f"port {port} is taken", "a free one", fix))
+    if problems:
+        raise ServerError(*problems)
+    return ports
+
+
+def answers_on(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((HOST, port)) == 0
+
+
+def unused_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers at an address of this machine."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - an http address of our own
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+@contextmanager
+def locked(home: Path, port: int) -> Iterator[None]:
+    """Holds a home for one set of servers: two daemons would start everything twice.
+
+    Raises:
+        ServerError: another one serves it.
+    """
+    with (home / LOCK).open("a+") as file:
         try:
-            process.wait(PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            url = file.read().strip()
+            fix = f"open {url}, or end it first" if url else "end it first"
+            raise ServerError(Problem(str(home), "it is served already", "one `landcover ui` a home", fix)) from None
+        file.truncate(0)
+        file.write(f"http://{HOST}:{port}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

@@ -4,53 +4,83 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import uvicorn
+import yaml
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._grpc.client import DagsterGrpcClient
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
-from assets import instance
+from assets import files, instance
 from assets.guard import Guard
 
 log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+START_S, POLL_S = 120, 0.2
 WORKSPACE = Path(__file__).resolve().parent.parent / "workspace.yaml"
 
 
 class GuardedWebserver(DagsterWebserver[Any, Any]):
-    """Dagster's webserver with the guard as its outermost middleware."""
+    """Dagster's webserver with the guard as its outermost middleware, and the pages of products before its routes."""
 
-    def __init__(self, context: WorkspaceProcessContext, port: int) -> None:
-        self._port = port
+    def __init__(self, context: WorkspaceProcessContext, guard: Middleware) -> None:
+        self._guard = guard
         super().__init__(context)
 
     def build_middleware(self) -> list[Middleware]:
         """The guard, then Dagster's own."""
-        return [Middleware(Guard, port=self._port), *super().build_middleware()]
+        return [self._guard, *super().build_middleware()]
+
+    def build_routes(self) -> list[BaseRoute]:
+        """The pages of products, then Dagster's own, whose last one takes everything."""
+        return [*files.routes(), *super().build_routes()]  # type: ignore[no-untyped-call]
 
 
-def serve(port: int) -> None:
+def serve(port: int, workspace: Path) -> None:
     """Serves until interrupted."""
-    with instance.opened() as dagster, _context(dagster) as context, socket.create_server((HOST, port)) as listener:
+    guard = Middleware(Guard, port=port, url=os.environ.get("LANDCOVER_URL"))
+    wait_for_code_servers(workspace)
+    with instance.opened() as dagster, context(dagster, workspace) as process, socket.create_server((HOST, port)) as s:
         log.warning("serving Dagster on http://%s:%d", HOST, port)
-        app = GuardedWebserver(context, port).create_asgi_app()
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+        app = GuardedWebserver(process, guard).create_asgi_app()
+        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[s])
 
 
-def _context(dagster: dg.DagsterInstance) -> WorkspaceProcessContext:
+def wait_for_code_servers(workspace: Path) -> None:
+    """Waits until the code servers of a workspace answer: a location that is not there at first is shown as failed."""
+    entries = yaml.safe_load(workspace.read_text(encoding="utf-8"))["load_from"]
+    for name in (entry["grpc_server"]["socket"] for entry in entries if "grpc_server" in entry):
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            try:
+                DagsterGrpcClient(socket=name).ping("ready")
+            except DagsterUserCodeUnreachableError:
+                time.sleep(POLL_S)
+            else:
+                break
+
+
+def context(dagster: dg.DagsterInstance, workspace: Path) -> WorkspaceProcessContext:
+    """The webserver's view of the instance and of the code locations of a workspace file."""
     dagster.optimize_for_webserver(statement_timeout=15_000, pool_recycle=3_600, max_overflow=20)
-    return WorkspaceProcessContext(dagster, WorkspaceFileTarget([str(WORKSPACE)]), version=__version__)
+    return WorkspaceProcessContext(dagster, WorkspaceFileTarget([str(workspace)]), version=__version__)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=3000)
-    serve(parser.parse_args().port)
+    parser.add_argument("--workspace", type=Path, default=WORKSPACE)
+    given = parser.parse_args()
+    serve(given.port, given.workspace)

@@ -28,6 +28,7 @@ from landcover_orch.config.files import (
 from landcover_orch.config.labels import Component, Labels, Values
 from landcover_orch.config.paths import config_folders, expand, home, inside, own_configs, shipped_configs
 from landcover_orch.config.retraining import AtLeast, Cron, Promotion, Retraining
+from landcover_orch.config.serving import fault, has_data, load_served, served_datasets
 from landcover_orch.config.splits import SPLIT_NAMES, BlockFold, Splits, SplitSpec
 from landcover_orch.config.studies import add_study, studies
 
@@ -58,7 +59,9 @@ __all__ = [
     "expand",
     "experiment_names",
     "experiments_of",
+    "fault",
     "find",
+    "has_data",
     "home",
     "inside",
     "load_dataset",
@@ -67,8 +70,10 @@ __all__ = [
     "load_launcher",
     "load_legend",
     "load_search",
+    "load_served",
     "names",
     "own_configs",
+    "served_datasets",
     "shipped_configs",
     "studies",
     "with_members",

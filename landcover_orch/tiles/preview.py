@@ -13,7 +13,7 @@ from landcover_orch.raster import Raster, thumbnail
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
-SIDE = 512
+SIDE = 320
 """Longer side of a preview in pixels."""
 
 
@@ -56,7 +56,7 @@ def describe_nodata(dataset: Dataset, raster: Raster) -> str:
 
 
 def preview(dataset: Dataset, tile: Tile) -> bytes:
-    """A PNG of the orthophoto, at most 512 pixels wide and high and 75 kB; nodata is drawn as any value."""
+    """A PNG of the orthophoto, at most 320 pixels wide and high and 30 kB; nodata is drawn as any value."""
     raster = imagery.stacked(dataset, tile.images)
     bands = dataset.bands if len(dataset.bands) == raster.count else ()
-    return small_png(display(np.nan_to_num(thumbnail(raster, SIDE)), bands))
+    return small_png(display(np.nan_to_num(thumbnail(raster, SIDE)), bands), limit=30_000)

@@ -15,7 +15,7 @@ from landcover_orch.tracking.registry import (
 )
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
 from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
-from landcover_orch.tracking.server import address, client
+from landcover_orch.tracking.server import address, client, interface, server_command
 
 __all__ = [
     "EXPERIMENT",
@@ -31,6 +31,7 @@ __all__ = [
     "export",
     "find_run",
     "find_version",
+    "interface",
     "log_leaderboard",
     "log_report",
     "promote",
@@ -38,6 +39,7 @@ __all__ = [
     "register_repetitions",
     "run_url",
     "serve",
+    "server_command",
     "set_challenger",
     "untracked",
     "version_of",

@@ -89,3 +89,14 @@ def reachable(home: Path, doing: str) -> Iterator[Any]:
                 "start it (`make ui`), or correct MLFLOW_TRACKING_URI, and materialise again",
             )
         ) from error
+
+
+def server_command(home: Path, port: int) -> list[str]:
+    """Command of MLflow's server."""
+    import sys
+
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", address(home), "--default-artifact-root", str(home / "mlartifacts")),
+        "--no-serve-artifacts",
+    ]

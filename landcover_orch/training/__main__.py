@@ -17,6 +17,8 @@ from typing import Any
 from landcover_orch import config
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem, TrackingError, TrainingError
+from landcover_orch.pages.facts import name_scores, rounded
+from landcover_orch.pages.links import markdown_picture, mlflow_path
 from landcover_orch.store.products import REPETITIONS_JSON, SUMMARY, current_manifest
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import ModelVersion, RegisteredRepetitions, Start, Tracker, register, register_repetitions
@@ -67,31 +69,41 @@ class Pipes:
 
     def done(self, product: Product, registered: ModelVersion | RegisteredRepetitions | None) -> None:
         """The materialisation: the summary's facts, paths, links, and the fingerprint as data version."""
-        facts = asset_metadata(product.json(SUMMARY))
-        facts["path"] = {"raw_value": str(product.path), "type": "path"}
-        for name in ("curves", "lr_finder"):
-            if f"{name}.png" in product.files:
-                facts[name] = {"raw_value": embedded_picture(product, name), "type": "md"}
-        facts["bytes"] = product.bytes
+        home = config.home()
+        facts: dict[str, Any] = {
+            name: {"raw_value": markdown_picture(home, product.file(f"{name}.png"), name), "type": "md"}
+            for name in ("curves", "lr_finder")
+            if f"{name}.png" in product.files
+        }
+        facts |= asset_metadata(product.json(SUMMARY))
         if REPETITIONS_JSON in product.files:
             facts["repetitions"] = _table(repetition_rows(product, registered))
         if registered is not None:
             version = (
                 registered.versions[registered.chosen] if isinstance(registered, RegisteredRepetitions) else registered
             )
-            facts["MLflow run"] = {"raw_value": registered.run_url, "type": "url"}
-            facts["registered model"] = {"raw_value": version.url, "type": "url"}
+            facts["MLflow run"] = {"raw_value": mlflow_path(registered.run_url), "type": "url"}
+            facts["registered model"] = {"raw_value": mlflow_path(version.url), "type": "url"}
             facts["version"] = version.version
+        facts["size (MB)"] = rounded(product.bytes / 1e6)
+        facts["path"] = {"raw_value": str(product.path), "type": "path"}
         self._context.report_asset_materialization(metadata=facts, data_version=product.fingerprint)
 
 
 def asset_metadata(summary: dict[str, Any]) -> dict[str, Any]:
     """Asset metadata of a summary: plain values; means and spreads of repetitions as numbers, and as a table."""
     spread = summary.pop("spread", {})
-    facts: dict[str, Any] = {name: value for name, value in summary.items() if value is not None}
+    named = name_scores(summary, "validation")
+    facts: dict[str, Any] = {
+        name: rounded(value) if isinstance(value, float) else value
+        for name, value in named.items()
+        if value is not None
+    }
     if spread:
         facts |= {
-            f"mean {name}": statistics["mean"] for name, statistics in spread.items() if statistics["mean"] is not None
+            f"mean validation {name}": rounded(statistics["mean"])
+            for name, statistics in spread.items()
+            if statistics["mean"] is not None
         }
         columns = ("mean", "sd", "n", "min", "max")
         rows = [
@@ -125,19 +137,6 @@ def _table(rows: list[dict[str, Any]]) -> dict[str, Any]:
     columns = [{"name": name, "type": "any"} for name in rows[0]]
     plain = [{name: "" if value is None else value for name, value in row.items()} for row in rows]
     return {"raw_value": {"records": plain, "schema": columns}, "type": "table"}
-
-
-def embedded_picture(product: Product, name: str) -> str:
-    """A PNG of a product as Markdown with a data URI."""
-    import io
-
-    import numpy as np
-    from PIL import Image
-
-    from landcover_orch.pages.picture import data_uri, small_png
-
-    drawn = Image.open(io.BytesIO(product.file(f"{name}.png").read_bytes())).convert("RGB")
-    return f"![{name}]({data_uri(small_png(np.asarray(drawn)))})"
 
 
 @contextmanager

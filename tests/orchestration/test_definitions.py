@@ -168,12 +168,12 @@ def test_served_are_the_datasets_whose_data_can_be_there(
     tiny.write(configs, tmp_path / "raw")
     text = (configs / "datasets" / "tiny.yaml").read_text().replace("name: tiny", "name: away")
     (configs / "datasets" / "away.yaml").write_text(text.replace(str(tmp_path / "raw"), "${NOT_SET_ANYWHERE}"))
-    assert definitions.served() == ["demo", "tiny"]
+    assert config.served_datasets() == ["demo", "tiny"]
     (home / "away" / "champion").mkdir(parents=True)
     (home / "away" / "champion" / "decisions.jsonl").touch()
-    assert definitions.served() == ["away", "demo", "tiny"]  # its products and history stay in sight
+    assert config.served_datasets() == ["away", "demo", "tiny"]  # its products and history stay in sight
     monkeypatch.setenv("LANDCOVER_DATASETS", "tiny, demo-siose")
-    assert definitions.served() == ["tiny", "demo-siose"]
+    assert config.served_datasets() == ["tiny", "demo-siose"]
     groups = {key.path[0] for key in definitions.load().resolve_asset_graph().get_all_asset_keys()}
     assert groups == {"tiny", "demo-siose"}
 

@@ -1,0 +1,83 @@
+"""Files of published products and the dataset's index pages, served by Dagster's webserver below /pages/."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from landcover_orch import config
+from landcover_orch.errors import LandcoverError
+from landcover_orch.pages.links import MLFLOW, PAGES
+from landcover_orch.store import publish
+from landcover_orch.store.publish import MANIFEST
+from landcover_orch.tracking import interface
+
+HEADERS = {
+    "Content-Security-Policy": "sandbox allow-scripts allow-popups allow-downloads",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+"""A page may run its own script and nothing else: it has none of the server's rights, nor its origin."""
+
+TRAINING_VIEW = "?workflowType=machine_learning"
+MLFLOW_PATH = re.compile(r"(experiments/\d+(/runs/[0-9a-f]{32})?|models/[\w-]{1,200}(/versions/\d+)?)")
+
+
+def routes() -> list[Route]:
+    """Routes before Dagster's own."""
+    return [
+        Route(f"{PAGES}/{{path:path}}", page, methods=["GET", "HEAD"]),
+        Route(PAGES, lambda _: RedirectResponse(f"{PAGES}/"), methods=["GET", "HEAD"]),
+        Route(f"{MLFLOW}/{{path:path}}", mlflow, methods=["GET", "HEAD"]),
+    ]
+
+
+def page(request: Request) -> Response:
+    """A file of a published product; 404 for anything else."""
+    path = published_file(config.home(), request.path_params["path"])
+    if path is None:
+        text = "No published file of that name. The index of a dataset lists those there are: /pages/DATASET/"
+        return PlainTextResponse(text, 404, HEADERS)
+    return FileResponse(path, headers=HEADERS)
+
+
+def mlflow(request: Request) -> Response:
+    """Redirects to the present address of a run, a registered model or a version in MLflow's pages."""
+    path = request.path_params["path"]
+    if MLFLOW_PATH.fullmatch(path) is None:
+        return PlainTextResponse("No run, model or version of MLflow.", 404, HEADERS)
+    return RedirectResponse(f"{interface()}/{TRAINING_VIEW}#/{path}", 302)
+
+
+def published_file(home: Path, path: str) -> Path | None:
+    """The file at DATASET/ASSET/NAME/FILE, if it is one of a published product's; else None.
+
+    NAME is that of the current product, or of any with its fingerprint. Databases, logs, files that are being written
+    and everything beside the products are none.
+    """
+    parts = path.split("/")
+    if len(parts) < 3 or any(not part or part.startswith(".") for part in parts[:-1]):
+        return None
+    if parts[-1] == "":
+        parts[-1] = "index.html"
+    for folder, file in divisions(home, parts):
+        if not (folder / MANIFEST).is_file() or not folder.resolve().is_relative_to((home / parts[0]).resolve()):
+            continue
+        try:
+            product = publish.load(folder.resolve())
+        except (LandcoverError, OSError, ValueError):
+            return None
+        return product.path / file if file in product.files and (product.path / file).is_file() else None
+    return None
+
+
+def divisions(home: Path, parts: list[str]) -> Iterator[tuple[Path, str]]:
+    """The folders that may be a product, with the rest of the path: products of an experiment's tiles lie deeper."""
+    for depth in (3, 4):
+        if len(parts) > depth:
+            yield home.joinpath(*parts[:depth]), "/".join(parts[depth:])

@@ -1,0 +1,24 @@
+"""Links between Dagster, MLflow and the files of products: paths on Dagster's webserver, whatever its address is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+PAGES, MLFLOW = "/pages", "/go/mlflow"
+"""Where Dagster's webserver serves files of published products, and sends people on to MLflow's pages."""
+
+
+def page_path(home: Path, path: Path) -> str:
+    """Path of a product's folder, or of a file in it, on Dagster's webserver; of a folder, that of its page."""
+    return f"{PAGES}/{quote(str(path.relative_to(home)))}"
+
+
+def mlflow_path(url: str) -> str:
+    """Path on Dagster's webserver that leads to a page of MLflow, from that page's address."""
+    return f"{MLFLOW}/{url.partition('#/')[2].partition('?')[0]}"
+
+
+def markdown_picture(home: Path, path: Path, alt: str = "picture") -> str:
+    """Markdown of a product's picture by link; with Dagster's webserver alone it is shown."""
+    return f"![{alt}]({page_path(home, path)})"
