@@ -1,0 +1,117 @@
+"""Pages of products on Dagster's webserver: what is served, what never is, and with which rights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from assets import files
+from landcover_orch.pages.links import mlflow_path, page_path
+from landcover_orch.store.publish import Product, Recipe, Stage, publish
+
+
+def build(home: Path, asset: str, name: str, content: bytes = b"<h1>report</h1>") -> Product:
+    def write(stage: Stage) -> None:
+        (stage.path / "index.html").write_bytes(content)
+        (stage.path / "figures").mkdir()
+        (stage.path / "figures" / "a b.png").write_bytes(b"png")
+
+    folder = home / "town" / asset
+    return publish(folder, name, Recipe(asset, 1, {"content": str(content)}, {}), write)
+
+
+@pytest.fixture
+def product(home: Path) -> Product:
+    """A published report, and what lies beside it in a home."""
+    for name in ("mlflow.db", "dagster/history/runs.db", "town/champion/decisions.jsonl", "town/report/notes.txt"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("private")
+    return build(home, "report", "small")
+
+
+@pytest.fixture
+def client() -> TestClient:
+    """A client of the routes alone."""
+    return TestClient(Starlette(routes=files.routes()), follow_redirects=False)
+
+
+def test_files_of_a_product_are_served_without_the_servers_rights(client: TestClient, product: Product) -> None:
+    for path in ("/pages/town/report/small/index.html", "/pages/town/report/small/"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.text) == (200, "<h1>report</h1>")
+        assert answer.headers["content-security-policy"] == "sandbox allow-scripts allow-popups allow-downloads"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-type"].startswith("text/html")
+    assert client.get("/pages/town/report/small/figures/a%20b.png").headers["content-type"] == "image/png"
+
+
+def test_a_link_keeps_to_its_product_when_another_one_is_current(client: TestClient, home: Path) -> None:
+    former = build(home, "report", "small")
+    build(home, "report", "small", b"<h1>new</h1>")
+    assert client.get(page_path(home, former.file("index.html"))).text == "<h1>report</h1>"
+    assert client.get("/pages/town/report/small/").text == "<h1>new</h1>"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "mlflow.db",
+        "dagster/history/runs.db",
+        "town/champion/decisions.jsonl",
+        "town/report/notes.txt",
+        "town/report/small/manifest.json",
+        "town/report/small/absent.html",
+        "town/report/small/figures",
+        "town/report/small/../notes.txt",
+        "town/report/small/%2e%2e/notes.txt",
+        "town/report/small/..%2f..%2f..%2fmlflow.db",
+        "town/report/.small.partial/index.html",
+        "town/report/elsewhere/secret.txt",
+        "town/report//small/index.html",
+        "town/report/small/%00",
+        "../etc/passwd",
+        "",
+        "town",
+    ],
+)
+def test_nothing_else_is_served(client: TestClient, home: Path, product: Product, tmp_path: Path, path: str) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret.txt").write_text("private")
+    (home / "town" / "report" / "elsewhere").symlink_to(tmp_path / "outside")
+    (home / "town" / "report" / ".small.partial").mkdir()
+    (home / "town" / "report" / ".small.partial" / "index.html").write_text("half")
+    answer = client.get(f"/pages/{path}")
+    assert answer.status_code == 404
+    assert "private" not in answer.text
+
+
+def test_a_damaged_product_is_not_served(client: TestClient, product: Product) -> None:
+    (product.path / "index.html").write_text("other")
+    assert client.get("/pages/town/report/small/").status_code == 404
+
+
+def test_a_product_that_links_outside_the_home_is_not_served(client: TestClient, home: Path, tmp_path: Path) -> None:
+    outside = build(tmp_path / "outside", "report", "small")
+    (home / "town" / "report").mkdir(parents=True)
+    (home / "town" / "report" / "small").symlink_to(outside.path)
+    assert client.get("/pages/town/report/small/index.html").status_code == 404
+
+
+def test_links_to_mlflow_lead_to_its_present_address(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDCOVER_MLFLOW_UI", "http://127.0.0.1:5007")
+    run = "0123456789abcdef0123456789abcdef"
+    link = mlflow_path(f"http://127.0.0.1:5000/?workflowType=machine_learning#/experiments/3/runs/{run}")
+    assert link == f"/go/mlflow/experiments/3/runs/{run}"
+    answer = client.get(link)
+    assert answer.status_code == 302
+    expected = f"http://127.0.0.1:5007/?workflowType=machine_learning#/experiments/3/runs/{run}"
+    assert answer.headers["location"] == expected
+    assert client.get("/go/mlflow/models/town/versions/4").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["", "/evil.example", "experiments/x", "models/a/b", "runs/../..", "//evil.example/"])
+def test_nothing_else_is_redirected_to(client: TestClient, path: str) -> None:
+    assert client.get(f"/go/mlflow/{path}").status_code == 404

@@ -1,0 +1,92 @@
+"""Reload of configurations: what waits, what goes on, and that a fault stops only its own dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assets import reload
+from assets.reload import QUIET_S, Reloader
+from tests import tiny
+
+
+class Desk:
+    """A person who edits configurations while servers run, on a clock of the test."""
+
+    def __init__(self, configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.configs, self.now = configs, 0.0
+        self.lines: list[str] = []
+        self.asked = 0
+        monkeypatch.setattr(reload, "reload_location", self._reload)
+        self.reloader = Reloader("http://127.0.0.1:1", self.lines.append, lambda: self.now)
+
+    def _reload(self, url: str) -> str:
+        self.asked += 1
+        return "reloaded"
+
+    def edit(self, old: str, new: str, file: str = "datasets/tiny.yaml") -> None:
+        """Replaces text in a file."""
+        path = self.configs / file
+        path.write_text(path.read_text().replace(old, new))
+
+    def wait(self, seconds: float) -> int:
+        """Lets time pass with looks each half second; how often a reload was asked for."""
+        before = self.asked
+        for _ in range(int(seconds / 0.5)):
+            self.now += 0.5
+            self.reloader.look()
+        return self.asked - before
+
+
+@pytest.fixture
+def desk(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """The tiny dataset, served."""
+    tiny.write(configs, tmp_path / "raw")
+    return Desk(configs, monkeypatch)
+
+
+def test_a_change_is_reloaded_once_it_rests(desk: Desk) -> None:
+    assert desk.wait(5) == 0
+    desk.edit("stride: 32", "stride: 16")
+    assert desk.wait(QUIET_S - 0.5) == 0
+    desk.edit("stride: 16", "stride: 8")
+    assert desk.wait(QUIET_S - 0.5) == 0
+    assert desk.wait(1.5) == 1
+    assert desk.wait(5) == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("datasets/tiny.yaml", "stride: 32", "stride: [32"),
+        ("datasets/tiny.yaml", "legend: tiny", "legned: tiny"),
+        ("legends/tiny.yaml", "id: 1", "id: 0"),
+        ("experiments/quick.yaml", "name: unet", "name: unett"),
+    ],
+)
+def test_a_loaded_dataset_with_a_fault_keeps_its_definitions(desk: Desk, file: str, old: str, new: str) -> None:
+    desk.edit(old, new, file)
+    assert desk.wait(10) == 0
+    (line,) = desk.lines
+    assert "Not reloaded, the definitions stay as they were" in line
+    assert Path(file).name in line
+    desk.edit(new, old, file)
+    desk.edit("stride: 32", "stride: 16")
+    assert desk.wait(5) == 1
+
+
+def test_a_new_file_with_a_fault_stops_only_itself(desk: Desk) -> None:
+    (desk.configs / "datasets" / "other.yaml").write_text("- nothing\n")
+    assert desk.wait(5) == 1
+    desk.edit("stride: 32", "stride: 16")  # the faulty one, which never was loaded, holds nothing up
+    assert desk.wait(5) == 1
+
+
+def test_a_dataset_that_is_taken_away_ends(desk: Desk) -> None:
+    (desk.configs / "datasets" / "tiny.yaml").unlink()
+    assert desk.wait(5) == 1
+
+
+def test_a_webserver_that_is_not_there_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "the webserver did not reload them" in reload.reload_location("http://127.0.0.1:1")
