@@ -27,10 +27,15 @@ class MaterialisationError(LandcoverError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many runs a materialisation took, and the plan after it."""
+    """The runs that a materialisation took, and the plan after it."""
 
-    runs: int
+    built: tuple[Run, ...]
     plan: Plan
+
+    @property
+    def runs(self) -> int:
+        """How many runs it took."""
+        return len(self.built)
 
 
 def advance(
@@ -78,11 +83,13 @@ def advance(
     described = planned()
     request_rebuilds(dataset, described, force)
     tried: dict[str, list[str]] = {}
+    built: list[Run] = []
     while runs := [run for run in next_runs(planned() if tried or force else described) if run.key not in tried]:
         run = runs[0]
         log(f"  {run}")
         processes.wait_for_pools(dagster, pools(known, run), log)
         tried[run.key] = run_job(dagster, definitions, dataset, known, run)
+        built.append(run)
     described = planned()
     history.report(dagster, dataset, described)
     problems = failures(dataset, described, tried)
@@ -90,7 +97,7 @@ def advance(
         for line in broken_table(described):
             log(line)
         raise MaterialisationError(*problems)
-    return Outcome(len(tried), described)
+    return Outcome(tuple(built), described)
 
 
 def broken_table(described: Plan) -> list[str]:

@@ -13,10 +13,10 @@ import dagster as dg
 from assets import history, partitions, processes, sources
 from assets.graph import asset_graph, stages
 from assets.partitions import RANGE_END, RANGE_START, TILES
-from assets.results import table
+from assets.results import check_result, table
 from landcover_orch import config, notifications
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LandcoverError
+from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.planner import Plan, Run, State, Step, next_runs, plan
 from landcover_orch.planner.retraining import Rule
 from landcover_orch.store.canonical import digest
@@ -266,6 +266,7 @@ def state_events(
             passed=not rows,
             severity=dg.AssetCheckSeverity.WARN,
             metadata={"steps": table(rows)} if rows else {},
+            description=str(stale_problem(dataset, rows)) if rows else None,
         )
     ]
 
@@ -286,6 +287,13 @@ def state_rows(described: Plan) -> list[dict[str, Any]]:
     ]
 
 
+def stale_problem(dataset: Dataset, rows: Sequence[dict[str, Any]]) -> Problem:
+    """The problem of a dataset that is not up to date."""
+    first = f", first {rows[0]['asset']} {rows[0]['partition']}".rstrip() + f": {rows[0]['why']}" if rows else ""
+    fix = f"landcover materialise {dataset.name}, or switch the sensor {partitions.identifier(dataset)}_watch on"
+    return Problem(dataset.name, f"{len(rows)} products are missing or stale{first}", "all current", fix)
+
+
 def up_to_date_check(dataset: Dataset, assets: Sequence[dg.AssetsDefinition]) -> dg.AssetChecksDefinition:
     """Asset check of the whole group: what is missing or stale, and why."""
     key = up_to_date_key(dataset)
@@ -297,11 +305,7 @@ def up_to_date_check(dataset: Dataset, assets: Sequence[dg.AssetsDefinition]) ->
     )
     def group_up_to_date(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         rows = state_rows(plan(asset_graph(dataset, assets, context.instance)))
-        return dg.AssetCheckResult(
-            passed=not rows,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"steps": table(rows)} if rows else {},
-        )
+        return check_result(not rows, stale_problem(dataset, rows), {"steps": table(rows)} if rows else {})
 
     return group_up_to_date
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -64,6 +65,20 @@ def check(
     raise typer.Exit(1 if result.problems else 0)
 
 
+@app.command(epilog="Example: landcover status demo")
+def status(dataset: DatasetName) -> None:
+    """Print what is missing or stale of a dataset and why, the runs to come, rough time, disk space by asset."""
+    from landcover_orch import config
+
+    described = config.load_dataset(dataset)
+    from assets import instance
+    from assets import status as state
+
+    with instance.opened() as dagster:
+        for line in state.status(described, dagster).lines():
+            typer.echo(line)
+
+
 @app.command(epilog="Example: landcover materialise demo, or landcover materialise demo --force patches/r0c0")
 def materialise(
     dataset: DatasetName,
@@ -76,12 +91,14 @@ def materialise(
     from landcover_orch import config
 
     described = config.load_dataset(dataset)  # a misspelt name ends here, before Dagster is loaded
-    from assets import instance
+    from assets import instance, summary
     from assets.materialise import materialise as materialise_dataset
 
+    started = time.monotonic()
     with instance.opened() as dagster:
         outcome = materialise_dataset(dagster, described, force=force or ())
-    typer.echo(f"{outcome.runs} runs" if outcome.runs else "Everything is up to date.")
+        for line in summary.lines(dagster, described, outcome, time.monotonic() - started):
+            typer.echo(line)
 
 
 @app.command(epilog="Example: landcover promote demo 3")

@@ -6,9 +6,10 @@ import dagster as dg
 
 from assets import partitions, prediction
 from assets.graph import STAGE, planned
-from assets.results import result, sentences, table
+from assets.results import check_result, result, sentences, table
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
+from landcover_orch.errors import Problem
 from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
@@ -81,10 +82,13 @@ def map_plausible_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     def map_plausible() -> dg.AssetCheckResult:
         summary = publish.current(config.home() / dataset.name / LABEL_CHANGES, LABEL_CHANGES).json(SUMMARY)
         fraction = float(summary["listed_fraction_of_area"])
-        return dg.AssetCheckResult(
-            passed=fraction <= dataset.limits.max_changed,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={
+        limit = dataset.limits.max_changed
+        fix = "look at the map before its candidates; where the ground has changed that much, raise the limit"
+        expected = f"at most {limit:.0%} (`limits.max_changed`)"
+        return check_result(
+            fraction <= limit,
+            Problem(f"{dataset.name}: label changes", f"{fraction:.1%} of the labelled area", expected, fix),
+            {
                 "candidates' share of area": fraction,
                 "candidates": summary["listed"],
                 "tiles": table(summary["tiles"]),

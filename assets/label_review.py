@@ -6,9 +6,10 @@ import dagster as dg
 
 from assets import partitions, patches, prediction
 from assets.graph import STAGE, planned
-from assets.results import result, sentences, table
+from assets.results import check_result, result, sentences, table
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
+from landcover_orch.errors import Problem
 from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.products import DATASET_MANIFEST, LABEL_REVIEW, SUMMARY
@@ -75,10 +76,13 @@ def labels_plausible_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     def labels_plausible() -> dg.AssetCheckResult:
         summary = publish.current(config.home() / dataset.name / LABEL_REVIEW, str(dataset.label_review)).json(SUMMARY)
         fraction = float(summary["flagged_fraction_of_area"])
-        return dg.AssetCheckResult(
-            passed=fraction <= dataset.limits.max_flagged,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={
+        limit = dataset.limits.max_flagged
+        fix = "correct the worst of the label review, or raise the limit"
+        expected = f"at most {limit:.0%} (`limits.max_flagged`)"
+        return check_result(
+            fraction <= limit,
+            Problem(f"{dataset.name}: label review", f"{fraction:.1%} of the labelled area flagged", expected, fix),
+            {
                 "flagged share of area": fraction,
                 "flagged polygons": summary["flagged"],
                 **({"the worst": table(summary["worst"])} if summary["worst"] else {}),

@@ -6,10 +6,11 @@ import dagster as dg
 
 from assets import launcher, partitions
 from assets.graph import STAGE, planned
-from assets.results import failure, sentences
+from assets.results import check_result, failure, sentences
 from landcover_orch import config, training
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
+from landcover_orch.pages.facts import rounded
 from landcover_orch.planner import Build
 from landcover_orch.store import products, publish
 from landcover_orch.store.products import DATASET_MANIFEST, EXPERIMENT, MODEL, SUMMARY
@@ -98,9 +99,13 @@ def learned_check(dataset: Dataset) -> dg.AssetChecksDefinition:
 
         names = partitions.chosen_experiments(context, dataset)
         trained = [product for name in names for product in current_models(config.home(), dataset.name, name).values()]
-        worst = min(s["accuracy"] - s["majority_share"] for s in (product.json(SUMMARY) for product in trained))
-        return dg.AssetCheckResult(
-            passed=worst > 0, severity=dg.AssetCheckSeverity.WARN, metadata={"margin in accuracy": float(worst)}
-        )
+        margins = [(s["accuracy"] - s["majority_share"], s) for s in (product.json(SUMMARY) for product in trained)]
+        worst, summary = min(margins, key=lambda margin: margin[0])
+        accuracy, share = summary["accuracy"], summary["majority_share"]
+        found = f"accuracy {accuracy:.3f} on validation patches"
+        fix = "train longer, with another learning rate (`landcover train --find-lr`), or on more ground"
+        expected = f"more than {share:.3f}, which the most frequent class alone has"
+        problem = Problem(f"{dataset.name}: {', '.join(names)}", found, expected, fix)
+        return check_result(worst > 0, problem, {"margin in accuracy": rounded(worst)})
 
     return learned

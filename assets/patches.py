@@ -7,10 +7,10 @@ import dagster as dg
 
 from assets import partitions, sources
 from assets.graph import STAGE, planned
-from assets.results import Event, result, sentences, table, tile_results
+from assets.results import Event, check_result, result, sentences, table, tile_results
 from landcover_orch import config, patches
 from landcover_orch.config import Dataset
-from landcover_orch.errors import IncompleteError
+from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
@@ -152,7 +152,11 @@ def tiles_complete_check(dataset: Dataset) -> dg.AssetChecksDefinition:
             if current_fingerprints.get(name) != held.get(name)
         ]
         shown: dict[str, Any] = {"differences": table(differences)} if differences else {}
-        return dg.AssetCheckResult(passed=not differences, metadata={"tiles": len(held), **shown})
+        found = f"other patches of {', '.join(str(row['tile']) for row in differences[:5])} than those on disk"
+        fix = f"landcover materialise {dataset.name}"
+        problem = Problem(f"{dataset.name}: dataset_manifest", found, "the current patches of every tile", fix)
+        shown |= {"tiles": len(held)}
+        return check_result(not differences, problem, shown, dg.AssetCheckSeverity.ERROR)
 
     return tiles_complete
 
@@ -169,9 +173,9 @@ def classes_trained_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         described = manifest(dataset)
         pixels = [sum(column) for column in zip(*(t.class_pixels["train"] for t in described.tiles), strict=True)]
         absent = [name for name, count in zip(described.legend.names, pixels, strict=True) if not count]
-        return dg.AssetCheckResult(
-            passed=not absent, severity=dg.AssetCheckSeverity.WARN, metadata={"absent": ", ".join(absent) or "none"}
-        )
+        fix = "move a tile that holds them to the train split, or take the classes out of the legend"
+        problem = Problem(f"{dataset.name}: splits", f"no train pixels of {', '.join(absent)}", "some of each", fix)
+        return check_result(not absent, problem, {"absent": ", ".join(absent) or "none"})
 
     return classes_trained
 
@@ -196,11 +200,11 @@ def drift_result(dataset: Dataset, rows: Sequence[Mapping[str, Any]]) -> dg.Asse
     metadata: dict[str, Any] = {"outside": ", ".join(outside) or "none", "limit": dataset.limits.max_drift}
     columns = ("tile", *dataset.bands, "largest", "outside", "delivered")
     rows = [{column: row[column] for column in columns if column in row} for row in rows]
-    return dg.AssetCheckResult(
-        passed=not outside,
-        severity=dg.AssetCheckSeverity.WARN,
-        metadata={**metadata, **({"drift": table(rows)} if rows else {})},
-    )
+    expected = f"at most {dataset.limits.max_drift} standard deviations off (`limits.max_drift`)"
+    fix = "match their radiometry (`tiles.match`), train with them, or trust their maps less"
+    problem = Problem(f"{dataset.name}: {', '.join(outside)}", "unlike what was trained on", expected, fix)
+    shown = {"drift": table(rows, lambda row: bool(row.get("outside")))} if rows else {}
+    return check_result(not outside, problem, {**metadata, **shown})
 
 
 def current(dataset: Dataset) -> Product:

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets import partitions, patches, sources
 from assets.graph import STAGE, planned
-from assets.results import Event, picture, sentences, table, tile_results
+from assets.results import Event, check_result, picture, sentences, table, tile_results
 from landcover_orch import config, prediction
 from landcover_orch.config import Dataset
 from landcover_orch.errors import IncompleteError, Problem
@@ -150,12 +150,19 @@ def covers_the_tile_check(dataset: Dataset) -> dg.AssetChecksDefinition:
                 missing, extra = gaps(described, entries[tile], product.file(CLASS_MAP))
                 counted = {"data without class": missing, "class without data": extra}
                 rows.append({"repetition": repetition, "tile": tile, **counted})
-        return dg.AssetCheckResult(
-            passed=not any(row["data without class"] or row["class without data"] for row in rows),
-            metadata={"maps": table(rows)} if rows else {},
-        )
+        wrong = [row for row in rows if differs(row)]
+        found = f"pixels without a class, or with one and no data: {', '.join(str(row['tile']) for row in wrong[:5])}"
+        fix = f"landcover materialise {dataset.name} --force prediction"
+        problem = Problem(f"{dataset.name}: maps", found, "a class where there are data, and nowhere else", fix)
+        shown = {"maps": table(rows, differs)} if rows else {}
+        return check_result(not wrong, problem, shown, dg.AssetCheckSeverity.ERROR)
 
     return covers_the_tile
+
+
+def differs(row: Mapping[str, Any]) -> bool:
+    """Whether a map has pixels without a class that hold data, or the other way round."""
+    return bool(row["data without class"] or row["class without data"])
 
 
 def land_cover_map_asset(dataset: Dataset) -> dg.AssetsDefinition:

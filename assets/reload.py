@@ -54,7 +54,7 @@ class Reloader:
         self.files = self.seen = configuration_files()
         self.changed_at: float | None = None
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Looks at the files; whether a reload was asked for."""
         files = configuration_files()
         if files != self.seen:

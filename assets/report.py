@@ -7,10 +7,10 @@ import dagster as dg
 
 from assets import partitions, patches
 from assets.graph import STAGE, planned
-from assets.results import mlflow_page, result, sentences
+from assets.results import check_result, mlflow_page, result, sentences
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset
-from landcover_orch.errors import TrackingError
+from landcover_orch.errors import Problem, TrackingError
 from landcover_orch.planner import Build
 from landcover_orch.store import publish
 from landcover_orch.store.products import (
@@ -132,14 +132,19 @@ def counted_once_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         counted = _pixels(scored for content in contents.values() for scored in content["repetitions"])
         out_of_fold = [content["out_of_fold"]["seeds"] for content in contents.values() if content["out_of_fold"]]
         counted_out_of_fold = _pixels(scored for seeds in out_of_fold for scored in seeds)
-        return dg.AssetCheckResult(
-            passed={*counted.values()} <= {tested or not_test} and {*counted_out_of_fold.values()} <= {not_test},
-            metadata={
+        expected = f"{tested or not_test} pixels each, out of fold {not_test}"
+        fix = f"landcover materialise {dataset.name} --force report, and report it as a fault of the project"
+        passed = {*counted.values()} <= {tested or not_test} and {*counted_out_of_fold.values()} <= {not_test}
+        return check_result(
+            passed,
+            Problem(f"{dataset.name}: reports", f"{counted} and {counted_out_of_fold}", expected, fix),
+            {
                 "labelled test pixels": tested,
                 "labelled pixels outside the test split": not_test,
                 "counted": dg.MetadataValue.json(counted),
                 "counted out of fold": dg.MetadataValue.json(counted_out_of_fold),
             },
+            dg.AssetCheckSeverity.ERROR,
         )
 
     return counted_once

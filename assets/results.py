@@ -116,6 +116,17 @@ def failure(problems: Sequence[Problem], title: str = "") -> dg.Failure:
     return dg.Failure(text, metadata={"problems": table(rows)} if rows else None, allow_retries=False)
 
 
+def check_result(
+    passed: bool,
+    problem: Problem,
+    metadata: Mapping[str, Any],
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.WARN,
+) -> dg.AssetCheckResult:
+    """Result of an asset check; where it fails, its description is the problem's sentence, with the fix."""
+    description = None if passed else str(problem)
+    return dg.AssetCheckResult(passed=passed, severity=severity, metadata=dict(metadata), description=description)
+
+
 @contextmanager
 def sentences() -> Iterator[None]:
     """Errors of the library as the sentences of a failed step, without a traceback of them."""
@@ -200,8 +211,14 @@ def metadata_value(value: Any) -> Any:
     return str(value)
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Rows of one shape as a table, those that failed first; a long one is cut, and says so."""
+def table(rows: Sequence[Mapping[str, Any]], failed: Callable[[Mapping[str, Any]], bool] | None = None) -> Any:
+    """Rows of one shape as a table, those that failed first; a long one is cut, and says so.
+
+    Args:
+        rows: of the table.
+        failed: whether a row of a check says that something does not hold; None: where a value is False.
+    """
+    is_failed = failed or (lambda row: any(value is False for value in row.values()))
     ordered = sorted(rows, key=lambda row: not is_failed(row))
     plain = [{name: _cell(value) for name, value in row.items()} for row in ordered[:TABLE_ROWS]]
     if len(rows) > TABLE_ROWS:
@@ -209,11 +226,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Any:
         plain.append({first: f"{TABLE_ROWS} of {len(rows)} shown"})
     columns = [dg.TableColumn(name, "any") for name in plain[0]]
     return dg.MetadataValue.table([dg.TableRecord(row) for row in plain], dg.TableSchema(columns=columns))
-
-
-def is_failed(row: Mapping[str, Any]) -> bool:
-    """Whether a row of a check says that something does not hold."""
-    return any(value is False for value in row.values())
 
 
 def _cell(value: Any) -> str | int | float | bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -17,9 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
-from assets import instance
+from assets import instance, observe
 from assets.execution import LOCATION, MODULE
 from assets.reload import Reloader
 from landcover_orch import config, tracking
@@ -111,7 +110,16 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     code = ["-m", "dagster", "code-server", "start", "-m", MODULE, "--location-name", LOCATION, "-s", str(code_socket)]
     servers.start("Dagster's code server", [python, *code, "--log-level", "warning"])
     servers.start("MLflow", tracking.server_command(home, mlflow_port))
-    web = ["-m", "assets.webserver", "--port", str(dagster_port), "--workspace", str(workspace)]
+    web = [
+        "-m",
+        "assets.webserver",
+        "--port",
+        str(dagster_port),
+        "--workspace",
+        str(workspace),
+        "--code",
+        str(code_socket),
+    ]
     servers.start("Dagster's webserver", [python, *web])
     servers.wait_for("Dagster's webserver", f"http://{HOST}:{dagster_port}/server_info")
     servers.start("Dagster's daemon", [python, "-m", "dagster._daemon", "run", "-w", str(workspace)])
@@ -120,9 +128,11 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     print_line(f"Pages    http://{HOST}:{dagster_port}/pages/")
     print_line(f"MLflow   http://{HOST}:{mlflow_port}/?workflowType=machine_learning")
     print_line("Ctrl-C ends all.")
+    observe.start(environment=servers.environment)
     while True:
         servers.require_running()
-        reloader.look()
+        if reloader.poll():
+            observe.start(environment=servers.environment)
         time.sleep(WATCH_S)
 
 
@@ -142,7 +152,7 @@ def write_workspace(home: Path, code_socket: Path) -> Path:
     server = {"socket": str(code_socket), "location_name": LOCATION}
     path = home / WORKSPACE
     partial = path.with_name(f".{path.name}.new")
-    partial.write_text(yaml.safe_dump({"load_from": [{"grpc_server": server}]}, sort_keys=False), encoding="utf-8")
+    partial.write_text(json.dumps({"load_from": [{"grpc_server": server}]}) + "\n", encoding="utf-8")  # JSON is YAML
     partial.replace(path)
     return path
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import dagster as dg
 import uvicorn
-import yaml
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
@@ -48,28 +47,27 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
         return [*files.routes(), *super().build_routes()]  # type: ignore[no-untyped-call]
 
 
-def serve(port: int, workspace: Path) -> None:
+def serve(port: int, workspace: Path, code: str | None = None) -> None:
     """Serves until interrupted."""
     guard = Middleware(Guard, port=port, url=os.environ.get("LANDCOVER_URL"))
-    wait_for_code_servers(workspace)
+    if code is not None:
+        wait_for_code_server(code)
     with instance.opened() as dagster, context(dagster, workspace) as process, socket.create_server((HOST, port)) as s:
         log.warning("serving Dagster on http://%s:%d", HOST, port)
         app = GuardedWebserver(process, guard).create_asgi_app()
         uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[s])
 
 
-def wait_for_code_servers(workspace: Path) -> None:
-    """Waits until the code servers of a workspace answer: a location that is not there at first is shown as failed."""
-    entries = yaml.safe_load(workspace.read_text(encoding="utf-8"))["load_from"]
-    for name in (entry["grpc_server"]["socket"] for entry in entries if "grpc_server" in entry):
-        deadline = time.monotonic() + START_S
-        while time.monotonic() < deadline:
-            try:
-                DagsterGrpcClient(socket=name).ping("ready")
-            except DagsterUserCodeUnreachableError:
-                time.sleep(POLL_S)
-            else:
-                break
+def wait_for_code_server(socket_path: str) -> None:
+    """Waits until a code server answers: a location that is not there at first is shown as failed."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        try:
+            DagsterGrpcClient(socket=socket_path).ping("ready")
+        except DagsterUserCodeUnreachableError:
+            time.sleep(POLL_S)
+        else:
+            return
 
 
 def context(dagster: dg.DagsterInstance, workspace: Path) -> WorkspaceProcessContext:
@@ -82,5 +80,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=3000)
     parser.add_argument("--workspace", type=Path, default=WORKSPACE)
+    parser.add_argument("--code", metavar="SOCKET", help="Wait until the code server at this socket answers.")
     given = parser.parse_args()
-    serve(given.port, given.workspace)
+    serve(given.port, given.workspace, given.code)

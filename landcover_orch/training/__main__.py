@@ -69,7 +69,7 @@ class Pipes:
 
     def done(self, product: Product, registered: ModelVersion | RegisteredRepetitions | None) -> None:
         """The materialisation: the summary's facts, paths, links, and the fingerprint as data version."""
-        home = config.home()
+        home = product.path.parents[2]
         facts: dict[str, Any] = {
             name: {"raw_value": markdown_picture(home, product.file(f"{name}.png"), name), "type": "md"}
             for name in ("curves", "lr_finder")

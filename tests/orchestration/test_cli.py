@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,7 +112,10 @@ def test_a_misspelt_command_names_those_there_are() -> None:
     done = _program("chekc", "demo")
     assert done.returncode == 2
     text = " ".join(done.stderr.replace("│", " ").split())
-    assert "No such command 'chekc'; expected one of check, materialise, promote, train, ui, doctor" in text
+    assert (
+        "No such command 'chekc'; expected one of check, status, materialise, promote, train, ui, doctor, studies"
+        in text
+    )
     assert "did you mean 'check'?" in text
     assert "Traceback" not in done.stderr
 
@@ -197,15 +200,69 @@ def instance(configs: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
 
 
-def test_materialise_ends_with_the_number_of_runs(
-    root: Path, instance: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_materialise_ends_with_what_a_person_asks_next(
+    configs: Path, instance: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = iter([8, 0])
-    monkeypatch.setattr("assets.materialise.materialise", lambda *_, **__: SimpleNamespace(runs=next(runs)))
-    assert main(["materialise", "town"]) == 0
-    assert capsys.readouterr().out == "8 runs\n"
-    assert main(["materialise", "town"]) == 0
-    assert capsys.readouterr().out == "Everything is up to date.\n"
+    from tests.in_process import training_in_process
+
+    tiny.write(configs, tmp_path / "raw", baselines=["k-means"])
+    with training_in_process():
+        assert main(["materialise", "tiny"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (built,) = (line for line in lines if " built " in line)
+    assert re.match(r"\d+ runs in \d+ s built 3 ground_truth, ", built)
+    scores = [line.split()[0] for line in lines if "accuracy" in line and "mean_iou" in line]
+    assert sorted(scores) == ["k-means", "quick"]
+    assert [line.endswith("(baseline)") for line in lines if "accuracy" in line] == [
+        name == "k-means" for name in scores
+    ]
+    assert any(line.startswith("Champion: ") and "registered as tiny version" in line for line in lines)
+    assert lines[-1] == "Next: landcover ui, then http://127.0.0.1:3000/pages/tiny/ has all pages of tiny"
+    assert main(["materialise", "tiny"]) == 0
+    assert capsys.readouterr().out.startswith("Everything is up to date (")
+
+
+def test_materialise_prints_checks_that_failed_with_their_fix(
+    configs: Path, instance: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.in_process import training_in_process
+
+    legend = {**tiny.LEGEND, "classes": [*tiny.LEGEND["classes"], {"id": 2, "name": "ice", "colour": "#ffffff"}]}
+    tiny.write(configs, tmp_path / "raw", baselines=["k-means"])
+    tiny.save(configs, "legends", legend)
+    with training_in_process():
+        assert main(["materialise", "tiny"]) == 0
+    text = capsys.readouterr().out
+    sentence = (
+        "dataset_manifest, classes_trained: tiny: splits: no train pixels of ice; expected some of each. Fix: move"
+    )
+    assert sentence in text
+
+
+def test_status_says_what_is_stale_and_why(
+    configs: Path, instance: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.in_process import training_in_process
+
+    tiny.write(configs, tmp_path / "raw", baselines=["k-means"])
+    assert main(["status", "tiny"]) == 0
+    text = capsys.readouterr().out
+    assert "to build" in text
+    assert "ground_truth t0, t1, t2" in text
+    assert "missing: nothing published" in text
+    with training_in_process():
+        assert main(["materialise", "tiny"]) == 0
+    capsys.readouterr()
+    assert main(["status", "tiny"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("tiny: everything is up to date.")
+    assert "Disk:\n  ground_truth" in text
+    path = configs / "legends" / "tiny.yaml"
+    path.write_text(path.read_text().replace("'20': water", "'20': field"))
+    assert main(["status", "tiny"]) == 0
+    text = capsys.readouterr().out
+    assert "codes" in text.split("ground_truth t0, t1, t2", 1)[1].splitlines()[1]
+    assert "Next: landcover materialise tiny" in text
 
 
 def test_materialise_ends_with_the_sentence_of_a_file_that_is_wrong(

@@ -45,7 +45,7 @@ def inventory(real_data: Path, configs: Path, home: Path, tmp_path: Path) -> Ope
     shipped = yaml.safe_load((Path(__file__).parents[2] / "configs/legends/bc-vri.yaml").read_text())
 
     def opened(**composites: Any) -> Dataset:
-        save(configs, "legends", {**shipped, "composites": composites})
+        save(configs, "legends", {**shipped, "name": "covers", "composites": composites})
         save(configs, "experiments", {"name": "none", "model": "unet"})
         save(configs, "datasets", described(root))
         return config.load_dataset(NAME)
@@ -67,7 +67,7 @@ def described(root: Path) -> dict[str, Any]:
         "root": str(root),
         "tiles": {"image": "{tile}.tif", "label": f"{PLACE}.bin", "names": [TILE]},
         "bands": ["red", "green", "blue"],
-        "legend": "bc-vri",
+        "legend": "covers",
         "labels": {"kind": "components", "components": parts},
         "splits": {"validation": {"blocks": 0.2}, "test": {"blocks": 0.2}, "block": 64},
         "patches": {"size": 32, "stride": 32},
@@ -83,7 +83,7 @@ def made(dagster: dg.DagsterInstance, dataset: Dataset, home: Path) -> Product:
 
 def covers(root: Path) -> np.ndarray[Any, Any]:
     """The share of each class and of what the legend ignores (class, pixel), from the files by hand."""
-    legend = config.load_legend("bc-vri")
+    legend = config.load_legend("covers")
     found = np.zeros((len(legend.names) + 1, SHAPE[0] * SHAPE[1]))
     for code, percent in COMPONENTS.items():
         values, share = (np.fromfile(root / f"{name}.bin", "<f4") for name in (code, percent))

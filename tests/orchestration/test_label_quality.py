@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import dagster as dg
@@ -22,14 +21,12 @@ from tests.planned import stale
 from tests.scenes import ORIGIN, write_geotiff, write_polygons
 
 NAME, SIDE = "moved", 256
-SHIPPED = Path(__file__).resolve().parents[2] / "configs" / "legends" / "landscape.yaml"
 TILES = ("ground_truth", "patches", "label_quality")
 
 
 @pytest.fixture
 def dataset(configs: Path, home: Path, tmp_path: Path) -> Dataset:
     """Two tiles of the generated landscape: the labels of b lie 6 px to the right, and one polygon lies over others."""
-    shutil.copy(SHIPPED, configs / "legends")
     tiny.save(configs, "experiments", tiny.RECIPE)
     scene = landscape.scene(SIDE, 2 * SIDE)
     for i, name in enumerate("ab"):

@@ -35,7 +35,7 @@ class Desk:
         before = self.asked
         for _ in range(int(seconds / 0.5)):
             self.now += 0.5
-            self.reloader.look()
+            self.reloader.poll()
         return self.asked - before
 
 
@@ -66,12 +66,13 @@ def test_a_change_is_reloaded_once_it_rests(desk: Desk) -> None:
     ],
 )
 def test_a_loaded_dataset_with_a_fault_keeps_its_definitions(desk: Desk, file: str, old: str, new: str) -> None:
+    before = (desk.configs / file).read_text()
     desk.edit(old, new, file)
     assert desk.wait(10) == 0
     (line,) = desk.lines
     assert "Not reloaded, the definitions stay as they were" in line
     assert Path(file).name in line
-    desk.edit(new, old, file)
+    (desk.configs / file).write_text(before)
     desk.edit("stride: 32", "stride: 16")
     assert desk.wait(5) == 1
 

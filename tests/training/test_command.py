@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from landcover_orch.pages.facts import rounded
 from landcover_orch.store import publish
 from landcover_orch.training import __main__ as command
 from tests.training import classroom
@@ -117,10 +118,11 @@ def test_under_dagster_it_reports_log_metadata_and_data_version(
     product = publish.current(home / classroom.NAME / "model", "auto")
     assert done["data_version"] == product.fingerprint
     metadata = done["metadata"]
-    assert metadata["mean_iou"]["raw_value"] == product.json("summary.json")["mean_iou"]
+    assert metadata["validation mean_iou"]["raw_value"] == rounded(product.json("summary.json")["mean_iou"])
     assert metadata["MLflow run"]["type"] == "url"
     for picture in ("curves", "lr_finder"):
-        assert metadata[picture]["raw_value"].startswith(f"![{picture}](data:image/png;base64,")
-        assert len(metadata[picture]["raw_value"]) < 110_000
-    assert metadata["lr_found"] == {"raw_value": product.json("summary.json")["lr_found"], "type": "__infer__"}
+        link = f"/pages/{classroom.NAME}/model/{product.path.name}/{picture}.png"
+        assert metadata[picture]["raw_value"] == f"![{picture}]({link})"
+    lr_found = rounded(product.json("summary.json")["lr_found"])
+    assert metadata["lr_found"] == {"raw_value": lr_found, "type": "__infer__"}
     assert metadata["path"]["raw_value"] == str(product.path)

@@ -1,0 +1,36 @@
+"""`python -m assets.observe [DATASET ...]`: tells Dagster of the tiles that there are, so that a click finds them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from assets import instance, sources
+from landcover_orch import config
+from landcover_orch.errors import LandcoverError
+
+
+def main(names: Sequence[str]) -> int:
+    """Observes the files of datasets, of all that are served where none is named; prints a line each."""
+    with instance.opened() as dagster:
+        for name in names or config.served_datasets():
+            try:
+                observed = sources.observe(dagster, config.load_dataset(name))
+            except LandcoverError as error:
+                print(f"{name}: {error}", flush=True)
+                continue
+            if str(observed):
+                print(f"{name}: {observed}", flush=True)
+            for text in observed.waiting:
+                print(f"{name}: waits: {text}", flush=True)
+    return 0
+
+
+def start(names: Sequence[str] = (), environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Starts the observation in a process of its own."""
+    return subprocess.Popen([sys.executable, "-m", "assets.observe", *names], env=environment)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

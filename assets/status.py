@@ -1,0 +1,142 @@
+"""Status of a dataset: what is missing or stale and why, the runs that are to come, rough time, disk by asset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from assets import sources
+from assets.definitions import lineage
+from assets.graph import asset_graph
+from landcover_orch import config
+from landcover_orch.config import Dataset
+from landcover_orch.errors import LandcoverError
+from landcover_orch.planner import Plan, Run, State, Step, next_runs, plan
+from landcover_orch.planner.retraining import Rule
+from landcover_orch.store import publish
+from landcover_orch.store.products import folder
+
+ORDER = (State.FAILED, State.BLOCKED, State.BUILD, State.WAITING, State.NOT_DUE)
+NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Disk:
+    """Disk space of an asset in bytes: of the products that are current, and of all."""
+
+    asset: str
+    current: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """Status of a dataset."""
+
+    dataset: str
+    plan: Plan
+    runs: tuple[Run, ...]
+    waiting: tuple[str, ...]
+    """Tiles that wait for files."""
+
+    disk: tuple[Disk, ...]
+
+    @property
+    def seconds(self) -> float | None:
+        """Rough time of all that is to be built, by what past builds took."""
+        known = [step.seconds for step in self.plan.of(State.BUILD, State.WAITING) if step.seconds is not None]
+        return sum(known) if known else None
+
+    def lines(self) -> Iterator[str]:
+        """The status as text."""
+        todo = self.plan.of(State.BUILD, State.WAITING)
+        broken = self.plan.of(State.FAILED, State.BLOCKED)
+        if self.plan.up_to_date:
+            yield f"{self.dataset}: everything is up to date."
+        else:
+            time = f", about {duration(self.seconds)}" if self.seconds else ""
+            yield f"{self.dataset}: {len(todo)} to build{time}; {len(broken)} cannot be built."
+        for steps in groups(self.plan):
+            yield f"  {steps[0].state.value:<8} {title(steps)}"
+            yield f"           {steps[0].reason}"
+            fixes = dict.fromkeys(problem.fix for step in steps for problem in step.problems)
+            yield from (f"           Fix: {fix}" for fix in list(fixes)[:NAMES_SHOWN])
+        yield from (f"  waits    {text}" for text in self.waiting)
+        yield from (f"  next run {run}" for run in self.runs)
+        if self.disk:
+            yield "Disk:"
+        for disk in self.disk:
+            other = disk.total - disk.current
+            note = f"  ({size(other)} of it not current: `landcover clean {self.dataset}`)" if other else ""
+            yield f"  {disk.asset:<18} {size(disk.total):>9}{note}"
+        if todo:
+            yield f"Next: landcover materialise {self.dataset}"
+
+
+def status(dataset: Dataset, instance: dg.DagsterInstance) -> Status:
+    """Looks at a dataset's files and products; builds nothing.
+
+    Raises:
+        ConfigError, CatalogueError: nothing can be looked at.
+    """
+    waiting = sources.observe(instance, dataset).waiting
+    described = plan(asset_graph(dataset, lineage(dataset), instance), Rule(dataset, config.home()).held)
+    return Status(dataset.name, described, tuple(next_runs(described)), waiting, tuple(disk_usage(dataset, described)))
+
+
+def groups(described: Plan) -> list[list[Step]]:
+    """Steps that are not current, the broken first; those of an asset, a state and a reason are one group."""
+    grouped: dict[tuple[State, str, str], list[Step]] = {}
+    for state in ORDER:
+        for step in described.of(state):
+            grouped.setdefault((state, step.asset, step.reason), []).append(step)
+    return list(grouped.values())
+
+
+def title(steps: list[Step]) -> str:
+    """Asset and partitions of a group in words."""
+    names = [step.partition for step in steps if step.partition is not None]
+    shown = ", ".join(names[:NAMES_SHOWN]) + (f" and {len(names) - NAMES_SHOWN} more" * (len(names) > NAMES_SHOWN))
+    return f"{steps[0].asset} {shown}".rstrip()
+
+
+def disk_usage(dataset: Dataset, described: Plan) -> Iterator[Disk]:
+    """Disk space of the assets of a dataset that have products, by their manifests."""
+    for asset in described.assets:
+        products = folder(config.home(), dataset.name, asset.name)
+        current, total = 0, 0
+        linked = {link.resolve() for link in links(products)}
+        manifests = (*products.glob(f"[!.]*/{publish.MANIFEST}"), *products.glob(f"[!.]*/[!.]*/{publish.MANIFEST}"))
+        for path in {manifest.parent.resolve() for manifest in manifests}:
+            try:
+                used = publish.load(path).bytes
+            except (LandcoverError, OSError, ValueError):
+                used = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+            total += used
+            current += used if path in linked else 0
+        if total:
+            yield Disk(asset.name, current, total)
+
+
+def links(folder: Path) -> list[Path]:
+    """The links of current products in a folder of an asset, and in those of its experiments."""
+    return [path for path in (*folder.glob("[!.]*"), *folder.glob("[!.]*/[!.]*")) if path.is_symlink()]
+
+
+def size(count: float) -> str:
+    """A number of bytes in words: '1.4 MB'."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: '40 s', '12 min', '3.5 h'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

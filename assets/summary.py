@@ -1,0 +1,131 @@
+"""Summary at the end of a materialisation: what was built, failed checks, scores against the baselines, next steps."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import dagster as dg
+
+from assets.advance import Outcome
+from landcover_orch import config
+from landcover_orch.config import Dataset
+from landcover_orch.errors import LandcoverError
+from landcover_orch.pages.page import format_ratio
+from landcover_orch.store.products import DATASET_MANIFEST, MANIFEST_NAME, PAGE, REPORT, SUMMARY, folder
+
+METRICS = ("accuracy", "mean_iou", "mean_f1")
+
+
+def lines(instance: dg.DagsterInstance, dataset: Dataset, outcome: Outcome, seconds: float) -> Iterator[str]:
+    """The summary, line by line."""
+    yield built_line(outcome, seconds)
+    yield from check_lines(instance, dataset)
+    yield ""
+    yield from score_lines(dataset)
+    yield from champion_lines(dataset)
+    yield from next_lines(dataset)
+
+
+def built_line(outcome: Outcome, seconds: float) -> str:
+    """What was built, by asset."""
+    if not outcome.built:
+        return f"Everything is up to date ({seconds:.0f} s)."
+    counts: Counter[str] = Counter()
+    for run in outcome.built:
+        counts.update({asset: len(run.partitions) for asset in run.assets})
+    parts = ", ".join(f"{count} {asset}" for asset, count in counts.items())
+    runs = "1 run" if outcome.runs == 1 else f"{outcome.runs} runs"
+    return f"{runs} in {seconds:.0f} s built {parts}."
+
+
+def check_lines(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[str]:
+    """The dataset's checks whose last evaluation failed, with sentence and fix."""
+    failed = list(failed_checks(instance, dataset))
+    if failed:
+        yield f"{len(failed)} check{'s' * (len(failed) > 1)} failed:"
+    for check in failed:
+        text = check.description or "see its table in Dagster (`landcover ui`)"
+        yield f"  {check.asset_key.path[-1]}, {check.check_name}: {text}"
+
+
+def failed_checks(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[dg.AssetCheckEvaluation]:
+    """The last evaluations of the dataset's checks, as far as they failed."""
+    from assets.definitions import items
+
+    checks = [item for item in items(dataset) if isinstance(item, dg.AssetChecksDefinition)]
+    keys = [spec.key for item in checks for spec in item.check_specs]
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    for key in keys:
+        event = records[key].event if key in records else None
+        evaluation = event.asset_check_evaluation if event else None
+        if evaluation is not None and not evaluation.passed:
+            yield evaluation
+
+
+def score_lines(dataset: Dataset) -> Iterator[str]:
+    """Scores of each experiment on the test split, the best first; baselines are marked."""
+    from landcover_orch.evaluation.build import current_reports
+
+    reports = {name: product.json(SUMMARY) for name, product in current_reports(dataset, config.home()).items()}
+    if not reports:
+        return
+    baselines = {name for file in dataset.baselines for name in config.experiment_names(file)}
+    width = max(map(len, reports))
+    yield f"Scores on the test tiles ({', '.join(test_tiles(dataset))}), the best first:"
+    for name, scores in sorted(reports.items(), key=lambda item: -(item[1]["mean_iou"] or 0)):
+        shown = "  ".join(f"{metric} {format_ratio(scores[metric])}" for metric in METRICS)
+        yield f"  {name:<{width}}  {shown}{'  (baseline)' if name in baselines else ''}".rstrip()
+        yield f"  {'':<{width}}  {relative(folder(config.home(), dataset.name, REPORT) / name / PAGE)}"
+
+
+def test_tiles(dataset: Dataset) -> list[str]:
+    """Names of the tiles with test ground, by the manifest."""
+    from landcover_orch.patches.manifest import load_current
+
+    manifest = load_current(config.home(), dataset.name)
+    return [tile.name for tile in manifest.tiles if sum(tile.class_pixels["test"])]
+
+
+def champion_lines(dataset: Dataset) -> Iterator[str]:
+    """The champion, its registered version, and why it was elected."""
+    from landcover_orch import tracking
+    from landcover_orch.evaluation import champion as election
+    from landcover_orch.evaluation.decisions import load_decisions
+
+    try:
+        current = election.load(dataset.name, config.home())
+    except LandcoverError:
+        return
+    try:
+        version = tracking.champion(dataset.name, config.home())
+    except LandcoverError as error:
+        version, registered = None, f"MLflow does not answer: {error}"
+    else:
+        registered = f"registered as {dataset.name} version {version.version}" if version else "not registered yet"
+    yield f"Champion: {current.experiment}, {registered}"
+    decisions = load_decisions(dataset.name, config.home())
+    if decisions:
+        yield f"  {decisions[-1].reason}"
+
+
+def next_lines(dataset: Dataset) -> Iterator[str]:
+    """Where to look next."""
+    manifest_page = folder(config.home(), dataset.name, DATASET_MANIFEST) / MANIFEST_NAME / PAGE
+    if manifest_page.is_file():
+        yield f"First look at the data: {relative(manifest_page)}"
+    port = os.environ.get("LANDCOVER_DAGSTER_PORT", "3000")
+    yield f"Next: landcover ui, then http://127.0.0.1:{port}/pages/{dataset.name}/ has all pages of {dataset.name}"
+
+
+def relative(path: Path) -> str:
+    """A path as seen from the working folder, where that is shorter."""
+    return min(str(path), os.path.relpath(path), key=len)
+
+
+def print_lines(texts: Iterable[str]) -> None:
+    """Prints lines at once."""
+    for text in texts:
+        print(text, flush=True)
