@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -99,6 +100,24 @@ def materialise(
         outcome = materialise_dataset(dagster, described, force=force or ())
         for line in summary.lines(dagster, described, outcome, time.monotonic() - started):
             typer.echo(line)
+
+
+@app.command(epilog="Example: landcover predict new/*.tif --model models:/demo@champion --output maps")
+def predict(
+    rasters: Annotated[list[Path], typer.Argument(metavar="RASTER...", help="GeoTIFFs to map.")],
+    model: Annotated[
+        str, typer.Option("--model", help="models:/NAME@champion, models:/NAME/VERSION, or a folder with a model.")
+    ],
+    output: Annotated[Path, typer.Option("--output", help="Folder of the maps.")] = Path("maps"),
+) -> None:
+    """Map raster files of any size by a trained model, without a dataset; exit code 1 where some are refused."""
+    from landcover_orch.prediction.files import predict_files
+
+    maps, errors = predict_files(model, rasters, output, typer.echo)
+    for error in errors.values():
+        typer.echo(error, err=True)
+    typer.echo(f"{len(maps)} of {len(rasters)} mapped: class.tif and confidence.tif in {output}/NAME/")
+    raise typer.Exit(1 if errors else 0)
 
 
 @app.command(epilog="Example: landcover promote demo 3")

@@ -13,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,11 +83,13 @@ class Servers:
 
 def main() -> int:
     """Starts all, says where they are once they answer, ends all when one ends or the person interrupts."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # even where a shell has them ignored
+        signal.signal(number, signal.default_int_handler)
     home = config.home()
     home.mkdir(parents=True, exist_ok=True)
-    dagster_port, mlflow_port = free_ports()
-    with locked(home, dagster_port), tempfile.TemporaryDirectory(prefix="landcover-") as folder:
+    with locked(home) as address, tempfile.TemporaryDirectory(prefix="landcover-") as folder:
+        dagster_port, mlflow_port = free_ports()
+        address(f"http://{HOST}:{dagster_port}")
         servers = Servers(environment())
         try:
             serve(servers, home, Path(folder) / "code.sock", dagster_port, mlflow_port)
@@ -143,7 +145,11 @@ def print_line(line: str) -> None:
 
 def environment() -> dict[str, str]:
     """Environment of the servers: the folders as absolute paths, whatever they are started in."""
-    folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.own_configs())}
+    folders = {
+        "LANDCOVER_HOME": str(config.home()),
+        "LANDCOVER_CONFIGS": str(config.own_configs()),
+        "DAGSTER_HOME": str(instance.prepare()),
+    }
     return {**os.environ, **folders, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
@@ -204,8 +210,8 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def locked(home: Path, port: int) -> Iterator[None]:
-    """Holds a home for one set of servers: two daemons would start everything twice.
+def locked(home: Path) -> Iterator[Callable[[str], object]]:
+    """Holds a home for one set of servers: two daemons would start everything twice. Takes the address to tell others.
 
     Raises:
         ServerError: another one serves it.
@@ -218,10 +224,8 @@ def locked(home: Path, port: int) -> Iterator[None]:
             url = file.read().strip()
             fix = f"open {url}, or end it first" if url else "end it first"
             raise ServerError(Problem(str(home), "it is served already", "one `landcover ui` a home", fix)) from None
-        file.truncate(0)
-        file.write(f"http://{HOST}:{port}\n")
-        file.flush()
         try:
-            yield
+            file.truncate(0)
+            yield lambda url: print(url, file=file, flush=True)
         finally:
             file.truncate(0)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -54,8 +54,22 @@ def _source(dataset: Dataset, paths: Sequence[Path], version: str, year: int | N
     return ImageSource(imagery.inspect(dataset, paths), dataset.bands, dataset.dtype, dataset.nodata, version, year)
 
 
+class Model(Protocol):
+    """A trained model: a folder with weights and contract, and a digest of both."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what it was made of, or of its weights."""
+        ...
+
+
 def predict(
-    model: Product,
+    model: Model,
     image: ImageSource,
     folder: Path,
     name: str,

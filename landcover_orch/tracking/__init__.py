@@ -4,6 +4,7 @@ from landcover_orch.tracking.leaderboard import log_leaderboard
 from landcover_orch.tracking.registry import (
     ModelVersion,
     champion,
+    download_model,
     export,
     find_version,
     log_report,
@@ -28,6 +29,7 @@ __all__ = [
     "address",
     "champion",
     "client",
+    "download_model",
     "export",
     "find_run",
     "find_version",

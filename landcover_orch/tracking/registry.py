@@ -325,6 +325,20 @@ def product_of(version: str, home: Path) -> Product:
     return publish.load(home / name / MODEL / f"{tags[EXPERIMENT]}-{tags[FINGERPRINT]}")
 
 
+def download_model(uri: str, home: Path, folder: Path) -> Path:
+    """Downloads a registered model (models:/NAME@ALIAS or models:/NAME/VERSION) into a folder; gives where it lies.
+
+    Raises:
+        TrackingError: MLflow does not answer, or has no such model.
+    """
+    with reachable(home, f"loading {uri}"), known_warnings():
+        import mlflow.artifacts
+
+        mlflow.set_tracking_uri(address(home))
+        mlflow.set_registry_uri(address(home))
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+
 def serve() -> None:
     """Sets MLflow's model of the script it is loading: `predict` gives probabilities (n, class, y, x) float32."""
     with known_warnings():
