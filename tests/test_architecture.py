@@ -39,7 +39,7 @@ OWNERS = {
     "rasterio": ("landcover_orch/raster/",),
     "zarr": ("landcover_orch/patches/",),
     "tensorstore": ("landcover_orch/patches/",),
-    "mlflow": ("landcover_orch/tracking/",),
+    "mlflow": ("landcover_orch/tracking/", "landcover_mlflow/"),
     "optuna": ("landcover_orch/training/search/trials.py",),
     "dagster": ("assets/",),
     "yaml": ("landcover_orch/config/", "landcover_orch/training/search/"),
@@ -62,7 +62,7 @@ def module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-CODE = files(LIBRARY, ROOT / "assets")
+CODE = files(LIBRARY, ROOT / "assets", ROOT / "landcover_mlflow")
 MODULES = {module(path): path for path in CODE}
 
 
@@ -133,6 +133,11 @@ def test_models_and_training_load_on_a_bare_machine(path: Path) -> None:
     loaded = {known.split(".")[0] for known in at_load(tree(path))}
     assert not loaded & set(BARE)
     assert not any(known.startswith("landcover_orch.raster") for known in at_load(tree(path)))
+
+
+def test_the_plugin_leaves_the_library_to_the_model_that_brings_its_own() -> None:
+    known = {known.split(".")[0] for known in imports(tree(ROOT / "landcover_mlflow" / "__init__.py"))}
+    assert not known & {"assets", "landcover_orch"}
 
 
 def test_no_relative_imports_hide_an_arrow() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-CODE = sorted(path for folder in ("landcover_orch", "assets") for path in (ROOT / folder).rglob("*.py"))
+CODE = sorted(
+    path for folder in ("landcover_orch", "assets", "landcover_mlflow") for path in (ROOT / folder).rglob("*.py")
+)
 TEXTS = sorted(
     [
         *CODE,

@@ -18,6 +18,7 @@ import psutil
 from landcover_orch import config, notifications
 from landcover_orch.compute import workers
 from landcover_orch.errors import ConfigError
+from landcover_orch.tracking import file_locations_problem
 
 GIB = 2**30
 FREE_DISK_GIB, FREE_MEMORY_GIB = 5, 4
@@ -51,6 +52,7 @@ def findings() -> Iterator[Finding]:
     fix = "end other programs, or lower batch_size" if memory.available < FREE_MEMORY_GIB * GIB else None
     yield Finding("Memory", f"{memory.available / GIB:.0f} of {memory.total / GIB:.0f} GiB available", fix)
     yield from (check_port(variable, default) for variable, default in PORTS.items())
+    yield check_artifacts()
     yield check_notifications()
     yield from check_datasets()
 
@@ -90,6 +92,14 @@ def check_configurations() -> Finding:
     count, folders = len(config.dataset_names()), " and ".join(map(str, config.config_folders()))
     fix = None if count else "set LANDCOVER_CONFIGS to the folder that holds `datasets`, or write a dataset there"
     return Finding("Configurations", f"{count} datasets in {folders}", fix)
+
+
+def check_artifacts() -> Finding:
+    """Whether clients of MLflow's server can load its models: no location of the home's database names a folder."""
+    problem = file_locations_problem(config.home())
+    if problem is None:
+        return Finding("MLflow artifacts", "served to clients")
+    return Finding("MLflow artifacts", problem.found, problem.fix)
 
 
 def check_notifications() -> Finding:

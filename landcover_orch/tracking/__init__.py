@@ -1,6 +1,7 @@
 """MLflow tracking, its only importer: runs, their data and metrics, registered models and their aliases."""
 
 from landcover_orch.tracking.leaderboard import log_leaderboard
+from landcover_orch.tracking.locations import Migration, file_locations_problem, move_artifacts
 from landcover_orch.tracking.registry import (
     ModelVersion,
     champion,
@@ -16,12 +17,22 @@ from landcover_orch.tracking.registry import (
 )
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
 from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
-from landcover_orch.tracking.server import address, client, interface, server_command
+from landcover_orch.tracking.server import (
+    address,
+    client,
+    dagster_interface,
+    interface,
+    product_page,
+    public_url,
+    server_command,
+    server_environment,
+)
 
 __all__ = [
     "EXPERIMENT",
     "FINGERPRINT",
     "Log",
+    "Migration",
     "ModelVersion",
     "RegisteredRepetitions",
     "Start",
@@ -30,18 +41,24 @@ __all__ = [
     "champion",
     "client",
     "download_model",
+    "dagster_interface",
     "export",
+    "file_locations_problem",
     "find_run",
     "find_version",
     "interface",
     "log_leaderboard",
     "log_report",
+    "move_artifacts",
+    "product_page",
     "promote",
+    "public_url",
     "register",
     "register_repetitions",
     "run_url",
     "serve",
     "server_command",
+    "server_environment",
     "set_challenger",
     "untracked",
     "version_of",

@@ -32,7 +32,7 @@ from landcover_orch.tracking.runs import (
     flattened,
     run_url,
 )
-from landcover_orch.tracking.server import address, interface, known_warnings, reachable
+from landcover_orch.tracking.server import address, fluent, known_warnings, reachable, version_page
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 NUMBER = r"-?\d+(\.\d+)?([eE][-+]?\d+)?"
@@ -64,7 +64,7 @@ class ModelVersion:
             name=version.name,
             version=str(version.version),
             run_id=version.run_id,
-            url=f"{interface()}/#/models/{version.name}/versions/{version.version}",
+            url=version_page(version.name, str(version.version)),
             run_url=run_url(version.run_id, home),
             tags=dict(version.tags or {}),
         )
@@ -161,9 +161,8 @@ def log_model(product: Product, name: str, run_id: str, home: Path) -> str:
         import mlflow
         import mlflow.pyfunc
 
-    mlflow.set_tracking_uri(address(home))
-    mlflow.set_registry_uri(address(home))
-    with tempfile.TemporaryDirectory() as scratch, mlflow.start_run(run_id=run_id), known_warnings():
+    scratches = tempfile.TemporaryDirectory()
+    with scratches as scratch, fluent(home), mlflow.start_run(run_id=run_id), known_warnings():
         parts = _parts(product.path, Path(scratch))
         logged = mlflow.pyfunc.log_model(name="model", registered_model_name=name, **parts)
     return str(logged.registered_model_version)

@@ -17,7 +17,7 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.canonical import canonical
 from landcover_orch.store.products import DATASET_MANIFEST, REPETITIONS_JSON, THROUGHPUT
 from landcover_orch.store.publish import Product, Recipe
-from landcover_orch.tracking.server import artifacts, client, failures, interface, reachable
+from landcover_orch.tracking.server import artifacts, client, failures, reachable, run_page
 
 log = logging.getLogger(__name__)
 
@@ -275,7 +275,7 @@ def experiment_of(mlflow_client: Any, name: str, home: Path) -> str:
     experiment = mlflow_client.get_experiment_by_name(name)
     if experiment is None:
         kind = {"mlflow.experimentKind": "custom_model_development"}  # its page opens with runs, not with traces
-        return str(mlflow_client.create_experiment(name, artifact_location=artifacts(home), tags=kind))
+        return str(mlflow_client.create_experiment(name, artifact_location=artifacts(home, name), tags=kind))
     return str(experiment.experiment_id)
 
 
@@ -305,7 +305,7 @@ def run_url(run_id: str, home: Path) -> str:
     """Address of a run in MLflow's pages."""
     with reachable(home, "looking up a run") as mlflow_client:
         experiment = mlflow_client.get_run(run_id).info.experiment_id
-    return f"{interface()}/#/experiments/{experiment}/runs/{run_id}"
+    return run_page(experiment, run_id)
 
 
 def find_run(product: Product, home: Path) -> str | None:

@@ -1,17 +1,27 @@
-"""MLflow client: SQLite below LANDCOVER_HOME, or the server at MLFLOW_TRACKING_URI."""
+"""MLflow client and server: SQLite below LANDCOVER_HOME, or the server at MLFLOW_TRACKING_URI; addresses of pages."""
 
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
-from landcover_orch.errors import Problem, TrackingError
+from landcover_orch.errors import ConfigError, Problem, TrackingError
+from landcover_orch.tracking.locations import DATABASE, SCHEME, file_locations_problem
+
+log = logging.getLogger(__name__)
+
+SQLITE = "sqlite:///"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+TRAINING_VIEW = "?workflowType=machine_learning"
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -24,17 +34,104 @@ SETTINGS = {
 
 def address(home: Path) -> str:
     """Tracking URI: MLFLOW_TRACKING_URI, or the database below `home`."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home.resolve() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{home.resolve() / DATABASE}"
 
 
-def artifacts(home: Path) -> str | None:
-    """Artifact location of a new experiment; None where a server decides by itself."""
-    return (home.resolve() / "mlartifacts").as_uri() if address(home).startswith("sqlite:") else None
+def database(home: Path) -> str:
+    """Database below `home`, or the one that MLFLOW_TRACKING_URI names."""
+    uri = address(home)
+    return uri if uri.startswith(SQLITE) else f"{SQLITE}{home.resolve() / DATABASE}"
+
+
+def artifacts(home: Path, experiment: str) -> str | None:
+    """Artifact location of a new experiment, which names no folder; None where a server decides by itself."""
+    return f"{SCHEME}:/{quote(experiment)}" if address(home).startswith(SQLITE) else None
+
+
+def public_url() -> str | None:
+    """Public address: LANDCOVER_URL, of a reverse proxy or a forwarded port before the servers; None: there is none.
+
+    Raises:
+        ConfigError: it is no address of a server.
+    """
+    value = os.environ.get("LANDCOVER_URL", "").strip()
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value)
+        named = parts.scheme in DEFAULT_PORTS and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        named = False
+    if not named or set(value) & set("@?#*, "):
+        example = "http(s)://HOST[:PORT][/PATH]"
+        raise ConfigError(Problem("LANDCOVER_URL", repr(value), example, "write it so, as a browser shows it"))
+    return value.rstrip("/")
+
+
+def host_and_origin(url: str) -> tuple[str, str]:
+    """Headers Host and Origin of a browser's requests to an address: without the default port, in lower case."""
+    parts = urlsplit(url)
+    default = f":{DEFAULT_PORTS.get(parts.scheme)}"
+    host = parts.netloc.lower().removesuffix(default)
+    return host, f"{parts.scheme}://{host}"
 
 
 def interface() -> str:
-    """Address of MLflow's web interface."""
-    return os.environ.get("LANDCOVER_MLFLOW_UI", "http://127.0.0.1:5000").rstrip("/")
+    """Address of MLflow's web interface: LANDCOVER_MLFLOW_UI, `mlflow` below LANDCOVER_URL, or its port on loopback."""
+    public, port = public_url(), os.environ.get("LANDCOVER_MLFLOW_PORT", "5000")
+    default = f"{public}/mlflow" if public else f"http://127.0.0.1:{port}"
+    return (os.environ.get("LANDCOVER_MLFLOW_UI") or default).rstrip("/")
+
+
+def dagster_interface() -> str:
+    """Address of Dagster's web interface: LANDCOVER_URL, LANDCOVER_DAGSTER_UI, or its port on loopback."""
+    port = os.environ.get("LANDCOVER_DAGSTER_PORT", "3000")
+    default = os.environ.get("LANDCOVER_DAGSTER_UI") or f"http://127.0.0.1:{port}"
+    return (public_url() or default).rstrip("/")
+
+
+def run_page(experiment_id: str, run_id: str) -> str:
+    """Address of a run in MLflow's pages for training; without the query a newcomer lands among traces."""
+    return f"{interface()}/#/experiments/{experiment_id}/runs/{run_id}{TRAINING_VIEW}"
+
+
+def version_page(name: str, version: str) -> str:
+    """Address of a registered version in MLflow's pages for training."""
+    return f"{interface()}/#/models/{quote(name)}/versions/{version}{TRAINING_VIEW}"
+
+
+def product_page(dataset: str, asset: str, name: str) -> str:
+    """Address of a product's page on Dagster's webserver."""
+    return f"{dagster_interface()}/pages/{quote(dataset)}/{quote(asset)}/{quote(name)}/index.html"
+
+
+def server_command(home: Path, port: int) -> list[str]:
+    """Command of MLflow's server on loopback: one worker over the database of `home`, which serves its artifacts too.
+
+    It answers to its own port on this machine alone; under LANDCOVER_URL to that host and origin alone. Experiments
+    whose artifacts a client of this server could not load are logged, with the command that moves them.
+
+    Raises:
+        ConfigError: LANDCOVER_URL is no address.
+    """
+    from landcover_mlflow import artifact_folder
+
+    if problem := file_locations_problem(home):
+        log.warning("%s", problem)
+    uri, local = database(home), (f"http://127.0.0.1:{port}", f"http://localhost:{port}")
+    addresses = [host_and_origin(url) for url in ((interface(),) if public_url() else local)]
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--backend-store-uri", uri, "--default-artifact-root", f"{SCHEME}:/"),
+        *("--serve-artifacts", "--artifacts-destination", artifact_folder(uri).as_uri()),
+        *("--allowed-hosts", ",".join(host for host, _ in addresses)),
+        *("--cors-allowed-origins", ",".join(origin for _, origin in addresses)),
+    ]
+
+
+def server_environment() -> dict[str, str]:
+    """Environment of MLflow's server: this one, without jobs (13 processes and 2 GB) and without telemetry."""
+    return {**os.environ, **SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def client(home: Path) -> Any:
@@ -42,18 +139,46 @@ def client(home: Path) -> Any:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
+    from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 
+    from landcover_mlflow import repository
+
+    get_registered_artifact_repositories()[SCHEME] = repository  # where the plugin is not installed, only on the path
     uri = address(home)
-    if not uri.startswith("sqlite:"):
+    if not uri.startswith(SQLITE):
         return MlflowClient(uri, uri)
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".mlflow.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Raises sqlite3.Error where MLflow could not open its database: it would try again for 100 seconds.
-        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
-            database.execute("PRAGMA schema_version")
+        with closing(sqlite3.connect(uri.removeprefix(SQLITE))) as connection:
+            has_tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         with known_warnings():
+            if has_tables is None:
+                create_database(uri)
             return MlflowClient(uri, uri)
+
+
+def create_database(uri: str) -> None:
+    """Creates MLflow's tables; its experiment `Default`, too, gets a location that names no folder."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    SqlAlchemyStore(uri, f"{SCHEME}:/").engine.dispose()
+
+
+@contextmanager
+def fluent(home: Path) -> Iterator[None]:
+    """MLflow's fluent API on the MLflow of `home`; its address is no setting of this process afterwards."""
+    import mlflow
+
+    previous = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(address(home))  # also sets the variable, for this process and its children
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)
+        if previous is not None:
+            os.environ["MLFLOW_TRACKING_URI"] = previous
 
 
 @contextmanager

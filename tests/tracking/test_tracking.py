@@ -240,8 +240,8 @@ def test_registering_is_idempotent_and_gives_the_alias_challenger(home: Path) ->
     assert tracking.register(product, classroom.manifest(), home) == version
     assert tracking.find_version(NAME, product, home) == version
     assert (version.name, version.version) == (NAME, "1")
-    assert version.url.endswith(f"/#/models/{NAME}/versions/1")
-    assert version.run_url.endswith(f"/runs/{version.run_id}")
+    assert version.url.endswith(f"/#/models/{NAME}/versions/1?workflowType=machine_learning")
+    assert version.run_url.endswith(f"/runs/{version.run_id}?workflowType=machine_learning")
     assert tracking.client(home).get_model_version_by_alias(NAME, "challenger").version == 1
     stored = [path.suffix for path in (home / "mlartifacts").rglob("*") if path.is_file()]
     assert not {".pkl", ".pickle", ".pt", ".pth", ".ckpt"} & set(stored)
