@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from landcover_orch.store.products import LEADERBOARD as PRODUCT
 from landcover_orch.store.products import SUMMARY
 from landcover_orch.store.publish import Product
-from landcover_orch.tracking.runs import experiment_of, run_url
+from landcover_orch.tracking import notes
+from landcover_orch.tracking.describe import describe_scored
+from landcover_orch.tracking.runs import DATASET, NOTE, experiment_of, run_url
 from landcover_orch.tracking.server import reachable
 
 RUN = "leaderboard"
@@ -29,7 +32,17 @@ def log_leaderboard(dataset: str, product: Product, home: Path) -> str:
         run_id = leaderboard_run(client, dataset, home)
         if client.get_run(run_id).data.tags.get(LEADERBOARD) != product.fingerprint:
             log_tables(client, run_id, product)
+            client.set_tag(run_id, NOTE, note(dataset))
+            describe_scored(client, dataset, home)  # each beside all others, whose reports are there now
     return run_url(run_id, home)
+
+
+def note(dataset: str) -> str:
+    """Description of the run."""
+    heading = (
+        f"Every experiment of the dataset **{notes.escaped(dataset)}** and its baselines, on the same test pixels."
+    )
+    return notes.cut([heading, notes.pages(dataset, {"the leaderboard": (PRODUCT, PRODUCT)})])
 
 
 def leaderboard_run(client: Any, dataset: str, home: Path) -> str:
@@ -37,7 +50,9 @@ def leaderboard_run(client: Any, dataset: str, home: Path) -> str:
     experiment = experiment_of(client, dataset, home)
     runs = client.search_runs([experiment], filter_string=f"attributes.run_name = '{RUN}'", order_by=["start_time"])
     run = next((run for run in runs if LEADERBOARD in run.data.tags), None)
-    return str((run or client.create_run(experiment, tags={LEADERBOARD: ""}, run_name=RUN)).info.run_id)
+    return str(
+        (run or client.create_run(experiment, tags={LEADERBOARD: "", DATASET: dataset}, run_name=RUN)).info.run_id
+    )
 
 
 def log_tables(client: Any, run_id: str, product: Product) -> None:

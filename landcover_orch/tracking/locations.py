@@ -35,7 +35,7 @@ WAIT_S = 30
 
 @dataclass(frozen=True)
 class Migration:
-    """Migration of artifact locations: how many locations of each table were rewritten, the database before, and what was left."""
+    """Migration of locations: how many of each column were rewritten, the database as it was, and what was left."""
 
     rewritten: dict[str, int]
     backup: Path

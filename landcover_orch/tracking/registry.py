@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,16 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
 from landcover_orch.store.products import HISTORY, MODEL, SUMMARY, THROUGHPUT
 from landcover_orch.store.publish import Product
+from landcover_orch.tracking.describe import CHAMPION, describe, describe_scored
+from landcover_orch.tracking.metrics import epoch_metrics, report_metrics, training_metrics
 from landcover_orch.tracking.runs import (
+    DATA_DIGEST,
+    DATASET,
     EXPERIMENT,
     FINGERPRINT,
+    MODEL_FAMILY,
     PARENT,
+    TAGS,
     MetricEntry,
     Start,
     Tracker,
@@ -34,8 +40,7 @@ from landcover_orch.tracking.runs import (
 )
 from landcover_orch.tracking.server import address, fluent, known_warnings, reachable, version_page
 
-CHALLENGER, CHAMPION = "challenger", "champion"
-NUMBER = r"-?\d+(\.\d+)?([eE][-+]?\d+)?"
+CHALLENGER = "challenger"
 REQUIREMENTS = ("mlflow", "numpy", "pydantic", "PyYAML", "safetensors", "torch")
 """Requirements of a registered model wherever it is served; the library's own code travels with it."""
 
@@ -44,6 +49,9 @@ FAMILY_REQUIREMENTS = {
     "zoo": ("segmentation-models-pytorch", "timm", "torchvision"),
 }
 """Additional requirements of some families."""
+
+EXAMPLE_SIDE = 32
+"""Largest side of an input example in pixels: it travels as JSON."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +113,8 @@ def register(
     name = manifest.dataset.name
     known = find_version(name, product, home)
     if known is not None:
+        with reachable(home, "describing a model") as client:
+            describe(client, name, known.version, product, home)
         return known
     contract = load_contract(product.path)
     fold = contract.fold if contract.data_digest != manifest.digest else None
@@ -112,14 +122,20 @@ def register(
     run_id = find_run(product, home) or log_history(product, seen, home, tags)
     with reachable(home, "registering a model") as client:
         version = log_model(product, name, run_id, home)
-        for tag, value in {
-            FINGERPRINT: product.fingerprint,
+        run_tags = client.get_run(run_id).data.tags
+        tags_of_model = {
+            DATASET: name,
             EXPERIMENT: contract.experiment,
-            "landcover.data_digest": contract.data_digest,
-        }.items():
+            FINGERPRINT: product.fingerprint,
+            DATA_DIGEST: contract.data_digest,
+            MODEL_FAMILY: contract.model.name,
+        }
+        for tag, value in ({tag: run_tags[tag] for tag in TAGS if tag in run_tags} | tags_of_model).items():
             client.set_model_version_tag(name, version, tag, value)
+        client.set_registered_model_tag(name, DATASET, name)
         if challenger:
             client.set_registered_model_alias(name, CHALLENGER, version)
+        describe(client, name, version, product, home)
         return ModelVersion.of(client.get_model_version(name, version), home)
 
 
@@ -128,19 +144,13 @@ def log_history(product: Product, manifest: DatasetManifest, home: Path, tags: M
     experiment = load_contract(product.path).experiment
     with tempfile.TemporaryDirectory() as scratch:
         start = Start.of(manifest, experiment, product.recipe, Path(scratch) / "journal.jsonl")
+        start = replace(start, afterwards=True)
         with Tracker(start, home, tags) as tracker:
             measured = product.json(THROUGHPUT)
             for row, seconds in zip(product.json(HISTORY), measured["epoch_seconds"], strict=True):
-                iou = {f"iou/{name}": value for name, value in row["iou"].items()}
-                flat = {
-                    **{k: v for k, v in row.items() if k not in ("iou", "epoch", "metrics")},
-                    **row["metrics"],
-                    **iou,
-                }
-                numbers = {name: float(value) for name, value in flat.items() if value is not None}
-                tracker.epoch(row["epoch"], {**numbers, "seconds": seconds})
-            rates = {f"throughput/{name}": rate for name, rate in measured["images_per_second"].items() if rate}
-            return finish_run(tracker, product, rates)
+                tracker.epoch(row["epoch"], epoch_metrics(row, seconds))
+            accumulate = product.json(SUMMARY).get("accumulate", 1)
+            return finish_run(tracker, product, training_metrics(measured["images_per_second"], accumulate))
 
 
 def finish_run(tracker: Tracker, product: Product, metrics: Mapping[str, float]) -> str:
@@ -187,14 +197,31 @@ def _parts(trained: Path, scratch: Path) -> dict[str, Any]:
     contract = load_contract(trained)
     code = scratch / library.name
     shutil.copytree(library, code, ignore=shutil.ignore_patterns("__pycache__"))
-    needed = (*REQUIREMENTS, *(part for name in contract.families for part in FAMILY_REQUIREMENTS.get(name, ())))
     return {
         "python_model": str(library / "tracking" / "serve.py"),
         "artifacts": {"trained": str(folder)},
         "code_paths": [str(code)],
         "signature": signature(contract),
-        "pip_requirements": [f"{part}=={importlib.metadata.version(part)}" for part in needed],
+        "input_example": input_example(contract),
+        "pip_requirements": requirements(contract),
     }
+
+
+def requirements(contract: Contract) -> list[str]:
+    """Requirements of a model's families, pinned to public versions: a local one, as torch's `+cpu`, is on no index."""
+    names = (*REQUIREMENTS, *(part for name in contract.families for part in FAMILY_REQUIREMENTS.get(name, ())))
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
+
+
+def input_example(contract: Contract) -> np.ndarray:
+    """Input example of a model, (1, band, y, x): a slope from dark to bright around the means of the train pixels."""
+    side = min(contract.patch_size, EXAMPLE_SIDE)
+    mean, std = (np.array(values)[:, None, None] for values in (contract.mean, contract.std))
+    slope = np.broadcast_to(mean + std * np.linspace(-1, 1, side), (len(contract.bands), side, side))
+    dtype = np.dtype(contract.dtype)
+    if dtype.kind in "iu":
+        slope = slope.clip(np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return slope.astype(dtype)[None]
 
 
 def signature(contract: Contract) -> Any:
@@ -271,15 +298,17 @@ def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str
     if current_champion is not None and current_champion.version == version.version:
         return current_champion
     tags = {
-        "promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "promoted_by_run": promoter,
-        "previous_champion": current_champion.version if current_champion else "none",
-        **flattened(facts, "champion"),
+        "landcover.promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "landcover.promoted_by_run": promoter,
+        "landcover.previous_champion": current_champion.version if current_champion else "none",
+        **flattened(facts, "landcover.champion"),
     }
     with reachable(home, "promoting a model") as client:
         for tag, value in tags.items():
             client.set_model_version_tag(name, version.version, tag, value)
         client.set_registered_model_alias(name, CHAMPION, version.version)
+        changed = {version.version} | ({current_champion.version} if current_champion else set())
+        describe_scored(client, name, home, changed)
         return ModelVersion.of(client.get_model_version(name, version.version), home)
 
 
@@ -297,10 +326,11 @@ def log_report(run_id: str, product: Product, home: Path) -> None:
             if client.get_run(run).data.tags.get("landcover.report") == product.fingerprint:
                 continue
             client.log_artifacts(run, str(product.path), "report")
-            texts = flattened(product.json(SUMMARY)).items()
-            numbers = {f"test/{name}": float(text) for name, text in texts if re.fullmatch(NUMBER, text)}
-            MetricEntry.now(0, numbers).log(client, run)
+            MetricEntry.now(0, report_metrics(product.json(SUMMARY))).log(client, run)
             client.set_tag(run, "landcover.report", product.fingerprint)
+        versions = client.search_model_versions(f"run_id = '{run_id}'")
+        for name in {version.name for version in versions}:
+            describe_scored(client, name, home, {str(version.version) for version in versions})
 
 
 def product_of(version: str, home: Path) -> Product:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from landcover_orch.patches.manifest import DatasetManifest
@@ -60,7 +60,7 @@ def register_repetitions(
     if run_id is None:
         with tempfile.TemporaryDirectory() as scratch:
             start = Start.of(manifest, experiment, summary.recipe, Path(scratch) / "journal.jsonl")
-            with Tracker(start, home, tags) as tracker:
+            with Tracker(replace(start, afterwards=True), home, tags) as tracker:
                 run_id = finish_run(tracker, summary, figures)
     with reachable(home, "nesting runs") as client:
         for version in versions.values():

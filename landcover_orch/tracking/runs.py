@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import re
@@ -17,14 +18,35 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.canonical import canonical
 from landcover_orch.store.products import DATASET_MANIFEST, REPETITIONS_JSON, THROUGHPUT
 from landcover_orch.store.publish import Product, Recipe
+from landcover_orch.tracking import notes
 from landcover_orch.tracking.server import artifacts, client, failures, reachable, run_page
 
 log = logging.getLogger(__name__)
 
-FINGERPRINT = "landcover.fingerprint"
+DATASET = "landcover.dataset"
 EXPERIMENT = "landcover.experiment"
+FINGERPRINT = "landcover.fingerprint"
+DATA_DIGEST = "landcover.data_digest"
+MODEL_FAMILY = "landcover.model"
+COMMIT, USER = "mlflow.source.git.commit", "mlflow.user"
+TAGS = (
+    DATASET,
+    EXPERIMENT,
+    FINGERPRINT,
+    DATA_DIGEST,
+    MODEL_FAMILY,
+    COMMIT,
+    USER,
+    "dagster.run_id",
+    "dagster.asset_key",
+)
+"""Tags of a training's run, and of the version that comes of it."""
+
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow nests runs."""
+
+NOTE = "mlflow.note.content"
+"""The tag that MLflow shows as a run's or an experiment's description."""
 
 PAUSE_S = 60.0
 """How long an unreachable MLflow is left alone; each attempt costs seconds of training."""
@@ -66,7 +88,11 @@ class Log(Protocol):
 
 @dataclass(frozen=True)
 class Start:
-    """Start of a run: its parameters, data and configuration; `parent` is the id of the run it belongs to, if any."""
+    """Start of a run: its parameters, data, configuration and description.
+
+    `parent` is the id of the run it belongs to, if any; `afterwards`: the training is over, so that its user and commit
+    are not those of this process.
+    """
 
     dataset: str
     experiment: str
@@ -76,21 +102,38 @@ class Start:
     data_digest: str
     journal: Path
     parent: str | None = None
+    note: str = ""
+    afterwards: bool = False
 
     @classmethod
     def of(cls, manifest: DatasetManifest, experiment: str, recipe: Recipe, journal: Path) -> Start:
         """The start of the training that `recipe` describes."""
         dataset = manifest.dataset.model_dump(mode="json")
         settings = {**recipe.configuration, "dataset": dataset, "classes": manifest.legend.names}
+        data = {**dataset, "digest": manifest.digest, "classes": manifest.legend.names}
         return cls(
             dataset=manifest.dataset.name,
             experiment=experiment,
             fingerprint=recipe.fingerprint,
-            parameters={"experiment": experiment, "manifest": manifest.digest, **flattened(settings)},
+            parameters=flattened({"recipe": {**recipe.configuration, "name": experiment}, "dataset": data}),
             configuration={**settings, "legend": manifest.legend.model_dump(mode="json"), "recipe": recipe.as_dict()},
             data_digest=manifest.digest,
             journal=journal,
+            note=notes.training_note(experiment, manifest),
         )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the run is a training of."""
+        family = self.parameters.get("recipe.model.name")
+        return {
+            DATASET: self.dataset,
+            EXPERIMENT: self.experiment,
+            FINGERPRINT: self.fingerprint,
+            DATA_DIGEST: self.data_digest,
+            **({MODEL_FAMILY: family} if family else {}),
+            **({PARENT: self.parent} if self.parent else {}),
+        }
 
 
 @dataclass(frozen=True)
@@ -256,25 +299,45 @@ def begin(mlflow_client: Any, start: Start, home: Path, tags: dict[str, str]) ->
         for name, value in tags.items():
             mlflow_client.set_tag(run_id, name, value)
         return run_id
-    above = {PARENT: start.parent} if start.parent else {}
-    marks = {FINGERPRINT: start.fingerprint, EXPERIMENT: start.experiment, **above, **tags}
+    origin = {} if start.afterwards else provenance()
+    described = {NOTE: "\n\n".join(text for text in (start.note, notes.trained_by(tags)) if text)}
+    marks = {**start.tags, **origin, **described, **tags}
     run_id = str(mlflow_client.create_run(experiment, tags=marks, run_name=run_name(start)).info.run_id)
-    log_inputs(mlflow_client, run_id, start, home)
+    log_inputs(mlflow_client, run_id, start)
     return run_id
 
 
 def run_name(start: Start) -> str:
-    """Name of a run: the experiment and its main choices, 'quick: unet, cross_entropy, adam, one_cycle'."""
-    parts = [start.parameters.get(f"{part}.name") for part in ("model", "loss.0", "optimiser", "schedule")]
+    """Name of a run: experiment, main choices, fingerprint: 'quick: unet, cross_entropy, adam, one_cycle (1a2b3c4d)'.
+
+    The fingerprint tells trainings of one experiment apart: on other data, or after a change of the recipe.
+    """
+    choices = ("model", "loss.0", "optimiser", "schedule")
+    parts = [start.parameters.get(f"recipe.{part}.name") for part in choices]
     chosen = ", ".join(part for part in parts if part)
-    return f"{start.experiment}: {chosen}" if chosen else start.experiment
+    return f"{start.experiment}{f': {chosen}' if chosen else ''} ({start.fingerprint[:8]})"
+
+
+def provenance() -> dict[str, str]:
+    """User and git commit of this process, where they are known, and the program."""
+    from mlflow.utils.git_utils import get_git_commit
+
+    commit = get_git_commit(str(Path(__file__).parent))
+    tags = {
+        "mlflow.source.name": "landcover_orch",
+        "mlflow.source.type": "LOCAL",
+        **({COMMIT: commit} if commit else {}),
+    }
+    with suppress(KeyError, OSError):  # a user id without a name
+        tags[USER] = getpass.getuser()
+    return tags
 
 
 def experiment_of(mlflow_client: Any, name: str, home: Path) -> str:
     """Id of the MLflow experiment of that name, made if there is none."""
     experiment = mlflow_client.get_experiment_by_name(name)
     if experiment is None:
-        kind = {"mlflow.experimentKind": "custom_model_development"}  # its page opens with runs, not with traces
+        kind = {"mlflow.experimentKind": "custom_model_development", DATASET: name}  # its page opens with runs
         return str(mlflow_client.create_experiment(name, artifact_location=artifacts(home, name), tags=kind))
     return str(experiment.experiment_id)
 
@@ -285,7 +348,7 @@ def runs_of(mlflow_client: Any, experiment: str, start: Start) -> list[Any]:
     return list(mlflow_client.search_runs([experiment], filter_string=query))
 
 
-def log_inputs(mlflow_client: Any, run_id: str, start: Start, home: Path) -> None:
+def log_inputs(mlflow_client: Any, run_id: str, start: Start) -> None:
     """Logs the parameters, the dataset and the configuration of a run."""
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.data.sources import LocalArtifactDatasetSource
@@ -294,7 +357,7 @@ def log_inputs(mlflow_client: Any, run_id: str, start: Start, home: Path) -> Non
     parameters = [Param(name, value) for name, value in start.parameters.items()]
     for first in range(0, len(parameters), PARAMETERS_A_CALL):
         mlflow_client.log_batch(run_id, params=parameters[first : first + PARAMETERS_A_CALL])
-    source = LocalArtifactDatasetSource(str(home / start.dataset / DATASET_MANIFEST))
+    source = LocalArtifactDatasetSource(f"{start.dataset}/{DATASET_MANIFEST}")  # below LANDCOVER_HOME, which may move
     data = MetaDataset(source, name=start.dataset, digest=start.data_digest)
     tags = [InputTag("mlflow.data.context", "training")]
     mlflow_client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), tags)])

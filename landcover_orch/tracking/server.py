@@ -183,12 +183,10 @@ def fluent(home: Path) -> Iterator[None]:
 
 @contextmanager
 def known_warnings() -> Iterator[None]:
-    """Filters the warnings of MLflow 3.17 about itself: a deprecated loader of SQLAlchemy, its own type hints,
-    and that a signature without an example may be wrong (a test serves the model)."""
+    """Filters the warnings of MLflow 3.17 about itself: a deprecated loader of SQLAlchemy, its own type hints."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The ``noload`` loader", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message=r".*type hint", category=UserWarning)
-        warnings.filterwarnings("ignore", message=r".*input example was not provided", category=UserWarning)
         yield
 
 

@@ -25,7 +25,6 @@ from landcover_orch.tracking import ModelVersion, RegisteredRepetitions, Start, 
 from landcover_orch.training.distributed.process import PARENT, end_when_asked, end_with_parent, keep_memory
 
 UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
-DAGSTER_UI = "http://127.0.0.1:3000"
 
 
 class Console:
@@ -56,12 +55,7 @@ class Pipes:
 
     def __init__(self, context: Any) -> None:
         self._context = context
-        page = f"{os.environ.get('LANDCOVER_DAGSTER_UI', DAGSTER_UI).rstrip('/')}/runs/{context.run_id}"
-        self.tags = {
-            "dagster.run_id": context.run_id,
-            "dagster.asset_key": context.asset_key,
-            "mlflow.note.content": f"Trained by Dagster: [run {context.run_id[:8]}]({page})",
-        }
+        self.tags = {"dagster.run_id": context.run_id, "dagster.asset_key": context.asset_key}
 
     def line(self, text: str) -> None:
         """One line."""

@@ -20,6 +20,7 @@ from landcover_orch.store.canonical import canonical
 from landcover_orch.store.products import HISTORY, SUMMARY, THROUGHPUT
 from landcover_orch.store.publish import Product, Stage
 from landcover_orch.tracking import Log
+from landcover_orch.tracking.metrics import epoch_metrics, training_metrics
 from landcover_orch.training import checkpoint, classical, ensemble, history, lr_finder, setup, throughput
 from landcover_orch.training.distributed.process_group import init_process_group
 from landcover_orch.training.fit import EpochCallback, Task, fit
@@ -44,7 +45,7 @@ def train_into(
     """Trains into a stage: fits the model, measures the throughput, writes all files of the product."""
 
     def on_epoch(row: Row, seconds: float, resumed: bool) -> None:
-        log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
+        log.epoch(row.epoch, epoch_metrics(asdict(row), seconds))
         if not resumed:
             progress(epoch_line(row, seconds, experiment))
 
@@ -54,8 +55,7 @@ def train_into(
     for line in throughput.lines(measured, experiment.cache):
         progress(line)
     write_files(stage, setup.contract(manifest, experiment, members), manifest, experiment, model, epochs, measured)
-    rates = {f"throughput/{name}": value for name, value in measured.items() if value is not None}
-    log.finish(stage.path, {**rates, "accumulate": epochs.micro_batches})
+    log.finish(stage.path, training_metrics(measured, epochs.micro_batches))
     for name in (checkpoint.FILE, JOURNAL):
         (stage.path / name).unlink(missing_ok=True)
 

@@ -63,12 +63,6 @@ class Row:
     iou: dict[str, Value]
     lr: float | None
 
-    def numbers(self) -> dict[str, float]:
-        """Every defined number by name, IoU as 'iou/<class>'."""
-        iou = {f"iou/{name}": value for name, value in self.iou.items()}
-        values = {"loss": self.loss, "validation_loss": self.validation_loss, **self.metrics, **iou, "lr": self.lr}
-        return {name: float(value) for name, value in values.items() if value is not None}
-
     def flat(self) -> dict[str, Any]:
         """Cells of a table by column: the metrics in place, IoU as 'iou <class>'."""
         plain = {name: value for name, value in asdict(self).items() if name not in ("iou", "metrics")}

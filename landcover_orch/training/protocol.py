@@ -23,6 +23,7 @@ from landcover_orch.store import products, publish
 from landcover_orch.store.products import HISTORY, MODEL, REPETITIONS_JSON, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Start, untracked
+from landcover_orch.tracking.metrics import repetition_metrics
 from landcover_orch.training import history, product
 from landcover_orch.training.history import Row
 from landcover_orch.training.hooks import JOURNAL, Progress, Tracker
@@ -181,14 +182,8 @@ def write_summary(
 
 
 def figures(summary: Mapping[str, Any]) -> dict[str, float]:
-    """A summary's defined numbers as 'mean/accuracy' and 'sd/accuracy'."""
-    spread = summary["spread"]
-    return {
-        f"{part}/{name}": float(value)
-        for name, statistics_of in spread.items()
-        for part, value in statistics_of.items()
-        if part in ("mean", "sd") and value is not None
-    } | {"repetitions": float(summary["repetitions"])}
+    """Metrics of a summary for its run: mean and standard deviation over the repetitions."""
+    return repetition_metrics(summary["spread"], summary["repetitions"])
 
 
 def models_of(trained: Product, home: Path) -> dict[str, Product]:

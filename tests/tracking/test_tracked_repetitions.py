@@ -55,9 +55,10 @@ def _require_nested(home: Path, product: Product) -> None:
     assert parent.data.tags[tracking.FINGERPRINT] == product.fingerprint
     assert {runs[name].data.tags["mlflow.parentRunId"] for name in BOTH} == {parent.info.run_id}
     spread = product.json("summary.json")["spread"]["mean_iou"]
-    assert (parent.data.metrics["mean/mean_iou"], parent.data.metrics["sd/mean_iou"]) == pytest.approx(
-        (spread["mean"], spread["sd"])
-    )
+    assert (
+        parent.data.metrics["validation/mean/mean_iou"],
+        parent.data.metrics["validation/sd/mean_iou"],
+    ) == pytest.approx((spread["mean"], spread["sd"]))
     files = {file.path for file in tracking.client(home).list_artifacts(parent.info.run_id)}
     assert {"repetitions.json", "curves.png"} <= files
 

@@ -56,7 +56,7 @@ def _runs(home: Path) -> list[Any]:
     return [] if experiment is None else list(client.search_runs([experiment.experiment_id]))
 
 
-def _epochs(home: Path, run_id: str, metric: str = "mean_iou") -> list[int]:
+def _epochs(home: Path, run_id: str, metric: str = "validation/mean_iou") -> list[int]:
     return sorted(point.step for point in tracking.client(home).get_metric_history(run_id, metric))
 
 
@@ -64,15 +64,20 @@ def test_a_run_holds_parameters_metrics_data_and_tags(home: Path) -> None:
     product = _train(home)
     (run,) = _runs(home)
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "quick: unet, cross_entropy, adam, constant"
-    assert run.data.params["model.width"] == "8"
-    assert run.data.params["loss.0.name"] == "cross_entropy"
-    assert run.data.params["augmentation.flips"] == "true"
+    assert run.info.run_name == f"quick: unet, cross_entropy, adam, constant ({product.fingerprint[:8]})"
+    assert run.data.params["recipe.model.width"] == "8"
+    assert run.data.params["recipe.loss.0.name"] == "cross_entropy"
+    assert run.data.params["recipe.augmentation.flips"] == "true"
     assert run.data.params["dataset.patches.size"] == "16"
+    assert run.data.params["dataset.digest"] == classroom.manifest().digest
+    assert {name.partition(".")[0] for name in run.data.params} == {"recipe", "dataset"}
     assert run.data.tags["dagster.run_id"] == "run-1"
     assert run.data.tags[tracking.FINGERPRINT] == product.fingerprint
     assert _epochs(home, run.info.run_id) == [1, 2, 3]
-    assert {"iou/dark", "seconds", "lr", "throughput/read", "throughput/step"} <= set(run.data.metrics)
+    assert {"train/loss", "train/lr", "train/seconds", "train/throughput/read", "validation/loss"} <= set(
+        run.data.metrics
+    )
+    assert {name.partition("/")[0] for name in run.data.metrics} == {"train", "validation"}
     (data,) = run.inputs.dataset_inputs
     assert data.dataset.digest == classroom.manifest().digest
     files = {file.path for file in tracking.client(home).list_artifacts(run.info.run_id)}
@@ -202,7 +207,7 @@ def test_a_found_rate_and_its_picture_are_in_the_run(home: Path) -> None:
     (run,) = _runs(home)
     files = {file.path for file in tracking.client(home).list_artifacts(run.info.run_id)}
     assert {"lr_finder.png", "lr_finder.csv"} <= files
-    assert run.data.params["optimiser.lr"] == "auto"
+    assert run.data.params["recipe.optimiser.lr"] == "auto"
 
 
 def test_the_journal_is_told_once_mlflow_answers(
@@ -213,12 +218,12 @@ def test_the_journal_is_told_once_mlflow_answers(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", closed_port)
     with Tracker(start, home) as run_log:
-        run_log.epoch(1, {"mean_iou": 0.25})
-        run_log.epoch(2, {"mean_iou": 0.5})
+        run_log.epoch(1, {"validation/mean_iou": 0.25})
+        run_log.epoch(2, {"validation/mean_iou": 0.5})
     assert [json.loads(line)["step"] for line in start.journal.read_text().splitlines()] == [1, 2]
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with Tracker(start, home) as run_log:
-        run_log.epoch(3, {"mean_iou": 0.75})
+        run_log.epoch(3, {"validation/mean_iou": 0.75})
         assert run_log.finish(tmp_path, {})
     assert start.journal.read_text() == ""
     (run,) = _runs(home)
@@ -264,15 +269,15 @@ def test_promotion_moves_the_alias_and_says_after_whom(home: Path) -> None:
     assert promoted == tracking.champion(NAME, home)
     assert promoted.version == "2"
     expected = {
-        "previous_champion": "1",
-        "promoted_by_run": "dagster-2",
-        "champion.mean_iou": "0.6",
-        "champion.test_digest": "t",
+        "landcover.previous_champion": "1",
+        "landcover.promoted_by_run": "dagster-2",
+        "landcover.champion.mean_iou": "0.6",
+        "landcover.champion.test_digest": "t",
     }
     assert expected.items() <= promoted.tags.items()
-    assert "promoted_at" in promoted.tags
+    assert "landcover.promoted_at" in promoted.tags
     again = tracking.promote(NAME, second, {"mean_iou": 0.6}, "dagster-3", home)
-    assert again.tags["promoted_by_run"] == "dagster-2"
+    assert again.tags["landcover.promoted_by_run"] == "dagster-2"
 
 
 def test_a_model_that_is_not_registered_cannot_be_promoted(home: Path) -> None:
@@ -284,15 +289,15 @@ def test_a_report_is_logged_once(home: Path) -> None:
     version = tracking.register(_train(home), classroom.manifest(), home)
 
     def build(stage: Stage) -> None:
-        stage.write_json("summary.json", {"mean_iou": 0.5, "iou": {"dark": 0.25, "none": None}, "name": "x"})
+        stage.write_json("summary.json", {"mean_iou": 0.5, "iou dark": 0.25, "iou none": None, "name": "x"})
         (stage.path / "report.html").write_text("<p>report")
 
     report = publish(home / NAME / "report", "quick", Recipe("report", 1, {}, {}), build)
     for _ in range(2):
         tracking.log_report(version.run_id, report, home)
     metrics = tracking.client(home).get_run(version.run_id).data.metrics
-    assert (metrics["test/mean_iou"], metrics["test/iou.dark"]) == (0.5, 0.25)
-    assert "test/iou.none" not in metrics
+    assert (metrics["test/mean_iou"], metrics["test/iou/dark"]) == (0.5, 0.25)
+    assert "test/iou/none" not in metrics
     assert _epochs(home, version.run_id, "test/mean_iou") == [0]
     assert "report/report.html" in {
         file.path for file in tracking.client(home).list_artifacts(version.run_id, "report")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
 
@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from landcover_orch.config.experiments import Metric
+from landcover_orch.tracking.metrics import epoch_metrics
 from landcover_orch.training import history
 from landcover_orch.training.history import Row, Tally
 
@@ -49,8 +50,12 @@ def test_metrics_are_functions_of_the_matrix_and_absent_classes_are_none() -> No
     assert row.metrics["accuracy"] == 0.7
     assert row.iou == {"a": 6 / 9, "b": 0.25, "c": None}
     assert row.metrics["mean_iou"] == pytest.approx((6 / 9 + 0.25) / 2)
-    assert "iou/c" not in row.numbers()
-    assert row.numbers()["iou/b"] == 0.25
+    metrics = epoch_metrics(asdict(row), 2.0)
+    assert "validation/iou/c" not in metrics
+    assert metrics["validation/iou/b"] == 0.25
+    assert (metrics["train/loss"], metrics["validation/loss"]) == (0.5, 0.6)
+    assert (metrics["train/lr"], metrics["train/seconds"]) == (0.01, 2.0)
+    assert {name.partition("/")[0] for name in metrics} == {"train", "validation"}
 
 
 def test_every_metric_that_can_choose_is_there_and_scores() -> None:

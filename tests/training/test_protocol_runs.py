@@ -185,11 +185,14 @@ def test_repetitions_belong_to_the_run_of_the_recipe_which_hears_mean_and_spread
         ("seeds.seed-2", "run of seeds"),
     ]
     assert log.starts[0].fingerprint == product.fingerprint
-    assert log.starts[0].parameters["protocol.seeds"] == "[1, 2]"
+    assert log.starts[0].parameters["recipe.protocol.seeds"] == "[1, 2]"
     spread = product.json("summary.json")["spread"]
     ended = log.finished["seeds"]
-    assert (ended["mean/mean_iou"], ended["sd/mean_iou"]) == (spread["mean_iou"]["mean"], spread["mean_iou"]["sd"])
-    assert ended["repetitions"] == 2
+    assert (ended["validation/mean/mean_iou"], ended["validation/sd/mean_iou"]) == (
+        spread["mean_iou"]["mean"],
+        spread["mean_iou"]["sd"],
+    )
+    assert ended["train/repetitions"] == 2
     run(home, "seeds", tracker=log)
     assert len(log.starts) == 3
 

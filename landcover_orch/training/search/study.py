@@ -23,6 +23,7 @@ from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import SEARCH
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import Log, Start, untracked
+from landcover_orch.tracking.metrics import TRAIN, VALIDATION, defined, epoch_metrics
 from landcover_orch.tracking.runs import Status
 from landcover_orch.training import VERSION, checkpoint, product
 from landcover_orch.training.build import learn
@@ -187,7 +188,7 @@ class Study:
         with tracker(self._start(suggested.number, experiment)) as log:
 
             def on_first_epochs(row: Row, seconds: float) -> None:
-                log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
+                log.epoch(row.epoch, epoch_metrics(asdict(row), seconds))
                 if suggested.should_stop(repetitions[0].rows) and row.epoch < experiment.epochs:
                     raise Stopped
 
@@ -243,7 +244,7 @@ class Study:
         better = f"; best: trial {champion.number}, {champion.value:.4f}" if champion else ""
         self.progress(f"trial {trial.number}: {value}{better}")
         values = {"value": trial.value, "best": champion.value if champion else None}
-        self.log.epoch(trial.number, _known(values))
+        self.log.epoch(trial.number, _validation(values))
         self.finish_run(trial)
 
     def finish_run(self, trial: Trial) -> None:
@@ -254,9 +255,10 @@ class Study:
         start = self._start(trial.number, self._experiment(trial.number, trial.choices))
         with self.tracker(start) as log:
             for row, seconds in trial.repetitions[0].epochs:
-                log.epoch(row.epoch, {**row.numbers(), "seconds": seconds})
-            values = {"value": trial.value, "sd": trial.spread(self.metric), "seconds/all": trial.seconds}
-            if log.finish(self._folder(trial.number), _known(values), ENDINGS[trial.state]):
+                log.epoch(row.epoch, epoch_metrics(asdict(row), seconds))
+            values = {"value": trial.value, "sd": trial.spread(self.metric)}
+            last = {**_validation(values), f"{TRAIN}/seconds/all": trial.seconds}
+            if log.finish(self._folder(trial.number), last, ENDINGS[trial.state]):
                 self.stage.mark(part)
         start.journal.unlink(missing_ok=True)
 
@@ -266,8 +268,8 @@ def _save(stage: Stage, name: str, value: object) -> None:
     stage.mark(name, stage.path / name)
 
 
-def _known(values: dict[str, float | None]) -> dict[str, float]:
-    return {name: value for name, value in values.items() if value is not None}
+def _validation(values: dict[str, float | None]) -> dict[str, float]:
+    return defined({f"{VALIDATION}/{name}": value for name, value in values.items()})
 
 
 def _read(path: Path) -> dict[str, Any]:

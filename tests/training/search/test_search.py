@@ -423,10 +423,11 @@ def test_each_trial_is_a_run_nested_in_the_searchs(
     assert {run.data.tags["mlflow.parentRunId"] for run in trials.values()} == {parent.info.run_id}
     assert [trials[name].info.status for name in sorted(trials)] == ["FINISHED", "KILLED", "KILLED"]
     first, summary = trials["tried.trial-1"], publish.current(prepared / classroom.NAME / "search", "tried")
-    assert first.data.metrics["value"] == summary.json("summary.json")["best_value"] == parent.data.metrics["best"]
-    assert first.data.params["optimiser.lr"] == "0.01"
+    best = summary.json("summary.json")["best_value"]
+    assert first.data.metrics["validation/value"] == best == parent.data.metrics["validation/best"]
+    assert first.data.params["recipe.optimiser.lr"] == "0.01"
     assert {"trials.csv", "best.yaml"} <= {file.path for file in mlflow_client.list_artifacts(parent.info.run_id)}
-    assert len(mlflow_client.get_metric_history(first.info.run_id, "mean_iou")) == 2
+    assert len(mlflow_client.get_metric_history(first.info.run_id, "validation/mean_iou")) == 2
 
 
 def test_without_mlflow_the_search_runs_all_the_same(prepared: Path) -> None:

@@ -1,0 +1,60 @@
+"""Descriptions in MLflow kept up to date: of a version and its run, of its registered model and experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from landcover_orch.errors import IncompleteError
+from landcover_orch.models.contract import load_contract
+from landcover_orch.patches.manifest import load_current
+from landcover_orch.store import publish
+from landcover_orch.store.products import MODEL
+from landcover_orch.store.publish import Product
+from landcover_orch.tracking import notes
+from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, NOTE
+
+CHAMPION = "champion"
+
+
+def describe(client: Any, name: str, number: str, product: Product, home: Path) -> None:
+    """Describes a version and its run by all that is known now, and its registered model and MLflow experiment."""
+    version = client.get_model_version(name, number)
+    run = client.get_run(version.run_id)
+    describe_version(client, version, product, home, notes.reports(name, home))
+    contract = load_contract(product.path)
+    try:
+        manifest = load_current(home, name)
+    except IncompleteError:
+        return
+    client.update_registered_model(name, notes.model_note(manifest, contract))
+    client.set_experiment_tag(run.info.experiment_id, NOTE, notes.experiment_note(manifest))
+
+
+def describe_version(
+    client: Any, version: Any, product: Product, home: Path, scored: Mapping[str, notes.Report]
+) -> None:
+    """Describes a version and its run, given the reports of its dataset."""
+    tags = {**client.get_run(version.run_id).data.tags, **(version.tags or {})}
+    champion = CHAMPION in version.aliases
+    note = notes.version_note(str(version.version), tags, champion, product, home, scored)
+    client.update_model_version(version.name, str(version.version), note)
+    client.set_tag(version.run_id, NOTE, note)
+
+
+def describe_scored(client: Any, name: str, home: Path, numbers: set[str] | None = None) -> None:
+    """Describes the versions of a dataset that current reports are of, or those of some numbers.
+
+    A version whose model is no longer on disk keeps the description it has.
+    """
+    scored = notes.reports(name, home)
+    models = {fingerprint for report in scored.values() for fingerprint in report["models"].values()}
+    for entry in client.search_model_versions(f"name = '{name}'"):
+        tags, number = dict(entry.tags or {}), str(entry.version)
+        if number in numbers if numbers is not None else tags.get(FINGERPRINT) in models:
+            try:
+                product = publish.load(home / name / MODEL / f"{tags.get(EXPERIMENT)}-{tags.get(FINGERPRINT)}")
+            except IncompleteError:
+                continue
+            describe_version(client, client.get_model_version(name, number), product, home, scored)
