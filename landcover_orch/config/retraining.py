@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated, Literal
 from zoneinfo import available_timezones
 
-from cronsim import CronSim, CronSimError
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from landcover_orch.config.experiments.settings import Settings
@@ -26,6 +25,8 @@ class Cron(Settings):
     @field_validator("cron")
     @classmethod
     def _is_cron(cls, value: str) -> str:
+        from cronsim import CronSim, CronSimError  # here, since a registered model loads without it
+
         fields, why = value.split(), "five fields are expected"
         if len(fields) == len(CRON_FIELDS):
             try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch.errors import IncompleteError
-from landcover_orch.models.contract import load_contract
+from landcover_orch.models.contract import Contract, load_contract
 from landcover_orch.patches.manifest import load_current
 from landcover_orch.store import publish
 from landcover_orch.store.products import MODEL
@@ -20,16 +20,23 @@ CHAMPION = "champion"
 
 def describe(client: Any, name: str, number: str, product: Product, home: Path) -> None:
     """Describes a version and its run by all that is known now, and its registered model and MLflow experiment."""
-    version = client.get_model_version(name, number)
-    run = client.get_run(version.run_id)
-    describe_version(client, version, product, home, notes.reports(name, home))
-    contract = load_contract(product.path)
+    scored = notes.reports(name, home)
+    describe_version(client, client.get_model_version(name, number), product, home, scored)
+    describe_dataset(client, name, load_contract(product.path), home, scored)
+
+
+def describe_dataset(
+    client: Any, name: str, contract: Contract, home: Path, scored: Mapping[str, notes.Report]
+) -> None:
+    """Describes a dataset's registered model and its MLflow experiment, by its present manifest, if it has one."""
     try:
         manifest = load_current(home, name)
     except IncompleteError:
         return
-    client.update_registered_model(name, notes.model_note(manifest, contract))
-    client.set_experiment_tag(run.info.experiment_id, NOTE, notes.experiment_note(manifest))
+    champion = notes.champion_of(name, home)
+    client.update_registered_model(name, notes.model_note(manifest, contract, scored, champion))
+    experiment = client.get_experiment_by_name(name).experiment_id
+    client.set_experiment_tag(experiment, NOTE, notes.experiment_note(manifest, scored, champion))
 
 
 def describe_version(
@@ -49,6 +56,7 @@ def describe_scored(client: Any, name: str, home: Path, numbers: set[str] | None
     A version whose model is no longer on disk keeps the description it has.
     """
     scored = notes.reports(name, home)
+    contract = None
     models = {fingerprint for report in scored.values() for fingerprint in report["models"].values()}
     for entry in client.search_model_versions(f"name = '{name}'"):
         tags, number = dict(entry.tags or {}), str(entry.version)
@@ -58,3 +66,6 @@ def describe_scored(client: Any, name: str, home: Path, numbers: set[str] | None
             except IncompleteError:
                 continue
             describe_version(client, client.get_model_version(name, number), product, home, scored)
+            contract = load_contract(product.path)
+    if contract is not None:
+        describe_dataset(client, name, contract, home, scored)

@@ -11,7 +11,7 @@ from landcover_orch.store.products import SUMMARY
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import notes
 from landcover_orch.tracking.describe import describe_scored
-from landcover_orch.tracking.runs import DATASET, NOTE, experiment_of, run_url
+from landcover_orch.tracking.runs import DATASET, NOTE, experiment_of, provenance, run_url
 from landcover_orch.tracking.server import reachable
 
 RUN = "leaderboard"
@@ -51,7 +51,9 @@ def leaderboard_run(client: Any, dataset: str, home: Path) -> str:
     runs = client.search_runs([experiment], filter_string=f"attributes.run_name = '{RUN}'", order_by=["start_time"])
     run = next((run for run in runs if LEADERBOARD in run.data.tags), None)
     return str(
-        (run or client.create_run(experiment, tags={LEADERBOARD: "", DATASET: dataset}, run_name=RUN)).info.run_id
+        (
+            run or client.create_run(experiment, tags={LEADERBOARD: "", DATASET: dataset, **provenance()}, run_name=RUN)
+        ).info.run_id
     )
 
 

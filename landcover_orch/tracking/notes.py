@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.config import experiment_names
-from landcover_orch.errors import IncompleteError
+from landcover_orch.config import experiment_names, load_dataset
+from landcover_orch.errors import ConfigError, IncompleteError
 from landcover_orch.models.contract import Contract, load_contract
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 from landcover_orch.store.products import (
+    CHAMPION,
     DATASET_MANIFEST,
     LEADERBOARD,
     MANIFEST_NAME,
@@ -66,14 +67,15 @@ def cut(paragraphs: Iterable[str]) -> str:
     return text
 
 
-def experiment_note(manifest: DatasetManifest) -> str:
-    """Description of a dataset's MLflow experiment."""
+def experiment_note(manifest: DatasetManifest, scored: Mapping[str, Report], champion: str | None) -> str:
+    """Description of a dataset's MLflow experiment; arguments as those of `model_note`."""
     name = manifest.dataset.name
     return cut(
         [
             f"Land-cover models of the dataset **{escaped(name)}**. Each run trains one experiment (a recipe of "
             "`configs/experiments`); seeds and folds are nested below its run, trials below their search's.",
             data(manifest),
+            results(manifest, scored, champion),
             "Metrics: `train/` and `validation/` on patches, each epoch; `test/` on every labelled pixel of the test "
             "split, once. Parameters: `recipe.` what was trained, and how; `dataset.` on what.",
             pages(name, {"the data": (DATASET_MANIFEST, MANIFEST_NAME), "all results": (LEADERBOARD, LEADERBOARD)}),
@@ -81,16 +83,26 @@ def experiment_note(manifest: DatasetManifest) -> str:
     )
 
 
-def model_note(manifest: DatasetManifest, contract: Contract) -> str:
-    """Description of a dataset's registered model."""
+def model_note(
+    manifest: DatasetManifest, contract: Contract, scored: Mapping[str, Report], champion: str | None
+) -> str:
+    """Description of a dataset's registered model.
+
+    Args:
+        manifest: the dataset's present one.
+        contract: of one of its models: what they take and give.
+        scored: `reports` of the dataset.
+        champion: fingerprint of the champion; None: there is none.
+    """
     name = manifest.dataset.name
     return cut(
         [
             f"Land-cover classifiers of the dataset **{escaped(name)}**: pixels of an orthophoto in, the probability "
             "of each class out. `champion` is the version that maps are made by, `challenger` the one trained last.",
+            results(manifest, scored, champion),
             data(manifest),
-            pages(name, {"all results": (LEADERBOARD, LEADERBOARD)}),
             loading(name, "champion", contract),
+            pages(name, {"the data": (DATASET_MANIFEST, MANIFEST_NAME), "all results": (LEADERBOARD, LEADERBOARD)}),
         ]
     )
 
@@ -126,7 +138,7 @@ def version_note(
             f"Land-cover classifier of the experiment **{escaped(contract.experiment)}** ({contract.model.name}, "
             f"{summary['parameters']:,} parameters), version {number} of {escaped(dataset)}.",
             promotion(tags, champion),
-            test_scores(report, contract, manifest, scored) if report else "",
+            test_scores(report, contract, scored) if report else "",
             validation_scores(summary),
             data(manifest) if manifest else f"Data: manifest `{contract.data_digest}`.",
             loading(dataset, number, contract),
@@ -171,24 +183,48 @@ def validation_scores(summary: Mapping[str, Any]) -> str:
     )
 
 
-def test_scores(
-    report: Report, contract: Contract, manifest: DatasetManifest | None, scored: Mapping[str, Report]
-) -> str:
-    """What the model scored on the test split, in a table with all that was scored on the same pixels."""
+def test_scores(report: Report, contract: Contract, scored: Mapping[str, Report]) -> str:
+    """What a model scored on the test split, in a table with all that was scored on the same pixels."""
     own = next((r["metrics"] for r in report["repetitions"] if r["name"] == contract.experiment), report["metrics"])
     others = {
         name: other["metrics"]
         for name, other in scored.items()
         if other["test_digest"] == report["test_digest"] and name != report["experiment"]
     }
-    baselines = {name for file in (manifest.dataset.baselines if manifest else ()) for name in experiment_names(file)}
-    rows = [(f"**{escaped(contract.experiment)}**", own)] + [
-        (escaped(name) + (" (baseline)" if name in baselines else ""), metrics) for name, metrics in others.items()
-    ]
-    rows.sort(key=lambda row: -(row[1]["mean_iou"] or 0))
-    lines = [f"| {name} | {score(m['mean_iou'])} | {score(m['accuracy'])} |" for name, m in rows[:LISTED]]
-    heading = f"Test ({own['pixels']:,} pixels of the {escaped(report['scored_on'])} split):"
+    heading = f"{report['scored_on'].capitalize()}, {own['pixels']:,} pixels:"
+    return table(heading, {**others, contract.experiment: own}, contract.experiment, contract.dataset)
+
+
+def results(manifest: DatasetManifest, scored: Mapping[str, Report], champion: str | None) -> str:
+    """Test scores of all experiments on the present test pixels, the champion's in bold; empty where there are none."""
+    present = {name: report for name, report in scored.items() if report["test_digest"] == manifest.test_digest}
+    if not present:
+        return ""
+    own = next((name for name, report in present.items() if champion in report["models"].values()), None)
+    first = next(iter(present.values()))
+    mark = ", champion in bold" if own else ""
+    heading = f"{first['scored_on'].capitalize()}, {first['metrics']['pixels']:,} pixels{mark}:"
+    return table(heading, {name: r["metrics"] for name, r in present.items()}, own, manifest.dataset.name)
+
+
+def table(heading: str, rows: Mapping[str, Mapping[str, Any]], bold: str | None, dataset: str) -> str:
+    """Table of test metrics by experiment, the best first; baselines are marked."""
+    known = baselines(dataset)
+    names = sorted(rows, key=lambda name: -(rows[name]["mean_iou"] or 0))[:LISTED]
+    lines = []
+    for name in {**dict.fromkeys(names), **({bold: None} if bold else {})}:
+        shown = f"**{escaped(name)}**" if name == bold else escaped(name)
+        mark = " (baseline)" if name in known else ""
+        lines.append(f"| {shown}{mark} | {score(rows[name]['mean_iou'])} | {score(rows[name]['accuracy'])} |")
     return "\n".join([heading, "", "| experiment | mean IoU | accuracy |", "|---|---|---|", *lines])
+
+
+def baselines(dataset: str) -> set[str]:
+    """Experiments that a dataset has as baselines; none where its configuration is not there."""
+    try:
+        return {name for file in load_dataset(dataset).baselines for name in experiment_names(file)}
+    except ConfigError:
+        return set()
 
 
 def promotion(tags: Mapping[str, str], champion: bool) -> str:
@@ -209,8 +245,8 @@ def loading(name: str, version: str, contract: Contract) -> str:
     uri = f"models:/{name}/{version}" if version.isdigit() else f"models:/{name}@{version}"
     classes = ", ".join(f"{c.id} {escaped(c.name)}" for c in contract.legend.classes[:LISTED])
     return (
-        f"Pixels are {contract.dtype} as stored, bands {listed(contract.bands)}, {contract.resolution:g} CRS units a "
-        f"pixel; classes {classes}.\n\n"
+        f"Pixels: {contract.dtype} as stored; bands {listed(contract.bands)}; {contract.resolution:g} CRS units on the "
+        f"ground. Classes: {classes}.\n\n"
         "```python\n"
         "import mlflow\n\n"
         f'mlflow.set_tracking_uri("{interface()}")\n'
@@ -240,6 +276,12 @@ def reports(dataset: str, home: Path) -> dict[str, Report]:
     products = published_products(where, names)
     contents = {name: product.json(REPORT_JSON) for name, product in products.items() if REPORT_JSON in product.files}
     return {name: content for name, content in contents.items() if content.keys() >= REPORT_KEYS}
+
+
+def champion_of(dataset: str, home: Path) -> str | None:
+    """Fingerprint of the champion's model; None where nobody was elected yet."""
+    product = published_products(folder(home, dataset, CHAMPION), [CHAMPION]).get(CHAMPION)
+    return str(product.json(SUMMARY)["fingerprint"]) if product else None
 
 
 def manifest_of(contract: Contract, home: Path) -> DatasetManifest | None:

@@ -301,7 +301,7 @@ def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str
         "landcover.promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "landcover.promoted_by_run": promoter,
         "landcover.previous_champion": current_champion.version if current_champion else "none",
-        **flattened(facts, "landcover.champion"),
+        **flattened({name: fact for name, fact in facts.items() if fact is not None}, "landcover.champion"),
     }
     with reachable(home, "promoting a model") as client:
         for tag, value in tags.items():

@@ -32,14 +32,13 @@ CHAMPION = f"models:/{NAME}@champion"
 PATIENCE_S = 120
 
 PREDICT = f"""
-import os, sys
 import numpy as np, mlflow
 model = mlflow.pyfunc.load_model("{CHAMPION}")
-np.save(sys.argv[2], model.predict(np.load(sys.argv[1])))
+np.save("probabilities.npy", model.predict(np.load("pixels.npy")))
 import landcover_orch
 print(landcover_orch.__file__)
 """
-"""Script of a person who knows MLflow alone: the champion's prediction of a file into another."""
+"""Script of a person who knows MLflow alone: the champion's prediction of one file into another."""
 
 
 def crowned(home: Path, **changed: object) -> Product:
@@ -147,13 +146,18 @@ def predicted(
         hidden: a folder that the process finds empty.
     """
     np.save(folder / "pixels.npy", pixels)
-    (folder / "predict.py").write_text(PREDICT)
-    command = [sys.executable, "-W", "ignore", "predict.py", "pixels.npy", "probabilities.npy"]
+    return run_script(folder, PREDICT, environment, hidden).strip().splitlines()[-1]
+
+
+def run_script(folder: Path, script: str, environment: Mapping[str, str], hidden: Path | None = None) -> str:
+    """What a script prints that runs in a process of its own; arguments as those of `predicted`."""
+    (folder / "script.py").write_text(script)
+    command = [sys.executable, "-W", "ignore", "script.py"]
     if hidden is not None:
         command = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(hidden), *command]
     done = subprocess.run(command, cwd=folder, env=dict(environment), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout.strip().splitlines()[-1]
+    assert done.returncode == 0, done.stderr[-9000:]
+    return done.stdout
 
 
 def sees_namespaces() -> bool:
