@@ -202,6 +202,37 @@ def test_an_epoch_that_a_kill_kept_from_the_log_is_told_by_the_next_start(
     assert _epochs(home, run.info.run_id) == [1, 2, 3]
 
 
+def test_a_run_logged_afterwards_has_the_same_metrics(home: Path) -> None:
+    product = _train(home)
+    (run,) = _runs(home)
+    client = tracking.client(home)
+    client.delete_run(run.info.run_id)
+    version = tracking.register(product, classroom.manifest(), home)
+    later = client.get_run(version.run_id)
+    assert later.info.run_id != run.info.run_id
+    assert later.data.metrics == run.data.metrics
+    for name in run.data.metrics:
+        histories = [client.get_metric_history(each.info.run_id, name) for each in (run, later)]
+        first, second = ([(point.step, point.value) for point in history] for history in histories)
+        assert first == second, name
+    assert later.data.params == run.data.params
+    assert later.info.run_name == run.info.run_name
+    origin = {"mlflow.user", "mlflow.source.git.commit"}
+    assert origin <= run.data.tags.keys()
+    assert not origin & later.data.tags.keys()  # those of the process that logs are not those of the training
+
+
+def test_an_experiment_s_runs_have_different_names(home: Path) -> None:
+    for seed in (0, 1):
+        _train(home, epochs=1, seed=seed)
+    assert len({run.info.run_name for run in _runs(home)}) == 2
+
+
+def test_registering_leaves_mlflow_s_settings_as_they_are(home: Path) -> None:
+    tracking.register(_train(home, epochs=1), classroom.manifest(), home)
+    assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
 def test_a_found_rate_and_its_picture_are_in_the_run(home: Path) -> None:
     _train(home, epochs=1, optimiser={"name": "adam", "lr": "auto"})
     (run,) = _runs(home)
@@ -248,6 +279,9 @@ def test_registering_is_idempotent_and_gives_the_alias_challenger(home: Path) ->
     assert version.url.endswith(f"/#/models/{NAME}/versions/1?workflowType=machine_learning")
     assert version.run_url.endswith(f"/runs/{version.run_id}?workflowType=machine_learning")
     assert tracking.client(home).get_model_version_by_alias(NAME, "challenger").version == 1
+    run = tracking.client(home).get_run(version.run_id)
+    assert {"landcover.dataset", "landcover.model", "dagster.run_id", "mlflow.source.git.commit"} <= version.tags.keys()
+    assert version.tags.items() <= run.data.tags.items()
     stored = [path.suffix for path in (home / "mlartifacts").rglob("*") if path.is_file()]
     assert not {".pkl", ".pickle", ".pt", ".pth", ".ckpt"} & set(stored)
 
