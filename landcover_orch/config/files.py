@@ -217,7 +217,7 @@ def with_members(name: str) -> tuple[Experiment, ...]:
 
 def _load(kind: str, name: str, model: type[Model]) -> Model:
     content, where = _read(kind, name)
-    settings = parse(content, model, where)
+    settings = parse(content, model, where, path=configs() / kind / f"{name}.yaml")
     if getattr(settings, "name", name) != name:
         expected = f"{name!r}, as the file is called"
         raise ConfigError(

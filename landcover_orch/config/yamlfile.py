@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from landcover_orch.errors import ConfigError, Problem, did_you_mean
 
@@ -36,6 +38,31 @@ RENAMED = {
     "without": "exclude_classes",
 }
 """Renamed keys of earlier versions; an old one is refused as unknown, with its new name."""
+
+KEY_OF = "[key]"
+"""Ends the location of an error that is about a key of a mapping, not about its value."""
+
+EXPECTED = {
+    "bool_parsing": "true or false",
+    "bool_type": "true or false",
+    "float_parsing": "a number",
+    "float_type": "a number",
+    "finite_number": "a number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_type": "a whole number",
+    "string_type": "text",
+    "string_too_short": "a text that is not empty",
+    "too_short": "a list that is not empty",
+}
+"""Kinds of pydantic's errors -> what a value must be, in words that need no Python."""
+
+PATTERNS = {
+    r"^(file|none|EPSG:\d+)$": "file, none or EPSG:n",
+    r"^[A-Za-z0-9_-]+$": "letters, digits, '_' and '-'",
+    r"^#[0-9a-fA-F]{6}$": "a colour as '#1b7837', in quotes",
+}
+"""Regular expressions of fields in words."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -92,8 +119,14 @@ def check_events(events: Iterator[yaml.Event], path: Path) -> None:
             raise ConfigError(Problem(f"{path}:{line}", content, "plain nested keys", "write the value out"))
 
 
-def parse(value: object, model: type[Model], where: str) -> Model:
+def parse(value: object, model: type[Model], where: str, *, path: Path | None = None) -> Model:
     """Validates plain values against a configuration model.
+
+    Args:
+        value: the plain values.
+        model: what they must be.
+        where: the file as messages call it.
+        path: the file itself, for messages that quote a value as it is written there.
 
     Raises:
         ConfigError: every key that is unknown, missing or invalid, with 'did you mean' for unknown ones.
@@ -101,12 +134,13 @@ def parse(value: object, model: type[Model], where: str) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise ConfigError(*(as_problem(item, model, where) for item in error.errors())) from error
+        raise ConfigError(*(as_problem(item, model, where, path) for item in error.errors())) from error
 
 
-def as_problem(item: Any, model: type[BaseModel], where: str) -> Problem:
+def as_problem(item: Any, model: type[BaseModel], where: str, file: Path | None = None) -> Problem:
     """Problem of a pydantic validation error, with a suggestion where a key or name is misspelt."""
-    path, here = error_location(model, item["loc"])
+    location = item["loc"][:-1] if item["loc"][-1:] == (WORD,) else item["loc"]
+    path, here = error_location(model, location)
     if item["type"] == "extra_forbidden":
         known = sorted(here.model_fields)
         key = str(item["loc"][-1])
@@ -130,7 +164,101 @@ def as_problem(item: Any, model: type[BaseModel], where: str) -> Problem:
         if field is not None and not _models(field.annotation):
             return Problem(location, text, "another value", f"correct `{path}`")
         return Problem(location, text, "values that go together", "change one of them")
-    return Problem(f"{where}: {path}", repr(item["input"])[:80], item["msg"], f"correct `{path}`")
+    field = here.model_fields.get(str(location[-1])) if location else None
+    return value_problem(item, f"{where}: {path}", path, field, written_text(file, location))
+
+
+def value_problem(item: Any, where: str, path: str, field: FieldInfo | None, text: str | None) -> Problem:
+    """Problem of a value of another kind than its key takes: a number for text, a word for a mapping or a list.
+
+    Args:
+        item: a pydantic validation error.
+        where: the file and the key.
+        path: the key.
+        field: of the model that the key belongs to.
+        text: the value as the file has it; None where that is not known.
+    """
+    value, kind, key = item["input"], item["type"], path.rsplit(".", 1)[-1]
+    text, meaning = text or str(value), yaml_meaning(value)
+    found = repr(value)[:80] if meaning is None else f"{text}, which YAML reads as {meaning}"
+    found = text if meaning and text == str(value) and "string" not in kind else found
+    annotation = None if field is None else field.annotation
+    models, pattern = _models(annotation), pattern_of(field)
+    if kind == "string_type" and meaning and (pattern is None or re.search(pattern, text)):
+        return Problem(where, found, "text", f"put {text} in quotes: '{text}'")
+    if kind in ("string_type", "string_pattern_mismatch") and pattern:
+        epsg = "EPSG" in pattern and text.isdecimal()
+        return Problem(where, found, PATTERNS.get(pattern, pattern), f"write EPSG:{text}" if epsg else "correct it")
+    if kind in ("model_type", "dict_type"):
+        keys = f": {', '.join(models[0].model_fields)}" if models else ""
+        return Problem(where, found, f"keys and values{keys}", f"write `{key}: {{{_example(models, value)}}}`")
+    if kind in ("tuple_type", "list_type"):
+        return Problem(where, found, "a list", f"write `{key}: [{value if isinstance(value, str) else '...'}]`")
+    if kind == "literal_error":
+        known = _words(annotation) or re.findall("'([^']*)'", item["ctx"]["expected"])
+        others = f", or keys and values: {', '.join(models[0].model_fields)}" if models else ""
+        closest = f"put {text} in quotes" if meaning and text in known else did_you_mean(text, known)
+        return Problem(where, found, f"one of {known}{others}", closest or "write one of them")
+    expected = EXPECTED.get(kind) or str(item["msg"]).replace("Input should be", "a value")
+    return Problem(where, found, expected, f"correct `{path}`")
+
+
+def yaml_meaning(value: object) -> str | None:
+    """What YAML reads a bare word as that is no text: a number, true, a date; None for text, lists and mappings."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {value}"
+        case None:
+            return "nothing"
+        case str() | list() | tuple() | dict():
+            return None
+        case _:
+            return "a date"
+
+
+def pattern_of(field: FieldInfo | None) -> str | None:
+    """The regular expression that a field's text must match."""
+    patterns = (getattr(part, "pattern", None) for part in (field.metadata if field else ()))
+    return next((pattern for pattern in patterns if pattern), None)
+
+
+def _example(models: list[type[BaseModel]], value: object) -> str:
+    """The keys that a word was meant for, or those that a mapping must have."""
+    fields = models[0].model_fields if models else {}
+    meant = [key for key, field in fields.items() if isinstance(value, str) and value in _words(field.annotation)]
+    required = [key for key, field in fields.items() if field.is_required()] or [*fields][:1]
+    return f"{meant[0]}: {value}" if meant else ", ".join(f"{key}: ..." for key in required) or "key: value"
+
+
+def _words(annotation: object) -> list[str]:
+    """The words that an annotation lists as literals."""
+    if get_origin(annotation) is Literal:
+        return [word for word in get_args(annotation) if isinstance(word, str)]
+    return [word for inner in get_args(annotation) for word in _words(inner)]
+
+
+def written_text(path: Path | None, location: Sequence[object]) -> str | None:
+    """Text of a scalar, or of a key, as it stands in a YAML file; None where there is none.
+
+    Args:
+        path: the file.
+        location: keys and indices of a validation error; tags that pydantic adds are no keys, and skipped.
+    """
+    if path is None:
+        return None
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    key: str | None = None
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            pairs = ((name.value, value) for name, value in node.value if isinstance(name, yaml.ScalarNode))
+            key, node = next(((k, value) for k, value in pairs if part in (k, yaml.safe_load(k))), (key, node))
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+    if location and location[-1] == KEY_OF:
+        return key
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else None
 
 
 def error_location(model: type[BaseModel], location: tuple[object, ...]) -> tuple[str, type[BaseModel]]:
@@ -144,7 +272,7 @@ def error_location(model: type[BaseModel], location: tuple[object, ...]) -> tupl
         if chosen or tagged:
             here, choices = (chosen or tagged)[0], []
             continue
-        if choices and part == WORD:
+        if (choices and part == WORD) or part == KEY_OF:
             continue
         written.append(str(part))
         if str(part) in here.model_fields:

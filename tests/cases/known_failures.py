@@ -8,7 +8,6 @@ TRUTH = "One truth"
 
 KNOWN_FAILURES: dict[str, str] = {
     "one_class": SIGHT,
-    "underscored_tile": SIGHT,
     "control_points": TRUTH,
     "nodata_one_band_bytes": TRUTH,
     "nodata_one_band_float": TRUTH,

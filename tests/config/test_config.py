@@ -226,7 +226,7 @@ TREE = {"image": "dsm/{tile}.tif", "bands": ["dsm"]}
         ({"crs": "none", "labels": {"kind": "raster"}}, "`crs: none` needs `resolution`"),
         ({"crs": "none", "resolution": 10}, "polygons need a CRS"),
         ({"resolution": 10}, "`resolution` is for `crs: none`"),
-        ({"crs": "UTM"}, "should match pattern"),
+        ({"crs": "UTM"}, "expected file, none or EPSG:n"),
     ],
 )
 def test_images_are_described_without_contradiction(changes: dict[str, Any], words: str) -> None:

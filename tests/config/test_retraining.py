@@ -154,12 +154,16 @@ def test_a_time_zone_that_is_none_is_quoted_with_two_that_are(configs: Path, zon
     ("when", "where", "words"),
     [
         ({"cron": "0 * * *"}, "retraining.when.cron", "'0 * * *' is no cron time"),
-        ({"cron": 5}, "retraining.when.cron", "5; expected Input should be a valid string"),
+        (
+            {"cron": 5},
+            "retraining.when.cron",
+            "the number 5; expected text. Fix: put 5 in quotes",
+        ),
         ({"cron": "0 3 * * 0", "timezone": "Mars"}, "retraining.when.timezone", "'Mars' is no time zone"),
         ({"cron": "0 3 * * 0", "zone": "UTC"}, "retraining.when.zone", "one of ['cron', 'timezone']"),
         ({"timezone": "UTC"}, "retraining.when.cron", "add the key `retraining.when.cron`"),
         ("newdata", "retraining.when", "'newdata'; expected"),
-        ("newdata", "retraining.when", "'new_data', 'drift' or 'never'"),
+        ("newdata", "retraining.when", "one of ['new_data', 'drift', 'never'], or keys and values: cron"),
     ],
 )
 def test_what_is_wrong_of_when_is_a_problem_with_the_key_of_the_file(
@@ -182,7 +186,11 @@ def test_what_is_wrong_of_when_is_a_problem_with_the_key_of_the_file(
             "retraining.at_least",
             "give `pixels` or `fraction`, one of them",
         ),
-        ({"when": "new_data", "at_least": {"pixels": 0}}, "retraining.at_least.pixels", "0; expected Input should be"),
+        (
+            {"when": "new_data", "at_least": {"pixels": 0}},
+            "retraining.at_least.pixels",
+            "0; expected a value greater",
+        ),
         ({"when": "new_data", "at_least": {"pixel": 9}}, "retraining.at_least.pixel", "did you mean 'pixels'?"),
         ({"when": "new_data", "at_least": {"fraction": 0}}, "retraining.at_least.fraction", "greater than 0"),
         ({"when": "drift", "at_least": {"pixels": 5}}, "retraining", "`at_least` is for `when: new_data`"),
@@ -192,7 +200,7 @@ def test_what_is_wrong_of_when_is_a_problem_with_the_key_of_the_file(
             "retraining",
             "`at_least` is for `when: new_data`",
         ),
-        ({"when": "drift", "drift": 0}, "retraining.drift", "0; expected Input should be greater than 0"),
+        ({"when": "drift", "drift": 0}, "retraining.drift", "0; expected a value greater than 0"),
         ("new_data", "retraining", "'new_data'; expected"),
     ],
 )
@@ -205,10 +213,10 @@ def test_what_is_wrong_of_retraining_is_named(configs: Path, block: object, wher
 @pytest.mark.parametrize(
     ("block", "where", "words"),
     [
-        ({"by": "person"}, "promotion.by", "'person'; expected Input should be 'automatic' or 'hand'"),
-        ({"margin": -0.1}, "promotion.margin", "-0.1; expected Input should be greater than or equal to 0"),
-        ({"margin": 1}, "promotion.margin", "1; expected Input should be less than 1"),
-        ({"margin": "wide"}, "promotion.margin", "'wide'; expected Input should be a valid number"),
+        ({"by": "person"}, "promotion.by", "'person'; expected one of ['automatic', 'hand']"),
+        ({"margin": -0.1}, "promotion.margin", "expected a value greater than or equal to 0"),
+        ({"margin": 1}, "promotion.margin", "expected a value less than 1"),
+        ({"margin": "wide"}, "promotion.margin", "'wide'; expected a number"),
         ({"margn": 0.1}, "promotion.margn", "did you mean 'margin'?"),
     ],
 )
