@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from landcover_orch import compute
+from landcover_orch.checks.costs import cost_lines
 from landcover_orch.checks.experiments import experiment_problems
+from landcover_orch.checks.training_data import TrainingData, one_class_problem, training_data
 from landcover_orch.config import Dataset, load_dataset, load_legend
 from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.tiles import catalogue
-from landcover_orch.tiles.issues import IssueLog, Issues, merge, some
+from landcover_orch.tiles.issues import IssueLog, Issues, merge, some, summarised
 from landcover_orch.tiles.tile import Tile
 
 
@@ -110,17 +112,22 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True)
 class DatasetCheck:
-    """Result of the validation of a dataset: its number of tiles, what stops it, what people should know."""
+    """Result of the validation of a dataset: its number of tiles, what stops it, what people should know.
+
+    `table` holds lines: tiles, patches and classes by split, what cannot be learnt, and rough costs.
+    """
 
     dataset: str
     tiles: int = 0
     problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
+    table: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
-        """The result as text: a line a note, a line a problem, and the counts."""
+        """The result as text: notes, problems (equal ones of several files are one line), the table, the counts."""
         yield from (f"note: {note}" for note in self.notes)
-        yield from (f"problem: {problem}" for problem in self.problems)
+        yield from (f"problem: {problem}" for problem in summarised(self.problems))
+        yield from self.table
         yield f"{self.dataset}: {self.tiles} tiles, {len(self.problems)} problems, {len(self.notes)} notes"
 
 
@@ -137,13 +144,37 @@ def check_dataset(name: str, *, deep: bool = False) -> DatasetCheck:
         return DatasetCheck(name, problems=tuple(problems))
     legend = _load(problems, partial(load_legend, dataset.legend))
     tiles = _load(problems, partial(catalogue.tiles, dataset))
-    findings = None
+    findings, data = None, None
     if legend is not None and tiles is not None:
         findings = _load(problems, partial(check, dataset, legend, tiles, deep=deep))
     if findings is not None:
         problems |= dict.fromkeys(findings.problems)
-    problems |= dict.fromkeys(experiment_problems(dataset))
-    return DatasetCheck(name, len(tiles or ()), tuple(problems), findings.notes if findings else ())
+    if legend is not None and findings is not None:
+        data = sound_training_data(problems, dataset, legend, tiles or ())
+    experiments = experiment_problems(dataset)
+    problems |= dict.fromkeys(experiments)
+    result = DatasetCheck(name, len(tiles or ()), tuple(problems), findings.notes if findings else ())
+    if data is None:
+        return result
+    costs = () if experiments else cost_lines(dataset, data)
+    return replace(result, table=(*data.table(), *data.cannot_be_learnt(), *costs))
+
+
+def sound_training_data(
+    problems: dict[Problem, None], dataset: Dataset, legend: Legend, tiles: Sequence[Tile]
+) -> TrainingData | None:
+    """The summary of the tiles that have no problem so far, whose own problems are added; None where there is none."""
+    if check_configuration(dataset, legend, tiles).problems:
+        return None
+    places = {problem.where.partition(": rows")[0] for problem in problems}
+    sound = [tile for tile in tiles if places.isdisjoint(map(str, (*tile.images, tile.label)))]
+    data = training_data(dataset, legend, sound)
+    problems |= dict.fromkeys(data.problems)
+    if not data.size:
+        return None
+    alone = one_class_problem(dataset, legend, data) if len(sound) == len(tiles) else None
+    problems |= dict.fromkeys([alone] if alone else [])
+    return data
 
 
 def _load(problems: dict[Problem, None], load: Callable[[], Loaded]) -> Loaded | None:

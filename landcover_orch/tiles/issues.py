@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from landcover_orch.errors import CatalogueError, LandcoverError, Problem, RasterError
 
@@ -64,3 +66,28 @@ def some(names: Sequence[object], most: int = 12) -> str:
     """The names in a row, cut short when there are many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(map(str, names[:most])) + more
+
+
+LISTED = 3
+"""Places that a line about equal problems names."""
+
+
+def summarised(problems: Iterable[Problem]) -> list[str]:
+    """Problems as text: those that say the same of several files or tiles are one line with a count.
+
+    Two say the same where they differ only in their place: its path, or the tile's name that is its stem.
+    """
+    equal: dict[tuple[str, ...], list[Problem]] = {}
+    for problem in problems:
+        path, _, key = problem.where.partition(": ")
+        stem = Path(path.removeprefix("tile ").strip("'")).stem
+        own_name = re.compile(rf"{re.escape(path)}|(?:(?<=[./'`\[])|(?<=tile )){re.escape(stem)}(?!\w)")
+        texts = (key, problem.found, problem.expected, problem.fix)
+        same = tuple(own_name.sub("*", text) for text in texts)
+        equal.setdefault(same, []).append(problem)
+    lines = []
+    for group in equal.values():
+        more = f" and {len(group) - LISTED} more" if len(group) > LISTED else ""
+        places = ", ".join(problem.where for problem in group[1:LISTED])
+        lines.append(str(group[0]) + (f" The same {len(group)} times: also {places}{more}" if places else ""))
+    return lines

@@ -7,7 +7,6 @@ SIGHT = "First sight"
 TRUTH = "One truth"
 
 KNOWN_FAILURES: dict[str, str] = {
-    "one_class": SIGHT,
     "control_points": TRUTH,
     "nodata_one_band_bytes": TRUTH,
     "nodata_one_band_float": TRUTH,
@@ -17,18 +16,15 @@ KNOWN_FAILURES: dict[str, str] = {
     "offsets_differ": TRUTH,
     "bands_reversed": TRUTH,
     "two_resolutions": TRUTH,
-    "small_among": TRUTH,
     "palette": TRUTH,
     "half_written": TRUTH,
     "fid_as_id": TRUTH,
     "octal_codes": TRUTH,
-    "accents_decomposed": TRUTH,
     "byte_order_mark": TRUTH,
     "old_datum": TRUTH,
     "antimeridian": TRUTH,
     "antimeridian_sides": TRUTH,
     "view": TRUTH,
-    "unknown_codes": TRUTH,
     "long_code": TRUTH,
     "list_without_header": TRUTH,
     "list_in_latin1": TRUTH,

@@ -28,13 +28,15 @@ root: {root}
 tiles: {{image: "{{tile}}.tif", label: "{{tile}}.gpkg"}}
 bands: [grey]
 legend: cover
-labels: {{attribute: code}}
+labels: {{attribute: code, unlabelled: rest}}
+splits: {{validation: {{blocks: 0.2}}, test: {{blocks: 0.2}}, block: 8}}
+patches: {{size: 16, stride: 16}}
 experiments: [small]
 baselines: []
 """
 LEGEND = """
 name: cover
-classes: [{id: 0, name: field, colour: "#00ff00"}]
+classes: [{id: 0, name: field, colour: "#00ff00"}, {id: 1, name: rest, colour: "#d9d2c0"}]
 codes: {1: field}
 """
 
