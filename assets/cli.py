@@ -45,11 +45,29 @@ app = typer.Typer(
     name="landcover",
     cls=Commands,
     help="Land-cover maps from orthophotos: check the data, run the lineage, train, serve the user interfaces.",
-    epilog="Example: landcover check demo, then landcover materialise demo",
+    epilog="Example: landcover check demo, then landcover materialise demo; of own files: landcover init NAME FOLDER",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.command(epilog="Example: landcover init galicia /data/galicia, then landcover check galicia")
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new dataset: letters, digits, '_' and '-'.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the orthophotos and their labels.")],
+) -> None:
+    """Draft a dataset and its legend from the files of a folder, each guess with its reason; overwrites nothing."""
+    from landcover_orch.drafts.draft import init as write_draft
+
+    result, paths = write_draft(name, folder)
+    for problem in result.problems:
+        typer.echo(f"left out: {problem}")
+    for question in result.questions:
+        typer.echo(f"question: {question}")
+    for path in paths:
+        typer.echo(f"wrote {path}")
+    typer.echo(f"Read the drafts, answer their questions, then: landcover check {name}")
 
 
 @app.command(epilog="Example: landcover check demo --deep")
@@ -57,7 +75,7 @@ def check(
     dataset: DatasetName,
     deep: Annotated[bool, typer.Option("--deep", help="Read every block of every raster.")] = False,
 ) -> None:
-    """Print every problem of every file and experiment of a dataset; exit code 1 where there are any."""
+    """Print every problem of a dataset, and what its splits hold and cannot teach; exit code 1 for problems."""
     from landcover_orch.checks.dataset import check_dataset
 
     result = check_dataset(dataset, deep=deep)

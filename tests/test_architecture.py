@@ -29,6 +29,7 @@ LAYERS = (
     ("prediction",),
     ("evaluation",),
     ("checks",),
+    ("drafts",),
     ("review",),
     ("planner",),
 )

@@ -11,7 +11,7 @@ from typing import TypeVar
 from landcover_orch import compute
 from landcover_orch.checks.costs import cost_lines
 from landcover_orch.checks.experiments import experiment_problems
-from landcover_orch.checks.training_data import TrainingData, one_class_problem, training_data
+from landcover_orch.checks.training_data import TrainingData, single_class_problem, training_data
 from landcover_orch.config import Dataset, load_dataset, load_legend
 from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.legend import IGNORE_NAME, Legend
@@ -172,7 +172,7 @@ def sound_training_data(
     problems |= dict.fromkeys(data.problems)
     if not data.size:
         return None
-    alone = one_class_problem(dataset, legend, data) if len(sound) == len(tiles) else None
+    alone = single_class_problem(dataset, legend, data) if len(sound) == len(tiles) else None
     problems |= dict.fromkeys([alone] if alone else [])
     return data
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from landcover_orch.config import Dataset
 from landcover_orch.errors import GridError, LandcoverError, Problem
 from landcover_orch.grid import Window, blocks, starts
-from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
+from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.tiles.tile import Tile
 
 if TYPE_CHECKING:
@@ -288,19 +288,12 @@ def labelled_fraction(mask: NDArray[np.bool_], window: Window) -> float:
     return float(mask[window.within(mask.shape).slices].sum()) / (window.height * window.width)
 
 
-def one_class_problem(dataset: Dataset, legend: Legend, data: TrainingData) -> Problem | None:
-    """The problem of labels that all are of one class while the rest is ignored; None where there is another class.
+def single_class_problem(dataset: Dataset, legend: Legend, data: TrainingData) -> Problem | None:
+    """The problem of labels that all are of one class; None where there is another, or not all labels were read."""
+    from landcover_orch.patches.one_class import one_class_problem
 
-    A model trained on them scores an accuracy of 1.000 with a map of one colour.
-    """
-    ignored = data.pixels[:3, IGNORE].sum()
-    if dataset.labels.unlabelled != IGNORE_NAME or not data.exact or len(data.held) != 1 or not ignored:
+    if not data.exact:
         return None
-    name, total = legend.names[next(iter(data.held))], data.pixels[:3].sum()
-    other = next((known for known in legend.names if known != name), None)
-    fix = f"set `labels.unlabelled: {other}` where all else is {other!r}"
-    if other is None:
-        fix = f"add a class for all else to configs/legends/{legend.name}.yaml and name it as `labels.unlabelled`"
-    found = f"'ignore', while all labels are {name!r} ({total - ignored:,.0f} of {total:,.0f} pixels)"
-    expected = "two classes at least: of one alone a model learns nothing, and scores an accuracy of 1.000 with it"
-    return Problem(f"configs/datasets/{dataset.name}.yaml: labels.unlabelled", found, expected, fix)
+    pixels = data.pixels[:3]
+    held = {legend.names[number] for number in data.held}
+    return one_class_problem(dataset, legend, held, float(pixels[:, :IGNORE].sum()), float(pixels.sum()))

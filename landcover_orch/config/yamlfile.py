@@ -94,6 +94,12 @@ def _read(path: Path, *_: int) -> Any:
         ) from error
 
 
+def flow_text(value: object) -> str:
+    """Text of a plain value in one line of YAML; a text that YAML would read as a number or date stands in quotes."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=1_000_000, allow_unicode=True, sort_keys=False)
+    return text.strip().removesuffix("...").strip()
+
+
 class UniqueKeyLoader(yaml.SafeLoader):
     """Safe loader that refuses duplicate keys, of which yaml takes the last."""
 

@@ -23,6 +23,7 @@ from landcover_orch.patches.class_weights import class_weights
 from landcover_orch.patches.footprints import TileFootprints
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
+from landcover_orch.patches.one_class import one_class_problem
 from landcover_orch.raster.histogram import Histogram
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.products import (
@@ -173,6 +174,7 @@ def _write(
     train = np.sum([entry.class_pixels["train"] for entry in entries], axis=0)
     weights = class_weights(ClassWeights(name="inverse", clip=dataset.limits.weight_clip), train.tolist(), legend.names)
     require_patches(dataset, entries)
+    require_classes(dataset, legend, entries)
     manifest = DatasetManifest(
         dataset=essential, legend=legend, tiles=tuple(entries), bands=bands, class_weights=weights
     )
@@ -263,6 +265,17 @@ def require_patches(dataset: Dataset, entries: Sequence[TileEntry]) -> None:
         where = f"configs/datasets/{dataset.name}.yaml: splits"
         fix = "take a larger `splits.block` or a smaller `patches.size`"
         raise CatalogueError(Problem(where, "no patch lies in one split alone", "patches to train on", fix))
+
+
+def require_classes(dataset: Dataset, legend: Legend, entries: Sequence[TileEntry]) -> None:
+    """Raises CatalogueError where all labels are of one class, and what has none is ignored."""
+    labelled = [entry for entry in entries if entry.label_fingerprint]
+    counts = np.sum([entry.class_pixels[split] for entry in labelled for split in SPLITS], axis=0)
+    held = {name for name, count in zip(legend.names, counts, strict=True) if count}
+    total = sum(entry.pixels for entry in labelled)
+    problem = one_class_problem(dataset, legend, held, float(counts.sum()), float(total))
+    if problem:
+        raise CatalogueError(problem)
 
 
 def matched_pictures(sources: Sequence[TileProducts]) -> dict[str, bytes]:

@@ -319,6 +319,12 @@ def pixels_of(window: Window) -> Any:
     return rasterio.windows.Window(window.col, window.row, window.width, window.height)
 
 
+def color_interpretation(raster: Raster) -> tuple[str, ...]:
+    """Colour interpretation, as GDAL calls it, of all bands of a raster's own file: red, gray, alpha, undefined."""
+    with environment(), _open(raster.path, raster.driver) as source:
+        return tuple(role.name for role in source.colorinterp)
+
+
 def truncated_blocks(raster: Raster) -> list[Window]:
     """Blocks whose bytes lie beyond the end of the file, by the file's own list of offsets; no pixel is read."""
     size = raster.path.stat().st_size

@@ -1,0 +1,165 @@
+"""Split guess: patch size, stride and spatial blocks that give enough patches to train, choose and score on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from landcover_orch.checks.training_data import SPLITS, TrainingData, tile_windows, training_data
+from landcover_orch.config import Dataset, Patches, Splits
+from landcover_orch.errors import GridError
+from landcover_orch.grid import resolution
+from landcover_orch.legend import Legend
+from landcover_orch.patches.splits import ROLE_NAMES
+from landcover_orch.raster import Raster
+from landcover_orch.tiles.tile import Tile
+
+AIMS = {"train": 50, "validation": 10, "test": 10}
+"""Patches of each split that a draft aims at, where the ground allows it."""
+
+SIZES = (256, 128, 64, 32, 16)
+BY_TILES = 8
+"""Tiles from which on whole tiles are held out, instead of blocks of each."""
+
+SEEDS = 12
+"""Draws of blocks of which the one with most classes in all splits is taken."""
+
+MAX_READ = 50_000_000
+"""Pixels of labels that such draws may read, all together."""
+
+COMPARED = 32
+"""Tiles that the patch size is tried on."""
+
+
+@dataclass(frozen=True)
+class SplitGuess:
+    """Splits and patches as keys of a dataset, why they were chosen, and the training data that they give."""
+
+    splits: dict[str, Any]
+    patches: dict[str, Any]
+    reason: str
+    data: TrainingData
+    questions: tuple[str, ...] = ()
+
+
+def guess(
+    dataset: Dataset, legend: Legend, tiles: Sequence[Tile], images: Sequence[Raster], overlap: bool
+) -> SplitGuess:
+    """The first patch size, from the largest, that gives enough patches; else the one that gives most to train on.
+
+    Args:
+        dataset: as drafted so far.
+        legend: as drafted.
+        tiles: its tiles with labels, in the order of `images`.
+        images: their orthophotos.
+        overlap: whether tiles lie on the same ground, so that none can be held out as a whole.
+    """
+    by_tiles, best = len(tiles) >= BY_TILES and not overlap, None
+    reads = MAX_READ
+    for splits, patches in candidates(tiles, images, by_tiles=by_tiles):
+        tried = with_splits(dataset, splits, patches)
+        counts = count_patches(tried, tiles, images)
+        if counts is None or (sufficiency(counts) < 1 and best is not None and sufficiency(counts) <= best[0]):
+            continue
+        data = training_data(tried, legend, tiles) if reads > 0 else None
+        reads -= data.size if data else 0
+        enough = sufficiency(data.patches if data else counts)
+        if best is None or enough > best[0]:
+            best = enough, splits, patches
+        if enough >= 1:
+            break
+    if best is None:
+        best = 0.0, {}, {"size": 16, "stride": 16, "edge": "pad"}
+    return chosen(dataset, legend, tiles, best[1], best[2])
+
+
+def sufficiency(counts: Mapping[str, float]) -> float:
+    """Patches against those aimed at, of the split that has fewest; 1 where all have enough."""
+    return min(1.0, *(counts[split] / aim for split, aim in AIMS.items()))
+
+
+def chosen(
+    dataset: Dataset, legend: Legend, tiles: Sequence[Tile], splits: dict[str, Any], patches: dict[str, Any]
+) -> SplitGuess:
+    """The guess with the draw of blocks that leaves most classes to each split."""
+    data = training_data(with_splits(dataset, splits, patches), legend, tiles)
+    size, draws = max(data.size, 1), 1
+    for seed in range(1, min(SEEDS, MAX_READ // size) if "block" in splits else 0):
+        if classes_in_splits(data) == 3 * len(data.held):
+            break
+        other = {**splits, "seed": seed}
+        drawn = training_data(with_splits(dataset, other, patches), legend, tiles)
+        draws += 1
+        if value(drawn) > value(data):
+            data, splits = drawn, other
+    counts = ", ".join(f"{data.patches[split]:,} {split}" for split in SPLITS)
+    seed_reason = f"; of {draws} draws of blocks the one with most classes in each split" if "seed" in splits else ""
+    return SplitGuess(splits, patches, f"patches: {counts}{seed_reason}", data, tuple(few(data)))
+
+
+def value(data: TrainingData) -> tuple[float, bool, int, int]:
+    """What a draw is chosen by: enough patches, most of them to train on, then classes in splits, then train patches."""
+    train, held = data.patches["train"], data.patches["validation"] + data.patches["test"]
+    return sufficiency(data.patches), train > held, classes_in_splits(data), train
+
+
+def classes_in_splits(data: TrainingData) -> int:
+    """How often a class has pixels in a split."""
+    return int((data.pixels[:3, : len(data.names)] > 0).sum())
+
+
+def few(data: TrainingData) -> Iterator[str]:
+    """What is asked where the ground does not give enough patches."""
+    short = [f"{data.patches[split]} {split}" for split, aim in AIMS.items() if data.patches[split] < aim]
+    if short:
+        aims = ", ".join(f"{aim} {split}" for split, aim in AIMS.items())
+        yield f"the ground gives no {aims} patches, but {', '.join(short)}: are there further tiles?"
+
+
+def candidates(
+    tiles: Sequence[Tile], images: Sequence[Raster], *, by_tiles: bool
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Splits and patch settings to be tried, the largest patches first."""
+    smallest = min(min(image.shape) for image in images)
+    pixel = sorted(resolution(image.grid) for image in images)[len(images) // 2]
+    for size in SIZES:
+        if size > smallest:
+            continue
+        for stride in (size, size // 2, size // 4):
+            patches = {"size": size, "stride": stride}
+            if by_tiles:
+                yield by_tile_names(tiles), patches
+                continue
+            for blocks in (4, 3, 2):
+                side = float(f"{blocks * size * pixel:.3g}")
+                side = int(side) if side.is_integer() else side
+                yield {"validation": {"blocks": 0.15}, "test": {"blocks": 0.2}, "block": side}, patches
+
+
+def by_tile_names(tiles: Sequence[Tile]) -> dict[str, Any]:
+    """Every sixth tile is validation, every fifth of the others test."""
+    names = [tile.name for tile in tiles]
+    validation = names[3::6]
+    return {"validation": {"tiles": validation}, "test": {"tiles": [n for n in names if n not in validation][2::5]}}
+
+
+def with_splits(dataset: Dataset, splits: dict[str, Any], patches: dict[str, Any]) -> Dataset:
+    """The dataset with other splits and patch settings."""
+    return dataset.model_copy(
+        update={"splits": Splits.model_validate(splits), "patches": Patches.model_validate(patches)}
+    )
+
+
+def count_patches(dataset: Dataset, tiles: Sequence[Tile], images: Sequence[Raster]) -> dict[str, float] | None:
+    """Patches by split of some of the tiles, scaled to all; None where one is smaller than a patch."""
+    step = max(1, -(-len(tiles) // COMPARED))
+    counts = dict.fromkeys(SPLITS, 0.0)
+    for tile, image in zip(tiles[::step], images[::step], strict=True):
+        try:
+            windows, scale = tile_windows(dataset, tile.name, image.grid)
+        except GridError:
+            return None
+        for split in SPLITS:
+            counts[split] += step * scale * int((windows.roles == ROLE_NAMES[split]).sum())
+    return counts
