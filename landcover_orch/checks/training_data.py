@@ -46,7 +46,7 @@ SPLITS = ("train", "validation", "test")
 class TileSummary:
     """What a tile brings: its size, label pixels (role, class; 255 = ignored), and its windows with their roles.
 
-    Each window stands for `scale` patches. `classes` are those that its labels hold anywhere; `whole` says that its
+    Each window stands for `scale` patches. `classes` are those that its labels hold anywhere; `complete` says that its
     labels were read to the last pixel.
     """
 
@@ -55,7 +55,7 @@ class TileSummary:
     windows: TileFootprints
     scale: float
     classes: frozenset[int] = frozenset()
-    whole: bool = True
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def summed(
         size=sum(tile.size for tile in summaries),
         labelled_tiles=labelled,
         read_tiles=read,
-        exact=read == labelled and all(tile.whole for tile in summaries),
+        exact=read == labelled and all(tile.complete for tile in summaries),
         held=frozenset().union(*(tile.classes for tile in summaries)),
         problems=problems,
     )
@@ -204,15 +204,15 @@ def tile_summary(dataset: Dataset, legend: Legend, tile: Tile, *, read: bool = T
     size = image.shape[0] * image.shape[1]
     if not read:
         windows, scale = tile_windows(dataset, tile.name, image.grid)
-        return TileSummary(size, np.zeros((4, IGNORE + 1)), windows, scale, whole=False)
-    whole = size <= MAX_PIXELS
-    boxes = blocks(image.shape, STRIP_ROWS, image.shape[1]) if whole else sample_windows(image.shape)
+        return TileSummary(size, np.zeros((4, IGNORE + 1)), windows, scale, complete=False)
+    complete = size <= MAX_PIXELS
+    boxes = blocks(image.shape, STRIP_ROWS, image.shape[1]) if complete else sample_windows(image.shape)
     pixels, fractions, mask, held = label_counts(dataset, legend, tile, image, boxes)
-    windows, scale = tile_windows(dataset, tile.name, image.grid, mask if whole else None)
-    if not whole:
+    windows, scale = tile_windows(dataset, tile.name, image.grid, mask if complete else None)
+    if not complete:
         scale *= float((fractions >= dataset.patches.min_labelled).mean())
         pixels *= size / pixels.sum()
-    return TileSummary(size, pixels, windows, scale, held, whole)
+    return TileSummary(size, pixels, windows, scale, held, complete)
 
 
 def label_counts(

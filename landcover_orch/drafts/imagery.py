@@ -77,7 +77,7 @@ def dtype(images: Sequence[RasterFile], samples: Mapping[str, PixelSample]) -> t
     common = np.result_type(*(np.dtype(kind) for kind in kinds))
     smallest, low, high = min(kinds, key=lambda kind: np.dtype(kind).itemsize), 0.0, 0.0
     others = [image for image in images if image.raster.dtype != smallest]
-    if smallest in DTYPES and all(image.path in samples and samples[image.path].whole for image in others):
+    if smallest in DTYPES and all(image.path in samples and samples[image.path].complete for image in others):
         low = min((samples[image.path].low for image in others), default=0.0)
         high = max((samples[image.path].high for image in others), default=0.0)
         limits = np.iinfo(smallest) if np.dtype(smallest).kind in "iu" else np.finfo(smallest)
@@ -98,7 +98,7 @@ def nodata(images: Sequence[RasterFile], samples: Mapping[str, PixelSample]) -> 
     """The nodata value, with the counts that speak for it."""
     shown = [samples[image.path] for image in images if image.path in samples]
     pixels = sum(sample.pixels for sample in shown)
-    of = f"{pixels:,} pixels" + ("" if all(s.whole for s in shown) and len(shown) == len(images) else " of a sample")
+    of = f"{pixels:,} pixels" + ("" if all(s.complete for s in shown) and len(shown) == len(images) else " of a sample")
     tags = sorted({image.raster.nodata for image in images if image.raster.nodata is not None})
     zeros, corners = sum(s.zeros for s in shown), sum(s.corners for s in shown)
     if tags:

@@ -54,7 +54,7 @@ class LabelGuess:
     codes: tuple[Code, ...]
     column: str | None = None
     unit: str = "polygons"
-    whole: bool = True
+    complete: bool = True
     remarks: tuple[str, ...] = field(default=())
 
 
@@ -109,8 +109,8 @@ def of_polygons(files: Sequence[VectorFile]) -> LabelGuess | None:
         for code, count in sorted(best.counts.items(), key=lambda item: natural(item[0]))
     )
     remarks = list(column_remarks(best, ranked[1:], title))
-    whole = len(shown) == len(files) and all(file.info["features"] <= MAX_FEATURES for file in files)
-    return LabelGuess("vector", codes, best.name, whole=whole, remarks=tuple(remarks))
+    complete = len(shown) == len(files) and all(file.info["features"] <= MAX_FEATURES for file in files)
+    return LabelGuess("vector", codes, best.name, complete=complete, remarks=tuple(remarks))
 
 
 def column_remarks(best: Column, others: Sequence[Column], titled: Mapping[str, str | None]) -> Iterator[str]:
@@ -210,8 +210,8 @@ def of_rasters(
     )
     if "0" in counts:
         remarks.append("0 is often what was not looked at: write `ignore` for it where that is so")
-    whole = all(sample.whole for sample in samples)
-    return LabelGuess("rgb" if colour else "raster", codes, unit="pixels", whole=whole, remarks=tuple(remarks))
+    complete = all(sample.complete for sample in samples)
+    return LabelGuess("rgb" if colour else "raster", codes, unit="pixels", complete=complete, remarks=tuple(remarks))
 
 
 def colour_of(code: str, palette: Mapping[int, tuple[int, int, int]]) -> str | None:

@@ -63,7 +63,7 @@ def lines(name: str, guess: LabelGuess, source: str) -> Iterator[str]:
     """The YAML of a legend."""
     yield from comment(f"Draft of `landcover init {name}`: a class for each code of {source}.")
     yield from comment("Codes may share a class: write its name twice. `ignore`: neither trained on nor scored.")
-    if not guess.whole:
+    if not guess.complete:
         yield from comment(
             "Counts are of a sample: codes may be missing, which `landcover check` says where it reads them."
         )

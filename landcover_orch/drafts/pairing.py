@@ -154,7 +154,7 @@ def patterns(tiles: Sequence[TileFiles], shared_label: str | None) -> Patterns:
             votes.update((image, label) for label in label_patterns(tile, shared_label))
     if not votes:
         return Patterns(tiles[0].image, shared_label or tiles[0].label or "", tuple(tiles))
-    (image, label), _ = max(votes.items(), key=lambda vote: (vote[1], vote[0][0].count(PLACE)))
+    (image, label), _ = max(votes.items(), key=lambda vote: vote[1])
     odd = [tile for tile in tiles if filled(image, tile.name) != tile.image or filled(label, tile.name) != tile.label]
     return Patterns(image, label, tuple(odd))
 
@@ -165,12 +165,19 @@ def label_patterns(tile: TileFiles, shared_label: str | None) -> Iterable[str]:
 
 
 def placed(path: str, name: str) -> list[str]:
-    """Patterns of a path with {tile} in place of a name: wherever it stands alone, else in the file's name alone."""
-    if name not in path:
-        return []
-    parent, _, file = path.rpartition("/")
-    only_file = f"{parent}/{file.replace(name, PLACE)}" if parent else file.replace(name, PLACE)
-    return list(dict.fromkeys([*([only_file] if name in file else []), path.replace(name, PLACE)]))
+    """Patterns of a path with {tile} in place of a name: once in the file's name, or wherever it stands.
+
+    A name counts where no letter or digit touches it, if it stands so anywhere; a file's ending never does.
+    """
+    stop = len(path) - len(PurePosixPath(path).suffix)
+    alone = re.compile(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])")
+    spans = [match.span() for match in alone.finditer(path, 0, stop)]
+    spans = spans or [match.span() for match in re.finditer(re.escape(name), path[:stop])]
+    single = [f"{path[:start]}{PLACE}{path[end:]}" for start, end in reversed(spans)]
+    everywhere = path
+    for start, end in reversed(spans):
+        everywhere = f"{everywhere[:start]}{PLACE}{everywhere[end:]}"
+    return list(dict.fromkeys([*single, everywhere] if spans else []))
 
 
 def filled(pattern: str, name: str) -> str:

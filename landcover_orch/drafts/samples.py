@@ -18,7 +18,7 @@ MAX_CODES = 64
 
 @dataclass(frozen=True)
 class PixelSample:
-    """Counts of a raster's pixels: `whole` says that all were read.
+    """Counts of a raster's pixels: `complete` says that all were read.
 
     `codes` counts each value of one band of whole numbers, or each colour '#rrggbb' of three bands of bytes; None where
     there are more than `MAX_CODES`. `tagged` pixels have the nodata value in some band, `hidden` in all; `zeros` are 0
@@ -26,7 +26,7 @@ class PixelSample:
     """
 
     pixels: int = 0
-    whole: bool = True
+    complete: bool = True
     codes: dict[str, int] | None = None
     tagged: int = 0
     hidden: int = 0
@@ -42,10 +42,10 @@ def sample(raster: Raster) -> PixelSample:
     Raises:
         RasterError: a block is truncated or corrupt.
     """
-    whole = raster.shape[0] * raster.shape[1] <= MAX_PIXELS
-    boxes = blocks(raster.shape, STRIP_ROWS, raster.shape[1]) if whole else sample_windows(raster.shape)
+    complete = raster.shape[0] * raster.shape[1] <= MAX_PIXELS
+    boxes = blocks(raster.shape, STRIP_ROWS, raster.shape[1]) if complete else sample_windows(raster.shape)
     bottom, right = raster.shape
-    result, codes = PixelSample(whole=whole), _Codes(raster)
+    result, codes = PixelSample(complete=complete), _Codes(raster)
     with reader(raster, nodata="none") as source:
         for box in boxes:
             data = source.read(box)

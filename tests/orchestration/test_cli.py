@@ -20,7 +20,7 @@ from landcover_orch.checks import doctor
 from tests import scenes, tiny
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ("check", "materialise", "train", "ui", "doctor")
+COMMANDS = ("init", "check", "materialise", "train", "ui", "doctor")
 HEAVY = ("dagster", "torch", "mlflow", "rasterio", "dask", "zarr", "lightning", "matplotlib")
 DATASET = """
 name: town
@@ -98,6 +98,17 @@ def test_the_check_loads_neither_dagster_nor_torch(root: Path) -> None:
     assert not loaded & {"dagster", "torch", "mlflow", "lightning", "matplotlib"}
 
 
+def test_init_drafts_a_dataset_without_dagster_and_torch_and_refuses_a_name_twice(configs: Path, root: Path) -> None:
+    printed, loaded = _loaded_after("init", "village", str(root))
+    assert f"wrote {configs / 'datasets' / 'village.yaml'}" in printed
+    assert printed.endswith("then: landcover check village\n")
+    assert not loaded & {"dagster", "torch", "mlflow", "lightning", "matplotlib"}
+    again = _program("init", "village", str(root))
+    assert again.returncode == 1
+    assert "village.yaml: it exists; expected a name that is free" in again.stderr
+    assert "Traceback" not in again.stderr
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_a_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     try:
@@ -114,10 +125,8 @@ def test_a_misspelt_command_names_those_there_are() -> None:
     done = _program("chekc", "demo")
     assert done.returncode == 2
     text = " ".join(done.stderr.replace("│", " ").split())
-    assert (
-        "No such command 'chekc'; expected one of check, status, materialise, promote, train, ui, doctor, studies"
-        in text
-    )
+    named = "No such command 'chekc'; expected one of init, check, status, materialise, predict, promote, train, ui, doctor"
+    assert named in text
     assert "did you mean 'check'?" in text
     assert "Traceback" not in done.stderr
 
