@@ -195,22 +195,25 @@ def named(
 
 
 def overrides(plan: Plan) -> dict[str, dict[str, Any]]:
-    """What tiles have different from the patterns."""
-    result: dict[str, dict[str, Any]] = {}
-    for tile in plan.patterns.odd:
-        result[tile.name] = {}
-        if tile.image != pairing.filled(plan.patterns.image, tile.name):
-            result[tile.name]["image"] = tile.image
-        if tile.label != pairing.filled(plan.patterns.label, tile.name):
-            result[tile.name]["label"] = tile.label
-    for name, tile in plan.tiles.items():
-        if tile.image in plan.stored:
-            result.setdefault(name, {})["dtype"] = plan.stored[tile.image]
-    for key, named_years in (("year", plan.years), ("label_year", plan.label_years)):
-        if len(set(named_years.values())) > 1:
-            for name, year in named_years.items():
-                result.setdefault(name, {})[key] = year
-    return dict(sorted(result.items()))
+    """What tiles have different from the patterns, by name."""
+    odd = {tile.name for tile in plan.patterns.odd}
+    layers = plan.survey.labels.layers if len(set(plan.survey.labels.layers.values())) > 1 else {}
+    varied = {
+        key: years
+        for key, years in (("year", plan.years), ("label_year", plan.label_years))
+        if len(set(years.values())) > 1
+    }
+    result = {}
+    for name, tile in sorted(plan.tiles.items()):
+        different = {
+            "image": tile.image if name in odd and tile.image != pairing.filled(plan.patterns.image, name) else None,
+            "label": tile.label if name in odd and tile.label != pairing.filled(plan.patterns.label, name) else None,
+            "layer": layers.get(tile.label or ""),
+            "dtype": plan.stored.get(tile.image),
+            **{key: years.get(name) for key, years in varied.items()},
+        }
+        result[name] = {key: value for key, value in different.items() if value is not None}
+    return {name: different for name, different in result.items() if different}
 
 
 def tiles_values(plan: Plan) -> dict[str, Any]:
@@ -236,6 +239,8 @@ def label_values(plan: Plan) -> dict[str, Any]:
     values: dict[str, Any] = {} if guess.kind == "vector" else {"kind": guess.kind}
     if guess.column:
         values["attribute"] = guess.column
+    if len(set(guess.layers.values())) == 1:
+        values["layer"] = next(iter(guess.layers.values()))
     if legends.one_class(guess):
         values["unlabelled"] = legends.REST
     return values or {"kind": guess.kind}

@@ -12,8 +12,8 @@ from typing import Any
 import pyogrio
 
 from landcover_orch import raster
-from landcover_orch.errors import LandcoverError, Problem
-from landcover_orch.labels.vectors import layer_of, readable
+from landcover_orch.errors import LabelError, LandcoverError, Problem
+from landcover_orch.labels.vectors import readable
 
 MAX_FILES = 20_000
 """Files of a folder that are opened."""
@@ -32,12 +32,13 @@ class RasterFile:
 
 @dataclass(frozen=True)
 class VectorFile:
-    """A vector file with polygons: its path below the folder, the layer, and what pyogrio knows of it."""
+    """A vector file with polygons: its path below the folder, a layer, what pyogrio knows of it, how many there are."""
 
     path: str
     full: Path
     layer: str
     info: dict[str, Any]
+    layers: int = 1
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,20 @@ def visible_files(folder: Path) -> Iterator[Path]:
 
 
 def vector_file(path: Path, name: str) -> VectorFile:
-    """A vector file by its header.
+    """A vector file by its header: of several layers the one with most polygons.
 
     Raises:
-        LabelError: it cannot be read, or has no layer, or several, with polygons.
+        LabelError: it cannot be read, or has no layer with polygons.
     """
     with readable(path):
-        layer = layer_of(path, None)
-        return VectorFile(name, path, layer, pyogrio.read_info(path, layer=layer, force_feature_count=True))
+        infos = {
+            str(layer): pyogrio.read_info(path, layer=layer, force_feature_count=True)
+            for layer, kind in pyogrio.list_layers(path)
+            if kind is not None and ("Polygon" in kind or kind in ("Unknown", "GeometryCollection"))
+        }
+        if not infos:
+            fix = "move it out of the folder, or save the labels as polygons"
+            raise LabelError(Problem(str(path), "no layer with polygons", "polygons with a column of codes", fix))
+        layer = max(infos, key=lambda layer: int(infos[layer]["features"]))
+        geometries = [kind for _, kind in pyogrio.list_layers(path) if kind is not None]
+        return VectorFile(name, path, layer, infos[layer], len(geometries))

@@ -48,11 +48,15 @@ class Code:
 
 @dataclass(frozen=True)
 class LabelGuess:
-    """How labels are read: kind, column, codes, and remarks with what else was seen."""
+    """How labels are read: kind, column, codes, and remarks with what else was seen.
+
+    `layers` names the layer of each file that has several.
+    """
 
     kind: str
     codes: tuple[Code, ...]
     column: str | None = None
+    layers: Mapping[str, str] = field(default_factory=dict)
     unit: str = "polygons"
     complete: bool = True
     remarks: tuple[str, ...] = field(default=())
@@ -110,7 +114,8 @@ def of_polygons(files: Sequence[VectorFile]) -> LabelGuess | None:
     )
     remarks = list(column_remarks(best, ranked[1:], title))
     complete = len(shown) == len(files) and all(file.info["features"] <= MAX_FEATURES for file in files)
-    return LabelGuess("vector", codes, best.name, complete=complete, remarks=tuple(remarks))
+    layers = {file.path: file.layer for file in files if file.layers > 1}
+    return LabelGuess("vector", codes, best.name, layers, complete=complete, remarks=tuple(remarks))
 
 
 def column_remarks(best: Column, others: Sequence[Column], titled: Mapping[str, str | None]) -> Iterator[str]:

@@ -20,7 +20,10 @@ from landcover_orch.grid import corner_distance, transform_bounds
 from landcover_orch.labels.vectors import readable
 from landcover_orch.tiles.imagery import TOLERANCE
 
-MAX_SAMPLED = 48
+MAX_SHARED = 8
+"""Label files without an orthophoto of their name that are held against all orthophotos, the largest first."""
+
+MAX_SAMPLED = 24
 """Rasters whose pixels are looked at; of more, as many evenly spread."""
 
 
@@ -122,7 +125,8 @@ def told_apart(
     ]
     if len(masks) == len(rasters):
         masks = [file for file in masks if file.path in named]
-    return [file for file in rasters if file not in masks], masks
+    taken = {file.path for file in masks}
+    return [file for file in rasters if file.path not in taken], masks
 
 
 def one_kind(images: Sequence[RasterFile], label_of: Mapping[str, str]) -> tuple[list[RasterFile], list[RasterFile]]:
@@ -134,31 +138,21 @@ def one_kind(images: Sequence[RasterFile], label_of: Mapping[str, str]) -> tuple
 
 def vector_candidates(images: Sequence[RasterFile], vectors: Sequence[VectorFile]) -> list[Candidate]:
     """Polygons that label the orthophotos: a file each, or one of all."""
-    areal = [file for file in vectors if "Polygon" in str(file.info["geometry_type"] or "Unknown") or unknown(file)]
-    by_path = {file.path: file for file in areal}
+    by_path = {file.path: file for file in vectors}
     pairs, way = paired([image.path for image in images], list(by_path))
     result = []
     own = [by_path[path] for path in dict.fromkeys(pairs.values())]
     guess = labels.of_polygons(own) if own else None
-    if guess and not (len(own) == 1 < len(images) and covers(own[0], images) > len(pairs)):
+    if guess:
         result.append(Candidate(pairs, None, guess, f"files with the orthophotos' {way}"))
-    for file in areal:
-        shared_guess = labels.of_polygons([file])
+    rest = [file for file in vectors if len(own) == 1 or file.path not in pairs.values()]
+    for file in sorted(rest, key=lambda file: -int(file.info["features"]))[:MAX_SHARED]:
         on = [image for image in images if lies_on(file, image)]
-        if shared_guess and on and (file.path not in pairs.values() or len(on) > len(pairs)):
+        shared_guess = labels.of_polygons([file]) if len(on) > (file.path in pairs.values()) else None
+        if shared_guess:
             reason = f"one file, whose polygons lie on {len(on)} of {len(images)} orthophotos"
             result.append(Candidate({image.path: file.path for image in on}, file.path, shared_guess, reason))
     return result
-
-
-def unknown(file: VectorFile) -> bool:
-    """Whether a layer does not state the type of its geometries."""
-    return str(file.info["geometry_type"]) in ("Unknown", "GeometryCollection")
-
-
-def covers(file: VectorFile, images: Sequence[RasterFile]) -> int:
-    """On how many orthophotos a file has features."""
-    return sum(lies_on(file, image) for image in images)
 
 
 def lies_on(file: VectorFile, image: RasterFile) -> bool:
@@ -189,9 +183,9 @@ def raster_candidates(
     if pairs:
         guess = raster_guess([by_path[mask] for mask in pairs.values()], samples)
         result.append(Candidate(pairs, None, guess, f"rasters of few values with the orthophotos' {way}"))
-    for mask in masks:
+    for mask in [mask for mask in masks if mask.path not in pairs.values()][:MAX_SHARED]:
         on = [image for image in images if same_grid(image, mask)]
-        if on and mask.path not in pairs.values():
+        if on:
             reason = f"one raster of few values, on the grid of {len(on)} of {len(images)} orthophotos"
             label_of = {image.path: mask.path for image in on}
             result.append(Candidate(label_of, mask.path, raster_guess([mask], samples), reason))

@@ -432,6 +432,36 @@ def test_real_folders_pass_the_check_without_an_edit(configs: Path, real_data: P
     assert int(counts[1]) >= 10
 
 
+def test_of_several_layers_the_one_with_most_polygons_is_named(configs: Path, tmp_path: Path) -> None:
+    image(tmp_path / "raw/a.tif")
+    polygons(tmp_path / "raw/a.gpkg", layer="cover")
+    frame = geopandas.GeoDataFrame({"sheet": ["1"]}, geometry=[box(X, Y - SIDE, X + SIDE, Y)], crs=scenes.CRS)
+    frame.to_file(tmp_path / "raw/a.gpkg", layer="sheets", driver="GPKG", engine="pyogrio", mode="a")
+    init("town", tmp_path / "raw")
+    assert passes().labels.layer == "cover"
+
+
+def test_layers_that_differ_by_tile_stand_in_overrides(configs: Path, tmp_path: Path) -> None:
+    for number, tile in enumerate("ab"):
+        image(tmp_path / f"raw/{tile}.tif", number)
+        polygons(tmp_path / f"raw/{tile}.gpkg", number, layer=f"cover_{tile}")
+        frame = geopandas.GeoDataFrame({"sheet": ["1"]}, geometry=[box(X, Y - SIDE, X + SIDE, Y)], crs=scenes.CRS)
+        frame.to_file(tmp_path / f"raw/{tile}.gpkg", layer="sheets", driver="GPKG", engine="pyogrio", mode="a")
+    init("town", tmp_path / "raw")
+    assert {name: override.layer for name, override in passes().tiles.overrides.items()} == {
+        "a": "cover_a",
+        "b": "cover_b",
+    }
+
+
+def test_endings_in_capitals_are_listed_by_tile(configs: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(("a.tif", "B.TIF", "c.tiff")):
+        image(tmp_path / "raw" / name, number)
+        polygons(tmp_path / "raw" / f"{name[0]}.gpkg", number)
+    init("town", tmp_path / "raw")
+    assert tile_names(passes()) == ["B", "a", "c"]
+
+
 def test_the_layers_of_a_raster_say_what_they_are(configs: Path, tmp_path: Path) -> None:
     path = image(tmp_path / "raw/a.tif", bands=2, dtype="uint16")
     with rasterio.open(path, "r+") as target:
