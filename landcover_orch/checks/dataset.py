@@ -16,7 +16,7 @@ from landcover_orch.config import Dataset, load_dataset, load_legend
 from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.tiles import catalogue
-from landcover_orch.tiles.issues import IssueLog, Issues, merge, some, summarised
+from landcover_orch.tiles.issues import IssueLog, Issues, merge, some, summarised, summarised_notes
 from landcover_orch.tiles.tile import Tile
 
 
@@ -125,7 +125,7 @@ class DatasetCheck:
 
     def lines(self) -> Iterator[str]:
         """The result as text: notes, problems (equal ones of several files are one line), the table, the counts."""
-        yield from (f"note: {note}" for note in self.notes)
+        yield from (f"note: {note}" for note in summarised_notes(self.notes))
         yield from (f"problem: {problem}" for problem in summarised(self.problems))
         yield from self.table
         yield f"{self.dataset}: {self.tiles} tiles, {len(self.problems)} problems, {len(self.notes)} notes"

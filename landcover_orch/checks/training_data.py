@@ -27,7 +27,7 @@ MAX_TILES = 64
 MAX_PIXELS = 2**22
 """Pixels up to which a tile's labels are read whole; of larger tiles `SAMPLES` x `SAMPLES` windows are."""
 
-SAMPLES, SAMPLE_SIDE = 8, 256
+SAMPLES, SAMPLE_SIDE = 16, 128
 STRIP_ROWS = 512
 
 MAX_STARTS = 128

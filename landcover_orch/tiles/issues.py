@@ -69,7 +69,9 @@ def some(names: Sequence[object], most: int = 12) -> str:
 
 
 LISTED = 3
-"""Places that a line about equal problems names."""
+"""Places that a line about equal problems or notes names."""
+
+NUMBER = re.compile(r"\d[\d,.]*")
 
 
 def summarised(problems: Iterable[Problem]) -> list[str]:
@@ -85,9 +87,20 @@ def summarised(problems: Iterable[Problem]) -> list[str]:
         texts = (key, problem.found, problem.expected, problem.fix)
         same = tuple(own_name.sub("*", text) for text in texts)
         equal.setdefault(same, []).append(problem)
-    lines = []
-    for group in equal.values():
-        more = f" and {len(group) - LISTED} more" if len(group) > LISTED else ""
-        places = ", ".join(problem.where for problem in group[1:LISTED])
-        lines.append(str(group[0]) + (f" The same {len(group)} times: also {places}{more}" if places else ""))
-    return lines
+    return [counted(str(group[0]), [problem.where for problem in group]) for group in equal.values()]
+
+
+def summarised_notes(notes: Iterable[str]) -> list[str]:
+    """Notes as text: those on several files that differ in their numbers alone are one line with a count."""
+    equal: dict[str, list[str]] = {}
+    for note in notes:
+        equal.setdefault(NUMBER.sub("#", note.partition(": ")[2] or note), []).append(note)
+    return [counted(group[0], [note.partition(": ")[0] for note in group]) for group in equal.values()]
+
+
+def counted(first: str, places: Sequence[str]) -> str:
+    """The first of equal texts, with how many there are and where."""
+    if len(places) < 2:
+        return first
+    more = f" and {len(places) - LISTED} more" if len(places) > LISTED else ""
+    return f"{first} The same {len(places)} times: also {', '.join(places[1:LISTED])}{more}"

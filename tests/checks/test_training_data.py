@@ -13,7 +13,7 @@ from shapely.geometry import box
 from landcover_orch.checks import training_data as summaries
 from landcover_orch.checks.dataset import DatasetCheck, check_dataset
 from landcover_orch.errors import Problem
-from landcover_orch.tiles.issues import summarised
+from landcover_orch.tiles.issues import summarised, summarised_notes
 from tests import scenes
 
 X, Y = scenes.ORIGIN
@@ -184,4 +184,13 @@ def test_equal_problems_are_one_line_with_a_count() -> None:
     assert summarised([*many, other]) == [
         f"{many[0]} The same 4 times: also /raw/b.tif, /raw/c.tif and 1 more",
         str(other),
+    ]
+
+
+def test_equal_notes_are_one_line_with_a_count() -> None:
+    notes = [f"/raw/{tile}.tif: the tag 255 is a value in {count} pixels" for tile, count in (("a", 2), ("b", 1_300))]
+    assert summarised_notes([*notes, "/raw/a.tif: other", "no file"]) == [
+        f"{notes[0]} The same 2 times: also /raw/b.tif",
+        "/raw/a.tif: other",
+        "no file",
     ]

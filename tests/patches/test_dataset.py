@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shapely.geometry import box as rectangle
 
 from landcover_orch import raster
 from landcover_orch.config.experiments import Folds
@@ -15,7 +16,7 @@ from landcover_orch.grid import Window
 from landcover_orch.patches import dataset, folds, manifest, store
 from landcover_orch.store.publish import Product
 from tests.patches.fields import LEGEND, SHAPE, Fields, write_fields
-from tests.scenes import write_geotiff
+from tests.scenes import ORIGIN, write_geotiff, write_polygons
 
 BLOCKS = {"validation": {"blocks": 0.2}, "test": {"blocks": 0.3}, "block": 40}
 
@@ -157,6 +158,24 @@ def test_blocks_that_no_patch_fits_into_are_an_error(fields: Fields) -> None:
 def test_nothing_to_train_on_is_an_error(fields: Fields) -> None:
     with pytest.raises(CatalogueError, match="no train pixel with data"):
         described(fields.changed(splits={"test": {"tiles": ["a", "b"]}}))
+
+
+def test_labels_of_one_class_with_all_else_ignored_are_refused_with_a_fix_that_works(
+    tmp_path: Path, home: Path
+) -> None:
+    fields = write_fields(tmp_path / "raw", home, splits=BLOCKS)
+    for i, name in enumerate("ab"):
+        x, y = ORIGIN[0] + i * 500, ORIGIN[1]
+        write_polygons(tmp_path / "raw" / f"{name}.gpkg", [(rectangle(x, y - 50, x + 110, y), "1")])
+        fields.cut(i)
+    with pytest.raises(CatalogueError) as error:
+        described(fields)
+    assert "labels.unlabelled: 'ignore', while all labels are 'field' (11,000 of 19,800 pixels)" in str(error.value)
+    assert "set `labels.unlabelled: wood`" in str(error.value)
+    mended = fields.changed(labels={"attribute": "code", "unlabelled": "wood"})
+    mended.cut(0)
+    mended.cut(1)
+    assert described(mended).json("summary.json")["labelled"] == 1
 
 
 def test_a_tile_without_labels_is_there_and_counts_nowhere(tmp_path: Path, home: Path) -> None:
