@@ -26,8 +26,8 @@ from landcover_orch.tiles.imagery import orthophoto
 EXPERIMENTS, BASELINES = ("random-forest", "small-unet"), ("k-means", "random-forest")
 """What a draft runs: they fit any number of bands, any dtype and small tiles."""
 
-SPARSE = 0.05
-"""Fraction of unlabelled pixels from which on patches without labels are left out."""
+SIOSE = re.compile(r"\d[A-Z]{3}[a-z]*[_)]")
+"""A member of a SIOSE label, with what follows it."""
 
 AUTOMATION = """
 # What runs by itself once these lines are no comments (`landcover ui` must run):
@@ -58,6 +58,7 @@ class Plan:
     tiles: Mapping[str, TileFiles]
     patterns: pairing.Patterns
     names: tuple[str, ...]
+    unlabelled: str | None
     bands: Guess
     dtype: Guess
     stored: Mapping[str, str]
@@ -104,7 +105,8 @@ def draft(name: str, folder: Path) -> Draft:
     labelled = [tile for tile in tiles if tile.label]
     overlaps = overlapping(plan.survey.labelled)
     images = [orthophoto(dataset, tile.image) for tile in labelled]
-    guess = splits.guess(dataset, legend, labelled, images, bool(overlaps))
+    held_out = pairing.held_out({name: tile.image for name, tile in plan.tiles.items()})
+    guess = splits.guess(dataset, legend, labelled, images, held_out, overlap=bool(overlaps))
     lines = list(dataset_lines(plan, guess, overlaps))
     questions = tuple(line_questions(lines))
     texts = ("\n".join([*lines, *AUTOMATION.rstrip().split("\n")]) + "\n", "\n".join(legend_lines) + "\n")
@@ -167,6 +169,7 @@ def planned(name: str, root: Path, found: files.Scan) -> Plan:
         tiles=tiles,
         patterns=patterns,
         names=names,
+        unlabelled=unlabelled_pattern(seen, tiles, patterns.image, on_disk),
         bands=imagery.bands(seen.images),
         dtype=dtype,
         stored=stored,
@@ -192,6 +195,14 @@ def named(
     }
     exact = pairing.matching(patterns.image, on_disk) == regular
     return tiles, patterns, () if exact else tuple(sorted(tiles))
+
+
+def unlabelled_pattern(seen: Survey, tiles: Mapping[str, TileFiles], pattern: str, on_disk: list[str]) -> str | None:
+    """The pattern of the orthophotos without labels; None where there are none, or it finds other files, too."""
+    bare = pairing.matching(pattern, [image.path for image in seen.bare])
+    others = pairing.matching(pattern, on_disk) - tiles.keys()
+    usable = len(bare) == len(seen.bare) and others == bare and all(re.fullmatch(KEY, name) for name in bare)
+    return pattern if bare and usable else None
 
 
 def overrides(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -221,11 +232,8 @@ def tiles_values(plan: Plan) -> dict[str, Any]:
     values: dict[str, Any] = {"image": plan.patterns.image, "label": plan.patterns.label}
     if plan.names:
         values["names"] = list(plan.names)
-    taken = {*plan.tiles}
-    bare = [image.path for image in plan.survey.bare]
-    captured = pairing.matching(plan.patterns.image, bare)
-    if bare and len(captured) == len(bare) and all(re.fullmatch(KEY, n) and n not in taken for n in captured):
-        values["unlabelled"] = plan.patterns.image
+    if plan.unlabelled:
+        values["unlabelled"] = plan.unlabelled
     for key, years in (("year", plan.years), ("label_year", plan.label_years)):
         if len(set(years.values())) == 1 and len(years) == len(plan.tiles):
             values[key] = next(iter(years.values()))
@@ -320,7 +328,7 @@ def tiles_questions(plan: Plan) -> Iterator[str]:
     bare = plan.survey.bare
     if bare:
         listed = some(image.path for image in bare)
-        mapped = "unlabelled" in tiles_values(plan)
+        mapped = plan.unlabelled is not None
         what = "they are mapped, not trained on" if mapped else "they are left out"
         yield f"{len(bare)} orthophotos have no labels ({listed}): {what}; are labels missing?"
     if not plan.years or not plan.label_years:
@@ -340,10 +348,13 @@ def labels_reason(plan: Plan, guess: SplitGuess) -> tuple[str, list[str]]:
         text = f"all labels are {name!r}, so all else, {100 * rest:.1f}% of the ground{sample}, is taken as "
         return reason, [f"{text}{legends.REST!r}: is {name!r} drawn wherever there is some?"]
     ignored = float(pixels[:, IGNORE].sum() / max(pixels.sum(), 1))
+    composites = [code.code for code in seen.codes if SIOSE.search(code.code)]
+    what = "is a SIOSE label of several covers: set `content: siose` and take a legend of covers"
+    asked = [f"{code} {what}" for code in composites[:1]]
     if not ignored:
-        return reason, []
+        return reason, asked
     text = f"{100 * ignored:.1f}% of the ground{sample} has no label and is ignored; if it is all of one class, write "
-    return reason, [f"{text}`unlabelled: <that class>`"]
+    return reason, [f"{text}`unlabelled: <that class>`", *asked]
 
 
 def line_questions(lines: list[str]) -> Iterator[str]:

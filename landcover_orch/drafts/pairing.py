@@ -58,7 +58,36 @@ def folder_of(path: str) -> str:
     return PurePosixPath(path).parent.name
 
 
-KEYS: Mapping[str, Callable[[str], str]] = {"names": stem, "names without words": core, "folders": folder_of}
+def place_of(path: str) -> str:
+    """The folders and the name of a file, without words as images, labels: train/images/a.tif is train/a."""
+    folders = (folder for folder in PurePosixPath(path).parent.parts if not WORDS.match(folder.lower()))
+    return "/".join([*folders, core(path) or stem(path)])
+
+
+SPLIT_FOLDERS = {"validation": ("val", "valid", "validation"), "test": ("test", "testing")}
+"""Split -> names of folders that hold its tiles."""
+
+
+def held_out(images: Mapping[str, str]) -> dict[str, list[str]]:
+    """Tiles of validation and test by the folders of their images; empty where not both have some, and others are left.
+
+    Args:
+        images: tile -> path.
+    """
+    folders = {name: {part.lower() for part in PurePosixPath(path).parent.parts} for name, path in images.items()}
+    named = {
+        split: [name for name, parts in folders.items() if parts & {*words}] for split, words in SPLIT_FOLDERS.items()
+    }
+    count = sum(map(len, named.values()))
+    return named if all(named.values()) and count < len(images) else {}
+
+
+KEYS: Mapping[str, Callable[[str], str]] = {
+    "names": stem,
+    "names without words": core,
+    "folders": folder_of,
+    "paths": place_of,
+}
 """Ways to compare files by their names -> what of a path has to be equal."""
 
 
@@ -86,6 +115,8 @@ def tile_names(images: Sequence[str]) -> dict[str, str]:
     names = {image: stem(image) for image in images}
     if len(set(names.values())) < len(names):
         names = {image: folder_of(image) for image in images}
+    if len(set(names.values())) < len(names):
+        names = {image: place_of(image).replace("/", "_") for image in images}
     if len(set(names.values())) < len(names):
         names = {image: "_".join(PurePosixPath(image).with_suffix("").parts) for image in images}
     if all(re.fullmatch(KEY, name) for name in names.values()):

@@ -49,7 +49,13 @@ class SplitGuess:
 
 
 def guess(
-    dataset: Dataset, legend: Legend, tiles: Sequence[Tile], images: Sequence[Raster], overlap: bool
+    dataset: Dataset,
+    legend: Legend,
+    tiles: Sequence[Tile],
+    images: Sequence[Raster],
+    held_out: Mapping[str, list[str]],
+    *,
+    overlap: bool,
 ) -> SplitGuess:
     """The first patch size, from the largest, that gives enough patches; else the one that gives most to train on.
 
@@ -58,18 +64,22 @@ def guess(
         legend: as drafted.
         tiles: its tiles with labels, in the order of `images`.
         images: their orthophotos.
+        held_out: tiles of validation and test where folders name them; else empty.
         overlap: whether tiles lie on the same ground, so that none can be held out as a whole.
     """
-    by_tiles, best = len(tiles) >= BY_TILES and not overlap, None
+    best: tuple[float, dict[str, Any], dict[str, Any]] | None = None
+    named = {split: {"tiles": names} for split, names in held_out.items()}
+    if not named and len(tiles) >= BY_TILES and not overlap:
+        named = by_tile_names(tiles)
     reads = MAX_READ
-    for splits, patches in candidates(tiles, images, by_tiles=by_tiles):
+    for splits, patches in candidates(images, named):
         tried = with_splits(dataset, splits, patches)
         counts = count_patches(tried, tiles, images)
         if counts is None or (sufficiency(counts) < 1 and best is not None and sufficiency(counts) <= best[0]):
             continue
         data = training_data(tried, legend, tiles) if reads > 0 else None
-        reads -= data.size if data else 0
-        enough = sufficiency(data.patches if data else counts)
+        reads -= max(data.size, 1) if data else 0
+        enough = sufficiency(counts if data is None or data.problems else data.patches)
         if best is None or enough > best[0]:
             best = enough, splits, patches
         if enough >= 1:
@@ -98,7 +108,8 @@ def chosen(
             data, splits = drawn, other
     counts = ", ".join(f"{data.patches[split]:,} {split}" for split in SPLITS)
     seed_reason = f"; of {draws} draws of blocks the one whose splits are most alike" if "seed" in splits else ""
-    return SplitGuess(splits, patches, f"patches: {counts}{seed_reason}", data, tuple(few(data)))
+    reason = "by geometry alone, as labels cannot be read yet" if data.problems else f"patches: {counts}{seed_reason}"
+    return SplitGuess(splits, patches, reason, data, tuple(few(data)))
 
 
 def value(data: TrainingData) -> tuple[float, bool, int, float]:
@@ -122,16 +133,18 @@ def distance(data: TrainingData) -> float:
 
 def few(data: TrainingData) -> Iterator[str]:
     """What is asked where the ground does not give enough patches."""
-    short = [f"{data.patches[split]} {split}" for split, aim in AIMS.items() if data.patches[split] < aim]
+    short = (
+        []
+        if data.problems
+        else [f"{data.patches[split]} {split}" for split, aim in AIMS.items() if data.patches[split] < aim]
+    )
     if short:
         aims = ", ".join(f"{aim} {split}" for split, aim in AIMS.items())
         yield f"the ground gives no {aims} patches, but {', '.join(short)}: are there further tiles?"
 
 
-def candidates(
-    tiles: Sequence[Tile], images: Sequence[Raster], *, by_tiles: bool
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Splits and patch settings to be tried, the largest patches first."""
+def candidates(images: Sequence[Raster], named: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Splits and patch settings to be tried, the largest patches first; blocks where no tiles are `named`."""
     smallest = min(min(image.shape) for image in images)
     pixel = sorted(resolution(image.grid) for image in images)[len(images) // 2]
     for size in SIZES:
@@ -139,8 +152,8 @@ def candidates(
             continue
         for stride in (size, size // 2, size // 4):
             patches = {"size": size, "stride": stride}
-            if by_tiles:
-                yield by_tile_names(tiles), patches
+            if named:
+                yield named, patches
                 continue
             for blocks in (4, 3, 2):
                 side = float(f"{blocks * size * pixel:.3g}")

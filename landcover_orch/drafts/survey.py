@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -74,15 +73,23 @@ def survey(files: Scan) -> Survey:
     problems = (*files.problems, *problems)
     if not images:
         raise CatalogueError(*problems, no_image(files, masks))
-    found = [*vector_candidates(images, files.vectors), *raster_candidates(images, masks, samples)]
+    kinds = {file.raster.count: [i for i in images if i.raster.count == file.raster.count] for file in images}
+    found = [
+        (count, candidate)
+        for count, of_kind in kinds.items()
+        for candidate in (
+            *vector_candidates(of_kind, files.vectors),
+            *raster_candidates(of_kind, masks, samples),
+        )
+    ]
     if not found:
-        raise CatalogueError(*problems, no_label(files, images, masks))
-    best = max(found, key=lambda candidate: len(candidate.label_of))
-    images, other = one_kind(images, best.label_of)
+        raise CatalogueError(*problems, *other_grids(images, masks), no_label(files, images, masks))
+    bands, best = max(found, key=lambda pair: (len(pair[1].label_of), pair[0]))
+    images, other = kinds[bands], [image for image in images if image.raster.count != bands]
     remarks = [f"bands of another kind, not used: {some(file.path for file in other)} (see `tiles.further`)"] * bool(
         other
     )
-    others = [candidate for candidate in found if candidate is not best]
+    others = [candidate for count, candidate in found if candidate is not best and count == bands]
     remarks += [f"other labels: {described(candidate)}" for candidate in others]
     label_of = {image.path: best.label_of[image.path] for image in images if image.path in best.label_of}
     return Survey(tuple(images), label_of, best.shared, best.guess, samples, best.reason, tuple(remarks), problems)
@@ -127,13 +134,6 @@ def told_apart(
         masks = [file for file in masks if file.path in named]
     taken = {file.path for file in masks}
     return [file for file in rasters if file.path not in taken], masks
-
-
-def one_kind(images: Sequence[RasterFile], label_of: Mapping[str, str]) -> tuple[list[RasterFile], list[RasterFile]]:
-    """The orthophotos of one number of bands, that of most labelled ones (of equally many the larger), and the rest."""
-    counts = Counter(image.raster.count for image in images if image.path in label_of)
-    bands = max(counts, key=lambda count: (counts[count], count))
-    return [i for i in images if i.raster.count == bands], [i for i in images if i.raster.count != bands]
 
 
 def vector_candidates(images: Sequence[RasterFile], vectors: Sequence[VectorFile]) -> list[Candidate]:
@@ -223,6 +223,22 @@ def overlapping(images: Sequence[RasterFile]) -> list[tuple[str, str]]:
     small = [shapely.buffer(box, -0.001 * box.length) for box in boxes]
     pairs = shapely.STRtree(small).query(small, predicate="intersects").T.tolist()
     return [(placed[i].path, placed[j].path) for i, j in pairs if i < j]
+
+
+def other_grids(images: Sequence[RasterFile], masks: Sequence[RasterFile]) -> list[Problem]:
+    """The problems of label rasters that bear an orthophoto's name and lie on another grid."""
+    pairs, _ = paired([image.path for image in images], [mask.path for mask in masks])
+    of_image, of_mask = ({file.path: file.raster for file in files} for files in (images, masks))
+    fix = "warp the labels once onto the orthophoto's grid (gdalwarp -te ... -ts ... -r near)"
+    return [
+        Problem(
+            str(of_mask[label].path),
+            f"{of_mask[label].shape[0]} x {of_mask[label].shape[1]} pixels, another grid",
+            f"that of {image}: {of_image[image].shape[0]} x {of_image[image].shape[1]} pixels",
+            fix,
+        )
+        for image, label in pairs.items()
+    ]
 
 
 def no_image(files: Scan, masks: Sequence[RasterFile]) -> Problem:

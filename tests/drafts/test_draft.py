@@ -329,10 +329,9 @@ def test_splits_and_patches_give_enough_to_train_and_to_choose_by(configs: Path,
     dataset = passes("many")
     assert dataset.splits.test.tiles
     assert dataset.splits.validation.tiles
-    for name in ("many",):
-        rows = {line.split()[0]: line.split()[1:] for line in check_dataset(name).table if line}
-        train, validation, test = (int(count) for count in rows["patches"])
-        assert (train >= 50, validation >= 10, test >= 10) == (True, True, True)
+    rows = {line.split()[0]: line.split()[1:] for line in check_dataset("many").table if line}
+    train, validation, test = (int(count) for count in rows["patches"])
+    assert (train >= 50, validation >= 10, test >= 10) == (True, True, True)
 
 
 def test_ground_that_gives_too_little_says_so(configs: Path, tmp_path: Path) -> None:
@@ -430,6 +429,80 @@ def test_real_folders_pass_the_check_without_an_edit(configs: Path, real_data: P
     counts = next(line.split()[1:] for line in result.table if line.startswith("patches"))
     assert int(counts[0]) >= 50
     assert int(counts[1]) >= 10
+
+
+def test_a_band_tagged_as_transparency_is_asked_about(configs: Path, tmp_path: Path) -> None:
+    image(tmp_path / "raw/a.tif", bands=4, photometric="rgb", alpha="yes")
+    polygons(tmp_path / "raw/a.gpkg")
+    draft, _ = init("town", tmp_path / "raw")
+    assert passes().bands == ("red", "green", "blue")
+    (question,) = (text for text in draft.questions if "transparency" in text)
+    text = (configs / "datasets/town.yaml").read_text()
+    text = text.replace("bands: [red, green, blue]", "bands: [red, green, blue, nir]")
+    text = text.replace("tiles:\n", "tiles:\n  select: [1, 2, 3, 4]\n")
+    (configs / "datasets/town.yaml").write_text(text)
+    assert "`tiles.select: [1, 2, 3, 4]`" in question
+    assert passes().bands[-1] == "nir"
+
+
+def test_rasters_of_other_bands_are_named_and_disturb_no_pair(configs: Path, tmp_path: Path) -> None:
+    for number, tile in enumerate("ab"):
+        image(tmp_path / f"raw/rgb/{tile}.tif", number)
+        image(tmp_path / f"raw/dsm/{tile}.tif", number, bands=1, dtype="float32")
+        polygons(tmp_path / f"raw/gt/{tile}.gpkg", number)
+    init("town", tmp_path / "raw")
+    assert passes().tiles.image == "rgb/{tile}.tif"
+    assert "not used: dsm/a.tif, dsm/b.tif (see `tiles.further`)" in unwrapped(texts(configs)[0])
+
+
+def test_folders_of_train_val_and_test_are_the_splits(configs: Path, tmp_path: Path) -> None:
+    for place, split in enumerate(("train", "val", "test")):
+        for number, tile in enumerate("ab"):
+            image(tmp_path / f"raw/{split}/images/{tile}.tif", 2 * place + number)
+            polygons(tmp_path / f"raw/{split}/labels/{tile}.gpkg", 2 * place + number)
+    init("town", tmp_path / "raw")
+    dataset = passes()
+    assert tile_names(dataset) == ["test_a", "test_b", "train_a", "train_b", "val_a", "val_b"]
+    assert (dataset.splits.validation.tiles, dataset.splits.test.tiles) == (("val_a", "val_b"), ("test_a", "test_b"))
+
+
+def test_a_broken_label_and_a_broken_image_leave_the_rest(configs: Path, tmp_path: Path) -> None:
+    for number, tile in enumerate("abc"):
+        image(tmp_path / f"raw/{tile}.tif", number)
+        polygons(tmp_path / f"raw/{tile}.gpkg", number)
+    (tmp_path / "raw/b.gpkg").write_text("broken")
+    cut = tmp_path / "raw/c.tif"
+    cut.write_bytes(cut.read_bytes()[:30_000])
+    draft, _ = init("town", tmp_path / "raw")
+    assert tile_names(passes()) == ["a"]
+    assert [problem.where.partition(": ")[0] for problem in draft.problems] == [str(tmp_path / "raw/b.gpkg"), str(cut)]
+
+
+def test_polygons_without_a_code_are_named_and_the_splits_are_drafted_all_the_same(
+    configs: Path, tmp_path: Path
+) -> None:
+    image(tmp_path / "raw/a.tif")
+    scenes.write_polygons(tmp_path / "raw/a.gpkg", [*fields(), (box(X, Y - 4, X + 4, Y), None)])
+    init("town", tmp_path / "raw")
+    assert config.load_dataset("town").patches.size < SIDE
+    assert "1 polygons have no code: give them a code, or delete them" in unwrapped(texts(configs)[0])
+    (problem,) = check_dataset("town").problems
+    assert "no code (NULL) in 1 polygons" in problem.found
+
+
+def test_a_label_raster_on_another_grid_is_a_sentence(configs: Path, tmp_path: Path) -> None:
+    image(tmp_path / "raw/a.tif")
+    scenes.write_geotiff(tmp_path / "raw/a_mask.tif", stripes((1, 2))[:100])
+    with pytest.raises(CatalogueError, match=r"a_mask\.tif: 100 x 128 pixels, another grid; expected that of a\.tif"):
+        init("town", tmp_path / "raw")
+
+
+def test_siose_labels_are_told_from_codes(configs: Path, tmp_path: Path) -> None:
+    image(tmp_path / "raw/a.tif")
+    shapes = [(shape, "LAE" if code == "10" else "A(60CNFpl_40MTR)") for shape, code in fields()]
+    scenes.write_polygons(tmp_path / "raw/a.gpkg", shapes, attribute="SIOSE_CODE")
+    draft, _ = init("town", tmp_path / "raw")
+    assert any("A(60CNFpl_40MTR) is a SIOSE label" in question for question in draft.questions)
 
 
 def test_of_several_layers_the_one_with_most_polygons_is_named(configs: Path, tmp_path: Path) -> None:
