@@ -24,7 +24,6 @@ HEADERS = {
 }
 """A page may run its own script and nothing else: it has none of the server's rights, nor its origin."""
 
-TRAINING_VIEW = "?workflowType=machine_learning"
 MLFLOW_PATH = re.compile(r"(experiments/\d+(/runs/[0-9a-f]{32})?|models/[\w-]{1,200}(/versions/\d+)?)")
 
 
@@ -51,7 +50,7 @@ def mlflow(request: Request) -> Response:
     path = request.path_params["path"]
     if MLFLOW_PATH.fullmatch(path) is None:
         return PlainTextResponse("No run, model or version of MLflow.", 404, HEADERS)
-    return RedirectResponse(f"{interface()}/{TRAINING_VIEW}#/{path}", 302)
+    return RedirectResponse(f"{interface()}/#/{path}{TRAINING_VIEW}", 302)
 
 
 def published_file(home: Path, path: str) -> Path | None:

@@ -13,7 +13,7 @@ from landcover_orch.config.experiments import KEY, Experiment, matrix, models, r
 from landcover_orch.config.experiments import search as searching
 from landcover_orch.config.experiments.search import Search
 from landcover_orch.config.launchers import LOCAL, Launcher
-from landcover_orch.config.paths import config_folders, inside
+from landcover_orch.config.paths import config_folders, inside, own_configs
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
 from landcover_orch.errors import ConfigError, Problem, did_you_mean
@@ -217,7 +217,7 @@ def with_members(name: str) -> tuple[Experiment, ...]:
 
 def _load(kind: str, name: str, model: type[Model]) -> Model:
     content, where = _read(kind, name)
-    settings = parse(content, model, where, path=configs() / kind / f"{name}.yaml")
+    settings = parse(content, model, where, path=find(kind, name) or own_configs() / kind / f"{name}.yaml")
     if getattr(settings, "name", name) != name:
         expected = f"{name!r}, as the file is called"
         raise ConfigError(

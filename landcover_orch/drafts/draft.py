@@ -76,7 +76,7 @@ def init(name: str, folder: Path) -> tuple[Draft, list[Path]]:
         ConfigError: the name is none, or taken; no file is ever overwritten.
         CatalogueError: the folder holds no orthophotos, or no labels of them.
     """
-    target = configs()
+    target = own_configs()
     require_free(name, target)
     result = draft(name, folder)
     contents = {
