@@ -15,7 +15,7 @@ from landcover_orch.errors import LandcoverError
 from landcover_orch.pages.links import MLFLOW, PAGES
 from landcover_orch.store import publish
 from landcover_orch.store.publish import MANIFEST
-from landcover_orch.tracking import interface
+from landcover_orch.tracking import interface, training_view
 
 HEADERS = {
     "Content-Security-Policy": "sandbox allow-scripts allow-popups allow-downloads",
@@ -50,7 +50,7 @@ def mlflow(request: Request) -> Response:
     path = request.path_params["path"]
     if MLFLOW_PATH.fullmatch(path) is None:
         return PlainTextResponse("No run, model or version of MLflow.", 404, HEADERS)
-    return RedirectResponse(f"{interface()}/#/{path}{TRAINING_VIEW}", 302)
+    return RedirectResponse(training_view(f"{interface()}/#/{path}"), 302)
 
 
 def published_file(home: Path, path: str) -> Path | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.config import Dataset, configs
+from landcover_orch.config import Dataset, own_configs
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.yamlfile import parse, read_yaml
 from landcover_orch.drafts import files, imagery, legends, pairing, splits
@@ -23,7 +23,7 @@ from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.tiles import catalogue
 from landcover_orch.tiles.imagery import orthophoto
 
-EXPERIMENTS, BASELINES = ("random-forest", "small-unet"), ("k-means", "random-forest")
+EXPERIMENTS = ("random-forest", "small-unet")
 """What a draft runs: they fit any number of bands, any dtype and small tiles."""
 
 SIOSE = re.compile(r"\d[A-Z]{3}[a-z]*[_)]")
@@ -83,7 +83,7 @@ def init(name: str, folder: Path) -> tuple[Draft, list[Path]]:
         target / "legends" / f"{name}.yaml": result.legend,
         target / "datasets" / f"{name}.yaml": result.dataset,
     }
-    paths = write_together({**shipped_experiments(target), **contents}, check_text)
+    paths = write_together(contents, check_text)
     return result, paths
 
 
@@ -122,18 +122,6 @@ def require_free(name: str, target: Path) -> None:
     if taken:
         fix = "choose another name, or delete the file"
         raise ConfigError(*(Problem(str(path), "it exists", "a name that is free", fix) for path in taken))
-
-
-def shipped_experiments(target: Path) -> dict[Path, str]:
-    """The experiments of a draft that the configuration folder lacks, as this project ships them."""
-    shipped = Path(__file__).resolve().parents[2] / "configs" / "experiments"
-    names = dict.fromkeys((*EXPERIMENTS, *BASELINES))
-    missing = {target / "experiments" / f"{name}.yaml": shipped / f"{name}.yaml" for name in names}
-    return {
-        path: source.read_text(encoding="utf-8")
-        for path, source in missing.items()
-        if not path.exists() and source.is_file()
-    }
 
 
 def check_text(path: Path, target: Path) -> None:

@@ -26,6 +26,7 @@ from landcover_orch.tracking.server import (
     public_url,
     server_command,
     server_environment,
+    training_view,
 )
 
 __all__ = [
@@ -40,8 +41,8 @@ __all__ = [
     "address",
     "champion",
     "client",
-    "download_model",
     "dagster_interface",
+    "download_model",
     "export",
     "file_locations_problem",
     "find_run",
@@ -60,6 +61,7 @@ __all__ = [
     "server_command",
     "server_environment",
     "set_challenger",
+    "training_view",
     "untracked",
     "version_of",
 ]

@@ -90,14 +90,19 @@ def dagster_interface() -> str:
     return (public_url() or default).rstrip("/")
 
 
+def training_view(page: str) -> str:
+    """A page of MLflow in its view for training; without it a newcomer lands among traces."""
+    return f"{page}{TRAINING_VIEW}"
+
+
 def run_page(experiment_id: str, run_id: str) -> str:
-    """Address of a run in MLflow's pages for training; without the query a newcomer lands among traces."""
-    return f"{interface()}/#/experiments/{experiment_id}/runs/{run_id}{TRAINING_VIEW}"
+    """Address of a run in MLflow's pages for training."""
+    return training_view(f"{interface()}/#/experiments/{experiment_id}/runs/{run_id}")
 
 
 def version_page(name: str, version: str) -> str:
     """Address of a registered version in MLflow's pages for training."""
-    return f"{interface()}/#/models/{quote(name)}/versions/{version}{TRAINING_VIEW}"
+    return training_view(f"{interface()}/#/models/{quote(name)}/versions/{version}")
 
 
 def product_page(dataset: str, asset: str, name: str) -> str:
@@ -212,14 +217,3 @@ def reachable(home: Path, doing: str) -> Iterator[Any]:
                 "start it (`make ui`), or correct MLFLOW_TRACKING_URI, and materialise again",
             )
         ) from error
-
-
-def server_command(home: Path, port: int) -> list[str]:
-    """Command of MLflow's server."""
-    import sys
-
-    return [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--backend-store-uri", address(home), "--default-artifact-root", str(home / "mlartifacts")),
-        "--no-serve-artifacts",
-    ]

@@ -125,7 +125,9 @@ def test_a_misspelt_command_names_those_there_are() -> None:
     done = _program("chekc", "demo")
     assert done.returncode == 2
     text = " ".join(done.stderr.replace("│", " ").split())
-    named = "No such command 'chekc'; expected one of init, check, status, materialise, predict, promote, train, ui, doctor"
+    named = (
+        "No such command 'chekc'; expected one of init, check, status, materialise, predict, promote, train, ui, doctor"
+    )
     assert named in text
     assert "did you mean 'check'?" in text
     assert "Traceback" not in done.stderr
