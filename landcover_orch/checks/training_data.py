@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from landcover_orch.patches.footprints import TileFootprints
     from landcover_orch.raster import Raster
 
-MAX_TILES = 64
-"""Tiles whose labels are read; of more, as many evenly spread over their names."""
+MAX_TILES = 128
+"""Tiles whose labels are read; of more, as many at random, for a regular step could miss a split."""
 
 MAX_PIXELS = 2**22
 """Pixels up to which a tile's labels are read whole; of larger tiles `SAMPLES` x `SAMPLES` windows are."""
@@ -60,7 +60,10 @@ class TileSummary:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Tiles, patches and pixels of each class by split, estimated where `exact` is false."""
+    """Tiles, patches and pixels of each class by split, estimated where `exact` is false.
+
+    `complete` says that the labels of the tiles that were read were read to the last pixel.
+    """
 
     names: tuple[str, ...]
     tiles: dict[str, int]
@@ -69,7 +72,7 @@ class TrainingData:
     size: int
     labelled_tiles: int
     read_tiles: int
-    exact: bool
+    complete: bool
     held: frozenset[int] = frozenset()
     problems: tuple[Problem, ...] = field(default=())
 
@@ -92,10 +95,15 @@ class TrainingData:
         yield self.source
 
     @property
+    def exact(self) -> bool:
+        """Whether all labels were read to the last pixel."""
+        return self.complete and self.read_tiles == self.labelled_tiles
+
+    @property
     def source(self) -> str:
         """What the table is made from."""
         of = f" of {self.read_tiles} of {self.labelled_tiles} tiles" if self.read_tiles < self.labelled_tiles else ""
-        sampled = "" if self.exact else f" in a sample of {SAMPLES} x {SAMPLES} windows of {SAMPLE_SIDE} px a tile"
+        sampled = "" if self.complete else f" in a sample of {SAMPLES} x {SAMPLES} windows of {SAMPLE_SIDE} px a tile"
         return f"Patches by geometry, classes by the labels{of}{sampled}; nodata of the orthophotos is not counted."
 
     def cannot_be_learnt(self) -> Iterator[str]:
@@ -141,15 +149,15 @@ def training_data(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> Tr
     A tile that cannot be read becomes a problem; the others are summed.
     """
     labelled = [tile for tile in tiles if tile.label and tile.name not in dataset.tiles.go_on_without]
-    step = max(1, -(-len(labelled) // MAX_TILES))
+    drawn = set(np.random.default_rng(0).permutation(len(labelled))[:MAX_TILES].tolist())
     summaries, problems = [], dict[Problem, None]()
     for index, tile in enumerate(labelled):
         try:
-            summaries.append(tile_summary(dataset, legend, tile, read=index % step == 0))
+            summaries.append(tile_summary(dataset, legend, tile, read=index in drawn))
         except LandcoverError as error:
             problems |= dict.fromkeys(error.problems)
     summaries, leaks = without_leaks(dataset, summaries)
-    return summed(legend, summaries, len(labelled), len(labelled[::step]), (*problems, *leaks))
+    return summed(legend, summaries, len(labelled), len(drawn), (*problems, *leaks))
 
 
 def without_leaks(dataset: Dataset, summaries: list[TileSummary]) -> tuple[list[TileSummary], list[Problem]]:
@@ -186,7 +194,7 @@ def summed(
         size=sum(tile.size for tile in summaries),
         labelled_tiles=labelled,
         read_tiles=read,
-        exact=read == labelled and all(tile.complete for tile in summaries),
+        complete=all(tile.complete for tile in summaries),
         held=frozenset().union(*(tile.classes for tile in summaries)),
         problems=problems,
     )
@@ -204,7 +212,7 @@ def tile_summary(dataset: Dataset, legend: Legend, tile: Tile, *, read: bool = T
     size = image.shape[0] * image.shape[1]
     if not read:
         windows, scale = tile_windows(dataset, tile.name, image.grid)
-        return TileSummary(size, np.zeros((4, IGNORE + 1)), windows, scale, complete=False)
+        return TileSummary(size, np.zeros((4, IGNORE + 1)), windows, scale)
     complete = size <= MAX_PIXELS
     boxes = blocks(image.shape, STRIP_ROWS, image.shape[1]) if complete else sample_windows(image.shape)
     pixels, fractions, mask, held = label_counts(dataset, legend, tile, image, boxes)

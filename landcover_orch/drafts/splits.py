@@ -24,6 +24,9 @@ SIZES = (256, 128, 64, 32, 16)
 BY_TILES = 8
 """Tiles from which on whole tiles are held out, instead of blocks of each."""
 
+LISTED = 60
+"""Tiles up to which those held out are listed by name; of more, fractions are drawn by name."""
+
 SEEDS = 24
 """Draws of blocks of which the one whose splits have most classes, and are most alike, is taken."""
 
@@ -34,7 +37,7 @@ RARE = 0.005
 """Fraction of the labelled pixels up to which a class does not decide a draw."""
 
 COMPARED = 32
-"""Tiles that the patch size is tried on."""
+"""Tiles that the patch size is tried on, drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,8 @@ def candidates(images: Sequence[Raster], named: dict[str, Any]) -> Iterator[tupl
 
 def by_tile_names(tiles: Sequence[Tile]) -> dict[str, Any]:
     """Every sixth tile is validation, every fifth of the others test."""
+    if len(tiles) > LISTED:
+        return {split: {"random_fraction": 0.15} for split in ("validation", "test")}
     names = [tile.name for tile in tiles]
     validation = names[3::6]
     return {"validation": {"tiles": validation}, "test": {"tiles": [n for n in names if n not in validation][2::5]}}
@@ -177,13 +182,13 @@ def with_splits(dataset: Dataset, splits: dict[str, Any], patches: dict[str, Any
 
 def count_patches(dataset: Dataset, tiles: Sequence[Tile], images: Sequence[Raster]) -> dict[str, float] | None:
     """Patches by split of some of the tiles, scaled to all; None where one is smaller than a patch."""
-    step = max(1, -(-len(tiles) // COMPARED))
+    drawn = np.random.default_rng(0).permutation(len(tiles))[:COMPARED].tolist()
     counts = dict.fromkeys(SPLITS, 0.0)
-    for tile, image in zip(tiles[::step], images[::step], strict=True):
+    for index in drawn:
         try:
-            windows, scale = tile_windows(dataset, tile.name, image.grid)
+            windows, scale = tile_windows(dataset, tiles[index].name, images[index].grid)
         except GridError:
             return None
         for split in SPLITS:
-            counts[split] += step * scale * int((windows.roles == ROLE_NAMES[split]).sum())
+            counts[split] += len(tiles) / len(drawn) * scale * int((windows.roles == ROLE_NAMES[split]).sum())
     return counts
