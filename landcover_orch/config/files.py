@@ -242,5 +242,5 @@ def missing(kind: str, name: str) -> Problem:
     folders = " or ".join(str(folder / kind) for folder in config_folders())
     expected = f"one of {names(kind)}" + (", or of `landcover studies`" if studies else "")
     fix = f"it is called `{former[0]}` now" if former else did_you_mean(name, known)
-    own = "write the file, or set LANDCOVER_CONFIGS to the folder that holds your `datasets` and `experiments`"
-    return Problem(f"configs/{kind}", f"no file {name}.yaml in {folders}", expected, fix or own)
+    advice = "write the file, or set LANDCOVER_CONFIGS to the folder that holds your `datasets` and `experiments`"
+    return Problem(f"configs/{kind}", f"no file {name}.yaml in {folders}", expected, fix or advice)

@@ -86,7 +86,7 @@ def test_images_of_any_bands_and_dtype(
     draft, paths = init("town", tmp_path / "raw")
     dataset = passes()
     assert (dataset.bands, dataset.dtype) == (names, dtype)
-    assert {path.parent.name for path in paths} == {"datasets", "legends", "experiments"}
+    assert {path.parent.name for path in paths} == {"datasets", "legends"}
     assert dataset.experiments == ("random-forest", "small-unet")
     assert any("years" in question for question in draft.questions)
     text, legend = texts(configs)

@@ -103,11 +103,11 @@ def test_a_product_that_links_outside_the_home_is_not_served(client: TestClient,
 def test_links_to_mlflow_lead_to_its_present_address(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDCOVER_MLFLOW_UI", "http://127.0.0.1:5007")
     run = "0123456789abcdef0123456789abcdef"
-    link = mlflow_path(f"http://127.0.0.1:5000/?workflowType=machine_learning#/experiments/3/runs/{run}")
+    link = mlflow_path(f"http://127.0.0.1:5000/#/experiments/3/runs/{run}?workflowType=machine_learning")
     assert link == f"/go/mlflow/experiments/3/runs/{run}"
     answer = client.get(link)
     assert answer.status_code == 302
-    expected = f"http://127.0.0.1:5007/?workflowType=machine_learning#/experiments/3/runs/{run}"
+    expected = f"http://127.0.0.1:5007/#/experiments/3/runs/{run}?workflowType=machine_learning"
     assert answer.headers["location"] == expected
     assert client.get("/go/mlflow/models/town/versions/4").status_code == 302
 

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from landcover_orch import tracking
+from landcover_orch.pages.facts import rounded
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking.registry import product_of
@@ -154,8 +155,8 @@ def test_dagster_is_told_mean_spread_and_a_row_a_repetition(home: Path) -> None:
     product = command.train(NAME, "quick", home, command.Pipes(Context()))
     spread = product.json("summary.json")["spread"]
     assert materialised["data_version"] == product.fingerprint
-    assert materialised["mean mean_iou"] == spread["mean_iou"]["mean"]
-    assert materialised["curves"]["raw_value"].startswith("![curves](data:image/png;base64,")
+    assert materialised["mean validation mean_iou"] == rounded(spread["mean_iou"]["mean"])
+    assert materialised["curves"]["raw_value"].startswith(f"![curves](/pages/{NAME}/model/")
     rows = materialised["repetitions"]["raw_value"]["records"]
     assert [(row["name"], row["seed"], row["fold"], row["version"]) for row in rows] == [
         (BOTH[0], 1, "", "1"),
