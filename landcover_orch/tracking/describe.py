@@ -13,7 +13,7 @@ from landcover_orch.store import publish
 from landcover_orch.store.products import MODEL
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import notes
-from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, NOTE
+from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, NOTE, PARENT
 
 CHAMPION = "champion"
 
@@ -42,30 +42,35 @@ def describe_dataset(
 def describe_version(
     client: Any, version: Any, product: Product, home: Path, scored: Mapping[str, notes.Report]
 ) -> None:
-    """Describes a version and its run, given the reports of its dataset."""
+    """Describes a version, its run and the run of all repetitions, given the reports of its dataset."""
     tags = {**client.get_run(version.run_id).data.tags, **(version.tags or {})}
     champion = CHAMPION in version.aliases
     note = notes.version_note(str(version.version), tags, champion, product, home, scored)
     client.update_model_version(version.name, str(version.version), note)
     client.set_tag(version.run_id, NOTE, note)
+    report = notes.report_of(product, scored)
+    if PARENT in tags and report is not None:
+        manifest = notes.manifest_of(load_contract(product.path), home)
+        client.set_tag(tags[PARENT], NOTE, notes.repetitions_note(report, tags, manifest))
 
 
 def describe_scored(client: Any, name: str, home: Path, numbers: set[str] | None = None) -> None:
     """Describes the versions of a dataset that current reports are of, or those of some numbers.
 
-    A version whose model is no longer on disk keeps the description it has.
+    A version whose model is no longer on disk, or is another version's, keeps the description it has.
     """
     scored = notes.reports(name, home)
-    contract = None
     models = {fingerprint for report in scored.values() for fingerprint in report["models"].values()}
+    contract = None
     for entry in client.search_model_versions(f"name = '{name}'"):
         tags, number = dict(entry.tags or {}), str(entry.version)
-        if number in numbers if numbers is not None else tags.get(FINGERPRINT) in models:
-            try:
-                product = publish.load(home / name / MODEL / f"{tags.get(EXPERIMENT)}-{tags.get(FINGERPRINT)}")
-            except IncompleteError:
-                continue
-            describe_version(client, client.get_model_version(name, number), product, home, scored)
+        if number not in numbers if numbers is not None else tags.get(FINGERPRINT) not in models:
+            continue
+        try:
+            product = publish.load(home / name / MODEL / f"{tags.get(EXPERIMENT)}-{tags.get(FINGERPRINT)}")
             contract = load_contract(product.path)
+        except (IncompleteError, ValueError):
+            continue
+        describe_version(client, client.get_model_version(name, number), product, home, scored)
     if contract is not None:
         describe_dataset(client, name, contract, home, scored)

@@ -41,6 +41,9 @@ Report = Mapping[str, Any]
 REPORT_KEYS = {"experiment", "metrics", "models", "repetitions", "scored_on", "test_digest"}
 """What is read of a report; one of another version without them counts as none."""
 
+VALIDATION_KEYS = {"best_epoch", "epochs", "mean_iou", "accuracy", "majority_share"}
+"""What is read of a model's summary."""
+
 
 def escaped(text: object) -> str:
     """Text as Markdown shows it literally, on one line."""
@@ -129,20 +132,40 @@ def version_note(
     contract = load_contract(product.path)
     manifest = manifest_of(contract, home)
     summary, dataset = product.json(SUMMARY), contract.dataset
-    report = next((r for r in scored.values() if product.fingerprint in r["models"].values()), None)
+    report = report_of(product, scored)
     links = {"the data": (DATASET_MANIFEST, MANIFEST_NAME)} | (
         {"report": (REPORT, report["experiment"])} if report else {}
     )
     return cut(
         [
             f"Land-cover classifier of the experiment **{escaped(contract.experiment)}** ({contract.model.name}, "
-            f"{summary['parameters']:,} parameters), version {number} of {escaped(dataset)}.",
+            f"{summary.get('parameters', 0):,} parameters), version {number} of {escaped(dataset)}.",
             promotion(tags, champion),
             test_scores(report, contract, scored) if report else "",
             validation_scores(summary),
             data(manifest) if manifest else f"Data: manifest `{contract.data_digest}`.",
             loading(dataset, number, contract),
             pages(dataset, links),
+            trained_by(tags),
+        ]
+    )
+
+
+def repetitions_note(report: Report, tags: Mapping[str, str], manifest: DatasetManifest | None) -> str:
+    """Description of the run of an experiment that repeats: mean and standard deviation over its repetitions."""
+    name, number = report["experiment"], len(report["repetitions"])
+    statistics = [
+        f"{words} {score(report['spread'][metric]['mean'])} ± {score(report['spread'][metric]['sd'])}"
+        for words, metric in (("mean IoU", "mean_iou"), ("accuracy", "accuracy"))
+        if metric in report.get("spread", {})
+    ]
+    return cut(
+        [
+            f"Experiment **{escaped(name)}**, {number} repetitions, each a run below this one and a version; "
+            f"validation chose {escaped(report.get('chosen', '?'))}.",
+            f"{report['scored_on'].capitalize()}, mean ± standard deviation over them: {', '.join(statistics)}.",
+            data(manifest) if manifest else "",
+            pages(report.get("dataset", ""), {"report": (REPORT, name)}) if report.get("dataset") else "",
             trained_by(tags),
         ]
     )
@@ -176,6 +199,8 @@ def years(values: Sequence[int | None]) -> str:
 
 def validation_scores(summary: Mapping[str, Any]) -> str:
     """What the weights scored on validation patches, beside the most frequent class."""
+    if not summary.keys() >= VALIDATION_KEYS:
+        return ""
     return (
         f"Validation (patches, epoch {summary['best_epoch']} of {summary['epochs']}): mean IoU "
         f"{score(summary['mean_iou'])}, accuracy {score(summary['accuracy'])}; always the most frequent class: "
@@ -276,6 +301,11 @@ def reports(dataset: str, home: Path) -> dict[str, Report]:
     products = published_products(where, names)
     contents = {name: product.json(REPORT_JSON) for name, product in products.items() if REPORT_JSON in product.files}
     return {name: content for name, content in contents.items() if content.keys() >= REPORT_KEYS}
+
+
+def report_of(product: Product, scored: Mapping[str, Report]) -> Report | None:
+    """The report that scored a model; None where there is none."""
+    return next((report for report in scored.values() if product.fingerprint in report["models"].values()), None)
 
 
 def champion_of(dataset: str, home: Path) -> str | None:

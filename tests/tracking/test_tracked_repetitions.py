@@ -118,6 +118,36 @@ def test_a_report_is_with_the_chosen_one_and_with_the_run_of_all(home: Path) -> 
     assert metrics == {**dict.fromkeys(runs, 0.5), other: None}
 
 
+def test_the_run_of_all_says_mean_and_spread_of_its_report(home: Path) -> None:
+    product = _train(home)
+    chosen, model = protocol.chosen_of(product, home)
+    version = tracking.register(model, classroom.manifest(), home)
+    metrics = {"pixels": 10, "mean_iou": 0.5, "accuracy": 0.75}
+    content = {
+        "dataset": NAME,
+        "experiment": "quick",
+        "chosen": chosen,
+        "models": {name: each.fingerprint for name, each in protocol.models_of(product, home).items()},
+        "metrics": metrics,
+        "repetitions": [{"name": name, "metrics": metrics} for name in BOTH],
+        "spread": {name: {"mean": value, "sd": 0.125, "n": 2} for name, value in metrics.items()},
+        "scored_on": "test split",
+        "test_digest": "t",
+    }
+
+    def build(stage: Stage) -> None:
+        stage.write_json("report.json", content)
+        stage.write_json("summary.json", metrics)
+
+    report = publish.publish(home / NAME / "report", "quick", Recipe("report", 1, {}, {}), build)
+    tracking.log_report(version.run_id, report, home)
+    note = _runs(home)["quick"].data.tags["mlflow.note.content"]
+    assert note.startswith("Experiment **quick**, 2 repetitions, each a run below this one and a version;")
+    assert f"validation chose {chosen}." in note
+    assert "mean IoU 0.500 ± 0.125, accuracy 0.750 ± 0.125" in note
+    assert "- train: 10 pixels of only" in note
+
+
 def test_a_killed_command_goes_on_in_its_runs(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def lights(self: command.Console, line: str) -> None:
         if line.startswith("quick.seed-2: repetition 2"):
