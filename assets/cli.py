@@ -214,8 +214,9 @@ def doctor() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 1 after a sentence about the input, 2 for a wrong command."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="landcover")
+        app(args=given or ["--help"], prog_name="landcover")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0

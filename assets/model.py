@@ -10,6 +10,7 @@ from assets.results import check_result, failure, sentences
 from landcover_orch import config, training
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
+from landcover_orch.metrics.learning import FAIR_KAPPA, has_learnt, not_learnt
 from landcover_orch.pages.facts import rounded
 from landcover_orch.planner import Build
 from landcover_orch.store import products, publish
@@ -91,7 +92,8 @@ def learned_check(dataset: Dataset) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=partitions.key(dataset, MODEL),
         name="learned",
-        description="Every repetition's checkpoint beats 'always the most frequent class' on its validation patches.",
+        description="Every repetition's checkpoint beats 'always the most frequent class' on its validation patches in "
+        f"accuracy, or has a Cohen's kappa of {FAIR_KAPPA}.",
         partitions_def=partitions.experiments(dataset),
     )
     def learned(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
@@ -99,13 +101,13 @@ def learned_check(dataset: Dataset) -> dg.AssetChecksDefinition:
 
         names = partitions.chosen_experiments(context, dataset)
         trained = [product for name in names for product in current_models(config.home(), dataset.name, name).values()]
-        margins = [(s["accuracy"] - s["majority_share"], s) for s in (product.json(SUMMARY) for product in trained)]
-        worst, summary = min(margins, key=lambda margin: margin[0])
-        accuracy, share = summary["accuracy"], summary["majority_share"]
-        found = f"accuracy {accuracy:.3f} on validation patches"
+        summaries = [product.json(SUMMARY) for product in trained]
+        worst = min(summaries, key=lambda summary: (has_learnt(summary), summary["accuracy"]))
         fix = "train longer, with another learning rate (`landcover train --find-lr`), or on more ground"
-        expected = f"more than {share:.3f}, which the most frequent class alone has"
-        problem = Problem(f"{dataset.name}: {', '.join(names)}", found, expected, fix)
-        return check_result(worst > 0, problem, {"margin in accuracy": rounded(worst)})
+        expected = f"a better accuracy, or a kappa of at least {FAIR_KAPPA}"
+        problem = Problem(f"{dataset.name}: {', '.join(names)}", not_learnt(worst), expected, fix)
+        margin = worst["accuracy"] - worst["majority_share"]
+        shown = {"margin in accuracy": rounded(margin), "kappa": worst.get("kappa")}
+        return check_result(has_learnt(worst), problem, {name: v for name, v in shown.items() if v is not None})
 
     return learned

@@ -10,6 +10,7 @@ from typing import Any
 
 from assets.execution import LOCATION
 from landcover_orch import config
+from landcover_orch.tracking import host_and_origin, public_url
 
 QUIET_S = 2.0
 """How long the files must have stayed the same: an editor or a copy writes several."""
@@ -87,7 +88,9 @@ def loadable() -> list[str]:
 def reload_location(url: str) -> str:
     """Asks a webserver to reload the code location; gives a sentence about what came of it."""
     body = json.dumps({"query": RELOAD, "variables": {"name": LOCATION}}).encode()
-    request = urllib.request.Request(f"{url}/graphql", body, {"content-type": "application/json"})  # noqa: S310
+    host, origin = host_and_origin(public_url() or url)
+    headers = {"content-type": "application/json", "host": host, "origin": origin}
+    request = urllib.request.Request(f"{url}/graphql", body, headers)  # noqa: S310 - an http address of our own
     try:
         with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310 - an http address of our own
             result: dict[str, Any] = json.load(answer)["data"]["reloadRepositoryLocation"]

@@ -107,7 +107,6 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     tracking.client(home)
     workspace = write_workspace(home, code_socket)
     python = sys.executable
-    servers.environment.setdefault("LANDCOVER_MLFLOW_UI", f"http://{HOST}:{mlflow_port}")
     reloader = Reloader(f"http://{HOST}:{dagster_port}", print_line)
     code = ["-m", "dagster", "code-server", "start", "-m", MODULE, "--location-name", LOCATION, "-s", str(code_socket)]
     servers.start("Dagster's code server", [python, *code, "--log-level", "warning"])
@@ -126,9 +125,9 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     servers.wait_for("Dagster's webserver", f"http://{HOST}:{dagster_port}/server_info")
     servers.start("Dagster's daemon", [python, "-m", "dagster._daemon", "run", "-w", str(workspace)])
     servers.wait_for("MLflow", f"http://{HOST}:{mlflow_port}/health")
-    print_line(f"Dagster  http://{HOST}:{dagster_port}")
-    print_line(f"Pages    http://{HOST}:{dagster_port}/pages/")
-    print_line(f"MLflow   http://{HOST}:{mlflow_port}/?workflowType=machine_learning")
+    print_line(f"Dagster  {tracking.dagster_interface()}")
+    print_line(f"Pages    {tracking.dagster_interface()}/pages/")
+    print_line(f"MLflow   {tracking.training_view(tracking.interface() + '/#/experiments')}")
     print_line("Ctrl-C ends all.")
     observe.start(environment=servers.environment)
     while True:
@@ -150,7 +149,7 @@ def environment() -> dict[str, str]:
         "LANDCOVER_CONFIGS": str(config.own_configs()),
         "DAGSTER_HOME": str(instance.prepare()),
     }
-    return {**os.environ, **folders, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {**tracking.server_environment(), **folders}
 
 
 def write_workspace(home: Path, code_socket: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import socket
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from starlette.routing import BaseRoute
 
 from assets import files, instance
 from assets.guard import Guard
+from landcover_orch.tracking import public_url
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
 def serve(port: int, workspace: Path, code: str | None = None) -> None:
     """Serves until interrupted."""
-    guard = Middleware(Guard, port=port, url=os.environ.get("LANDCOVER_URL"))
+    guard = Middleware(Guard, port=port, url=public_url())
     if code is not None:
         wait_for_code_server(code)
     with instance.opened() as dagster, context(dagster, workspace) as process, socket.create_server((HOST, port)) as s:

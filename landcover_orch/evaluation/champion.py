@@ -16,6 +16,7 @@ from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.decisions import Champion, Decision, load_decisions, record
 from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Matrix
+from landcover_orch.metrics.learning import has_learnt, not_learnt
 from landcover_orch.models.contract import load_contract
 from landcover_orch.patches.manifest import DatasetManifest, load_current
 from landcover_orch.store import publish
@@ -76,9 +77,8 @@ def scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: Pa
 def unfit(trained: Product, matrix: Matrix) -> str | None:
     """Why a model may not be elected: its check `learned` failed, or it maps all ground as one class."""
     summary = trained.json(SUMMARY)
-    if summary.get("accuracy") is not None and summary["accuracy"] <= summary.get("majority_share", 0.0):
-        always, reached = summary["majority_share"], summary["accuracy"]
-        return f"it learnt nothing: validation accuracy {reached:.3f}, always the most frequent class {always:.3f}"
+    if summary.get("accuracy") is not None and not has_learnt(summary):
+        return f"it learnt nothing: {not_learnt(summary)}"
     if int((matrix.sum(axis=0) > 0).sum()) < 2:
         return "it maps all ground as one class"
     return None

@@ -187,9 +187,9 @@ def data(manifest: DatasetManifest) -> str:
 
 def split_tiles(tiles: Sequence[TileEntry], split: str) -> str:
     """Pixels of a split, and the tiles they lie in."""
-    own = [tile for tile in tiles if any(tile.class_pixels.get(split, ()))]
-    pixels = sum(sum(tile.class_pixels[split]) for tile in own)
-    return f"{pixels:,} pixels of {listed([tile.name for tile in own])}" if own else "none"
+    counted = [tile for tile in tiles if any(tile.class_pixels.get(split, ()))]
+    pixels = sum(sum(tile.class_pixels[split]) for tile in counted)
+    return f"{pixels:,} pixels of {listed([tile.name for tile in counted])}" if counted else "none"
 
 
 def years(values: Sequence[int | None]) -> str:
@@ -210,14 +210,14 @@ def validation_scores(summary: Mapping[str, Any]) -> str:
 
 def test_scores(report: Report, contract: Contract, scored: Mapping[str, Report]) -> str:
     """What a model scored on the test split, in a table with all that was scored on the same pixels."""
-    own = next((r["metrics"] for r in report["repetitions"] if r["name"] == contract.experiment), report["metrics"])
+    metrics = next((r["metrics"] for r in report["repetitions"] if r["name"] == contract.experiment), report["metrics"])
     others = {
         name: other["metrics"]
         for name, other in scored.items()
         if other["test_digest"] == report["test_digest"] and name != report["experiment"]
     }
-    heading = f"{report['scored_on'].capitalize()}, {own['pixels']:,} pixels:"
-    return table(heading, {**others, contract.experiment: own}, contract.experiment, contract.dataset)
+    heading = f"{report['scored_on'].capitalize()}, {metrics['pixels']:,} pixels:"
+    return table(heading, {**others, contract.experiment: metrics}, contract.experiment, contract.dataset)
 
 
 def results(manifest: DatasetManifest, scored: Mapping[str, Report], champion: str | None) -> str:
@@ -225,11 +225,11 @@ def results(manifest: DatasetManifest, scored: Mapping[str, Report], champion: s
     present = {name: report for name, report in scored.items() if report["test_digest"] == manifest.test_digest}
     if not present:
         return ""
-    own = next((name for name, report in present.items() if champion in report["models"].values()), None)
+    bold = next((name for name, report in present.items() if champion in report["models"].values()), None)
     first = next(iter(present.values()))
-    mark = ", champion in bold" if own else ""
+    mark = ", champion in bold" if bold else ""
     heading = f"{first['scored_on'].capitalize()}, {first['metrics']['pixels']:,} pixels{mark}:"
-    return table(heading, {name: r["metrics"] for name, r in present.items()}, own, manifest.dataset.name)
+    return table(heading, {name: r["metrics"] for name, r in present.items()}, bold, manifest.dataset.name)
 
 
 def table(heading: str, rows: Mapping[str, Mapping[str, Any]], bold: str | None, dataset: str) -> str:

@@ -138,6 +138,8 @@ def test_a_champion_that_is_gone_gives_way_and_it_is_said(scene: Scored, labels:
     ("summary", "matrix", "reason"),
     [
         ({"accuracy": 0.6, "majority_share": 0.6}, [[5, 1], [1, 5]], "learnt nothing"),
+        ({"accuracy": 0.6, "majority_share": 0.7, "kappa": 0.19}, [[5, 1], [1, 5]], "Cohen's kappa 0.19; always"),
+        ({"accuracy": 0.6, "majority_share": 0.7, "kappa": 0.2}, [[5, 1], [1, 5]], None),
         ({"accuracy": 0.9, "majority_share": 0.6}, [[5, 0], [5, 0]], "one class"),
         ({"accuracy": 0.9, "majority_share": 0.6}, [[5, 1], [1, 5]], None),
         ({}, [[5, 1], [1, 5]], None),

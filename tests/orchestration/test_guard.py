@@ -13,7 +13,12 @@ HOST, OURS = "127.0.0.1:3000", "http://127.0.0.1:3000"
 
 
 def _answers(
-    method: str = "GET", path: str = "/page", query: str = "", kind: str = "http", **headers: str
+    method: str = "GET",
+    path: str = "/page",
+    query: str = "",
+    kind: str = "http",
+    url: str | None = None,
+    **headers: str,
 ) -> list[Any]:
     """What the guarded server sends to a request."""
     sent: list[Any] = []
@@ -32,8 +37,24 @@ def _answers(
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in named.items()],
     }
-    asyncio.run(Guard(app, 3000)(scope, None, send))
+    asyncio.run(Guard(app, 3000, url)(scope, None, send))
     return sent
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "passes"),
+    [
+        ("maps.example.org", "https://maps.example.org", True),
+        ("maps.example.org", "http://maps.example.org", False),
+        ("maps.example.org", "https://evil.example", False),
+        ("maps.example.org:3000", None, False),
+        ("127.0.0.1:3000", None, False),
+    ],
+)
+def test_a_public_address_is_taken_alone(host: str, origin: str | None, passes: bool) -> None:
+    headers = {"host": host, **({"origin": origin} if origin else {})}
+    sent = _answers("POST", "/graphql", url="https://maps.example.org", **headers)
+    assert (sent == ["passed"]) == passes
 
 
 def _status(**request: str) -> int:
