@@ -1,0 +1,119 @@
+"""The servers as a person meets them: a click on what nobody has looked at, edits while something runs, the end."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from assets import instance
+from assets.materialise import materialise
+from landcover_orch import config
+from landcover_orch.store.products import DATASET_MANIFEST
+from tests import tiny
+from tests.end_to_end.served import SELECTOR, Served
+from tests.planned import PREPARE
+
+pytestmark = pytest.mark.slow
+
+PARTITIONS = """
+query($asset: AssetKeyInput!) { assetNodeOrError(assetKey: $asset) { ... on AssetNode { partitionKeys } } }
+"""
+CANCEL = """
+mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename ... on PythonError { message } } }
+"""
+START = "mutation($s: SensorSelector!) { startSensor(sensorSelector: $s) { __typename } }"
+STATE = """
+query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor { sensorState { status } } } }
+"""
+BACKFILL = """
+mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }
+"""
+BACKFILL_STATUS = """
+query($id: String!) { partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } } }
+"""
+RUNS = """
+{ runsOrError(limit: 200) { ... on Runs { results { runId jobName status tags { key value }
+  repositoryOrigin { repositoryLocationName } } } } }
+"""
+ASSETS = "{ assetNodes { assetKey { path } } }"
+
+
+@pytest.fixture
+def project(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny dataset, which nobody has looked at, with a training that takes minutes; its configuration's folder."""
+    monkeypatch.setenv("LANDCOVER_DATASETS", "tiny,other")
+    tiny.write(configs, tmp_path / "raw", experiments=["quick", "endless"])
+    tiny.save(configs, "experiments", {**tiny.RECIPE, "name": "endless", "epochs": 5000})
+    return configs
+
+
+def runs_of(served: Served, backfill: str, status: str) -> list[str]:
+    """Ids of a backfill's runs that have a status."""
+    runs = served.ask(RUNS)["runsOrError"]["results"]
+    mark = {"key": "dagster/backfill", "value": backfill}
+    return [run["runId"] for run in runs if mark in run["tags"] and run["status"] == status]
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_a_click_edits_while_it_runs_and_the_end(project: Path, home: Path, tmp_path: Path) -> None:
+    file = project / "datasets" / "tiny.yaml"
+    (project / "datasets" / "other.yaml").write_text("name: other\n")  # a fault from the start stops only itself
+    with Served(tmp_path) as served:
+        twice = served.command("ui")
+        assert twice.returncode == 1
+        assert f"it is served already; expected one `landcover ui` a home. Fix: open {served.url}" in twice.stderr
+        keys = {"asset": {"path": ["tiny", "ground_truth"]}}
+        served.wait_for(
+            lambda: served.ask(PARTITIONS, keys)["assetNodeOrError"]["partitionKeys"] == ["t0", "t1", "t2"],
+            "partitions of what nobody has looked at",
+        )
+        nodes = {tuple(node["assetKey"]["path"]) for node in served.ask(ASSETS)["assetNodes"]}
+        assert ("other", "configuration") in nodes
+
+        with instance.opened() as dagster:  # as the command line does, beside the servers
+            materialise(dagster, config.load_dataset("tiny"), {*PREPARE, DATASET_MANIFEST})
+        sensor = {"s": {**SELECTOR, "sensorName": "tiny_watch"}}
+        assert served.ask(STATE, sensor)["sensorOrError"]["sensorState"]["status"] == "STOPPED"
+        assert served.ask(START, sensor)["startSensor"]["__typename"] == "Sensor"
+        params = {"assetSelection": [{"path": ["tiny", "model"]}], "partitionNames": ["endless"], "fromFailure": False}
+        backfill = served.ask(BACKFILL, {"params": params})["launchPartitionBackfill"]["backfillId"]
+        served.wait_for(lambda: bool(runs_of(served, backfill, "STARTED")), "the backfill's run")
+        (run,) = runs_of(served, backfill, "STARTED")
+        edit(file, "stride: 32", "stride: 16")
+        served.wait_for_line("Configurations changed: reloaded.")
+        assert served.status(run) == "STARTED"
+        assert served.ask(STATE, sensor)["sensorOrError"]["sensorState"]["status"] == "RUNNING"
+        edit(file, "stride: 16", "stride: [16")
+        served.wait_for_line("Not reloaded, the definitions stay as they were")
+        (project / "datasets" / "other.yaml").unlink()
+        edit(file, "stride: [16", "stride: 16")
+        served.wait_for_line("Configurations changed: reloaded.", 2)
+        assert served.status(run) == "STARTED"
+        assert served.ask(BACKFILL_STATUS, {"id": backfill})["partitionBackfillOrError"]["status"] == "REQUESTED"
+        assert served.ask(CANCEL, {"id": backfill})["cancelPartitionBackfill"]["__typename"] == "CancelBackfillSuccess"
+        assert served.wait_for_run(run, "CANCELED", "FAILURE", "SUCCESS") == "CANCELED"
+        runs = served.ask(RUNS)["runsOrError"]["results"]
+        assert {run["repositoryOrigin"]["repositoryLocationName"] for run in runs} == {"landcover_orch"}
+        assert "tiny_prepare" in {run["jobName"] for run in runs}
+    assert served.process.returncode == 0
+    assert served.left == []
+
+
+def test_ports_that_are_taken_are_found_before_anything_starts(project: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        served = Served(tmp_path, LANDCOVER_DAGSTER_PORT=str(taken.getsockname()[1]), LANDCOVER_MLFLOW_PORT="none")
+        assert served.process.wait(60) == 1
+    text = served.log.read_text()
+    assert "is taken; expected a free one. Fix: end what holds it, or export LANDCOVER_DAGSTER_PORT=" in text
+    assert "LANDCOVER_MLFLOW_PORT: 'none'; expected a port from 1 to 65535" in text
+    assert "serving" not in text
