@@ -123,7 +123,9 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     ]
     servers.start("Dagster's webserver", [python, *web])
     servers.wait_for("Dagster's webserver", f"http://{HOST}:{dagster_port}/server_info")
-    servers.start("Dagster's daemon", [python, "-m", "dagster._daemon", "run", "-w", str(workspace)])
+    servers.start(
+        "Dagster's daemon", [python, "-m", "dagster._daemon", "run", "--log-level", "warning", "-w", str(workspace)]
+    )
     servers.wait_for("MLflow", f"http://{HOST}:{mlflow_port}/health")
     print_line(f"Dagster  {tracking.dagster_interface()}")
     print_line(f"Pages    {tracking.dagster_interface()}/pages/")

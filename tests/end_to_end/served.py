@@ -25,6 +25,10 @@ mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
   ... on RunConfigValidationInvalid { errors { message } } } }
 """
+TICKS = """
+query($s: SensorSelector!) { sensorOrError(sensorSelector: $s) { ... on Sensor {
+  sensorState { ticks(limit: 1) { skipReason } } } } }
+"""
 SELECTOR = {"repositoryLocationName": "landcover_orch", "repositoryName": "__repository__"}
 
 
@@ -116,10 +120,16 @@ class Served:
         """The status of a run."""
         return str(self.ask(RUN, {"id": run_id})["runOrError"]["status"])
 
-    def wait_for_run(self, run_id: str, *statuses: str) -> str:
+    def wait_for_run(self, run_id: str, *statuses: str, patience: float = PATIENCE_S) -> str:
         """Waits until a run has one of some statuses; gives it."""
-        self.wait_for(lambda: self.status(run_id) in statuses, f"run {run_id[:8]} in {statuses}")
+        self.wait_for(lambda: self.status(run_id) in statuses, f"run {run_id[:8]} in {statuses}", patience)
         return self.status(run_id)
+
+    def last_tick(self, sensor: str) -> str:
+        """Why the last tick of a sensor requested nothing; empty where it did, or has not ticked yet."""
+        answer = self.ask(TICKS, {"s": {**SELECTOR, "sensorName": sensor}})["sensorOrError"]
+        ticks = answer["sensorState"]["ticks"] if answer else []
+        return str(ticks[0]["skipReason"] or "") if ticks else ""
 
 
 def is_alive(pid: int) -> bool:
