@@ -23,9 +23,9 @@ from landcover_orch.tracking import Log
 from landcover_orch.tracking.metrics import epoch_metrics, training_metrics
 from landcover_orch.training import checkpoint, classical, ensemble, history, lr_finder, setup, throughput
 from landcover_orch.training.distributed.process_group import init_process_group
-from landcover_orch.training.fit import EpochCallback, Task, fit
 from landcover_orch.training.history import Row, TrainingHistory
 from landcover_orch.training.hooks import JOURNAL, Progress
+from landcover_orch.training.task import EpochCallback, Task
 
 FINDER = "lr_finder"
 
@@ -107,6 +107,8 @@ def fit_network(
     task: Task, model: Normalised, stage: Stage, on_epoch: EpochCallback, progress: Progress
 ) -> TrainingHistory:
     """Fits a network by gradient descent, at the experiment's learning rate or that of a range test."""
+    from landcover_orch.training.fit import fit  # loads Lightning, which forests and ensembles do without
+
     lr = learning_rate(task, model, stage, progress)
     return fit(task, model, stage.path, on_epoch, lr=lr, log_line=progress)
 

@@ -21,9 +21,9 @@ from landcover_orch.models.networks import Normalised
 from landcover_orch.models.random_forest import RandomForest
 from landcover_orch.training import history
 from landcover_orch.training.device import Device
-from landcover_orch.training.fit import EpochCallback, Task
 from landcover_orch.training.history import Row, Tally, TrainingHistory
 from landcover_orch.training.loader import in_order
+from landcover_orch.training.task import EpochCallback, Task
 from landcover_orch.training.throughput import Table
 
 PIXELS = 4

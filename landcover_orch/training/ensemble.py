@@ -15,9 +15,9 @@ from landcover_orch.models.contract import Member, load_contract
 from landcover_orch.models.networks import Normalised, load
 from landcover_orch.store.publish import Product
 from landcover_orch.training import history
-from landcover_orch.training.fit import EpochCallback, Task
 from landcover_orch.training.history import Tally, TrainingHistory
 from landcover_orch.training.loader import in_order
+from landcover_orch.training.task import EpochCallback, Task
 
 BATCH = 8
 """Patches scored at a time."""

@@ -22,8 +22,8 @@ from landcover_orch.errors import Problem, RecipeError
 from landcover_orch.models.networks import Normalised
 from landcover_orch.pages.chart import as_png, canvas
 from landcover_orch.training import optimisation
-from landcover_orch.training.fit import LogLine, Task, step, train_batches, varied
 from landcover_orch.training.step import dropout_seed
+from landcover_orch.training.task import LogLine, Task, step, train_batches, varied
 
 LOWEST, HIGHEST, STEPS = 1e-6, 10.0, 100
 """First and last rate of the test, and its batches: 14 a decade."""

@@ -21,7 +21,7 @@ from landcover_orch.store.publish import Product
 from landcover_orch.training import classical, device, ensemble
 from landcover_orch.training.augmentation import Bands
 from landcover_orch.training.cache import open_source
-from landcover_orch.training.fit import Task
+from landcover_orch.training.task import Task
 
 NO_MEMBERS: Mapping[str, Product] = MappingProxyType({})
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from landcover_orch.training import sampling
-from landcover_orch.training.fit import Task, train_batches, varied
 from landcover_orch.training.loader import Batch, Batches
+from landcover_orch.training.task import Task, train_batches, varied
 
 PATIENCE_S = 1.0
 """Seconds of one measurement."""

@@ -9,16 +9,21 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.distributed
-from lightning.fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
 from numpy.typing import NDArray
 from torch import Tensor
 
 from landcover_orch.errors import Problem, TrainingError
+
+if TYPE_CHECKING:
+    from lightning.fabric.plugins.environments import ClusterEnvironment
+
+LAUNCHED_BY = ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID")
+"""Environment variables of which torchrun or srun sets one in each process that it starts."""
 
 PATIENCE = timedelta(days=1)
 """Timeout of collectives: another process may be fitting a forest; one that died is noticed by its connection."""
@@ -113,6 +118,11 @@ def detect() -> ProcessGroup:
     Raises:
         TrainingError: Slurm does not say how many tasks run on a node.
     """
+    if not any(variable in os.environ for variable in LAUNCHED_BY):
+        return SINGLE_PROCESS
+    # loads Lightning, three seconds of CPU time
+    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
     if TorchElasticEnvironment.detect():
         return ProcessGroup.of(TorchElasticEnvironment(), int(os.environ["LOCAL_WORLD_SIZE"]))
     # Without a step, as in a batch script, the tasks are what the job may start, not what was started.

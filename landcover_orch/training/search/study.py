@@ -27,7 +27,6 @@ from landcover_orch.tracking.metrics import TRAIN, VALIDATION, defined, epoch_me
 from landcover_orch.tracking.runs import Status
 from landcover_orch.training import VERSION, checkpoint, product
 from landcover_orch.training.build import learn
-from landcover_orch.training.fit import EpochCallback
 from landcover_orch.training.history import Row
 from landcover_orch.training.hooks import JOURNAL, Progress, Tracker
 from landcover_orch.training.search import page as search_page
@@ -42,6 +41,7 @@ from landcover_orch.training.search.trials import (
     mean,
     reached,
 )
+from landcover_orch.training.task import EpochCallback
 
 TRIALS = "trials"
 OVER = "over.json"
