@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from landcover_orch.errors import GridError, Problem
 
 HECTARE = 10_000.0
 """Square metres."""
 
-if TYPE_CHECKING:  # a bare GPU machine has neither odc-geo nor PROJ
+if TYPE_CHECKING:  # a bare GPU machine has neither odc-geo nor PROJ; Dagster's definitions do without numpy
+    import numpy as np
     from affine import Affine
+    from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
 Edge = Literal["shift_back", "pad", "drop", "drop_strict"]
@@ -78,6 +77,8 @@ def blocks(shape: tuple[int, int], height: int, width: int) -> list[Window]:
 
 def coverage(shape: tuple[int, int], boxes: list[Window]) -> float:
     """Fraction of a tile's pixels that lie in at least one of the windows (windows of one regular cutting)."""
+    import numpy as np
+
     rows, cols = np.zeros(shape[0], bool), np.zeros(shape[1], bool)
     for box in boxes:
         rows[max(box.row, 0) : box.row + box.height] = True
@@ -115,6 +116,7 @@ def transform_bounds(grid: GeoBox, crs: str) -> tuple[float, float, float, float
 
 def reproject(geometry: NDArray[Any], source: Any, target: Any) -> NDArray[Any]:
     """Reproject an array of geometries from one CRS to another, x before y; each corner on its own."""
+    import numpy as np
     import shapely
     from pyproj import Transformer
 
@@ -173,6 +175,8 @@ def ground_blocks(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np
     Blocks are squares of `size` units of the CRS, anchored at its origin, so that tiles which overlap on the
     ground agree about every pixel's block. A pixel belongs to the block of its centre.
     """
+    import numpy as np
+
     affine = grid.affine
     cols = np.arange(window.col, window.col + window.width) + 0.5
     rows = (np.arange(window.row, window.row + window.height) + 0.5)[:, None]
@@ -183,6 +187,8 @@ def ground_blocks(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np
 
 def splitmix64(state: NDArray[np.uint64], steps: int = 1) -> NDArray[np.uint64]:
     """SplitMix64 (Steele, Lea and Flood 2014): a pseudo-random 64-bit number for each state, some steps further on."""
+    import numpy as np
+
     state = state + np.uint64((0x9E3779B97F4A7C15 * steps) % 2**64)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
