@@ -84,13 +84,15 @@ def advance(
     request_rebuilds(dataset, described, force)
     tried: dict[str, list[str]] = {}
     built: list[Run] = []
-    while runs := [run for run in next_runs(planned() if tried or force else described) if run.key not in tried]:
+    if force:
+        described = planned()
+    while runs := [run for run in next_runs(described) if run.key not in tried]:
         run = runs[0]
-        log(f"  {run}")
+        log(f"  {run}{remaining(described)}")
         processes.wait_for_pools(dagster, pools(known, run), log)
         tried[run.key] = run_job(dagster, definitions, dataset, known, run)
         built.append(run)
-    described = planned()
+        described = planned()
     history.report(dagster, dataset, described)
     problems = failures(dataset, described, tried)
     if problems:
@@ -98,6 +100,14 @@ def advance(
             log(line)
         raise MaterialisationError(*problems)
     return Outcome(tuple(built), described)
+
+
+def remaining(described: Plan) -> str:
+    """How much of a plan is to be built, in words, with rough minutes where past builds took more than one."""
+    steps = described.of(State.BUILD, State.WAITING)
+    seconds = sum(step.seconds or 0 for step in steps)
+    time = f", about {seconds / 60:.0f} min" if seconds >= 60 else ""
+    return f" ({len(steps)} to build{time})" if len(steps) > 1 else ""
 
 
 def broken_table(described: Plan) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -76,11 +77,16 @@ def check(
     deep: Annotated[bool, typer.Option("--deep", help="Read every block of every raster.")] = False,
 ) -> None:
     """Print every problem of a dataset, and what its splits hold and cannot teach; exit code 1 for problems."""
+    from landcover_orch import config
     from landcover_orch.checks.dataset import check_dataset
 
     result = check_dataset(dataset, deep=deep)
     for line in result.lines():
         typer.echo(line)
+    if not result.problems and (config.home() / "dagster").is_dir():
+        # its tiles are there for a click; in a process of its own, since a check needs no Dagster
+        command = [sys.executable, "-m", "assets.observe", dataset]
+        subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
     raise typer.Exit(1 if result.problems else 0)
 
 

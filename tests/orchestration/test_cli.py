@@ -322,3 +322,10 @@ def test_the_doctor_reads_where_people_are_told(
     finding = doctor.check_notifications()
     assert found in finding.found
     assert (finding.fix is not None) == mended
+
+
+@pytest.mark.parametrize("command", [["init", "--help"], ["check", "town"], ["predict", "--help"], ["studies"]])
+def test_commands_that_need_no_dagster_load_none(root: Path, command: list[str]) -> None:
+    code = f"import sys; from assets.cli import main; main({command!r}); print('dagster' in sys.modules)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
