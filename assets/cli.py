@@ -210,6 +210,41 @@ def ui() -> None:
     raise typer.Exit(servers.main())
 
 
+@app.command(epilog="Example: landcover clean demo --keep 2, then the same with --yes; landcover clean --history 365")
+def clean(
+    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="Whose products; none: history.")] = None,
+    keep: Annotated[int, typer.Option("--keep", min=0, help="Former products of each name that stay.")] = 1,
+    unlisted: Annotated[
+        bool, typer.Option("--unlisted", help="Also products of experiments that the dataset no longer lists.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything of a dataset that has no configuration any more.")
+    ] = False,
+    history: Annotated[
+        int | None, typer.Option("--history", metavar="DAYS", min=1, help="Runs of Dagster and MLflow by age.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+) -> None:
+    """List what nothing uses, with its bytes: products, leftovers, old runs; --yes removes it."""
+    from assets import clean as cleaning
+    from landcover_orch import config
+
+    if dataset is None and history is None:
+        raise typer.BadParameter("name a dataset, or --history DAYS")
+    cleaning.end_removals(config.home())
+    if dataset is not None:
+        lines = (
+            cleaning.clean_all(dataset, yes=yes)
+            if everything
+            else cleaning.clean(dataset, keep, unlisted=unlisted, yes=yes)
+        )
+        for line in lines:
+            typer.echo(line)
+    if history is not None:
+        for line in cleaning.clean_history(history, yes=yes):
+            typer.echo(line)
+
+
 @app.command(epilog="Example: landcover doctor")
 def doctor() -> None:
     """Print what this machine has, and the fix for what is wrong."""

@@ -84,7 +84,7 @@ class Product:
     @property
     def cost(self) -> Cost:
         """What building it took; kept beside the product, so that its own bytes depend on the recipe alone."""
-        path = _cost_path(self.path)
+        path = cost_path(self.path)
         return Cost(**json.loads(path.read_text())) if path.exists() else Cost.unknown()
 
 
@@ -145,7 +145,7 @@ def publish(folder: Path, name: str, recipe: Recipe, build: Callable[[Stage], No
     if _dry.get():
         return _examine(folder, name, recipe, final)
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder, name):
+    with locked(folder, name):
         _end_swap(final)
         if not _is_whole(final):
             with failure_recorded(folder, name, recipe):
@@ -200,7 +200,7 @@ def _examine(folder: Path, name: str, recipe: Recipe, final: Path) -> Product:
         if not final.exists():
             raise not_current("missing", "its files are gone" if link.is_symlink() else "nothing published") from error
         raise not_current("damaged", "; ".join(f"{p.where}: {p.found}" for p in error.problems[:3])) from error
-    if _rebuild_mark(final).exists():
+    if rebuild_mark(final).exists():
         raise not_current("requested", "a rebuild was asked for")
     if former is None:
         raise not_current("missing", "no link to its product")
@@ -253,22 +253,24 @@ def request_rebuild(folder: Path, name: str) -> bool:
     link = folder / name
     if not link.is_symlink() or not link.exists():
         return False
-    _rebuild_mark(link.resolve()).touch()
+    rebuild_mark(link.resolve()).touch()
     return True
 
 
 def _end_swap(final: Path) -> None:
     """Ends a swap that a kill cut short: the old product comes back where the new one is not there yet."""
-    if _replaced(final).exists() and not final.exists():
-        _replaced(final).rename(final)
-    shutil.rmtree(_replaced(final), ignore_errors=True)
+    if replaced_path(final).exists() and not final.exists():
+        replaced_path(final).rename(final)
+    shutil.rmtree(replaced_path(final), ignore_errors=True)
 
 
-def _replaced(final: Path) -> Path:
+def replaced_path(final: Path) -> Path:
+    """Where a product lies while another takes its place."""
     return final.with_name(f".{final.name}.replaced")
 
 
-def _rebuild_mark(final: Path) -> Path:
+def rebuild_mark(final: Path) -> Path:
+    """The file that asks for a product to be built again."""
     return final.with_name(f".{final.name}.rebuild")
 
 
@@ -278,7 +280,7 @@ def _is_whole(final: Path) -> bool:
         load(final)
     except IncompleteError:
         return False
-    return not _rebuild_mark(final).exists()
+    return not rebuild_mark(final).exists()
 
 
 @dataclass(frozen=True)
@@ -385,7 +387,7 @@ def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     (partial / RECIPE).unlink()
     _sync_tree(partial)
-    _replace_text(_cost_path(final), canonical(cost.result(partial).as_dict()))
+    _replace_text(cost_path(final), canonical(cost.result(partial).as_dict()))
     _swap(partial, final)
     _sync(folder)
 
@@ -393,12 +395,12 @@ def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable
 def _swap(partial: Path, final: Path) -> None:
     """Renames the staging folder to its final name; what lay there, damaged or to be replaced, goes first."""
     if final.exists():
-        final.rename(_replaced(final))
+        final.rename(replaced_path(final))
         partial.rename(final)
-        shutil.rmtree(_replaced(final))
+        shutil.rmtree(replaced_path(final))
     else:
         partial.rename(final)
-    _rebuild_mark(final).unlink(missing_ok=True)
+    rebuild_mark(final).unlink(missing_ok=True)
 
 
 def _partial(folder: Path, name: str, recipe: Recipe) -> Path:
@@ -413,18 +415,23 @@ def _partial(folder: Path, name: str, recipe: Recipe) -> Path:
 
 
 @contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
+def locked(folder: Path, name: str, patience_s: float | None = None) -> Iterator[None]:
+    """Exclusive lock of a name: one build of it, or one removal, at a time.
+
+    Raises:
+        BusyError: another process holds it for longer than the patience (default: `LOCK_PATIENCE_S`).
+    """
     path = folder / f".{name}.lock"
     with path.open("a+") as file:
-        _acquire(file.fileno(), path)
+        _acquire(file.fileno(), path, LOCK_PATIENCE_S if patience_s is None else patience_s)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
 
 
-def _acquire(descriptor: int, path: Path) -> None:
-    deadline = time.monotonic() + LOCK_PATIENCE_S
+def _acquire(descriptor: int, path: Path, patience_s: float) -> None:
+    deadline = time.monotonic() + patience_s
     while True:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -487,7 +494,8 @@ def _matches(file: Path, entry: dict[str, Any], *, deep: bool = True) -> bool:
     return not deep or file_hash(file) == entry["sha256"]
 
 
-def _cost_path(product: Path) -> Path:
+def cost_path(product: Path) -> Path:
+    """The file beside a product that says what building it took."""
     return product.with_name(f".{product.name}.cost.json")
 
 

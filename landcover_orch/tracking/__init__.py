@@ -16,6 +16,7 @@ from landcover_orch.tracking.registry import (
     version_of,
 )
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
+from landcover_orch.tracking.retention import OldRun, delete_runs, old_runs, registered_models
 from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
 from landcover_orch.tracking.server import (
     address,
@@ -36,6 +37,7 @@ __all__ = [
     "Log",
     "Migration",
     "ModelVersion",
+    "OldRun",
     "RegisteredRepetitions",
     "Start",
     "Tracker",
@@ -43,6 +45,7 @@ __all__ = [
     "champion",
     "client",
     "dagster_interface",
+    "delete_runs",
     "download_model",
     "export",
     "file_locations_problem",
@@ -53,11 +56,13 @@ __all__ = [
     "log_leaderboard",
     "log_report",
     "move_artifacts",
+    "old_runs",
     "product_page",
     "promote",
     "public_url",
     "register",
     "register_repetitions",
+    "registered_models",
     "run_url",
     "serve",
     "server_command",

@@ -169,7 +169,7 @@ def test_what_another_recipe_left_is_thrown_away(tmp_path: Path) -> None:
 
 
 def _hold(folder: str, ready: object, release: object) -> None:
-    with module._locked(Path(folder), "t1"):
+    with module.locked(Path(folder), "t1"):
         ready.set()  # type: ignore[attr-defined]
         release.wait(60)  # type: ignore[attr-defined]
 

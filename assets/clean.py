@@ -1,0 +1,238 @@
+"""`landcover clean`: lists, then removes: products that nothing uses, old runs, datasets without a configuration."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+
+from assets import instance
+from assets.chain import DATASET, UNDER_WAY
+from assets.status import NAMES_SHOWN, size
+from landcover_orch import config, tracking
+from landcover_orch.config.experiments import KEY
+from landcover_orch.errors import ConfigError, Problem, PublishError
+from landcover_orch.planner import retention as usage
+from landcover_orch.store import retention
+from landcover_orch.store.retention import Removable
+
+
+@contextmanager
+def history() -> Iterator[dg.DagsterInstance | None]:
+    """Dagster's instance; None where there is none yet, and none is made."""
+    folder = Path(os.environ.get("DAGSTER_HOME") or config.home() / "dagster")
+    if not (folder / "dagster.yaml").is_file():
+        yield None
+        return
+    with instance.opened() as dagster:
+        yield dagster
+
+
+def clean(dataset: str, keep: int, *, unlisted: bool = False, yes: bool = False) -> Iterator[str]:
+    """Lists the products of a dataset that nothing uses, with their bytes; removes them where `yes`. Gives lines.
+
+    Args:
+        dataset: its name.
+        keep: how many former products of each name stay.
+        unlisted: whether products of experiments that the dataset no longer lists are unused, too.
+        yes: whether to remove them.
+
+    Raises:
+        ConfigError: there is neither a configuration nor a folder of that name.
+        TrackingError: MLflow does not say which models are registered; nothing was removed.
+        PublishError: something of the dataset is being built; nothing was removed.
+    """
+    home = config.home()
+    require_known(dataset, home)
+    listed = usage.listed_experiments(config.load_dataset(dataset)) if unlisted else None
+    items = usage.removable(dataset, home, keep, tracking.registered_models(home), listed)
+    total = size(sum(item.bytes for item in items))
+    yield from table(items, home / dataset)
+    if not items:
+        yield f"{dataset}: nothing to remove; {keep} former products of each name stay."
+    elif not yes:
+        yield f"{dataset}: {count(items, 'folder')}, {total} in all. Remove them: the same command with --yes"
+    else:
+        require_idle(dataset, home)
+        removed = [item for item in items if retention.remove(item.path)]
+        yield f"{dataset}: removed {count(removed, 'folder')}, {size(sum(item.bytes for item in removed))}."
+
+
+def clean_all(dataset: str, *, yes: bool = False) -> Iterator[str]:
+    """Removes everything of a dataset that has no configuration any more: its folder, and what Dagster knows of it.
+
+    Raises:
+        ConfigError: it has a configuration, or there is nothing of that name.
+        PublishError: something of it is being built, or other datasets use it; nothing was removed.
+    """
+    home = config.home()
+    require_known(dataset, home)
+    file, fix = config.find("datasets", dataset), f"take the file away first, or: landcover clean {dataset} --keep 0"
+    if file is not None or dataset in config.studies():
+        raise ConfigError(Problem(str(file or dataset), "a configuration", "a dataset that was taken out", fix))
+    if names := usage.users(dataset, home):
+        raise PublishError(
+            Problem(str(home / dataset), f"used by {', '.join(names)}", "used by nobody", "clean those first")
+        )
+    folder = home / dataset
+    used = size(retention.size(folder))
+    if not yes:
+        yield f"{dataset}: {used} in {folder}, and its history in Dagster. Remove it: the same command with --yes"
+        return
+    require_idle(dataset, home)
+    with history() as dagster:
+        if dagster is not None:
+            forget(dagster, dataset)
+    retention.remove_folder(folder)
+    yield f"{dataset}: removed {used}. Its registered versions stay in MLflow."
+
+
+def forget(dagster: dg.DagsterInstance, dataset: str) -> None:
+    """Wipes a dataset's assets and tiles from Dagster's history."""
+    keys = [key for key in dagster.get_asset_keys() if key.path[0] == dataset]
+    if keys:
+        dagster.wipe_assets(keys)
+    tiles = f"{dataset}_tiles"
+    for tile in dagster.get_dynamic_partitions(tiles):
+        dagster.delete_dynamic_partition(tiles, tile)
+
+
+def require_known(dataset: str, home: Path) -> None:
+    """Raises ConfigError where there is neither a configuration nor a product of that name."""
+    if not re.match(KEY, dataset) or home / dataset not in usage.dataset_folders(home):
+        config.load_dataset(dataset)
+
+
+def require_idle(dataset: str, home: Path) -> None:
+    """Raises PublishError where something of a dataset is being built."""
+    builds = [str(path.relative_to(home)) for path in retention.locks_held(home / dataset)]
+    with history() as dagster:
+        runs = dagster.get_runs(dg.RunsFilter(statuses=UNDER_WAY)) if dagster is not None else []
+    builds += [f"Dagster's run {run.run_id[:8]}" for run in runs if is_of(run, dataset)]
+    if builds:
+        names = ", ".join(builds[:NAMES_SHOWN])
+        raise PublishError(
+            Problem(str(home / dataset), f"being built: {names}", "nothing under way", "wait for it, or end it")
+        )
+
+
+def is_of(run: dg.DagsterRun, dataset: str) -> bool:
+    """Whether a run is about a dataset, whoever started it."""
+    job = re.sub(r"[^A-Za-z0-9_]", "_", dataset)
+    named = run.tags.get(DATASET) == dataset or run.job_name.startswith(f"{job}_")
+    return named or any(key.path[0] == dataset for key in run.asset_selection or ())
+
+
+def table(items: Sequence[Removable], folder: Path) -> Iterator[str]:
+    """Lines of folders by asset and reason: how many, their bytes, some names."""
+    groups: dict[tuple[str, str], list[Removable]] = defaultdict(list)
+    for item in items:
+        groups[item.path.relative_to(folder).parts[0], item.reason].append(item)
+    for (asset, reason), group in groups.items():
+        names = [item.path.relative_to(folder / asset).as_posix() for item in group]
+        more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+        used = size(sum(item.bytes for item in group))
+        yield f"  {asset:<18} {used:>9}  {', '.join(names[:NAMES_SHOWN])}{more} ({reason})"
+
+
+def count(items: Sequence[object], noun: str) -> str:
+    """A number of things in words."""
+    return f"{len(items)} {noun}" + "s" * (len(items) != 1)
+
+
+def end_removals(home: Path) -> None:
+    """Ends removals of whole datasets that were interrupted."""
+    for path in home.glob(f".*{retention.REMOVED}"):
+        shutil.rmtree(path)
+
+
+def clean_history(days: int, *, yes: bool = False) -> Iterator[str]:
+    """Lists runs of Dagster and MLflow that ended `days` ago and that nothing points to; deletes them where `yes`.
+
+    Raises:
+        TrackingError: MLflow does not answer; nothing of it was deleted.
+    """
+    home, before = config.home(), time.time() - days * retention.DAY_S
+    with history() as dagster:
+        runs = old_runs(dagster, before) if dagster is not None else []
+        yield f"Dagster: {count(runs, 'run')} ended {days} days ago, and no asset shows them."
+        if yes and dagster is not None:
+            for run in runs:
+                delete_run(dagster, run)
+    tracked = tracking.old_runs(home, before, used_fingerprints(home))
+    yield f"MLflow: {count(tracked, 'run')} ended {days} days ago, and no version or product points to them."
+    if yes:
+        tracking.delete_runs(home, tracked)
+        yield "Deleted."
+    elif runs or tracked:
+        yield "Delete them: the same command with --yes"
+
+
+def used_fingerprints(home: Path) -> set[str]:
+    """Fingerprints of current products and of champions, of all datasets."""
+    folders = usage.dataset_folders(home)
+    current = {
+        text for f in folders for product in usage.stored(f) if product.is_current for text in product.identities
+    }
+    return current.union(*(usage.pinned(folder.name, home) for folder in folders))
+
+
+def old_runs(dagster: dg.DagsterInstance, before: float) -> list[dg.DagsterRun]:
+    """Dagster's runs that ended before a time, but for those whose events are the last of an asset or a partition."""
+    records = dagster.get_run_records(dg.RunsFilter(statuses=ENDED))
+    old = [
+        record.dagster_run for record in records if (record.end_time or record.create_timestamp.timestamp()) < before
+    ]
+    shown = shown_runs(dagster) if old else set()
+    return [run for run in old if run.run_id not in shown]
+
+
+ENDED = [status for status in dg.DagsterRunStatus if status not in UNDER_WAY]
+
+
+def shown_runs(dagster: dg.DagsterInstance) -> set[str]:
+    """Runs that Dagster's catalogue shows: of the last events of each asset and each partition."""
+    runs: set[str | None] = set()
+    keys = dagster.get_asset_keys()
+    for record in dagster.get_asset_records(keys) if keys else []:
+        key = record.asset_entry.asset_key
+        runs |= {record.asset_entry.last_run_id, *last_runs(dagster, key)}
+    return {run for run in runs if run}
+
+
+def last_runs(dagster: dg.DagsterInstance, key: dg.AssetKey) -> Iterable[str]:
+    """Runs of the last materialisation and the last observation of an asset and of each of its partitions."""
+    storage = dagster.event_log_storage
+    for kind, fetch in (
+        (dg.DagsterEventType.ASSET_MATERIALIZATION, dagster.fetch_materializations),
+        (dg.DagsterEventType.ASSET_OBSERVATION, dagster.fetch_observations),
+    ):
+        yield from (record.run_id for record in fetch(key, limit=1).records)
+        ids = list(storage.get_latest_storage_id_by_partition(key, kind).values())
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            events = fetch(dg.AssetRecordsFilter(asset_key=key, storage_ids=batch), limit=len(batch))
+            yield from (record.run_id for record in events.records)
+
+
+BATCH = 500
+"""Events a query: SQLite takes a limited number of parameters."""
+
+
+def delete_run(dagster: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """Deletes a run with its events and the output of its steps."""
+    dagster.compute_log_manager.delete_logs(prefix=[run.run_id])
+    dagster.delete_run(run.run_id)
+    events = dagster.event_log_storage
+    if isinstance(events, SqliteEventLogStorage):  # leaves the run's own database, without rows
+        database = Path(events.path_for_shard(run.run_id))
+        for path in (database, database.with_name(f"{database.name}-wal"), database.with_name(f"{database.name}-shm")):
+            path.unlink(missing_ok=True)

@@ -1,0 +1,141 @@
+"""Retention of a dataset: what its champion, registered versions, trainings and other datasets use stays."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from landcover_orch import config
+from landcover_orch.config import Dataset
+from landcover_orch.config.experiments.repetitions import base_of
+from landcover_orch.errors import IncompleteError
+from landcover_orch.evaluation.decisions import load_decisions
+from landcover_orch.patches import manifest as manifests
+from landcover_orch.planner import retraining
+from landcover_orch.store import retention
+from landcover_orch.store.products import (
+    CHAMPION,
+    DATASET_MANIFEST,
+    GROUND_TRUTH,
+    LAND_COVER_MAP,
+    MODEL,
+    PATCHES,
+    PREDICTION,
+    REPORT,
+)
+from landcover_orch.store.retention import Removable, StoredProduct
+
+
+@dataclass(frozen=True)
+class Unlisted:
+    """An experiment that a dataset no longer lists, and the bytes of its products."""
+
+    experiment: str
+    bytes: int
+
+
+ASSETS = (GROUND_TRUTH, PATCHES, DATASET_MANIFEST, MODEL, LAND_COVER_MAP)
+"""Folders that tell the products of a dataset from whatever else lies in a home."""
+
+
+def removable(
+    dataset: str, home: Path, keep: int, registered: Collection[str], listed: Collection[str] | None = None
+) -> list[Removable]:
+    """The products of a dataset that nothing uses, and what killed builds left.
+
+    Args:
+        dataset: its name; it needs no configuration.
+        home: folder everything is written below.
+        keep: how many former products of each name stay all the same, the newest.
+        registered: fingerprints of registered models.
+        listed: the experiments whose current products count as used; None: all.
+
+    Raises:
+        PromotionError: the log of the champion's decisions is damaged.
+    """
+    everything = [product for folder in dataset_folders(home) for product in stored(folder)]
+    folder = home / dataset
+
+    def is_in_use(product: StoredProduct) -> bool:
+        of_dataset = product.path.is_relative_to(folder)
+        return product.is_current and not (of_dataset and listed is not None and is_unlisted(product, folder, listed))
+
+    marked = retention.used(everything, {*registered, *pinned(dataset, home)}, is_in_use)
+    former = retention.unused((p for p in everything if p.path.is_relative_to(folder)), marked, keep)
+    reason = "nothing uses it"
+    return [*(Removable(p.path, retention.size(p.path), reason) for p in former), *retention.leftovers(folder)]
+
+
+def dataset_folders(home: Path) -> list[Path]:
+    """The folders of a home that hold products of datasets."""
+    folders = {path.parent for asset in ASSETS for path in home.glob(f"[!.]*/{asset}")}
+    return sorted(folder for folder in folders if not folder.is_symlink())
+
+
+def stored(folder: Path) -> list[StoredProduct]:
+    """The products of a dataset, its manifests by their digests, too."""
+    return retention.stored_products(folder, manifest_digest)
+
+
+def manifest_digest(product: Path) -> str | None:
+    """Digest of a dataset manifest; None of other products, and of one that cannot be read."""
+    if product.parent.name != DATASET_MANIFEST:
+        return None
+    try:
+        return manifests.load(product).digest
+    except (IncompleteError, OSError):
+        return None
+
+
+def pinned(dataset: str, home: Path) -> set[str]:
+    """Fingerprints that no recipe names: of the champion and who waits, of the trainings that were last tried."""
+    decisions, memory = load_decisions(dataset, home), retraining.load(dataset, home)
+    champions = [champion for d in decisions[-1:] for champion in (d.champion, d.challenger) if champion]
+    tried = [memory.tried, memory.due.digest if memory.due else None, *memory.attempts.values()]
+    fingerprints = [text for champion in champions for text in (champion.fingerprint, champion.data_digest)]
+    return {text for text in (*fingerprints, *tried) if text}
+
+
+def users(dataset: str, home: Path) -> list[str]:
+    """Other datasets whose current products are made of products of this one."""
+    identities = frozenset().union(*(product.identities for product in stored(home / dataset)))
+    others = (folder for folder in dataset_folders(home) if folder.name != dataset)
+    return [f.name for f in others if any(p.is_current and not p.references.isdisjoint(identities) for p in stored(f))]
+
+
+def listed_experiments(dataset: Dataset) -> set[str]:
+    """Experiments of a dataset, members of its ensembles among them.
+
+    Raises:
+        ConfigError: one of their files cannot be loaded.
+    """
+    return {e.name for name in config.experiments_of(dataset) for e in config.with_members(name)}
+
+
+def experiment_of(product: StoredProduct, folder: Path) -> str | None:
+    """The experiment that a product of a model, a report or a prediction is of; None of other assets."""
+    asset, *rest = product.path.relative_to(folder).parts
+    if asset in (MODEL, REPORT):
+        return base_of(product.name)
+    return base_of(rest[0]) if asset == PREDICTION and len(rest) > 1 else None
+
+
+def is_unlisted(product: StoredProduct, folder: Path, listed: Collection[str]) -> bool:
+    """Whether a product is of an experiment that is not listed."""
+    experiment = experiment_of(product, folder)
+    return experiment is not None and experiment not in listed and experiment != CHAMPION
+
+
+def unlisted(dataset: Dataset, home: Path) -> Iterator[Unlisted]:
+    """Experiments with products that the dataset no longer lists.
+
+    Raises:
+        ConfigError: one of its files cannot be loaded.
+    """
+    folder, listed, sizes = home / dataset.name, listed_experiments(dataset), dict[str, int]()
+    for product in stored(folder):
+        experiment = experiment_of(product, folder)
+        if experiment is not None and is_unlisted(product, folder, listed):
+            sizes[experiment] = sizes.get(experiment, 0) + retention.size(product.path)
+    return (Unlisted(name, size) for name, size in sorted(sizes.items()))

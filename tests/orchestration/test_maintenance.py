@@ -1,0 +1,167 @@
+"""Years of a home: what nothing uses is cleaned, history goes by age, what left the configurations is named."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets import instance
+from assets.chain import DATASET
+from assets.cli import main
+from assets.materialise import materialise
+from landcover_orch import config, tracking
+from landcover_orch.evaluation import champion
+from landcover_orch.store import publish
+from tests import tiny
+from tests.in_process import training_in_process
+from tests.planned import PREPARE
+
+DAY_S = 86400
+
+
+def use(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Points every setting of this process to the home and the configurations below a folder."""
+    patch.setenv("LANDCOVER_HOME", str(folder / "home"))
+    patch.setenv("LANDCOVER_CONFIGS", str(folder / "configs"))
+    patch.setenv("DAGSTER_HOME", str(folder / "home" / "dagster"))
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def run(*command: str) -> int:
+    """The command line with trainings in this process."""
+    with training_in_process():
+        return main(list(command))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a home in which the dataset `tiny` was prepared, and materialised with another legend."""
+    folder = tmp_path_factory.mktemp("built")
+    for kind in ("datasets", "legends", "experiments", "dagster"):
+        (folder / "configs" / kind).mkdir(parents=True)
+    shutil.copy(config.shipped_configs() / "dagster" / "dagster.yaml", folder / "configs" / "dagster")
+    with pytest.MonkeyPatch.context() as patch:
+        use(folder, patch)
+        dataset = tiny.write(folder / "configs", folder / "raw", experiments=["k-means"])
+        with instance.opened() as dagster:
+            materialise(dagster, dataset, PREPARE)
+        legend = folder / "configs" / "legends" / "tiny.yaml"
+        legend.write_text(legend.read_text().replace("#2166ac", "#2166ad"))
+        assert run("materialise", tiny.NAME) == 0
+    return folder
+
+
+@pytest.fixture
+def folder(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that home and of its configurations for one test, in use; the raw files are not copied."""
+    target = tmp_path / "copy"
+    for part in ("home", "configs"):
+        shutil.copytree(built / part, target / part, symlinks=True)
+    use(target, monkeypatch)
+    return target
+
+
+def former_products(home: Path) -> set[str]:
+    """Products of the dataset that no link names, by asset and name."""
+    products = [path.parent for path in (home / tiny.NAME).glob("**/manifest.json") if not path.parent.is_symlink()]
+    linked = {path.resolve() for path in (home / tiny.NAME).glob("**/*") if path.is_symlink()}
+    return {path.relative_to(home / tiny.NAME).as_posix().rpartition("-")[0] for path in products if path not in linked}
+
+
+def test_clean_lists_then_removes_what_nothing_uses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = folder / "home"
+    former = former_products(home)
+    assert former == {f"{asset}/t{i}" for asset in PREPARE[:2] for i in range(3)} | {"dataset_manifest/dataset"}
+    assert main(["clean", "tiny", "--keep", "1", "--yes"]) == 0
+    assert "nothing to remove" in capsys.readouterr().out
+    assert main(["clean", "tiny", "--keep", "0"]) == 0
+    listed = capsys.readouterr().out
+    assert former_products(home) == former
+    assert "ground_truth" in listed
+    assert "t0-" in listed
+    assert "in all. Remove them: the same command with --yes" in listed
+    assert main(["clean", "tiny", "--keep", "0", "--yes"]) == 0
+    assert "tiny: removed " in capsys.readouterr().out
+    assert former_products(home) == set()
+    assert champion.load(tiny.NAME, home).product(home).path.is_dir()
+    assert main(["status", "tiny"]) == 0
+    assert capsys.readouterr().out.startswith("tiny: everything is up to date.")
+
+
+def test_clean_removes_nothing_while_something_is_built_or_mlflow_is_silent(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = folder / "home"
+    former = former_products(home)
+    with publish.locked(home / tiny.NAME / "patches", "t1"):
+        assert main(["clean", "tiny", "--keep", "0", "--yes"]) == 1
+    assert "being built: tiny/patches/.t1.lock" in capsys.readouterr().err
+    with instance.opened() as dagster:
+        busy = dg.DagsterRun(job_name="any", status=dg.DagsterRunStatus.STARTED, tags={DATASET: tiny.NAME})
+        dagster.add_run(busy)
+    assert main(["clean", "tiny", "--keep", "0", "--yes"]) == 1
+    assert f"being built: Dagster's run {busy.run_id[:8]}" in capsys.readouterr().err
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert main(["clean", "tiny", "--keep", "0", "--yes"]) == 1
+    assert "looking up the registered versions failed" in capsys.readouterr().err
+    assert former_products(home) == former
+
+
+def age(home: Path, days: float) -> None:
+    """Moves the history of Dagster and MLflow back in time."""
+    seconds = days * DAY_S
+    with closing(sqlite3.connect(home / "dagster" / "history" / "runs.db")) as connection:
+        connection.execute(
+            "UPDATE runs SET start_time = start_time - ?, end_time = end_time - ?, "
+            "create_timestamp = datetime(create_timestamp, ?), update_timestamp = datetime(update_timestamp, ?)",
+            (seconds, seconds, f"-{days} days", f"-{days} days"),
+        )
+        connection.commit()
+    with closing(sqlite3.connect(home / "mlflow.db")) as connection:
+        connection.execute(
+            "UPDATE runs SET start_time = start_time - ?, end_time = end_time - ?", (int(seconds * 1000),) * 2
+        )
+        connection.commit()
+
+
+def test_history_goes_by_age_but_for_what_is_shown_or_registered(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = folder / "home"
+    client = tracking.client(home)
+    experiment = client.get_experiment_by_name(tiny.NAME).experiment_id
+    abandoned = client.create_run(experiment, run_name="abandoned").info.run_id
+    client.log_text(abandoned, "x", "note.txt")
+    client.set_terminated(abandoned)
+    files = list((home / "mlartifacts").glob(f"**/{abandoned}"))
+    assert files
+    kept_runs = {run.info.run_id for run in client.search_runs([experiment])} - {abandoned}
+    with instance.opened() as dagster:
+        versions = {
+            key: dagster.get_latest_materialization_event(key).run_id  # type: ignore[union-attr]
+            for key in dagster.get_asset_keys()
+            if dagster.get_latest_materialization_event(key)
+        }
+        runs = {run.run_id for run in dagster.get_runs()}
+    assert main(["clean", "--history", "30", "--yes"]) == 0
+    assert "Dagster: 0 runs" in capsys.readouterr().out
+    age(home, 40)
+    assert main(["clean", "--history", "30"]) == 0
+    assert "the same command with --yes" in capsys.readouterr().out
+    assert main(["clean", "--history", "30", "--yes"]) == 0
+    assert "MLflow: 1 run ended" in capsys.readouterr().out
+    with instance.opened() as dagster:
+        left = {run.run_id for run in dagster.get_runs()}
+        assert left < runs
+        assert set(versions.values()) <= left
+        assert {key: dagster.get_latest_materialization_event(key).run_id for key in versions} == versions  # type: ignore[union-attr]
+    assert {path.stem for path in (home / "dagster" / "history" / "runs").glob("*-*.db")} == left
+    assert {run.info.run_id for run in client.search_runs([experiment])} == kept_runs
+    assert not [path for folder in files for path in folder.rglob("*")]
+    assert run("materialise", tiny.NAME) == 0
+    assert "Everything is up to date" in capsys.readouterr().out
