@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import time
@@ -28,8 +27,7 @@ from landcover_orch.store.retention import Removable
 @contextmanager
 def history() -> Iterator[dg.DagsterInstance | None]:
     """Dagster's instance; None where there is none yet, and none is made."""
-    folder = Path(os.environ.get("DAGSTER_HOME") or config.home() / "dagster")
-    if not (folder / "dagster.yaml").is_file():
+    if not (config.dagster_home() / "dagster.yaml").is_file():
         yield None
         return
     with instance.opened() as dagster:

@@ -245,6 +245,57 @@ def clean(
             typer.echo(line)
 
 
+@app.command(epilog="Example: landcover backup /backups, or landcover backup before-upgrade.tar --databases-only")
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="A .tar file, or a folder that gets a dated one.")],
+    databases_only: Annotated[
+        bool, typer.Option("--databases-only", help="Without products and MLflow's files.")
+    ] = False,
+    keep: Annotated[
+        int | None, typer.Option("--keep", min=1, help="Dated backups of the folder that stay, the newest.")
+    ] = None,
+) -> None:
+    """Back up the home and your configurations to a tar file; servers and builds may go on."""
+    from landcover_orch import config
+    from landcover_orch.store import backup as backups
+
+    result = backups.back_up(
+        target, config.home(), config.dagster_home(), config.own_configs(), databases_only=databases_only
+    )
+    typer.echo(f"{result.path}: {result.files} files, {result.bytes:,} bytes")
+    for name in result.left_out:
+        typer.echo(f"left out, a link to outside the home: {name}")
+    if keep is not None and target.is_dir():
+        for path in backups.remove_older(target, keep):
+            typer.echo(f"removed {path}")
+
+
+@app.command(epilog="Example: LANDCOVER_HOME=/data/restored landcover restore /backups/landcover-20270101T030000Z.tar")
+def restore(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A backup that `landcover backup` wrote.")],
+) -> None:
+    """Restore a backup into an empty home; your configurations are added where they are not there."""
+    from landcover_orch import config
+    from landcover_orch.store import backup as backups
+
+    result = backups.restore(source, config.home(), config.own_configs())
+    typer.echo(f"{config.home()}: restored {result.files} files")
+    for name in result.configs:
+        typer.echo(f"wrote {config.own_configs() / name}")
+    for name in result.differing:
+        typer.echo(f"differs from the backup, left as it is: {config.own_configs() / name}")
+    typer.echo("Next: landcover status DATASET")
+
+
+@app.command(epilog="Example: landcover migrate, with `landcover ui` ended")
+def migrate() -> None:
+    """Bring the home of an earlier version up to this one, after a backup of its databases."""
+    from assets import migrate as migration
+
+    for line in migration.migrate():
+        typer.echo(line)
+
+
 @app.command(epilog="Example: landcover doctor")
 def doctor() -> None:
     """Print what this machine has, and the fix for what is wrong."""

@@ -26,7 +26,7 @@ from landcover_orch.config.files import (
     with_members,
 )
 from landcover_orch.config.labels import Component, Labels, Values
-from landcover_orch.config.paths import config_folders, expand, home, inside, own_configs, shipped_configs
+from landcover_orch.config.paths import config_folders, dagster_home, expand, home, inside, own_configs, shipped_configs
 from landcover_orch.config.retraining import AtLeast, Cron, Promotion, Retraining
 from landcover_orch.config.serving import fault, has_data, load_served, served_datasets
 from landcover_orch.config.splits import SPLIT_NAMES, BlockFold, Splits, SplitSpec
@@ -55,6 +55,7 @@ __all__ = [
     "Values",
     "add_study",
     "config_folders",
+    "dagster_home",
     "dataset_names",
     "expand",
     "experiment_names",

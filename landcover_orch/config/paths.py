@@ -16,6 +16,11 @@ def home() -> Path:
     return Path(os.environ.get("LANDCOVER_HOME", "var")).expanduser().resolve()
 
 
+def dagster_home() -> Path:
+    """Folder of Dagster's instance: DAGSTER_HOME, or `dagster` in the output folder."""
+    return Path(os.environ.get("DAGSTER_HOME") or home() / "dagster").expanduser().resolve()
+
+
 def own_configs() -> Path:
     """Folder of a person's own configurations: LANDCOVER_CONFIGS, or `configs` in the working folder."""
     return Path(os.environ.get("LANDCOVER_CONFIGS", "configs")).expanduser().resolve()

@@ -18,6 +18,7 @@ from landcover_orch.tracking.registry import (
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
 from landcover_orch.tracking.retention import OldRun, delete_runs, old_runs, registered_models
 from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
+from landcover_orch.tracking.schema import upgrade_schema
 from landcover_orch.tracking.server import (
     address,
     client,
@@ -70,5 +71,6 @@ __all__ = [
     "set_challenger",
     "training_view",
     "untracked",
+    "upgrade_schema",
     "version_of",
 ]

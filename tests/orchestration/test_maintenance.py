@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import sqlite3
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -16,7 +18,7 @@ from assets.cli import main
 from assets.materialise import materialise
 from landcover_orch import config, tracking
 from landcover_orch.evaluation import champion
-from landcover_orch.store import publish
+from landcover_orch.store import databases, publish
 from tests import tiny
 from tests.in_process import training_in_process
 from tests.planned import PREPARE
@@ -165,3 +167,133 @@ def test_history_goes_by_age_but_for_what_is_shown_or_registered(
     assert not [path for folder in files for path in folder.rglob("*")]
     assert run("materialise", tiny.NAME) == 0
     assert "Everything is up to date" in capsys.readouterr().out
+
+
+def content(path: Path, query: str) -> list[tuple[object, ...]]:
+    """Rows of a database."""
+    with closing(sqlite3.connect(path)) as connection:
+        return list(connection.execute(query))
+
+
+def test_a_backup_of_a_home_in_use_restores_to_one_that_is_up_to_date(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, file = folder / "home", tmp_path / "landcover.tar"
+    (home / tiny.NAME / "patches" / ".t0.partial").mkdir()
+    (home / "elsewhere").symlink_to(tmp_path)
+    with closing(sqlite3.connect(home / "dagster" / "history" / "runs.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM runs")
+        assert main(["backup", str(file)]) == 0
+        writer.execute("ROLLBACK")
+    assert "left out, a link to outside the home: elsewhere" in capsys.readouterr().out
+    assert main(["backup", str(file)]) == 1
+    assert "expected a name that is free" in capsys.readouterr().err
+    assert main(["restore", str(file)]) == 1
+    assert "it is not empty; expected an empty home to restore into" in capsys.readouterr().err
+
+    restored = tmp_path / "restored"
+    (folder / "configs" / "experiments" / "own.yaml").write_text("{name: own, model: unet}")
+    (folder / "configs" / "legends" / "tiny.yaml").rename(tmp_path / "legend.yaml")
+    use(restored.parent, monkeypatch)
+    monkeypatch.setenv("LANDCOVER_HOME", str(restored))
+    monkeypatch.setenv("DAGSTER_HOME", str(restored / "dagster"))
+    monkeypatch.setenv("LANDCOVER_CONFIGS", str(folder / "configs"))
+    cut = tmp_path / "cut.tar"
+    for length in (file.stat().st_size // 2, file.stat().st_size - 20 * 1024):
+        cut.write_bytes(file.read_bytes()[:length])
+        assert main(["restore", str(cut)]) == 1
+        assert "expected a backup that `landcover backup` wrote" in capsys.readouterr().err
+        assert not restored.exists()
+    assert main(["restore", str(file)]) == 0
+    assert f"wrote {folder / 'configs' / 'legends' / 'tiny.yaml'}" in capsys.readouterr().out
+    assert not (restored / tiny.NAME / "patches" / ".t0.partial").exists()
+    query = "SELECT run_id FROM runs ORDER BY run_id"
+    runs = content(home / "dagster" / "history" / "runs.db", query)
+    assert runs
+    assert content(restored / "dagster" / "history" / "runs.db", query) == runs
+    assert run("materialise", tiny.NAME) == 0
+    assert "Everything is up to date" in capsys.readouterr().out
+    model = champion.load(tiny.NAME, restored).product(restored)
+    version = tracking.champion(tiny.NAME, restored)
+    assert version is not None
+    assert version.tags["landcover.fingerprint"] == model.fingerprint
+    assert list(tracking.client(restored).list_artifacts(version.run_id))
+    downloaded = tracking.download_model(f"models:/{tiny.NAME}@champion", restored, tmp_path / "downloaded")
+    assert (downloaded / "MLmodel").is_file()
+
+
+def test_a_backup_of_databases_alone_keeps_decisions(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backups = tmp_path / "backups"
+    backups.mkdir()
+    (backups / "landcover-20200101T000000Z.tar").write_text("an older one")
+    (backups / "mine.tar").write_text("not a dated one")
+    assert main(["backup", str(backups), "--databases-only", "--keep", "1"]) == 0
+    assert "removed " in capsys.readouterr().out
+    (file,) = set(backups.iterdir()) - {backups / "mine.tar"}
+    monkeypatch.setenv("LANDCOVER_HOME", str(tmp_path / "restored"))
+    assert main(["restore", str(file)]) == 0
+    files = {
+        path.relative_to(tmp_path / "restored").as_posix()
+        for path in (tmp_path / "restored").rglob("*")
+        if path.is_file() and "history" not in path.parts
+    }
+    assert files == {
+        "dagster/dagster.yaml",
+        "dagster/schedules/schedules.db",
+        "fingerprints.sqlite",
+        "mlflow.db",
+        "tiny/champion/alias.json",
+        "tiny/champion/decisions.jsonl",
+    }
+
+
+def downgrade(home: Path) -> None:
+    """Takes the databases of a home back by one revision: MLflow's by its own migration, Dagster's by their number."""
+    from alembic import command
+    from alembic.config import Config
+
+    location = Path(str(find_spec("mlflow").origin)).parent / "store" / "db_migrations"  # type: ignore[union-attr]
+    config = Config(str(location.parent / "db_migrations" / "alembic.ini"))
+    config.set_main_option("script_location", str(location))
+    config.set_main_option("sqlalchemy.url", f"sqlite:///{home / 'mlflow.db'}")
+    command.downgrade(config, "-1")
+    for database in databases.databases(home, home / "dagster"):
+        if database.owner == "Dagster" and database.revision:
+            with closing(sqlite3.connect(database.path)) as connection:
+                connection.execute("UPDATE alembic_version SET version_num = 'f495c27d5019'")
+                connection.commit()
+
+
+def test_migrate_brings_an_earlier_home_up_once_after_a_backup(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = folder / "home"
+    assert main(["migrate"]) == 0
+    assert "its databases are of the installed versions" in capsys.readouterr().out
+    assert not (home / "backups").exists()
+    downgrade(home)
+    link = home / tiny.NAME / "land_cover_map" / "t0"
+    manifest = link.resolve() / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 1'))
+    with (home / ".ui.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["migrate"]) == 1
+    assert "`landcover ui` serves it; expected a home that nobody uses" in capsys.readouterr().err
+    outdated = databases.outdated(home, home / "dagster")
+    assert {database.owner for database in outdated} == {"MLflow", "Dagster"}
+    assert main(["migrate"]) == 0
+    printed = capsys.readouterr().out
+    assert "MLflow: 1 databases upgraded" in printed
+    assert f"Dagster: {len(outdated) - 1} databases upgraded" in printed
+    assert "1 products are of an earlier version" in printed
+    assert databases.outdated(home, home / "dagster") == []
+    (backup,) = (home / "backups").iterdir()
+    former = databases.Database(backup / "mlflow.db", "mlflow.db", "MLflow")
+    assert former.is_outdated
+    assert main(["migrate"]) == 0
+    assert "its databases are of the installed versions" in capsys.readouterr().out
+    assert run("materialise", tiny.NAME) == 0
+    assert "built 1 land_cover_map" in capsys.readouterr().out
