@@ -15,12 +15,13 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 
 from assets import instance
 from assets.chain import DATASET, UNDER_WAY
-from assets.status import NAMES_SHOWN, size
+from assets.status import NAMES_SHOWN
 from landcover_orch import config, tracking
 from landcover_orch.config.experiments import KEY
 from landcover_orch.errors import ConfigError, Problem, PublishError
 from landcover_orch.planner import retention as usage
 from landcover_orch.store import retention
+from landcover_orch.store.costs import format_size as size
 from landcover_orch.store.retention import Removable
 
 
@@ -60,7 +61,7 @@ def clean(dataset: str, keep: int, *, unlisted: bool = False, yes: bool = False)
         yield f"{dataset}: {count(items, 'folder')}, {total} in all. Remove them: the same command with --yes"
     else:
         require_idle(dataset, home)
-        removed = [item for item in items if retention.remove(item.path)]
+        removed = [item for item in items if retention.remove(item.path, with_link=item.with_link)]
         yield f"{dataset}: removed {count(removed, 'folder')}, {size(sum(item.bytes for item in removed))}."
 
 
@@ -74,7 +75,7 @@ def clean_all(dataset: str, *, yes: bool = False) -> Iterator[str]:
     home = config.home()
     require_known(dataset, home)
     file, fix = config.find("datasets", dataset), f"take the file away first, or: landcover clean {dataset} --keep 0"
-    if file is not None or dataset in config.studies():
+    if config.is_described(dataset):
         raise ConfigError(Problem(str(file or dataset), "a configuration", "a dataset that was taken out", fix))
     if names := usage.users(dataset, home):
         raise PublishError(

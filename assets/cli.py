@@ -98,10 +98,13 @@ def status(dataset: DatasetName) -> None:
     described = config.load_dataset(dataset)
     from assets import instance
     from assets import status as state
+    from landcover_orch.planner.retention import unlisted_lines
 
     with instance.opened() as dagster:
         for line in state.status(described, dagster).lines():
             typer.echo(line)
+    for line in unlisted_lines(described, config.home()):
+        typer.echo(line)
 
 
 @app.command(epilog="Example: landcover materialise demo, or landcover materialise demo --force patches/r0c0")
@@ -296,12 +299,17 @@ def migrate() -> None:
         typer.echo(line)
 
 
-@app.command(epilog="Example: landcover doctor")
-def doctor() -> None:
-    """Print what this machine has, and the fix for what is wrong."""
+@app.command(epilog="Example: landcover doctor, or landcover doctor --history")
+def doctor(
+    history: Annotated[
+        bool, typer.Option("--history", help="Compare Dagster's history with the products on disk.")
+    ] = False,
+) -> None:
+    """Print what this machine has, and the fix for what is wrong: packages, disk, ports, databases, datasets."""
+    from assets import upkeep
     from landcover_orch.checks import doctor as machine
 
-    raise typer.Exit(machine.main())
+    raise typer.Exit(machine.main(upkeep.findings(history=history)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,23 +12,25 @@ from landcover_orch.planner import Plan, State
 
 def report(instance: dg.DagsterInstance, dataset: Dataset, described: Plan) -> int:
     """Reports the current products whose data version is not the last that Dagster knows; gives their number."""
-    reported = 0
+    events = differences(instance, dataset, described)
+    for event in events:
+        instance.report_runless_asset_event(event)
+    return len(events)
+
+
+def differences(instance: dg.DagsterInstance, dataset: Dataset, described: Plan) -> list[dg.AssetMaterialization]:
+    """What Dagster's history lacks: a materialisation for each current product whose data version it does not know."""
+    events = []
     for asset in described.assets:
         key = partitions.key(dataset, asset.name)
         known = data_versions(instance, key, asset.partitioning is not None)
         for partition in asset.partitions:
             step = described.steps[asset.name, partition]
             if step.state is State.CURRENT and step.fingerprint not in (None, known.get(partition)):
-                instance.report_runless_asset_event(
-                    dg.AssetMaterialization(
-                        key,
-                        partition=partition,
-                        description="found whole on disk",
-                        tags={VERSION_TAG: str(step.fingerprint)},
-                    )
-                )
-                reported += 1
-    return reported
+                tags = {VERSION_TAG: str(step.fingerprint)}
+                text = "found whole on disk"
+                events.append(dg.AssetMaterialization(key, partition=partition, description=text, tags=tags))
+    return events
 
 
 def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey, partitioned: bool) -> dict[str | None, str]:

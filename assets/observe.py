@@ -6,14 +6,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from assets import instance, sources
+import dagster as dg
+
+from assets import instance, instigators, sources
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError
+from landcover_orch.planner.retention import left_behind
 
 
 def main(names: Sequence[str]) -> int:
     """Observes the files of datasets, of all that are served where none is named; prints a line each."""
     with instance.opened() as dagster:
+        if not names:
+            end_departed(dagster)
         for name in names or config.served_datasets():
             try:
                 observed = sources.observe(dagster, config.load_dataset(name))
@@ -25,6 +30,14 @@ def main(names: Sequence[str]) -> int:
             for text in observed.waiting:
                 print(f"{name}: waits: {text}", flush=True)
     return 0
+
+
+def end_departed(dagster: dg.DagsterInstance) -> None:
+    """Ends sensors and schedules without a definition; says so, and what stays on disk of what was taken out."""
+    for name in instigators.end_departed(dagster):
+        print(f"{name}: ended, its definition is gone", flush=True)
+    for text in left_behind(config.home()):
+        print(text, flush=True)
 
 
 def start(names: Sequence[str] = (), environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -17,6 +17,7 @@ from landcover_orch.errors import LandcoverError
 from landcover_orch.planner import Plan, Run, State, Step, next_runs, plan
 from landcover_orch.planner.retraining import Rule
 from landcover_orch.store import publish
+from landcover_orch.store.costs import format_size as size
 from landcover_orch.store.products import folder
 
 ORDER = (State.FAILED, State.BLOCKED, State.BUILD, State.WAITING, State.NOT_DUE)
@@ -124,15 +125,6 @@ def disk_usage(dataset: Dataset, described: Plan) -> Iterator[Disk]:
 def links(folder: Path) -> list[Path]:
     """The links of current products in a folder of an asset, and in those of its experiments."""
     return [path for path in (*folder.glob("[!.]*"), *folder.glob("[!.]*/[!.]*")) if path.is_symlink()]
-
-
-def size(count: float) -> str:
-    """A number of bytes in words: '1.4 MB'."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
 
 
 def duration(seconds: float) -> str:

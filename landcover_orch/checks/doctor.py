@@ -8,7 +8,7 @@ import platform
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ import psutil
 from landcover_orch import config, notifications
 from landcover_orch.compute import workers
 from landcover_orch.errors import ConfigError
+from landcover_orch.store import databases
+from landcover_orch.store.costs import format_size
 from landcover_orch.tracking import file_locations_problem
 
 GIB = 2**30
@@ -53,6 +55,7 @@ def findings() -> Iterator[Finding]:
     yield Finding("Memory", f"{memory.available / GIB:.0f} of {memory.total / GIB:.0f} GiB available", fix)
     yield from (check_port(variable, default) for variable, default in PORTS.items())
     yield check_artifacts()
+    yield from check_databases()
     yield check_notifications()
     yield from check_datasets()
 
@@ -102,6 +105,28 @@ def check_artifacts() -> Finding:
     return Finding("MLflow artifacts", problem.found, problem.fix)
 
 
+def check_databases() -> Iterator[Finding]:
+    """Whether Dagster's and MLflow's databases are sound, not locked, and of the installed schema; their size.
+
+    The databases of single runs of Dagster are counted, and not read.
+    """
+    for database in databases.databases(config.home(), config.dagster_home()):
+        if database.path.parent.name == "runs" and database.path.name != "index.db":
+            continue
+        what, size = f"Database {database.name}", format_size(database.path.stat().st_size)
+        if problem := databases.fault(database.path):
+            fix = "end what holds it" if "locked" in problem else "restore it from a backup (`landcover restore`)"
+            yield Finding(what, f"{size}, {problem}", fix)
+        elif database.is_outdated:
+            found = f"{size}, schema {database.revision} of an earlier {database.owner}"
+            yield Finding(what, found, "end what trains and serves, and run `landcover migrate`")
+        elif database.owner and database.revision not in databases.revisions(database.owner):
+            found = f"{size}, schema {database.revision}, which the installed {database.owner} does not know"
+            yield Finding(what, found, f"install the version of {database.owner} that wrote it")
+        else:
+            yield Finding(what, f"{size}, sound" + (", schema as installed" if database.owner else ""))
+
+
 def check_notifications() -> Finding:
     """To how many addresses people are told of what needs a hand; none by default."""
     try:
@@ -145,9 +170,9 @@ def check_datasets() -> Iterator[Finding]:
             yield Finding(f"Dataset {name}", str(folder) if folder.is_dir() else f"{folder} is not there yet")
 
 
-def main() -> int:
-    """Prints the findings; 1 where something needs a fix."""
-    results = list(findings())
+def main(further: Iterable[Finding] = ()) -> int:
+    """Prints the findings, and further ones; 1 where something needs a fix."""
+    results = [*findings(), *further]
     for finding in results:
         print(f"{'!' if finding.fix else ' '} {finding.what:<24} {finding.found}")
         if finding.fix:

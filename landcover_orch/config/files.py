@@ -37,6 +37,11 @@ def dataset_names() -> list[str]:
     return names("datasets")
 
 
+def is_described(name: str) -> bool:
+    """Whether there is a file of a dataset, or of a study of this name."""
+    return name in names("datasets") or name in names(STUDIES)
+
+
 def find(kind: str, name: str) -> Path | None:
     """The file of a configuration; None where there is none.
 

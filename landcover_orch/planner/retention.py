@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.config.experiments.repetitions import base_of
-from landcover_orch.errors import IncompleteError
+from landcover_orch.errors import IncompleteError, LandcoverError
 from landcover_orch.evaluation.decisions import load_decisions
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.planner import retraining
 from landcover_orch.store import retention
+from landcover_orch.store.costs import format_size
 from landcover_orch.store.products import (
     CHAMPION,
     DATASET_MANIFEST,
@@ -56,15 +58,24 @@ def removable(
     """
     everything = [product for folder in dataset_folders(home) for product in stored(folder)]
     folder = home / dataset
+    of_dataset = [product for product in everything if product.path.is_relative_to(folder)]
+    taken_out = [product for product in of_dataset if listed is not None and is_unlisted(product, folder, listed)]
+    paths = {product.path for product in taken_out}
 
     def is_in_use(product: StoredProduct) -> bool:
-        of_dataset = product.path.is_relative_to(folder)
-        return product.is_current and not (of_dataset and listed is not None and is_unlisted(product, folder, listed))
+        return product.is_current and product.path not in paths
 
     marked = retention.used(everything, {*registered, *pinned(dataset, home)}, is_in_use)
-    former = retention.unused((p for p in everything if p.path.is_relative_to(folder)), marked, keep)
-    reason = "nothing uses it"
-    return [*(Removable(p.path, retention.size(p.path), reason) for p in former), *retention.leftovers(folder)]
+    former = retention.unused((product for product in of_dataset if product.path not in paths), marked, keep)
+    return [
+        *(Removable(p.path, retention.size(p.path), "nothing uses it") for p in former),
+        *(
+            Removable(p.path, retention.size(p.path), "its experiment is not listed", with_link=True)
+            for p in taken_out
+            if p.path not in marked
+        ),
+        *retention.leftovers(folder),
+    ]
 
 
 def dataset_folders(home: Path) -> list[Path]:
@@ -134,8 +145,37 @@ def unlisted(dataset: Dataset, home: Path) -> Iterator[Unlisted]:
         ConfigError: one of its files cannot be loaded.
     """
     folder, listed, sizes = home / dataset.name, listed_experiments(dataset), dict[str, int]()
-    for product in stored(folder):
+    for product in retention.stored_products(folder):
         experiment = experiment_of(product, folder)
         if experiment is not None and is_unlisted(product, folder, listed):
             sizes[experiment] = sizes.get(experiment, 0) + retention.size(product.path)
     return (Unlisted(name, size) for name, size in sorted(sizes.items()))
+
+
+def left_behind(home: Path) -> Iterator[str]:
+    """What stays on disk of datasets and experiments that were taken out of the configurations, and what to do."""
+    for folder in dataset_folders(home):
+        if not config.is_described(folder.name):
+            yield unconfigured(folder)
+            continue
+        with suppress(LandcoverError):  # its fault is told elsewhere
+            yield from unlisted_lines(config.load_dataset(folder.name), home)
+
+
+def unconfigured(folder: Path) -> str:
+    """What stays of a dataset without a configuration."""
+    name, used = folder.name, format_size(retention.size(folder))
+    remedy = f"landcover clean {name} --all --yes, or add its file again"
+    return f"dataset {name}: no configuration; {used} of products stay in {folder}: {remedy}"
+
+
+def unlisted_lines(dataset: Dataset, home: Path) -> Iterator[str]:
+    """What stays of experiments that a dataset no longer lists.
+
+    Raises:
+        ConfigError: one of its files cannot be loaded.
+    """
+    remedy = f"landcover clean {dataset.name} --unlisted --yes, or list it again"
+    for entry in unlisted(dataset, home):
+        used = format_size(entry.bytes)
+        yield f"dataset {dataset.name}: experiment {entry.experiment} is not listed; {used} of products stay: {remedy}"

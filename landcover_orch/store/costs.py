@@ -69,3 +69,12 @@ def _forget_peak() -> None:
 def _cpu_seconds() -> float:
     process, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return process.ru_utime + process.ru_stime + children.ru_utime + children.ru_stime
+
+
+def format_size(count: float) -> str:
+    """A number of bytes in words: '1.4 MB'."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -51,11 +51,12 @@ class StoredProduct:
 
 @dataclass(frozen=True)
 class Removable:
-    """A folder that can go: its bytes, and why nothing misses it."""
+    """A folder that can go: its bytes, why nothing misses it, and whether its link goes, too."""
 
     path: Path
     bytes: int
     reason: str
+    with_link: bool = False
 
 
 def stored_products(folder: Path, digest_of: Callable[[Path], str | None] = lambda path: None) -> list[StoredProduct]:
@@ -167,8 +168,8 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def remove(path: Path) -> bool:
-    """Removes a product or a leftover; False where it is current, in use or gone by now.
+def remove(path: Path, *, with_link: bool = False) -> bool:
+    """Removes a product or a leftover; False where it is current (but for `with_link`), in use or gone by now.
 
     It is renamed first: a reader sees it whole or not at all, and what a kill leaves is a leftover of the next time.
     """
@@ -177,8 +178,11 @@ def remove(path: Path) -> bool:
     try:
         with locked(path.parent, name, patience_s=0):
             link = path.parent / name
-            if not path.is_dir() or (link.is_symlink() and link.readlink() == Path(path.name)):
+            is_current = link.is_symlink() and link.readlink() == Path(path.name)
+            if not path.is_dir() or (is_current and not with_link):
                 return False
+            if is_current:
+                link.unlink()
             removed = path if path.suffix == REMOVED else path.with_name(f".{path.name.removeprefix('.')}{REMOVED}")
             if removed != path:
                 shutil.rmtree(removed, ignore_errors=True)

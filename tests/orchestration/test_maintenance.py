@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import RemoteInstigatorOrigin
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
 
 from assets import instance
 from assets.chain import DATASET
 from assets.cli import main
+from assets.execution import job_origin
 from assets.materialise import materialise
 from landcover_orch import config, tracking
 from landcover_orch.evaluation import champion
 from landcover_orch.store import databases, publish
+from landcover_orch.store.publish import Recipe
 from tests import tiny
 from tests.in_process import training_in_process
 from tests.planned import PREPARE
@@ -297,3 +311,102 @@ def test_migrate_brings_an_earlier_home_up_once_after_a_backup(
     assert "its databases are of the installed versions" in capsys.readouterr().out
     assert run("materialise", tiny.NAME) == 0
     assert "built 1 land_cover_map" in capsys.readouterr().out
+
+
+def started(dagster: dg.DagsterInstance, name: str) -> InstigatorState:
+    """A running sensor with a tick under way, as a daemon leaves it that is ended."""
+    origin = RemoteInstigatorOrigin(job_origin("any").repository_origin, name)
+    state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData())
+    dagster.add_instigator_state(state)
+    dagster.create_tick(
+        TickData(
+            instigator_origin_id=state.instigator_origin_id,
+            instigator_name=name,
+            instigator_type=InstigatorType.SENSOR,
+            status=TickStatus.STARTED,
+            timestamp=1.0,
+            selector_id=state.selector_id,
+        )
+    )
+    return state
+
+
+def observed() -> str:
+    """What the observation of all datasets prints, as `landcover ui` starts it after each reload."""
+    return subprocess.run(
+        [sys.executable, "-m", "assets.observe"], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
+
+
+def test_what_is_taken_out_ends_its_sensors_and_is_named_with_what_stays(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, file = folder / "home", folder / "configs" / "datasets" / "tiny.yaml"
+    with instance.opened() as dagster:
+        states = {name: started(dagster, name) for name in ("tiny_watch", "tiny_retrain")}
+    for asset in ("model/former.seed-1", "report/former", "prediction/former/t2"):
+        path = home / tiny.NAME / asset
+        publish.publish(path.parent, path.name, Recipe(asset, 1, {}, {}), lambda stage: stage.write_json("a.json", 1))
+    stays = "dataset tiny: experiment former is not listed; "
+    lines = observed().splitlines()
+    assert "tiny_retrain: ended, its definition is gone" in lines, "the dataset has no `retraining.when.cron`"
+    assert "tiny_watch: ended, its definition is gone" not in lines
+    assert any(line.startswith(stays) for line in lines)
+    assert main(["status", "tiny"]) == 0
+    assert stays in capsys.readouterr().out
+    assert main(["clean", "tiny", "--keep", "9"]) == 0
+    assert "nothing to remove" in capsys.readouterr().out
+    assert main(["clean", "tiny", "--keep", "9", "--unlisted", "--yes"]) == 0
+    assert "tiny: removed 3 folders" in capsys.readouterr().out
+    assert [path for path in (home / tiny.NAME).glob("**/former*") if path.parent.name != "prediction"] == []
+    assert champion.load(tiny.NAME, home).product(home)
+    assert main(["clean", "tiny", "--all", "--yes"]) == 1
+    assert "expected a dataset that was taken out" in capsys.readouterr().err
+
+    file.write_text("- no dataset")
+    assert "tiny_watch: ended" not in observed(), "a fault is mended"
+    file.unlink()
+    lines = observed().splitlines()
+    assert "tiny_watch: ended, its definition is gone" in lines
+    (line,) = (line for line in lines if line.startswith("dataset tiny: no configuration; "))
+    assert line.endswith(f"stay in {home / 'tiny'}: landcover clean tiny --all --yes, or add its file again")
+    main(["doctor"])
+    assert line in capsys.readouterr().out
+    with instance.opened() as dagster:
+        assert dagster.all_instigator_state() == []
+        for state in states.values():
+            (tick,) = dagster.get_ticks(state.instigator_origin_id, state.selector_id)
+            assert tick.status == TickStatus.SKIPPED
+        assert dagster.get_asset_keys()
+    assert main(["clean", "tiny", "--all"]) == 0
+    assert (home / "tiny").is_dir()
+    assert main(["clean", "tiny", "--all", "--yes"]) == 0
+    assert not list(home.glob("*tiny*"))
+    with instance.opened() as dagster:
+        assert dagster.get_asset_keys() == []
+        assert dagster.get_dynamic_partitions("tiny_tiles") == []
+    assert "dataset tiny" not in observed()
+
+
+def test_the_doctor_opens_the_databases_and_compares_the_history(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = folder / "home"
+    main(["doctor", "--history"])
+    printed = capsys.readouterr().out
+    assert re.search(r"  Database mlflow.db +[\d.]+ [kM]B, sound, schema as installed", printed)
+    assert re.search(r"  History of tiny +as on disk", printed)
+    with instance.opened() as dagster:
+        dagster.wipe_assets([dg.AssetKey(["tiny", "patches"])])
+    downgrade(home)
+    (home / "fingerprints.sqlite").write_bytes(b"no database at all" * 100)
+    assert main(["doctor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.search(r"! Database mlflow.db +.* of an earlier MLflow", line) for line in lines)
+    assert any("run `landcover migrate`" in line for line in lines)
+    assert any("file is not a database" in line for line in lines)
+    assert main(["migrate"]) == 1, "a damaged database cannot be copied"
+    (home / "fingerprints.sqlite").unlink()
+    assert main(["migrate"]) == 0
+    assert main(["doctor", "--history"]) == 1
+    assert "3 current products that Dagster does not know" in capsys.readouterr().out
