@@ -147,6 +147,11 @@ def count(items: Sequence[object], noun: str) -> str:
     return f"{len(items)} {noun}" + "s" * (len(items) != 1)
 
 
+def known_datasets() -> list[str]:
+    """Datasets of the home that have a configuration."""
+    return [folder.name for folder in usage.dataset_folders(config.home()) if config.is_described(folder.name)]
+
+
 def end_removals(home: Path) -> None:
     """Ends removals of whole datasets that were interrupted."""
     for path in home.glob(f".*{retention.REMOVED}"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -223,6 +224,7 @@ def clean(
     everything: Annotated[
         bool, typer.Option("--all", help="Everything of a dataset that has no configuration any more.")
     ] = False,
+    every: Annotated[bool, typer.Option("--every", help="Products of every dataset of the home.")] = False,
     history: Annotated[
         int | None, typer.Option("--history", metavar="DAYS", min=1, help="Runs of Dagster and MLflow by age.")
     ] = None,
@@ -232,20 +234,29 @@ def clean(
     from assets import clean as cleaning
     from landcover_orch import config
 
-    if dataset is None and history is None:
-        raise typer.BadParameter("name a dataset, or --history DAYS")
+    if dataset is None and history is None and not every:
+        raise typer.BadParameter("name a dataset, --every or --history DAYS")
     cleaning.end_removals(config.home())
-    if dataset is not None:
-        lines = (
-            cleaning.clean_all(dataset, yes=yes)
-            if everything
-            else cleaning.clean(dataset, keep, unlisted=unlisted, yes=yes)
-        )
-        for line in lines:
-            typer.echo(line)
-    if history is not None:
-        for line in cleaning.clean_history(history, yes=yes):
-            typer.echo(line)
+    if dataset is not None and everything:
+        jobs: list[Callable[[], Iterable[str]]] = [partial(cleaning.clean_all, dataset, yes=yes)]
+    else:
+        names = cleaning.known_datasets() if every else [dataset] if dataset else []
+        jobs = [partial(cleaning.clean, name, keep, unlisted=unlisted, yes=yes) for name in names]
+    jobs += [partial(cleaning.clean_history, history, yes=yes)] if history is not None else []
+    raise typer.Exit(run_each(jobs))
+
+
+def run_each(jobs: Sequence[Callable[[], Iterable[str]]]) -> int:
+    """Prints the lines of jobs; one that fails is a sentence, and the others run all the same."""
+    failed = 0
+    for job in jobs:
+        try:
+            for line in job():
+                typer.echo(line)
+        except LandcoverError as error:
+            typer.echo(error, err=True)
+            failed = 1
+    return failed
 
 
 @app.command(epilog="Example: landcover backup /backups, or landcover backup before-upgrade.tar --databases-only")
@@ -296,6 +307,27 @@ def migrate() -> None:
     from assets import migrate as migration
 
     for line in migration.migrate():
+        typer.echo(line)
+
+
+@app.command(epilog="Example: landcover service ~/.config/systemd/user --backups /backups")
+def service(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Where the units are written; none: they are printed.")
+    ] = None,
+    backups: Annotated[
+        Path | None, typer.Option("--backups", help="Folder of the weekly backups [default: HOME-backups].")
+    ] = None,
+    system: Annotated[
+        bool, typer.Option("--system", help="Units of the system (/etc/systemd/system), run as you.")
+    ] = False,
+) -> None:
+    """Print or write systemd units: the servers after each reboot, a backup and a clean each week."""
+    from assets import service as systemd
+    from landcover_orch import config
+
+    target = backups or config.home().with_name(f"{config.home().name}-backups")
+    for line in systemd.lines(folder, target.expanduser().resolve(), system=system):
         typer.echo(line)
 
 

@@ -20,7 +20,7 @@ from landcover_orch.checks import doctor
 from tests import scenes, tiny
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMANDS = ("init", "check", "materialise", "train", "ui", "clean", "backup", "restore", "migrate", "doctor")
+COMMANDS = ("init", "check", "materialise", "train", "ui", "clean", "backup", "restore", "migrate", "service", "doctor")
 HEAVY = ("dagster", "torch", "mlflow", "rasterio", "dask", "zarr", "lightning", "matplotlib")
 DATASET = """
 name: town
@@ -125,7 +125,8 @@ def test_a_misspelt_command_names_those_there_are() -> None:
     done = _program("chekc", "demo")
     assert done.returncode == 2
     text = " ".join(done.stderr.replace("│", " ").split())
-    known = "init, check, status, materialise, predict, promote, train, ui, clean, backup, restore, migrate, doctor"
+    upkeep = "clean, backup, restore, migrate, service, doctor"
+    known = f"init, check, status, materialise, predict, promote, train, ui, {upkeep}"
     named = f"No such command 'chekc'; expected one of {known}"
     assert named in text
     assert "did you mean 'check'?" in text
