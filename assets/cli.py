@@ -16,6 +16,9 @@ from typer.core import TyperGroup
 from landcover_orch.errors import LandcoverError, did_you_mean
 
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of a file in configs/datasets.")]
+UPKEEP = "Upkeep"
+"""Group of commands in the help: what a home needs over the years."""
+
 HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """Settings of a command whose options are parsed by the module that does the work, `--help` among them."""
 
@@ -96,6 +99,13 @@ def status(dataset: DatasetName) -> None:
     """Print what is missing or stale of a dataset and why, the runs to come, rough time, disk space by asset."""
     from landcover_orch import config
 
+    if not config.is_described(dataset) and (config.home() / dataset).is_dir():
+        from landcover_orch.planner.retention import left_behind
+
+        lines = [line for line in left_behind(config.home()) if line.startswith(f"dataset {dataset}: ")]
+        for line in lines:
+            typer.echo(line)
+        raise typer.Exit(1)
     described = config.load_dataset(dataset)
     from assets import instance
     from assets import status as state
@@ -214,7 +224,10 @@ def ui() -> None:
     raise typer.Exit(servers.main())
 
 
-@app.command(epilog="Example: landcover clean demo --keep 2, then the same with --yes; landcover clean --history 365")
+@app.command(
+    rich_help_panel=UPKEEP,
+    epilog="Example: landcover clean demo --keep 2, then the same with --yes; landcover clean --history 365",
+)
 def clean(
     dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="Whose products; none: history.")] = None,
     keep: Annotated[int, typer.Option("--keep", min=0, help="Former products of each name that stay.")] = 1,
@@ -230,7 +243,12 @@ def clean(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
 ) -> None:
-    """List what nothing uses, with its bytes: products, leftovers, old runs; --yes removes it."""
+    """List what nothing uses, with its bytes: products, leftovers, old runs; --yes removes it.
+
+    Current products and what they were made of stay, so do the champion, models of registered versions (delete a
+    version in MLflow to free its model) and the newest former products of each name. Of runs those stay that Dagster's
+    catalogue, a version or a current product shows. Nothing is removed of a dataset that is being built.
+    """
     from assets import clean as cleaning
     from landcover_orch import config
 
@@ -259,7 +277,10 @@ def run_each(jobs: Sequence[Callable[[], Iterable[str]]]) -> int:
     return failed
 
 
-@app.command(epilog="Example: landcover backup /backups, or landcover backup before-upgrade.tar --databases-only")
+@app.command(
+    rich_help_panel=UPKEEP,
+    epilog="Example: landcover backup /backups, or landcover backup before-upgrade.tar --databases-only",
+)
 def backup(
     target: Annotated[Path, typer.Argument(metavar="FILE", help="A .tar file, or a folder that gets a dated one.")],
     databases_only: Annotated[
@@ -284,7 +305,10 @@ def backup(
             typer.echo(f"removed {path}")
 
 
-@app.command(epilog="Example: LANDCOVER_HOME=/data/restored landcover restore /backups/landcover-20270101T030000Z.tar")
+@app.command(
+    rich_help_panel=UPKEEP,
+    epilog="Example: LANDCOVER_HOME=/data/restored landcover restore /backups/landcover-20270101T030000Z.tar",
+)
 def restore(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="A backup that `landcover backup` wrote.")],
 ) -> None:
@@ -301,7 +325,7 @@ def restore(
     typer.echo("Next: landcover status DATASET")
 
 
-@app.command(epilog="Example: landcover migrate, with `landcover ui` ended")
+@app.command(rich_help_panel=UPKEEP, epilog="Example: landcover migrate, with `landcover ui` ended")
 def migrate() -> None:
     """Bring the home of an earlier version up to this one, after a backup of its databases."""
     from assets import migrate as migration
@@ -310,7 +334,7 @@ def migrate() -> None:
         typer.echo(line)
 
 
-@app.command(epilog="Example: landcover service ~/.config/systemd/user --backups /backups")
+@app.command(rich_help_panel=UPKEEP, epilog="Example: landcover service ~/.config/systemd/user --backups /backups")
 def service(
     folder: Annotated[
         Path | None, typer.Argument(metavar="FOLDER", help="Where the units are written; none: they are printed.")
@@ -331,7 +355,7 @@ def service(
         typer.echo(line)
 
 
-@app.command(epilog="Example: landcover doctor, or landcover doctor --history")
+@app.command(rich_help_panel=UPKEEP, epilog="Example: landcover doctor, or landcover doctor --history")
 def doctor(
     history: Annotated[
         bool, typer.Option("--history", help="Compare Dagster's history with the products on disk.")

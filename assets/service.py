@@ -1,4 +1,4 @@
-"""Units of systemd: `landcover ui` as a service that starts after a reboot, and a weekly backup and clean by a timer."""
+"""Units of systemd: `landcover ui` as a service that starts after a reboot, a weekly backup and clean by a timer."""
 
 from __future__ import annotations
 

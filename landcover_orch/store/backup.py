@@ -83,6 +83,9 @@ def back_up(target: Path, home: Path, dagster: Path, configs: Path, *, databases
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        fix = "choose a folder that can be written and has space for the home (`du -sh`)"
+        raise PublishError(Problem(str(path), str(error), "a backup", fix)) from error
     finally:
         partial.unlink(missing_ok=True)
     return Backup(path, files, total, left_out)
@@ -92,7 +95,7 @@ def _write(
     tar: tarfile.TarFile, members: Mapping[str, Path], home: Path, dagster: Path, configs: Path
 ) -> Iterator[int]:
     """Adds everything to a tar file; gives the bytes of each part."""
-    with tempfile.TemporaryDirectory(prefix="landcover-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=".landcover-", dir=Path(str(tar.name)).parent) as scratch:
         for number, database in enumerate(databases(home, dagster)):
             snapshot = Path(scratch) / str(number)
             copy(database.path, snapshot)
@@ -187,6 +190,9 @@ def restore(source: Path, home: Path, configs: Path) -> Restored:
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         fix = "point LANDCOVER_HOME at a new folder, or move this one away"
         raise PublishError(Problem(str(home), "it is not empty", "an empty home to restore into", fix))
+    if home.is_mount():
+        fix = "point LANDCOVER_HOME at a folder below it: the restored home is renamed into place"
+        raise PublishError(Problem(str(home), "a mount point", "a folder", fix))
     home.parent.mkdir(parents=True, exist_ok=True)
     staged = home.with_name(f".{home.name}.restored")
     shutil.rmtree(staged, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -142,6 +143,8 @@ def back_up(home: Path, dagster: Path, purpose: str, now: datetime | None = None
     """Copies all databases of a home into home/backups/<purpose>-<time>; gives the folder, which appears whole."""
     target = home / BACKUPS / f"{purpose}-{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     partial = target.with_name(f".{target.name}.partial")
+    for interrupted in target.parent.glob(".*.partial"):
+        shutil.rmtree(interrupted)
     for database in databases(home, dagster):
         copy(database.path, partial / database.name)
     partial.rename(target)

@@ -370,8 +370,9 @@ def test_what_is_taken_out_ends_its_sensors_and_is_named_with_what_stays(
     assert "tiny_watch: ended, its definition is gone" in lines
     (line,) = (line for line in lines if line.startswith("dataset tiny: no configuration; "))
     assert line.endswith(f"stay in {home / 'tiny'}: landcover clean tiny --all --yes, or add its file again")
-    main(["doctor"])
-    assert line in capsys.readouterr().out
+    for command in (["doctor"], ["status", "tiny"]):
+        main(command)
+        assert line in capsys.readouterr().out
     with instance.opened() as dagster:
         assert dagster.all_instigator_state() == []
         for state in states.values():
@@ -394,6 +395,8 @@ def test_the_doctor_opens_the_databases_and_compares_the_history(
     home = folder / "home"
     main(["doctor", "--history"])
     printed = capsys.readouterr().out
+    code = "import sys; from assets.cli import main; main(['doctor']); sys.exit('dagster' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
     assert re.search(r"  Database mlflow.db +[\d.]+ [kM]B, sound, schema as installed", printed)
     assert re.search(r"  History of tiny +as on disk", printed)
     with instance.opened() as dagster:
