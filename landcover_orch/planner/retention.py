@@ -111,8 +111,12 @@ def pinned(dataset: str, home: Path) -> set[str]:
 def users(dataset: str, home: Path) -> list[str]:
     """Other datasets whose current products are made of products of this one."""
     identities = frozenset().union(*(product.identities for product in stored(home / dataset)))
-    others = (folder for folder in dataset_folders(home) if folder.name != dataset)
-    return [f.name for f in others if any(p.is_current and not p.references.isdisjoint(identities) for p in stored(f))]
+    others = {folder.name: stored(folder) for folder in dataset_folders(home) if folder.name != dataset}
+    foreign = {
+        name: retention.input_identities(products, (product for product in products if product.is_current))[1]
+        for name, products in others.items()
+    }
+    return [name for name, references in foreign.items() if not references.isdisjoint(identities)]
 
 
 def listed_experiments(dataset: Dataset) -> set[str]:

@@ -35,6 +35,7 @@ class StoredProduct:
 
     Attributes:
         path: its folder, `<name>-<fingerprint>`.
+        dataset: the name of its dataset.
         modified: when it was published, in seconds since 1970.
         is_current: whether the link `<name>` names it.
         identities: by which other recipes name it: its fingerprint, and the digest of a dataset manifest.
@@ -42,6 +43,7 @@ class StoredProduct:
     """
 
     path: Path
+    dataset: str
     name: str
     modified: float
     is_current: bool
@@ -76,7 +78,9 @@ def stored_products(folder: Path, digest_of: Callable[[Path], str | None] = lamb
         identities = frozenset({match["fingerprint"]} | ({digest} if digest else set()))
         is_current = link.is_symlink() and link.readlink() == Path(path.name)
         modified = manifest.stat().st_mtime
-        products.append(StoredProduct(path, match["name"], modified, is_current, identities, references(manifest)))
+        products.append(
+            StoredProduct(path, folder.name, match["name"], modified, is_current, identities, references(manifest))
+        )
     return products
 
 
@@ -114,8 +118,26 @@ def used(
     """
     known = list(products)
     roots = [product for product in known if is_in_use(product) or not product.identities.isdisjoint(pinned)]
-    inputs = frozenset().union(*(root.references for root in roots))
-    return {root.path for root in roots} | {p.path for p in known if not p.identities.isdisjoint(inputs)}
+    inputs, foreign = input_identities(known, roots)
+    direct = {p.path for p in known if not p.identities.isdisjoint(inputs.get(p.dataset, frozenset()) | foreign)}
+    return {root.path for root in roots} | direct
+
+
+def input_identities(
+    products: Iterable[StoredProduct], roots: Iterable[StoredProduct]
+) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+    """What recipes of roots name: dataset -> of its own; and what their own dataset has not, of any other.
+
+    Datasets of the same files have products of the same fingerprints: each uses its own.
+    """
+    identities: dict[str, set[str]] = defaultdict(set)
+    inputs: dict[str, frozenset[str]] = defaultdict(frozenset)
+    for product in products:
+        identities[product.dataset] |= product.identities
+    for root in roots:
+        inputs[root.dataset] |= root.references
+    foreign = frozenset().union(*(names - identities[dataset] for dataset, names in inputs.items()))
+    return inputs, foreign
 
 
 def unused(products: Iterable[StoredProduct], marked: Collection[Path], keep: int) -> list[StoredProduct]:

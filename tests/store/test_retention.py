@@ -54,6 +54,21 @@ def test_current_products_and_their_direct_inputs_are_used(town: Path) -> None:
     assert tile_map.path in marked
 
 
+def test_datasets_of_the_same_files_use_their_own_products_and_members_of_others(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    shared = [build(folder / "truth", "a", {"image": "1"}) for folder in (one, other)]
+    model, unused_model = (build(one / "model", "unet", {"seed": seed}) for seed in "12")
+    for folder in (one, other):
+        build(folder / "truth", "a", {"image": "2"})
+    build(one / "model", "unet", {"seed": "3"})
+    build(other / "patches", "a", {"truth": shared[1].fingerprint})
+    build(other / "model", "ensemble", {"member models:/one/1": model.fingerprint})
+    marked = retention.used([*retention.stored_products(one), *retention.stored_products(other)])
+    assert shared[1].path in marked
+    assert model.path in marked
+    assert not marked & {shared[0].path, unused_model.path}
+
+
 def test_a_manifest_is_known_by_its_digest_too(town: Path) -> None:
     manifest = build(town / "dataset_manifest", "dataset", {"a": "1"})
     build(town / "dataset_manifest", "dataset", {"a": "2"})
