@@ -169,8 +169,7 @@ def clean_history(days: int, *, yes: bool = False) -> Iterator[str]:
         runs = old_runs(dagster, before) if dagster is not None else []
         yield f"Dagster: {count(runs, 'run')} ended {days} days ago, and no asset shows them."
         if yes and dagster is not None:
-            for run in runs:
-                delete_run(dagster, run)
+            delete_runs(dagster, runs)
     tracked = tracking.old_runs(home, before, used_fingerprints(home))
     yield f"MLflow: {count(tracked, 'run')} ended {days} days ago, and no version or product points to them."
     if yes:
@@ -231,12 +230,21 @@ BATCH = 500
 """Events a query: SQLite takes a limited number of parameters."""
 
 
-def delete_run(dagster: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Deletes a run with its events and the output of its steps."""
-    dagster.compute_log_manager.delete_logs(prefix=[run.run_id])
-    dagster.delete_run(run.run_id)
+def delete_runs(dagster: dg.DagsterInstance, runs: Iterable[dg.DagsterRun]) -> None:
+    """Deletes runs with their events and the output of their steps."""
+    for run in runs:
+        dagster.compute_log_manager.delete_logs(prefix=[run.run_id])
+        dagster.delete_run(run.run_id)
+    delete_empty_databases(dagster)
+
+
+def delete_empty_databases(dagster: dg.DagsterInstance) -> None:
+    """Deletes the databases of single runs that are gone: Dagster leaves them, without rows."""
     events = dagster.event_log_storage
-    if isinstance(events, SqliteEventLogStorage):  # leaves the run's own database, without rows
-        database = Path(events.path_for_shard(run.run_id))
-        for path in (database, database.with_name(f"{database.name}-wal"), database.with_name(f"{database.name}-shm")):
-            path.unlink(missing_ok=True)
+    if not isinstance(events, SqliteEventLogStorage):
+        return
+    files = {run_id: Path(events.path_for_shard(run_id)) for run_id in events.get_all_run_ids() if run_id}
+    known = set(dagster.get_run_ids())  # read behind the files: a new run is known before it has one
+    for run_id in files.keys() - known:
+        for end in ("", "-wal", "-shm"):
+            files[run_id].with_name(files[run_id].name + end).unlink(missing_ok=True)

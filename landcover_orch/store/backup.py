@@ -27,6 +27,7 @@ LEFT_OUT = ("workspace.yaml", f"{DAGSTER}/.logs_queue", BACKUPS)
 """Of running servers, and earlier copies of databases: not backed up."""
 
 ARTIFACTS = "mlartifacts"
+DAY_S = 86400
 
 
 @dataclass(frozen=True)
@@ -168,10 +169,15 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> int:
 
 
 def remove_older(folder: Path, keep: int) -> list[Path]:
-    """Removes the dated backups of a folder but for the newest; gives those that went."""
+    """Removes the dated backups of a folder but for the newest, and what killed ones left; gives those that went."""
     older = sorted(folder.glob("landcover-[0-9]*T[0-9]*Z.tar"))[:-keep]
+    yesterday = time.time() - DAY_S
+    older += [path for path in sorted(folder.glob(".landcover-*")) if path.stat().st_mtime < yesterday]
     for path in older:
-        path.unlink()
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
     return older
 
 

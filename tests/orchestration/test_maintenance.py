@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import shutil
 import sqlite3
@@ -109,6 +110,28 @@ def test_clean_lists_then_removes_what_nothing_uses(folder: Path, capsys: pytest
     assert capsys.readouterr().out.startswith("tiny: everything is up to date.")
 
 
+def test_a_registered_model_stays_until_its_version_is_deleted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = folder / "home"
+    link = home / tiny.NAME / "model" / "k-means"
+    current = link.readlink()
+    recipe = Recipe("model", 0, {}, {})
+    former = publish.publish(link.parent, link.name, recipe, lambda stage: stage.write_json("a.json", 1))
+    link.unlink()
+    link.symlink_to(current)
+    client = tracking.client(home)
+    client.set_model_version_tag(tiny.NAME, "1", tracking.FINGERPRINT, former.fingerprint)
+    assert main(["clean", "tiny", "--keep", "0", "--yes"]) == 0
+    assert former.path.is_dir()
+    client.delete_model_version(tiny.NAME, "1")
+    capsys.readouterr()
+    assert main(["clean", "tiny", "--keep", "0", "--yes"]) == 0
+    assert f"  model {former.path.name}" in re.sub(r" +[\d.]+ k?B ", "", capsys.readouterr().out)
+    assert not former.path.exists()
+    assert link.resolve().is_dir()
+
+
 def test_clean_removes_nothing_while_something_is_built_or_mlflow_is_silent(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +200,7 @@ def test_history_goes_by_age_but_for_what_is_shown_or_registered(
         assert set(versions.values()) <= left
         assert {key: dagster.get_latest_materialization_event(key).run_id for key in versions} == versions  # type: ignore[union-attr]
     assert {path.stem for path in (home / "dagster" / "history" / "runs").glob("*-*.db")} == left
+    assert not {path.name for path in (home / "dagster" / "storage").iterdir()} & (runs - left)
     assert {run.info.run_id for run in client.search_runs([experiment])} == kept_runs
     assert not [path for folder in files for path in folder.rglob("*")]
     assert run("materialise", tiny.NAME) == 0
@@ -244,6 +268,8 @@ def test_a_backup_of_databases_alone_keeps_decisions(
     backups.mkdir()
     (backups / "landcover-20200101T000000Z.tar").write_text("an older one")
     (backups / "mine.tar").write_text("not a dated one")
+    (backups / ".landcover-20200101T000000Z.tar.partial").touch()
+    os.utime(backups / ".landcover-20200101T000000Z.tar.partial", (0, 0))
     assert main(["backup", str(backups), "--databases-only", "--keep", "1"]) == 0
     assert "removed " in capsys.readouterr().out
     (file,) = set(backups.iterdir()) - {backups / "mine.tar"}
@@ -289,6 +315,10 @@ def test_migrate_brings_an_earlier_home_up_once_after_a_backup(
     assert "its databases are of the installed versions" in capsys.readouterr().out
     assert not (home / "backups").exists()
     downgrade(home)
+    with closing(sqlite3.connect(home / "mlflow.db")) as connection:
+        named = f"file://{home}/mlartifacts/{tiny.NAME}"
+        connection.execute("UPDATE experiments SET artifact_location = ? WHERE name = ?", (named, tiny.NAME))
+        connection.commit()
     link = home / tiny.NAME / "land_cover_map" / "t0"
     manifest = link.resolve() / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 1'))
@@ -302,6 +332,7 @@ def test_migrate_brings_an_earlier_home_up_once_after_a_backup(
     printed = capsys.readouterr().out
     assert "MLflow: 1 databases upgraded" in printed
     assert f"Dagster: {len(outdated) - 1} databases upgraded" in printed
+    assert "MLflow's artifacts: 1 locations name the server" in printed
     assert "1 products are of an earlier version" in printed
     assert databases.outdated(home, home / "dagster") == []
     (backup,) = (home / "backups").iterdir()
