@@ -75,6 +75,7 @@ def back_up(target: Path, home: Path, dagster: Path, configs: Path, *, databases
     members = {name: path for name, path in members.items() if name not in left_out}
     partial = path.with_name(f".{path.name}.partial")
     try:
+        partial.touch(mode=0o600)  # it may hold secrets of the home
         with partial.open("wb") as file:
             with tarfile.open(fileobj=file, mode="w") as tar:
                 total = sum(_write(tar, members, home, dagster, configs))

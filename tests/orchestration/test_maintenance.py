@@ -225,6 +225,7 @@ def test_a_backup_of_a_home_in_use_restores_to_one_that_is_up_to_date(
         assert main(["backup", str(file)]) == 0
         writer.execute("ROLLBACK")
     assert "left out, a link to outside the home: elsewhere" in capsys.readouterr().out
+    assert file.stat().st_mode & 0o077 == 0, "nobody else reads it"
     assert main(["backup", str(file)]) == 1
     assert "expected a name that is free" in capsys.readouterr().err
     assert main(["restore", str(file)]) == 1
