@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from landcover_orch.store import publish, retention
+from landcover_orch.store import publish
 from landcover_orch.store.publish import Recipe, Stage
 
 PRODUCTS, FILES, KILLS = 80, 20, 4
