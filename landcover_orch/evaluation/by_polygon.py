@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
 from landcover_orch.evaluation.evaluate import BLOCK, tiles_to_predict
-from landcover_orch.evaluation.figures import INK, QUIET, despine, literal
+from landcover_orch.evaluation.figures import INK, QUIET, despine
 from landcover_orch.grid import Window, blocks
 from landcover_orch.ground_truth.build import COMPOSITION, POLYGONS
 from landcover_orch.labels import fractions
 from landcover_orch.legend import Legend
 from landcover_orch.metrics.proportions import FLOOR
-from landcover_orch.pages.chart import as_png, canvas
+from landcover_orch.pages.chart import as_png, canvas, literal
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
 from landcover_orch.store import publish

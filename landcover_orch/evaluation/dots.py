@@ -7,10 +7,10 @@ from statistics import fmean
 
 from matplotlib.axes import Axes
 
-from landcover_orch.evaluation.figures import DASH, QUIET, grid_only, literal
+from landcover_orch.evaluation.figures import DASH, QUIET, grid_only
 from landcover_orch.metrics.confusion import Value
 from landcover_orch.metrics.spread import spread
-from landcover_orch.pages.chart import as_png, canvas
+from landcover_orch.pages.chart import as_png, canvas, literal
 
 DOT, MEAN = "#58a4b0", "#1d2733"
 BASELINE = "#b08a2e"

@@ -17,7 +17,7 @@ from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Matrix, Value
 from landcover_orch.pages import picture
-from landcover_orch.pages.chart import as_png, canvas
+from landcover_orch.pages.chart import as_png, canvas, literal
 
 INK, QUIET = "#1d2733", "#5b6878"
 MEASURES = {"precision": "#2b6ca3", "recall": "#58a4b0", "F1": "#e0a458", "IoU": "#8c4a6b"}
@@ -166,12 +166,6 @@ def maps(view: View, legend: Legend) -> bytes:
     entries += [Patch(facecolor=RIGHT, edgecolor="#0004", label="right"), Patch(facecolor=WRONG, label="wrong")]
     figure.legend(handles=entries, ncols=min(len(entries), 8), frameon=False, loc="outside lower center")
     return palette_png(figure)
-
-
-def literal(name: str) -> str:
-    """Escaped text: a name as matplotlib writes it letter by letter."""
-    # matplotlib reads text between dollar signs as mathematics
-    return name.replace("$", r"\$")
 
 
 def palette_png(figure: Figure) -> bytes:

@@ -26,3 +26,9 @@ def as_png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def literal(name: str) -> str:
+    """Escaped text: a name as matplotlib writes it letter by letter."""
+    # matplotlib reads text between dollar signs as mathematics
+    return name.replace("$", r"\$")

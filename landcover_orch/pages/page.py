@@ -22,6 +22,7 @@ def environment() -> Environment:
     )
     templates.filters["ratio"] = format_ratio
     templates.filters["number"] = format_number
+    templates.filters["hectares"] = format_hectares
     templates.filters["data_uri"] = data_uri
     return templates
 
@@ -39,3 +40,11 @@ def format_ratio(value: float | None, digits: int = 3) -> str:
 def format_number(value: float | None) -> str:
     """Formatted count, thousands in groups: '1 234 567'; a dash where it is unknown."""
     return "\u2013" if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def format_hectares(value: float | None) -> str:
+    """Formatted area: '6.55 ha', large ones in fewer digits, as '12 345 ha'; a dash where it is unknown."""
+    if value is None:
+        return "\u2013"
+    digits = 0 if value >= 1000 else 1 if value >= 100 else 2
+    return f"{value:,.{digits}f}\u00a0ha".replace(",", "\u202f")

@@ -21,6 +21,7 @@ from landcover_orch.patches import MANIFEST_VERSION, drift, manifest_page, split
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.class_weights import class_weights
 from landcover_orch.patches.footprints import TileFootprints
+from landcover_orch.patches.ground import ground, one_class_warnings
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.patches.one_class import one_class_problem
@@ -54,7 +55,8 @@ def of_digest(dataset: str, digest: str, home: Path) -> Iterator[Product]:
 
 
 def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *, name: str = MANIFEST_NAME) -> Product:
-    """The published manifest of a dataset: dataset.json, summary.json, train_histograms.npz, index.html, preview.png.
+    """The published manifest of a dataset: dataset.json, summary.json, train_histograms.npz, index.html, tiles.png,
+    preview.png.
 
     Args:
         dataset: what is described.
@@ -185,8 +187,10 @@ def _write(
     stage.write_json(SUMMARY, {**summarise(manifest, sources), "drift": drifts})
     samples = manifest_page.samples(manifest, home)
     cut = [source.patches.json(SUMMARY) for source in sources]
-    page = manifest_page.page(manifest, cut, drifts, samples, dataset.description, matched_pictures(sources))
+    tiles = manifest_page.tiles_picture(manifest, home)
+    page = manifest_page.page(manifest, cut, drifts, samples, dataset.description, matched_pictures(sources), tiles)
     (stage.path / PAGE).write_text(page, encoding="utf-8")
+    (stage.path / manifest_page.TILES_PICTURE).write_bytes(tiles)
     (stage.path / PREVIEW).write_bytes(manifest_page.preview(samples))
 
 
@@ -327,6 +331,8 @@ def summarise(manifest: DatasetManifest, sources: Sequence[TileProducts]) -> dic
     labelled = sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS)
     return {
         "digest": manifest.digest,
+        "warnings": one_class_warnings(manifest),
+        "ground": {split: asdict(ground(manifest, split)) for split in SPLITS},
         "tiles": len(manifest.tiles),
         "unlabelled_tiles": sum(tile.label_fingerprint is None for tile in manifest.tiles),
         "pixels": pixels,

@@ -10,18 +10,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.grid import crs_label
+from landcover_orch import raster
+from landcover_orch.grid import Window, crs_label
+from landcover_orch.pages import chart, picture
 from landcover_orch.pages import page as pages
-from landcover_orch.pages import picture
-from landcover_orch.patches.manifest import SPLITS, DatasetManifest
+from landcover_orch.patches.ground import Ground, ground, hectares, one_class_warnings, split_pixels
+from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 from landcover_orch.patches.read import PatchReader, open_split
-from landcover_orch.patches.splits import ROLE_NAMES
+from landcover_orch.patches.splits import ROLE_NAMES, roles
+from landcover_orch.store.products import CLASS_RASTER
+from landcover_orch.tiles import imagery
 
 SAMPLES = 3
 """Patches shown of each split."""
 
 PAIRS = 12
 """Matched tiles that are shown as they were and as they are read."""
+
+TILES_PICTURE = "tiles.png"
+DRAWN, TILE_SIDE = 4, 240
+"""Tiles of each split in the picture of the splits, and the longer side of each in pixels."""
+
+UNFOLDED = 12
+"""Rows up to which a table of tiles is shown unfolded."""
 
 CANDIDATES = 64
 SIDE = 220
@@ -72,6 +83,50 @@ def draw_sample(image: NDArray[Any], label: NDArray[np.uint8], manifest: Dataset
     return picture.hstack([shown, picture.colourise(drawn, palette), picture.overlay(shown, drawn, palette)])
 
 
+def tiles_picture(manifest: DatasetManifest, home: Path) -> bytes:
+    """Contact sheet of the splits: some tiles of each in a row, image and labels; other splits' pixels are dimmed."""
+    rows = {split: drawn_tiles(manifest, split) for split in SPLITS}
+    rows = {split: entries for split, entries in rows.items() if entries}
+    figure = chart.canvas(10.4, 1.75 * len(rows) + 0.1)
+    for i, (split, entries) in enumerate(rows.items()):
+        for j, entry in enumerate(entries):
+            axes = figure.add_subplot(len(rows), DRAWN, i * DRAWN + j + 1)
+            axes.imshow(draw_tile(manifest, entry, split, home), interpolation="nearest")
+            axes.set_title(chart.literal(f"{split}: {entry.name}"), fontsize=9)
+            axes.set_axis_off()
+    return chart.as_png(figure)
+
+
+def drawn_tiles(manifest: DatasetManifest, split: str) -> list[TileEntry]:
+    """Tiles with labelled pixels of a split, an even choice of many."""
+    entries = [entry for entry in manifest.tiles if split_pixels(entry, [split]).any()]
+    chosen = np.unique(np.linspace(0, len(entries) - 1, min(DRAWN, len(entries))).astype(np.int64))
+    return [entries[i] for i in chosen.tolist()]
+
+
+def draw_tile(manifest: DatasetManifest, entry: TileEntry, split: str, home: Path) -> picture.RGB:
+    """Picture of a tile: image and labels side by side, dimmed where the pixels are of another split."""
+    dataset = manifest.dataset
+    photo = picture.display(raster.thumbnail(imagery.inspect(dataset, entry.images), TILE_SIDE), dataset.bands)
+    classes = raster.thumbnail(raster.inspect(home / entry.ground_truth / CLASS_RASTER), TILE_SIDE)[0]
+    pair = picture.hstack([photo, picture.colourise(classes, manifest.legend.palette)])
+    inside = split_mask(manifest, entry, split, photo.shape[:2])
+    dim = np.hstack([~inside, np.zeros((len(inside), pair.shape[1] - 2 * inside.shape[1]), bool), ~inside])
+    return np.where(dim[..., None], 255 - (255 - pair) // 4, pair).astype(np.uint8)
+
+
+def split_mask(manifest: DatasetManifest, entry: TileEntry, split: str, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mask (y, x) of a split on the reduced grid of a tile's thumbnail of this shape (height, width)."""
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    height, width = shape[:2]
+    scale = Affine.scale(entry.grid.shape[1] / width, entry.grid.shape[0] / height)
+    grid = GeoBox((height, width), entry.grid.affine @ scale, entry.grid.crs)
+    role = roles(manifest.dataset.splits, entry.name, grid, Window(0, 0, height, width))
+    return np.asarray(role == ROLE_NAMES[split])
+
+
 def preview(samples: Sequence[Sample]) -> bytes:
     """One picture of the samples, a row a split, small enough for Dagster."""
     by_split = [[sample.picture for sample in samples if sample.split == split] for split in SPLITS]
@@ -88,17 +143,25 @@ def page(
     samples: Sequence[Sample],
     description: str,
     matched: Mapping[str, bytes],
+    tiles: bytes,
 ) -> str:
     """The HTML page: what the dataset holds, how it is split, and samples of it.
 
-    `matched` are pictures, by tile, of an image as it was delivered and as its radiometry is matched.
+    `tiles` is `tiles_picture`. `matched` are pictures, by tile, of an image as it was delivered and as its radiometry
+    is matched.
     """
     return pages.render(
         "dataset_manifest.html",
         title=f"{manifest.dataset.name}: dataset overview",
         description=description,
+        verdict=ground_words(manifest),
+        warnings=one_class_warnings(manifest),
+        unfolded=UNFOLDED,
+        tiles_picture=tiles,
         manifest=manifest,
         splits=SPLITS,
+        grounds={split: ground(manifest, split) for split in SPLITS},
+        areas=[hectares(tile, tile.pixels) for tile in manifest.tiles],
         cut=list(cut),
         drifts=list(drifts),
         systems=["\u2013" if tile.crs is None else crs_label(tile.crs) for tile in manifest.tiles],
@@ -110,3 +173,9 @@ def page(
         matched={name: picture.data_uri(pair) for name, pair in [*matched.items()][:PAIRS]},
         samples=[(sample, picture.data_uri(picture.png(sample.picture, colours=128))) for sample in samples],
     )
+
+
+def ground_words(manifest: DatasetManifest) -> str:
+    """The ground of each split in a sentence."""
+    grounds: list[Ground] = [ground(manifest, split) for split in SPLITS]
+    return f"{manifest.dataset.name}: {'; '.join(part.words() for part in grounds if part.pixels)}."

@@ -9,11 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from landcover_orch.evaluation.figures import INK, QUIET, despine, literal
+from landcover_orch.evaluation.figures import INK, QUIET, despine
 from landcover_orch.evaluation.proportions.table import UnitRow
 from landcover_orch.legend import Legend
 from landcover_orch.pages import picture
-from landcover_orch.pages.chart import as_png, canvas
+from landcover_orch.pages.chart import as_png, canvas, literal
 
 MOST = 2000
 """Units that are drawn as dots; beyond, every so many-th."""
