@@ -63,7 +63,7 @@ def leaderboard_builder(dataset: Dataset) -> Build:
         manifest = patches.manifest(dataset)
         failed = {name: why for name, why in failures(manifest, dataset, home).items() if name not in reports}
         decision = next(reversed(load_decisions(dataset.name, home)), None)
-        return build(manifest, reports, models, home, baselines, failed, decision)
+        return build(manifest, reports, models, home, baselines, failed, decision, competition=dataset.competition)
 
     return rank
 

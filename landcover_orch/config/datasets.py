@@ -210,6 +210,12 @@ class Dataset(Settings):
     minor: tuple[str, ...] = Field(
         default=(), description="classes that the report also leaves out of its means, as too rare to be learnt"
     )
+    competition: bool = Field(
+        default=False,
+        exclude=True,  # the leaderboard alone depends on it, and says so
+        description="whether the leaderboard has a second ranking, by accuracy and then by training time, as the "
+        "tutorial of the Vaihingen study has it",
+    )
     searches: tuple[str, ...] = Field(default=(), description="names of files in configs/searches, run when asked to")
     label_review: str | None = Field(
         default=None,

@@ -9,6 +9,8 @@ import numpy as np
 from landcover_orch.metrics.confusion import Counts
 from landcover_orch.patches.manifest import DatasetManifest
 
+MOST_FREQUENT, TRAINING_PROPORTIONS = "most frequent class", "training proportions"
+
 
 def dummy_classifiers(manifest: DatasetManifest) -> dict[str, tuple[str, Counts]]:
     """Dummy classifiers: what each predicts, and its matrix (actual, predicted) of scored pixels; none without train.
@@ -23,8 +25,8 @@ def dummy_classifiers(manifest: DatasetManifest) -> dict[str, tuple[str, Counts]
     constant = np.zeros((len(test), len(test)), np.int64)
     constant[:, most_frequent] = test
     return {
-        "most frequent class": (f"{manifest.legend.names[most_frequent]} everywhere, as most of train", constant),
-        "training proportions": ("drawn with train's fractions; expected values", np.outer(test, train / train.sum())),
+        MOST_FREQUENT: (f"{manifest.legend.names[most_frequent]} everywhere, as most of train", constant),
+        TRAINING_PROPORTIONS: ("drawn with train's fractions; expected values", np.outer(test, train / train.sum())),
     }
 
 

@@ -17,6 +17,7 @@ from landcover_orch.config import Dataset, experiments_of
 from landcover_orch.config.experiments import Classical, Experiment
 from landcover_orch.errors import IncompleteError
 from landcover_orch.evaluation import VERSION, by_polygon, views
+from landcover_orch.evaluation.baselines import MOST_FREQUENT, dummy_classifiers
 from landcover_orch.evaluation.choices import choices
 from landcover_orch.evaluation.evaluate import tiles_to_predict
 from landcover_orch.evaluation.figures import View
@@ -27,7 +28,9 @@ from landcover_orch.metrics.confusion import Value
 from landcover_orch.metrics.spread import Spread, spreads
 from landcover_orch.models.contract import load_contract
 from landcover_orch.pages import page, picture
-from landcover_orch.patches.manifest import DatasetManifest, load_current
+from landcover_orch.pages.verdict import CONSTANT, Scored, software, verdict
+from landcover_orch.patches.ground import hectares, one_class_warnings, scored_ground
+from landcover_orch.patches.manifest import DatasetManifest, TileEntry, load_current
 from landcover_orch.store import products, publish
 from landcover_orch.store.costs import Cost
 from landcover_orch.store.products import (
@@ -47,7 +50,10 @@ from landcover_orch.training.protocol import current_models
 
 MATRIX, METRICS, REPETITIONS = "matrix.csv", "metrics.csv", "repetitions.csv"
 PICTURED = 4
-"""Tiles that are drawn; all are counted."""
+"""Tiles that are drawn, the worst where there are more; all are counted."""
+
+UNFOLDED = 12
+"""Rows up to which the table of tiles is shown unfolded."""
 
 HEADLINE = ("accuracy", "mean_iou", "mean_f1", "mean_precision", "mean_recall", "kappa", "mcc")
 
@@ -79,6 +85,7 @@ class Subject:
             "chosen": self.chosen.name,
             "legend": self.manifest.legend,
             "minor": self.minor,
+            "software": software(),
             "years": [
                 y for t, y in zip(self.manifest.tiles, self.manifest.years(), strict=True) if t.label_fingerprint
             ],
@@ -131,6 +138,9 @@ class Report:
         return {
             "dataset": manifest.dataset.name,
             "experiment": subject.experiment.name,
+            "verdict": self.verdict,
+            "warnings": one_class_warnings(manifest),
+            "ground": asdict(scored_ground(manifest)),
             "model": subject.chosen.model.fingerprint,
             "models": {repetition.name: repetition.model.fingerprint for repetition in subject.repetitions},
             "trained_on": {repetition.name: repetition.manifest.digest for repetition in subject.repetitions},
@@ -148,7 +158,7 @@ class Report:
             "normalised_by_predicted": confusion.normalised(pooled, "predicted"),
             "metrics": self.row(self.scores.chosen).metrics,
             "means_over": defined_classes(classes, pooled),
-            "per_class": class_rows(classes, pooled),
+            "per_class": self.class_rows(),
             "tiles": self.tiles(),
             "repetitions": [asdict(row) for row in self.rows],
             "spread": {name: asdict(spread) for name, spread in self.spread.items()},
@@ -156,13 +166,44 @@ class Report:
             **self.composites(),
         }
 
+    @cached_property
+    def verdict(self) -> str:
+        """Verdict in a sentence: the chosen repetition's scores against the most frequent class alone."""
+        manifest, metrics = self.subject.manifest, self.row(self.scores.chosen).metrics
+        dummies = dummy_classifiers(manifest)
+        constant = None
+        if MOST_FREQUENT in dummies:
+            scores = confusion.summary(dummies[MOST_FREQUENT][1])
+            constant = Scored(CONSTANT, scores["mean_iou"], scores["accuracy"])
+        best = Scored(self.subject.experiment.name, metrics["mean_iou"], metrics["accuracy"])
+        return verdict(best, constant, scored_ground(manifest).words())
+
+    @cached_property
+    def entries(self) -> dict[str, TileEntry]:
+        """Tile -> its entry in the manifest."""
+        return {entry.name: entry for entry in self.subject.manifest.tiles}
+
+    def class_rows(self) -> list[dict[str, Any]]:
+        """Per-class metrics, with the hectares of actual and predicted pixels; None where they are not known."""
+        evaluation = self.scores.chosen.evaluation
+        rows = class_rows(evaluation.classes, evaluation.pooled)
+        for i, row in enumerate(rows):
+            for name, axis in (("actual", 1), ("predicted", 0)):
+                areas = [
+                    hectares(self.entries[tile], int(matrix.sum(axis=axis)[i]))
+                    for tile, matrix in evaluation.tiles.items()
+                ]
+                row[f"{name}_hectares"] = total_area(areas)
+        return rows
+
     def tiles(self) -> dict[str, dict[str, Any]]:
-        """Tile -> its years, matrix and headline metrics."""
-        evaluation, entries = self.scores.chosen.evaluation, {e.name: e for e in self.subject.manifest.tiles}
+        """Tile -> its years, matrix, headline metrics, and the hectares that are scored."""
+        evaluation, entries = self.scores.chosen.evaluation, self.entries
         return {
             name: {
                 "year": entries[name].year,
                 "label_year": entries[name].label_year,
+                "hectares": hectares(entries[name], int(matrix.sum())),
                 "matrix": matrix.tolist(),
                 "metrics": summary(evaluation.classes, [matrix], self.subject.minor),
             }
@@ -215,15 +256,41 @@ class Report:
     def views(self) -> Iterator[tuple[str, str, View]]:
         """File, caption and view of the maps: overview and detail of test tiles, then tiles out of fold."""
         manifest, chosen, home = self.subject.manifest, self.subject.chosen, self.subject.home
-        for entry in tiles_to_predict(manifest)[:PICTURED]:
+        for entry in self.worst(tiles_to_predict(manifest)):
             overview = views.overview(manifest, entry, chosen.maps[entry.name], home)
-            yield f"tile-{entry.name}.png", f"Tile {entry.name}{f', {entry.year}' if entry.year else ''}", overview
+            yield f"tile-{entry.name}.png", self.caption(entry), overview
             detail = views.detail(manifest, entry, chosen.maps[entry.name], home, overview)
             yield f"tile-{entry.name}-detail.png", f"Tile {entry.name}, a detail at full resolution", detail
         folds = [r for r in self.subject.repetitions if r.fold is not None and r.seed_group == chosen.seed_group]
-        for entry in tiles_to_predict(*(fold.manifest for fold in folds))[:PICTURED] if folds else []:
+        for entry in self.worst(tiles_to_predict(*(fold.manifest for fold in folds))) if folds else []:
             view = views.out_of_fold([(fold.manifest, fold.maps) for fold in folds], entry, home)
-            yield f"tile-{entry.name}-out-of-fold.png", f"Tile {entry.name}, out of fold", view
+            yield f"tile-{entry.name}-out-of-fold.png", f"{self.caption(entry)}, out of fold", view
+
+    def ranked_tiles(self) -> list[str]:
+        """Names of the scored tiles, the lowest mean IoU first, then the lowest accuracy; of equals by name."""
+
+        def order(item: tuple[str, Any]) -> tuple[float, float, str]:
+            scores = confusion.summary(item[1])
+            return scores["mean_iou"] or 0.0, scores["accuracy"] or 0.0, item[0]
+
+        matrices = self.scores.chosen.evaluation.tiles
+        return [name for name, _ in sorted(((n, m) for n, m in matrices.items() if m.sum()), key=order)]
+
+    def worst(self, entries: Sequence[TileEntry]) -> list[TileEntry]:
+        """The tiles that are drawn: all of a few, else the worst, which come first."""
+        place = {name: i for i, name in enumerate(self.ranked_tiles())}
+        return sorted(entries, key=lambda entry: place.get(entry.name, len(place)))[:PICTURED]
+
+    def caption(self, entry: TileEntry) -> str:
+        """Caption of a tile's picture: year, rank among the scored tiles, and mean IoU."""
+        ranked = self.ranked_tiles()
+        year = f", {entry.year}" if entry.year else ""
+        if len(ranked) < 2 or entry.name not in ranked:
+            return f"Tile {entry.name}{year}"
+        number, of = ranked.index(entry.name) + 1, len(ranked)
+        rank = "the worst" if number == 1 else "the best" if number == of else f"number {number} from below"
+        score = confusion.summary(self.scores.chosen.evaluation.tiles[entry.name])["mean_iou"]
+        return f"Tile {entry.name}{year}: {rank} of {of}, mean IoU {page.format_ratio(score)}"
 
     def figures(self) -> dict[str, tuple[str, bytes]]:
         """File -> caption and PNG of every figure, and the preview, which has no caption."""
@@ -248,14 +315,19 @@ class Report:
                 drawn[PREVIEW] = "", picture.small_png(picture.hstack([view.image, *maps, errors]))
         return drawn
 
-    def page(self, figures: Mapping[str, bytes]) -> str:
-        """HTML page, with the figures by caption."""
+    def page(self, figures: Mapping[str, tuple[str, bytes]]) -> str:
+        """HTML page, with the figures by file."""
         subject, scores, model = self.subject, self.scores, self.subject.chosen.model
         maps = [product for repetition in subject.repetitions for product in repetition.maps.values()]
         models = [repetition.model for repetition in subject.repetitions]
         return page.render(
             "report.html",
             title=f"{subject.manifest.dataset.name} · {subject.experiment.name}",
+            verdict=self.content["verdict"],
+            warnings=self.content["warnings"],
+            software=software(),
+            unfolded=UNFOLDED,
+            worst=self.ranked_tiles()[:PICTURED],
             manifest=subject.manifest,
             experiment=subject.experiment,
             contract=load_contract(model.path),
@@ -270,7 +342,7 @@ class Report:
             minor=subject.minor,
             seeds_spread=spreads([self.row(score).metrics for score in scores.seed_groups]),
             figures=figures,
-            by_polygon_caption=by_polygon.CAPTION,
+            maps={name: figure for name, figure in figures.items() if name.startswith("tile-")},
             stages=resource_usage(subject.manifest, models, maps, subject.home),
         )
 
@@ -283,8 +355,7 @@ class Report:
         figures = self.figures()
         for name, (_, data) in figures.items():
             (stage.path / name).write_bytes(data)
-        captions = {caption: data for name, (caption, data) in figures.items() if name != PREVIEW}
-        (stage.path / PAGE).write_text(self.page(captions), encoding="utf-8")
+        (stage.path / PAGE).write_text(self.page(figures), encoding="utf-8")
 
 
 def build(
@@ -312,6 +383,12 @@ def build(
         Report(subject, scores, by_polygon.rows(manifest, best.maps, home)).write(stage)
 
     return publish.publish(home / manifest.dataset.name / REPORT, experiment.name, subject.recipe(), write)
+
+
+def total_area(areas: Sequence[float | None]) -> float | None:
+    """Sum of areas; None where one is unknown, or there is none."""
+    known = [area for area in areas if area is not None]
+    return sum(known) if known and len(known) == len(areas) else None
 
 
 def resource_usage(

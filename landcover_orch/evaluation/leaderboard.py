@@ -14,7 +14,7 @@ import numpy as np
 from landcover_orch.config.experiments.repetitions import base_of
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.evaluation import VERSION
-from landcover_orch.evaluation.baselines import dummy_classifiers, scored_pixels
+from landcover_orch.evaluation.baselines import MOST_FREQUENT, dummy_classifiers, scored_pixels
 from landcover_orch.evaluation.build import HEADLINE
 from landcover_orch.evaluation.choices import COLUMNS, Choice
 from landcover_orch.evaluation.decisions import Decision
@@ -24,6 +24,8 @@ from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Counts, Value
 from landcover_orch.metrics.spread import Spread, spread
 from landcover_orch.pages import page
+from landcover_orch.pages.verdict import CONSTANT, Scored, software, verdict
+from landcover_orch.patches.ground import one_class_warnings, scored_ground
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
 from landcover_orch.store.products import LEADERBOARD, PAGE, REPORT_JSON, SUMMARY, THROUGHPUT
@@ -132,8 +134,10 @@ def build(
     baselines: Collection[str] = (),
     failed: Mapping[str, str] = MappingProxyType({}),
     decision: Decision | None = None,
+    *,
+    competition: bool = False,
 ) -> Product:
-    """Publishes the leaderboard: index.html, leaderboard.csv, competition.csv and summary.json, best mean IoU first.
+    """Publishes the leaderboard: index.html, leaderboard.csv and summary.json, best mean IoU first.
 
     An experiment is its repetitions' mean, with their standard deviation. Two dummy classifiers always stand on it as
     baselines. All means over classes are over those that occur among the test pixels: the same for every row. Times
@@ -147,6 +151,7 @@ def build(
         baselines: the experiments that the others should beat.
         failed: experiment -> why its training failed.
         decision: the last one on the champion.
+        competition: whether a second ranking, by accuracy and then by training time, stands below (competition.csv).
 
     Raises:
         GridError: reports of another manifest, of other test pixels or labels, or with a repetition that was trained
@@ -168,6 +173,9 @@ def build(
             "test_digest": manifest.test_digest,
             "baselines": sorted({*baselines} & {*reports}),
             "minor": manifest.dataset.minor,
+            "software": software(),
+            "years": [y for t, y in zip(manifest.tiles, manifest.years(), strict=True) if t.label_fingerprint],
+            **({"competition": True} if competition else {}),
             **({"failed": dict(failed)} if failed else {}),
             **({"decision": decision.model_dump(mode="json")} if decision else {}),
         },
@@ -179,7 +187,7 @@ def build(
             replace(experiment_row(name, {}, manifest, {}, baseline=name in baselines), failed=failed[name])
             for name in sorted(failed)
         ]
-        _write(stage, manifest, rows, contents, decision)
+        _write(stage, manifest, rows, contents, decision, competition=competition)
 
     return publish.publish(home / manifest.dataset.name / LEADERBOARD, LEADERBOARD, recipe, write)
 
@@ -314,7 +322,7 @@ def best_baseline(rows: Sequence[LeaderboardRow]) -> LeaderboardRow | None:
     return min(baselines, key=lambda row: row.rank, default=None)
 
 
-def competition(rows: Sequence[LeaderboardRow]) -> list[CompetitionRow]:
+def rank_competition(rows: Sequence[LeaderboardRow]) -> list[CompetitionRow]:
     """Experiments by overall accuracy, then by training time, with what such a table traditionally shows."""
 
     def order(row: LeaderboardRow) -> tuple[float, float, str]:
@@ -342,14 +350,18 @@ def _write(
     rows: list[LeaderboardRow],
     contents: Mapping[str, Any],
     decision: Decision | None,
+    *,
+    competition: bool,
 ) -> None:
     reported = [row for row in rows if row.experiment in contents]
-    ranked, summary = [asdict(row) for row in competition(reported)], summarise(manifest, rows, contents)
+    summary = summarise(manifest, rows, contents, decision)
     header, lines = [*experiment_row("", {}, manifest, {}, baseline=False).columns()], [row.columns() for row in rows]
     (stage.path / TABLE).write_text(csv_text(header, ([line[name] for name in header] for line in lines)), "utf-8")
-    entries = [*ranked[0]] if ranked else ["rank", "experiment"]
-    (stage.path / COMPETITION).write_text(csv_text(entries, (row.values() for row in ranked)), "utf-8")
-    stage.write_json(SUMMARY, {**summary, "leaderboard": lines, "competition": ranked})
+    ranked = [asdict(row) for row in rank_competition(reported)] if competition else []
+    if competition:
+        entries = [*ranked[0]] if ranked else ["rank", "experiment"]
+        (stage.path / COMPETITION).write_text(csv_text(entries, (row.values() for row in ranked)), "utf-8")
+    stage.write_json(SUMMARY, {**summary, "leaderboard": lines, **({"competition": ranked} if competition else {})})
     figure = mean_iou_figure(manifest, rows, contents)
     if figure:
         (stage.path / FIGURE).write_bytes(figure)
@@ -357,10 +369,14 @@ def _write(
     html = page.render(
         "leaderboard.html",
         title=f"{manifest.dataset.name} · leaderboard",
+        verdict=summary["verdict"],
+        warnings=summary["warnings"],
+        software=software(),
         rows=lines,
         reported=[*contents],
         competition=ranked,
         manifest=manifest,
+        ground=scored_ground(manifest),
         summary=summary,
         decision=decision,
         figure=figure,
@@ -386,11 +402,19 @@ def mean_iou_figure(
     return dots.dots(shown, baselines=lines) if shown else None
 
 
-def summarise(manifest: DatasetManifest, rows: Sequence[LeaderboardRow], contents: Mapping[str, Any]) -> dict[str, Any]:
-    """Summary of the leaderboard: the best experiment and baseline, and over which classes means are taken."""
+def summarise(
+    manifest: DatasetManifest,
+    rows: Sequence[LeaderboardRow],
+    contents: Mapping[str, Any],
+    decision: Decision | None = None,
+) -> dict[str, Any]:
+    """Summary of the leaderboard: verdict, warnings, the best experiment and baseline, the classes means are over."""
     best, baseline = next((row for row in rows if row.experiment in contents), None), best_baseline(rows)
     pixels = scored_pixels(manifest)
     return {
+        "verdict": best_verdict(manifest, rows, best, len(contents), decision) if best and not best.failed else None,
+        "warnings": one_class_warnings(manifest),
+        "ground": asdict(scored_ground(manifest)),
         "experiments": len(contents),
         "best": best.experiment if best else None,
         "best_mean_iou": best.mean_iou if best else None,
@@ -400,3 +424,35 @@ def summarise(manifest: DatasetManifest, rows: Sequence[LeaderboardRow], content
         "scored_on": next((content["scored_on"] for content in contents.values()), TEST_SPLIT),
         "means_over": [name for name, count in zip(manifest.legend.names, pixels, strict=True) if count],
     }
+
+
+def best_verdict(
+    manifest: DatasetManifest,
+    rows: Sequence[LeaderboardRow],
+    best: LeaderboardRow,
+    models: int,
+    decision: Decision | None,
+) -> str:
+    """Verdict on the best experiment: against the best other baseline, or the most frequent class if it is one."""
+    others = [row for row in rows if row.baseline and row.experiment != best.experiment and row.mean_iou is not None]
+    if best.baseline:
+        others = [row for row in others if row.experiment == MOST_FREQUENT]
+    against = scored(others[0]) if others else None
+    if against and against.name == MOST_FREQUENT:
+        against = replace(against, name=CONSTANT)
+    return verdict(
+        scored(best), against, scored_ground(manifest).words(), models=models, decision=decision_words(decision)
+    )
+
+
+def scored(row: LeaderboardRow) -> Scored:
+    """Name and scores of a row."""
+    return Scored(row.experiment, row.mean_iou, row.measures["accuracy"].mean, row.baseline)
+
+
+def decision_words(decision: Decision | None) -> str:
+    """Who is champion, by whom and since when; nothing where nobody was elected."""
+    if decision is None:
+        return ""
+    by = "the rule" if decision.by == "rule" else decision.user or "a person"
+    return f"Champion, by {by} on {decision.at[:10]}: {decision.champion.experiment}."

@@ -62,14 +62,15 @@ def log_tables(client: Any, run_id: str, product: Product) -> None:
     from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
     summary = product.json(SUMMARY)
-    for key, artifact in TABLES.items():  # not log_table, which adds its rows to those of the last leaderboard
+    tables = {key: artifact for key, artifact in TABLES.items() if key in summary}
+    for key, artifact in tables.items():  # not log_table, which adds its rows to those of the last leaderboard
         rows = summary[key]
         columns = list(rows[0]) if rows else []
         data = [[row[name] for name in columns] for row in rows]
         client.log_text(run_id, json.dumps({"columns": columns, "data": data}), artifact)
     for name in product.files:
         client.log_artifact(run_id, str(product.file(name)))
-    shown = [{"path": artifact, "type": "table"} for artifact in TABLES.values()]
+    shown = [{"path": artifact, "type": "table"} for artifact in tables.values()]
     client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps(shown))
     client.set_tag(run_id, LEADERBOARD, product.fingerprint)
     client.set_terminated(run_id, "FINISHED")

@@ -33,8 +33,8 @@ def _write(configs: Path, raw: Path) -> config.Dataset:
     for experiment in RECIPES:
         tiny.save(configs, "experiments", experiment)
     path = configs / "datasets" / "tiny.yaml"
-    names = {"experiments": [experiment["name"] for experiment in RECIPES]}
-    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | names))
+    changes = {"experiments": [experiment["name"] for experiment in RECIPES], "competition": True}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
     return config.load_dataset(tiny.NAME)
 
 

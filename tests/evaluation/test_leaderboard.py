@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from landcover_orch import config
 from landcover_orch.config.experiments import losses
 from landcover_orch.errors import GridError
 from landcover_orch.evaluation import leaderboard
 from landcover_orch.evaluation.choices import COLUMNS, choices
+from landcover_orch.pages.verdict import software
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product, Recipe
 from tests.evaluation.scored import EXPERIMENT, Scored, scored
@@ -236,7 +238,8 @@ def test_the_competition_is_by_accuracy_then_by_time(scene: Scored) -> None:
     reports = {name: report(scene, name, matrix(hits)) for name, hits in (("slow", 0.9), ("quick", 0.9), ("bad", 0.5))}
     seconds = {"slow": 9.0, "quick": 2.0, "bad": 1.0}
     models = {name: {name: _timed(scene, name, wall_s)} for name, wall_s in seconds.items()}
-    product = leaderboard.build(scene.manifest, reports, models, scene.home)
+    product = leaderboard.build(scene.manifest, reports, models, scene.home, competition=True)
+    assert '<h2 id="competition">' in product.file("index.html").read_text(encoding="utf-8")
     with product.file("competition.csv").open(newline="", encoding="utf-8") as file:
         table = list(csv.DictReader(file))
     assert [(row["rank"], row["experiment"], row["training_s"]) for row in table] == [
@@ -248,6 +251,31 @@ def test_the_competition_is_by_accuracy_then_by_time(scene: Scored) -> None:
     assert (first["optimiser"], first["learning_rate"], first["epochs"]) == ("adam", "0.001", "20")
     assert (first["stride_factor"], first["device"]) == ("1.0", "auto")
     assert first["augmentation"] == "flips, right angles, brightness 0.1, contrast 0.1"
+
+
+def test_there_is_one_ranking_unless_a_study_asks_for_the_competition(scene: Scored) -> None:
+    product = board(scene, {"a": report(scene, "a", matrix(0.8))})
+    assert "competition.csv" not in product.files
+    assert "competition" not in product.json("summary.json")
+    assert "ompetition" not in product.file("index.html").read_text(encoding="utf-8")
+    assert [name for name in config.names("studies") if config.load_dataset(name).competition] == ["vaihingen"]
+
+
+def test_the_verdict_names_the_best_against_the_best_baseline_on_its_ground(scene: Scored) -> None:
+    reports = {name: report(scene, name, matrix(hits)) for name, hits in (("net", 0.9), ("forest", 0.7))}
+    product = board(scene, reports, baselines=("forest",))
+    lead = f"{iou(0.9) - iou(0.7):.3f} above forest ({iou(0.7):.3f})"
+    verdict = product.json("summary.json")["verdict"]
+    assert verdict == (
+        f"net is the best of 2 models: mean IoU {iou(0.9):.3f}, accuracy 0.900, {lead}, "
+        f"on 1\u202f000 test pixels (0.10\u00a0ha) of tile a; by landcover_orch {software()}."
+    )
+    assert verdict in product.file("index.html").read_text(encoding="utf-8")
+
+
+def test_a_baseline_that_leads_is_compared_with_the_most_frequent_class(scene: Scored) -> None:
+    product = board(scene, {"forest": report(scene, "forest", matrix(0.7))}, baselines=("forest",))
+    assert "above the most frequent class alone (0.200)" in product.json("summary.json")["verdict"]
 
 
 def test_an_interrupted_training_took_at_least_its_epochs(scene: Scored) -> None:
