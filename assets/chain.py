@@ -259,16 +259,20 @@ def state_events(
     if memory.get("state") == (described := digest(state)):
         return []
     memory["state"] = described
-    return [
-        dg.AssetCheckEvaluation(
-            asset_key=up_to_date_key(dataset).asset_key,
-            check_name=up_to_date_key(dataset).name,
-            passed=not rows,
-            severity=dg.AssetCheckSeverity.WARN,
-            metadata={"steps": table(rows)} if rows else {},
-            description=str(stale_problem(dataset, rows)) if rows else None,
-        )
-    ]
+    return [state_evaluation(dataset, seen.plan)]
+
+
+def state_evaluation(dataset: Dataset, described: Plan) -> dg.AssetCheckEvaluation:
+    """The evaluation of the check of the group by a plan."""
+    rows = state_rows(described)
+    return dg.AssetCheckEvaluation(
+        asset_key=up_to_date_key(dataset).asset_key,
+        check_name=up_to_date_key(dataset).name,
+        passed=not rows,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"steps": table(rows)} if rows else {},
+        description=str(stale_problem(dataset, rows)) if rows else None,
+    )
 
 
 def state_rows(described: Plan) -> list[dict[str, Any]]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import dagster as dg
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from assets.overview import last_state
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError
+from landcover_orch.overview import index
 from landcover_orch.pages.links import MLFLOW, PAGES
 from landcover_orch.store import publish
 from landcover_orch.store.publish import MANIFEST
@@ -27,20 +31,43 @@ HEADERS = {
 MLFLOW_PATH = re.compile(r"(experiments/\d+(/runs/[0-9a-f]{32})?|models/[\w-]{1,200}(/versions/\d+)?)")
 
 
-def routes() -> list[Route]:
-    """Routes before Dagster's own."""
+INDEX_PATH = re.compile(r"(?:([\w-]+)/)?(?:index\.html)?")
+"""Path of the list of datasets, or of the index page of one."""
+
+
+def routes(dagster: dg.DagsterInstance | None = None) -> list[Route]:
+    """Routes before Dagster's own; the state of datasets is looked up in the instance."""
+
+    def page_or_index(request: Request) -> Response:
+        return index_page(request.path_params["path"], dagster) or page(request)
+
     return [
-        Route(f"{PAGES}/{{path:path}}", page, methods=["GET", "HEAD"]),
+        Route(f"{PAGES}/{{path:path}}", page_or_index, methods=["GET", "HEAD"]),
         Route(PAGES, lambda _: RedirectResponse(f"{PAGES}/"), methods=["GET", "HEAD"]),
         Route(f"{MLFLOW}/{{path:path}}", mlflow, methods=["GET", "HEAD"]),
     ]
+
+
+def index_page(path: str, dagster: dg.DagsterInstance | None) -> Response | None:
+    """The index page of a dataset or the list of all, made of what is published now; None where it is another path."""
+    match = INDEX_PATH.fullmatch(path)
+    if match is None:
+        known = path in index.known_datasets(config.home())
+        return RedirectResponse(f"{PAGES}/{path}/") if known else None
+    home, name = config.home(), match[1]
+    names = index.known_datasets(home)
+    if name is None:
+        return HTMLResponse(index.datasets_page(home, names, partial(last_state, dagster)), headers=HEADERS)
+    if name not in names:
+        return None
+    return HTMLResponse(index.index_page(home, name, last_state(dagster, name)), headers=HEADERS)
 
 
 def page(request: Request) -> Response:
     """A file of a published product; 404 for anything else."""
     path = published_file(config.home(), request.path_params["path"])
     if path is None:
-        text = "No published file of that name. The index of a dataset lists those there are: /pages/DATASET/"
+        text = f"No published file of that name. The index of a dataset lists those there are: {PAGES}/DATASET/"
         return PlainTextResponse(text, 404, HEADERS)
     return FileResponse(path, headers=HEADERS)
 

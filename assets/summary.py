@@ -10,11 +10,12 @@ from pathlib import Path
 import dagster as dg
 
 from assets.advance import Outcome
+from assets.overview import record_state, write_index
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
 from landcover_orch.pages.page import format_ratio
-from landcover_orch.store.products import DATASET_MANIFEST, MANIFEST_NAME, PAGE, REPORT, SUMMARY, folder
+from landcover_orch.store.products import PAGE, REPORT, SUMMARY, folder
 
 METRICS = ("accuracy", "mean_iou", "mean_f1")
 
@@ -26,7 +27,8 @@ def lines(instance: dg.DagsterInstance, dataset: Dataset, outcome: Outcome, seco
     yield ""
     yield from score_lines(dataset)
     yield from champion_lines(dataset)
-    yield from next_lines(dataset)
+    record_state(instance, dataset, outcome.plan)
+    yield from next_lines(dataset, write_index(instance, dataset))
 
 
 def built_line(outcome: Outcome, seconds: float) -> str:
@@ -111,12 +113,10 @@ def champion_lines(dataset: Dataset) -> Iterator[str]:
         yield f"  {decisions[-1].reason}"
 
 
-def next_lines(dataset: Dataset) -> Iterator[str]:
-    """Where to look next."""
-    manifest_page = folder(config.home(), dataset.name, DATASET_MANIFEST) / MANIFEST_NAME / PAGE
-    if manifest_page.is_file():
-        yield f"First look at the data: {relative(manifest_page)}"
+def next_lines(dataset: Dataset, index: Path) -> Iterator[str]:
+    """Where to look next: the index page as a file, and on the servers."""
     port = os.environ.get("LANDCOVER_DAGSTER_PORT", "3000")
+    yield f"All pages of {dataset.name}, as files: {relative(index)}"
     yield f"Next: landcover ui, then http://127.0.0.1:{port}/pages/{dataset.name}/ has all pages of {dataset.name}"
 
 

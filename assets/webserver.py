@@ -35,7 +35,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
     """Dagster's webserver with the guard as its outermost middleware, and the pages of products before its routes."""
 
     def __init__(self, context: WorkspaceProcessContext, guard: Middleware) -> None:
-        self._guard = guard
+        self._guard, self._dagster = guard, context.instance
         super().__init__(context)
 
     def build_middleware(self) -> list[Middleware]:
@@ -44,7 +44,7 @@ class GuardedWebserver(DagsterWebserver[Any, Any]):
 
     def build_routes(self) -> list[BaseRoute]:
         """The pages of products, then Dagster's own, whose last one takes everything."""
-        return [*files.routes(), *super().build_routes()]  # type: ignore[no-untyped-call]
+        return [*files.routes(self._dagster), *super().build_routes()]  # type: ignore[no-untyped-call]
 
 
 def serve(port: int, workspace: Path, code: str | None = None) -> None:

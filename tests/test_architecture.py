@@ -31,6 +31,7 @@ LAYERS = (
     ("checks",),
     ("drafts",),
     ("review",),
+    ("overview",),
     ("planner",),
 )
 """The library from the bottom up: what stands in a layer imports from it and from those before it."""

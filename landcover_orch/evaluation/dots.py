@@ -13,7 +13,7 @@ from landcover_orch.metrics.spread import spread
 from landcover_orch.pages.chart import as_png, canvas, literal
 
 DOT, MEAN = "#58a4b0", "#1d2733"
-BASELINE = "#b08a2e"
+BASELINE = "#7d611c"
 HEADROOM = 0.02
 
 

@@ -28,8 +28,8 @@ PAIRS = 12
 """Matched tiles that are shown as they were and as they are read."""
 
 TILES_PICTURE = "tiles.png"
-DRAWN, TILE_SIDE = 4, 240
-"""Tiles of each split in the picture of the splits, and the longer side of each in pixels."""
+DRAWN, COLUMNS, TILE_SIDE = 4, 4, 240
+"""The picture of the splits: tiles of each, tiles in a row, and the longer side of each in pixels."""
 
 UNFOLDED = 12
 """Rows up to which a table of tiles is shown unfolded."""
@@ -84,16 +84,15 @@ def draw_sample(image: NDArray[Any], label: NDArray[np.uint8], manifest: Dataset
 
 
 def tiles_picture(manifest: DatasetManifest, home: Path) -> bytes:
-    """Contact sheet of the splits: some tiles of each in a row, image and labels; other splits' pixels are dimmed."""
-    rows = {split: drawn_tiles(manifest, split) for split in SPLITS}
-    rows = {split: entries for split, entries in rows.items() if entries}
-    figure = chart.canvas(10.4, 1.75 * len(rows) + 0.1)
-    for i, (split, entries) in enumerate(rows.items()):
-        for j, entry in enumerate(entries):
-            axes = figure.add_subplot(len(rows), DRAWN, i * DRAWN + j + 1)
-            axes.imshow(draw_tile(manifest, entry, split, home), interpolation="nearest")
-            axes.set_title(chart.literal(f"{split}: {entry.name}"), fontsize=9)
-            axes.set_axis_off()
+    """Contact sheet of the splits: image and labels of some tiles of each; other splits' pixels are dimmed."""
+    drawn = [(split, entry) for split in SPLITS for entry in drawn_tiles(manifest, split)]
+    rows = -(-len(drawn) // COLUMNS)
+    figure = chart.canvas(10.4, 1.6 * rows + 0.1)
+    for i, (split, entry) in enumerate(drawn, start=1):
+        axes = figure.add_subplot(rows, COLUMNS, i)
+        axes.imshow(draw_tile(manifest, entry, split, home), interpolation="nearest")
+        axes.set_title(chart.literal(f"{split}: {entry.name}"), fontsize=9)
+        axes.set_axis_off()
     return chart.as_png(figure)
 
 

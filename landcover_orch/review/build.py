@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
 
 from landcover_orch.config import Splits
 from landcover_orch.config.experiments import Experiment
@@ -20,6 +23,7 @@ from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.repetition import Repetition, require_matching_versions
 from landcover_orch.evaluation.tables import csv_text
+from landcover_orch.grid import crs_label, reproject
 from landcover_orch.pages import page, picture
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.raster import inspect
@@ -35,11 +39,15 @@ from landcover_orch.tiles.tile import Tile
 PICTURED, PREVIEWED, WORST = 40, 8, 10
 """Polygons with pictures on the page, in the preview, and in the summary."""
 
-YEARS, TRAIN_FRACTION = ("image_year", "label_year"), "train_ground"
-"""Columns beside those of `review.ranking`: the years of what the maps show and of the labels; and, of a list by area,
-the fraction of the polygon that the maps' model was trained on (None: not known)."""
+PLACE, YEARS, TRAIN_FRACTION = ("x", "y"), ("image_year", "label_year"), "train_ground"
+"""Columns beside those of `review.ranking`: a point in the polygon, in the CRS of the GeoPackage; the years of what the
+maps show and of the labels; and, of a list by area, the fraction of the polygon that the maps' model was trained on
+(None: not known)."""
 
 M2_A_HECTARE = 10_000
+
+UNFOLDED = 12
+"""Rows up to which the table of tiles is shown unfolded."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +67,7 @@ class ReviewList:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of its table."""
-        return (*COLUMNS, *YEARS, *([TRAIN_FRACTION] if self.by_area else []))
+        return (*COLUMNS, *PLACE, *YEARS, *([TRAIN_FRACTION] if self.by_area else []))
 
 
 def label_review(
@@ -139,6 +147,15 @@ def publish_list(subject: Subject, kind: ReviewList, maps: Mapping[str, Product]
     return publish.publish(folder, name, recipe, lambda stage: Review.of(subject, kind).write(stage))
 
 
+def points_inside(shapes: NDArray[Any], source: Any, target: Any) -> list[tuple[float, float]]:
+    """A point inside each polygon, x and y in units of the target CRS, to hundredths (of degrees: to 1e-6)."""
+    points = shapely.point_on_surface(shapes)
+    if source != target:
+        points = reproject(points, source, target)
+    digits = 6 if CRS.from_user_input(target).is_geographic else 2
+    return [(round(float(x), digits), round(float(y), digits)) for x, y in shapely.get_coordinates(points)]
+
+
 @dataclass(frozen=True)
 class Review:
     """A list of polygons under review, its rows (see `ranking.rows`) and what the rows are taken from."""
@@ -155,10 +172,12 @@ class Review:
         listed = rows(comparison.polygons, subject.manifest.legend.names, by_area=kind.by_area)
         for entry in subject.entries:
             tile_rows = [row for row in listed if row["tile"] == entry.name]
-            for row in tile_rows:
+            index = np.array([row["index"] for row in tile_rows], np.int64)
+            points = points_inside(comparison.outlines[entry.name].geometry[index], entry.crs, subject.entries[0].crs)
+            for row, point in zip(tile_rows, points, strict=True):
+                row.update(zip(PLACE, point, strict=True))
                 row.update(zip(YEARS, subject.years(entry), strict=True))
             if kind.by_area:
-                index = np.array([row["index"] for row in tile_rows], np.int64)
                 fractions = comparison.train_fractions(kind.trained_splits, entry, index)
                 for row, fraction in zip(tile_rows, fractions, strict=True):
                     row[TRAIN_FRACTION] = fraction
@@ -182,6 +201,9 @@ class Review:
             legend=legend,
             labels=labels,
             summary=summary,
+            crs=crs_label(self.subject.entries[0].crs),
+            dataset=self.subject.manifest.dataset.name,
+            unfolded=UNFOLDED,
             cards=cards,
             rows=self.rows,
         )

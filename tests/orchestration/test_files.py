@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
@@ -73,8 +75,10 @@ def test_a_link_keeps_to_its_product_when_another_one_is_current(client: TestCli
         "town/report//small/index.html",
         "town/report/small/%00",
         "../etc/passwd",
-        "",
         "town",
+        "town/",
+        "dagster/",
+        "dagster/index.html",
     ],
 )
 def test_nothing_else_is_served(client: TestClient, home: Path, product: Product, tmp_path: Path, path: str) -> None:
@@ -86,6 +90,57 @@ def test_nothing_else_is_served(client: TestClient, home: Path, product: Product
     answer = client.get(f"/pages/{path}")
     assert answer.status_code == 404
     assert "private" not in answer.text
+
+
+@pytest.fixture
+def demonstrated(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home whose dataset `demo` alone is served."""
+    monkeypatch.setenv("LANDCOVER_DATASETS", "demo")
+    return home
+
+
+def test_index_pages_are_made_of_what_is_published_now(client: TestClient, demonstrated: Path) -> None:
+    for path in ("/pages/demo/", "/pages/demo/index.html"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["content-security-policy"] == files.HEADERS["Content-Security-Policy"]
+        assert "Nothing has been published yet" in answer.text
+    folder = demonstrated / "demo" / "report"
+    publish(folder, "small", Recipe("report", 1, {}, {}), lambda stage: stage.write_json("report.json", {}))
+    text = client.get("/pages/demo/").text
+    assert 'href="report/small/report.json"' in text
+    assert client.get("/pages/demo/report/small/report.json").status_code == 200
+    assert client.get("/pages/demo").headers["location"] == "/pages/demo/"
+    listed = client.get("/pages/").text
+    assert 'href="demo/index.html"' in listed
+    assert client.get("/pages/index.html").status_code == 200
+
+
+def test_the_index_shows_what_the_check_of_the_group_last_said(demonstrated: Path) -> None:
+    with dg.DagsterInstance.ephemeral() as dagster:
+        client = TestClient(Starlette(routes=files.routes(dagster)))
+        assert "not looked at yet" in client.get("/pages/demo/").text
+        report = partial(dg.AssetCheckEvaluation, asset_key=dg.AssetKey(["demo", "dataset_manifest"]))
+        key = {"check_name": "group_up_to_date", "severity": dg.AssetCheckSeverity.WARN, "metadata": {}}
+        dagster.report_runless_asset_event(report(passed=False, description="3 products are stale", **key))
+        text = client.get("/pages/demo/").text
+        assert "not up to date" in text
+        assert "3 products are stale" in text
+        assert "landcover materialise demo" in text
+        dagster.report_runless_asset_event(report(passed=True, **key))
+        assert ">up to date<" in client.get("/pages/demo/").text
+
+
+def test_a_fault_of_the_configuration_stands_on_the_index(
+    client: TestClient, home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDCOVER_DATASETS", "faulty")
+    (configs / "datasets" / "faulty.yaml").write_text("name: faulty\ntyls: 3\n")
+    for path in ("/pages/faulty/", "/pages/"):
+        text = client.get(path).text
+        assert "configuration cannot be loaded" in text
+        assert "tyls" in text
+        assert "landcover check faulty" in text
 
 
 def test_a_damaged_product_is_not_served(client: TestClient, product: Product) -> None:

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import raster
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
-from landcover_orch.grid import resolution
+from landcover_orch.grid import in_metres, resolution
 from landcover_orch.ground_truth import build as truth
 from landcover_orch.ground_truth.areas import area_problems
 from landcover_orch.ground_truth.quality import figures as pictures
@@ -34,7 +34,7 @@ from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
 SURFACE = "surface.npy"
-VERSION = 2
+VERSION = 3
 """Raised when the same inputs would give other bytes."""
 
 SCAN = 4096
@@ -95,7 +95,8 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, ground_tr
     stage.write_json(SUMMARY, summary)
     (stage.path / PREVIEW).write_bytes(picture.small_png(drawn.preview))
     title = f"{dataset.name}: labels of tile {tile.name}"
-    html = page.render("label_quality.html", title=title, summary=summary, pictures=drawn)
+    metric = image.grid.crs is not None and in_metres(image.grid)
+    html = page.render("label_quality.html", title=title, summary=summary, pictures=drawn, metric=metric)
     (stage.path / PAGE).write_text(html, encoding="utf-8")
 
 

@@ -1,0 +1,42 @@
+"""State of a dataset for its index pages: what the check `group_up_to_date` last said, and the pages as files."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+
+from landcover_orch import config
+from landcover_orch.overview.index import State, write_pages
+from landcover_orch.planner import Plan
+from landcover_orch.store.products import DATASET_MANIFEST
+
+UP_TO_DATE = "group_up_to_date"
+
+
+def last_state(dagster: dg.DagsterInstance | None, name: str) -> State:
+    """The last evaluation of a dataset's check `group_up_to_date`; unknown where it was never evaluated."""
+    if dagster is None:
+        return State()
+    key = dg.AssetCheckKey(dg.AssetKey([name, DATASET_MANIFEST]), UP_TO_DATE)
+    record = dagster.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
+    evaluation = record.event.asset_check_evaluation if record and record.event else None
+    if record is None or record.event is None or evaluation is None:
+        return State()
+    at = datetime.fromtimestamp(record.event.timestamp, UTC)
+    return State(evaluation.passed, evaluation.description or "", at)
+
+
+def record_state(dagster: dg.DagsterInstance, dataset: config.Dataset, described: Plan) -> None:
+    """Records the evaluation of a dataset's check `group_up_to_date` by a plan, once there is a manifest."""
+    from assets.chain import state_evaluation, up_to_date_key
+
+    if dagster.get_latest_materialization_event(up_to_date_key(dataset).asset_key) is not None:
+        dagster.report_runless_asset_event(state_evaluation(dataset, described))
+
+
+def write_index(dagster: dg.DagsterInstance, dataset: config.Dataset) -> Path:
+    """Writes the index page of a dataset, and the list of all, below LANDCOVER_HOME; gives the former's path."""
+    return write_pages(config.home(), dataset.name, partial(last_state, dagster))
