@@ -9,6 +9,7 @@ import dagster as dg
 
 from assets.advance import Log, MaterialisationError, Outcome, advance
 from assets.definitions import collect, lineage
+from assets.overview import record_state, write_index
 from landcover_orch.config import Dataset
 
 __all__ = ["MaterialisationError", "Outcome", "materialise"]
@@ -55,6 +56,14 @@ def materialise(
     force: Collection[str] = (),
     log: Log = print_line,
 ) -> Outcome:
-    """Materialises what is missing or stale of a dataset, with the definitions of its file; see `advance`."""
+    """Materialises what is missing or stale of a dataset, with the definitions of its file; see `advance`.
+
+    However that ends, the index page below LANDCOVER_HOME shows what there is then.
+    """
     definitions = collect([dataset], {"console": console})
-    return advance(dagster, dataset, definitions, lineage(dataset), assets, force=force, log=log)
+    try:
+        outcome = advance(dagster, dataset, definitions, lineage(dataset), assets, force=force, log=log)
+        record_state(dagster, dataset, outcome.plan)
+    finally:
+        write_index(dagster, dataset)
+    return outcome

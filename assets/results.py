@@ -223,7 +223,7 @@ def table(rows: Sequence[Mapping[str, Any]], failed: Callable[[Mapping[str, Any]
     plain = [{name: _cell(value) for name, value in row.items()} for row in ordered[:TABLE_ROWS]]
     if len(rows) > TABLE_ROWS:
         first = next(iter(plain[0]))
-        plain.append({first: f"{TABLE_ROWS} of {len(rows)} shown"})
+        plain.append({**dict.fromkeys(plain[0], ""), first: f"{TABLE_ROWS} of {len(rows)} shown"})
     columns = [dg.TableColumn(name, "any") for name in plain[0]]
     return dg.MetadataValue.table([dg.TableRecord(row) for row in plain], dg.TableSchema(columns=columns))
 

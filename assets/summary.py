@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 
 from assets.advance import Outcome
-from assets.overview import record_state, write_index
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
@@ -27,8 +26,7 @@ def lines(instance: dg.DagsterInstance, dataset: Dataset, outcome: Outcome, seco
     yield ""
     yield from score_lines(dataset)
     yield from champion_lines(dataset)
-    record_state(instance, dataset, outcome.plan)
-    yield from next_lines(dataset, write_index(instance, dataset))
+    yield from next_lines(dataset)
 
 
 def built_line(outcome: Outcome, seconds: float) -> str:
@@ -49,8 +47,9 @@ def check_lines(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[str]
     if failed:
         yield f"{len(failed)} check{'s' * (len(failed) > 1)} failed:"
     for check in failed:
-        text = check.description or "see its table in Dagster (`landcover ui`)"
-        yield f"  {check.asset_key.path[-1]}, {check.check_name}: {text}"
+        first, *others = (check.description or "see its table in Dagster (`landcover ui`)").splitlines()
+        more = f" (and {len(others)} more: see its table in Dagster, `landcover ui`)" if others else ""
+        yield f"  {check.asset_key.path[-1]}, {check.check_name}: {first}{more}"
 
 
 def failed_checks(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[dg.AssetCheckEvaluation]:
@@ -70,13 +69,14 @@ def failed_checks(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[dg
 def score_lines(dataset: Dataset) -> Iterator[str]:
     """Scores of each experiment on the test split, the best first; baselines are marked."""
     from landcover_orch.evaluation.build import current_reports
+    from landcover_orch.patches.ground import tile_words
 
     reports = {name: product.json(SUMMARY) for name, product in current_reports(dataset, config.home()).items()}
     if not reports:
         return
     baselines = {name for file in dataset.baselines for name in config.experiment_names(file)}
     width = max(map(len, reports))
-    yield f"Scores on the test tiles ({', '.join(test_tiles(dataset))}), the best first:"
+    yield f"Scores on the test ground, {tile_words(test_tiles(dataset))}, the best first:"
     for name, scores in sorted(reports.items(), key=lambda item: -(item[1]["mean_iou"] or 0)):
         shown = "  ".join(f"{metric} {format_ratio(scores[metric])}" for metric in METRICS)
         yield f"  {name:<{width}}  {shown}{'  (baseline)' if name in baselines else ''}".rstrip()
@@ -113,10 +113,10 @@ def champion_lines(dataset: Dataset) -> Iterator[str]:
         yield f"  {decisions[-1].reason}"
 
 
-def next_lines(dataset: Dataset, index: Path) -> Iterator[str]:
+def next_lines(dataset: Dataset) -> Iterator[str]:
     """Where to look next: the index page as a file, and on the servers."""
     port = os.environ.get("LANDCOVER_DAGSTER_PORT", "3000")
-    yield f"All pages of {dataset.name}, as files: {relative(index)}"
+    yield f"All pages of {dataset.name}, as files: {relative(config.home() / dataset.name / PAGE)}"
     yield f"Next: landcover ui, then http://127.0.0.1:{port}/pages/{dataset.name}/ has all pages of {dataset.name}"
 
 

@@ -288,7 +288,8 @@ class Report:
         if len(ranked) < 2 or entry.name not in ranked:
             return f"Tile {entry.name}{year}"
         number, of = ranked.index(entry.name) + 1, len(ranked)
-        rank = "the worst" if number == 1 else "the best" if number == of else f"number {number} from below"
+        place = {1: "", 2: "2nd ", 3: "3rd "}.get(number, f"{number}th ")
+        rank = "the best" if number == of else f"the {place}worst"
         score = confusion.summary(self.scores.chosen.evaluation.tiles[entry.name])["mean_iou"]
         return f"Tile {entry.name}{year}: {rank} of {of}, mean IoU {page.format_ratio(score)}"
 

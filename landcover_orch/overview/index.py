@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ StateOf = Callable[[str], State]
 class Overview:
     """What the index page of a dataset shows; it is made of what is published at this moment."""
 
-    name: str
+    folder: Path
     dataset: Dataset | None
     fault: str | None
     """What is wrong with its configuration."""
@@ -60,7 +61,15 @@ class Overview:
     decision: Decision | None
     """The last one on the champion."""
 
-    products: Mapping[str, list[Listed]]
+    @property
+    def name(self) -> str:
+        """Name of the dataset."""
+        return self.folder.name
+
+    @cached_property
+    def products(self) -> Mapping[str, list[Listed]]:
+        """Asset -> its current products; looked at once, as of a province there are many."""
+        return listing(self.folder)
 
     @property
     def description(self) -> str:
@@ -94,11 +103,14 @@ class Overview:
             waiting = self.decision.challenger.experiment
             fix = f"landcover promote {self.name} VERSION"
             warnings.append(f"{waiting} waits for a person to make it champion. Fix: {fix}.")
-        damaged = [f"{e.asset}/{e.name}" for entries in self.products.values() for e in entries if e.damaged]
-        if damaged:
-            fix = f"landcover materialise {self.name}"
-            warnings.append(f"Damaged: {', '.join(damaged[:6])}, {len(damaged)} in all. Fix: {fix}.")
         return warnings
+
+    @property
+    def damaged(self) -> list[str]:
+        """Warning of damaged products; empty where all are whole."""
+        names = [f"{e.asset}/{e.name}" for entries in self.products.values() for e in entries if e.damaged]
+        fix = f"landcover materialise {self.name}"
+        return [f"Damaged: {', '.join(names[:6])}, {len(names)} in all. Fix: {fix}."] if names else []
 
     @property
     def next_steps(self) -> list[tuple[str, str]]:
@@ -129,14 +141,13 @@ def overview(home: Path, name: str, state: State) -> Overview:
     manifests = published_products(folder(home, name, DATASET_MANIFEST), [MANIFEST_NAME])
     boards = published_products(folder(home, name, LEADERBOARD), [LEADERBOARD])
     return Overview(
-        name=name,
+        folder=home / name,
         dataset=dataset,
         fault=config.fault(name),
         state=state,
         manifest=manifests.get(MANIFEST_NAME),
         leaderboard=boards.get(LEADERBOARD),
         decision=last_decision(home, name),
-        products=listing(home / name),
     )
 
 
@@ -173,7 +184,7 @@ def index_page(home: Path, name: str, state: State) -> str:
         title=name,
         shown=shown,
         verdict=shown.verdict,
-        warnings=shown.warnings,
+        warnings=[*shown.warnings, *shown.damaged],
         picture=picture,
         legend=shown.manifest.json("dataset.json")["legend"]["classes"] if shown.manifest else [],
         ranking=[row for row in shown.scores.get("leaderboard", []) if not row["failed"]],

@@ -230,6 +230,11 @@ def test_materialise_ends_with_what_a_person_asks_next(
         name == "k-means" for name in scores
     ]
     assert any(line.startswith("Champion: ") and "registered as tiny version" in line for line in lines)
+    index = config.home() / "tiny" / "index.html"
+    assert lines[-2] == f"All pages of tiny, as files: {min(str(index), os.path.relpath(index), key=len)}"
+    text = index.read_text(encoding="utf-8")
+    assert ">up to date<" in text
+    assert "is the best of 2 models: mean IoU" in text
     assert lines[-1] == "Next: landcover ui, then http://127.0.0.1:3000/pages/tiny/ has all pages of tiny"
     assert main(["materialise", "tiny"]) == 0
     assert capsys.readouterr().out.startswith("Everything is up to date (")

@@ -94,9 +94,9 @@ def test_files_of_a_folder_are_one_entry_without_a_link(home: Path) -> None:
 
 def test_a_damaged_product_is_named_with_its_remedy(scene: Scored) -> None:
     (scene.home / NAME / "prediction" / "small" / "a" / "class.tif").write_bytes(b"cut")
-    shown = index.overview(scene.home, NAME, FRESH)
-    assert f"Damaged: prediction/small/a, 1 in all. Fix: landcover materialise {NAME}." in shown.warnings
-    assert "prediction/small/a/class.tif" not in links(index.index_page(scene.home, NAME, FRESH))
+    text = index.index_page(scene.home, NAME, FRESH)
+    assert f"Damaged: prediction/small/a, 1 in all. Fix: landcover materialise {NAME}." in text
+    assert "prediction/small/a/class.tif" not in links(text)
 
 
 def test_a_challenger_that_waits_is_a_warning(scene: Scored) -> None:
