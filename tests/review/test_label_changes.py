@@ -8,6 +8,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+from shapely.geometry import Point, box
 
 from landcover_orch import raster
 from landcover_orch.config import Dataset, Labels, Splits, SplitSpec, Tiles, load_legend
@@ -69,6 +70,27 @@ def test_changes_are_ranked_by_area_and_lead(home: Path) -> None:
     listed = listed_in(changes(made, home), "label_changes")
     assert {(row["tile"], row["polygon"]) for row in listed} == made.mislabelled
     assert [row["rank"] for row in listed] == [str(i + 1) for i in range(len(listed))]
+
+
+def test_the_page_says_first_what_to_do_and_where(home: Path) -> None:
+    product = changes(planted(home, confusion=RIGHT), home)
+    first = listed_in(product, "label_changes")[0]
+    outlines = geopandas.read_file(product.file("label_changes.gpkg"))
+    assert outlines.geometry.iloc[0].contains(Point(float(first["x"]), float(first["y"])))
+    text = product.file("index.html").read_text(encoding="utf-8")
+    assert text.index("What to do first") < text.index("The first 3</h2>") < text.index("Tile by tile</h2>")
+    place = f"{float(first['m2']) / 10_000:.2f}\u00a0ha, at x {first['x']}, y {first['y']} (EPSG:25830)"
+    assert f"Number 1 is polygon {first['polygon']} of tile {first['tile']}, {place}" in text
+    assert "landcover materialise " in text
+
+
+def test_points_lie_inside_concave_polygons_in_the_crs_of_the_geopackage() -> None:
+    horseshoe = box(500_000, 4_600_000, 500_030, 4_600_030) - box(500_010, 4_600_000, 500_020, 4_600_025)
+    ((x, y),) = review.points_inside(np.array([horseshoe], object), "EPSG:25830", "EPSG:25830")
+    assert horseshoe.contains(Point(x, y))
+    ((lon, lat),) = review.points_inside(np.array([horseshoe], object), "EPSG:25830", "EPSG:4326")
+    assert (lon, lat) == pytest.approx((-3, 41.55), abs=0.01)
+    assert review.points_inside(np.array([], object), "EPSG:25830", "EPSG:4326") == []
 
 
 def test_where_nothing_has_changed_the_list_is_empty(home: Path) -> None:
