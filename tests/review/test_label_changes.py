@@ -79,7 +79,7 @@ def test_the_page_says_first_what_to_do_and_where(home: Path) -> None:
     assert outlines.geometry.iloc[0].contains(Point(float(first["x"]), float(first["y"])))
     text = product.file("index.html").read_text(encoding="utf-8")
     assert text.index("What to do first") < text.index("The first 3</h2>") < text.index("Tile by tile</h2>")
-    place = f"{float(first['m2']) / 10_000:.2f}\u00a0ha, at x {first['x']}, y {first['y']} (EPSG:25830)"
+    place = f'{float(first["m2"]) / 10_000:.2f}\u00a0ha, at <span class="place">x {first["x"]}, y {first["y"]}</span>'
     assert f"Number 1 is polygon {first['polygon']} of tile {first['tile']}, {place}" in text
     assert "landcover materialise " in text
 
