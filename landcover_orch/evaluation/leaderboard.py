@@ -161,25 +161,13 @@ def build(
     problems = version_problems(manifest, contents)
     if problems:
         raise GridError(*problems)
-    recipe = Recipe(
-        asset=LEADERBOARD,
-        version=VERSION,
-        inputs={
-            "manifest": manifest.digest,
-            **{f"report {name}": product.fingerprint for name, product in reports.items()},
-            **{f"model {name}": model.fingerprint for group in models.values() for name, model in group.items()},
-        },
-        configuration={
-            "test_digest": manifest.test_digest,
-            "baselines": sorted({*baselines} & {*reports}),
-            "minor": manifest.dataset.minor,
-            "software": software(),
-            "years": [y for t, y in zip(manifest.tiles, manifest.years(), strict=True) if t.label_fingerprint],
-            **({"competition": True} if competition else {}),
-            **({"failed": dict(failed)} if failed else {}),
-            **({"decision": decision.model_dump(mode="json")} if decision else {}),
-        },
-    )
+    configuration = settings(manifest, [*reports], baselines, failed, decision, competition=competition)
+    inputs = {
+        "manifest": manifest.digest,
+        **{f"report {name}": product.fingerprint for name, product in reports.items()},
+        **{f"model {name}": model.fingerprint for group in models.values() for name, model in group.items()},
+    }
+    recipe = Recipe(asset=LEADERBOARD, version=VERSION, inputs=inputs, configuration=configuration)
 
     def write(stage: Stage) -> None:
         rows = rank(manifest, contents, models, baselines)
@@ -190,6 +178,28 @@ def build(
         _write(stage, manifest, rows, contents, decision, competition=competition)
 
     return publish.publish(home / manifest.dataset.name / LEADERBOARD, LEADERBOARD, recipe, write)
+
+
+def settings(
+    manifest: DatasetManifest,
+    reported: Sequence[str],
+    baselines: Collection[str],
+    failed: Mapping[str, str],
+    decision: Decision | None,
+    *,
+    competition: bool,
+) -> dict[str, Any]:
+    """Configuration in the leaderboard's build recipe: all that its bytes depend on beside reports and models."""
+    return {
+        "test_digest": manifest.test_digest,
+        "baselines": sorted({*baselines} & {*reported}),
+        "minor": manifest.dataset.minor,
+        "software": software(),
+        "years": [y for t, y in zip(manifest.tiles, manifest.years(), strict=True) if t.label_fingerprint],
+        **({"competition": True} if competition else {}),
+        **({"failed": dict(failed)} if failed else {}),
+        **({"decision": decision.model_dump(mode="json")} if decision else {}),
+    }
 
 
 def version_problems(manifest: DatasetManifest, contents: Mapping[str, Any]) -> list[Problem]:
