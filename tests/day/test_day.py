@@ -26,6 +26,9 @@ pytestmark = pytest.mark.slow
 X, Y = scenes.ORIGIN
 SIDE, NAME = 128, "town"
 MINUTES = 6
+PARTITIONS = """
+query($asset: AssetKeyInput!) { assetNodeOrError(assetKey: $asset) { ... on AssetNode { partitionKeys } } }
+"""
 LOAD = """
 import sys, numpy as np, mlflow
 model = mlflow.pyfunc.load_model("models:/town@champion")
@@ -80,7 +83,8 @@ def draft(served: Served, raw: Path) -> None:
     checked = served.command("check", NAME)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     served.wait_for_line("Configurations changed: reloaded.")
-    served.wait_for_line(f"{NAME}: 4 new tiles")
+    keys = {"asset": {"path": [NAME, "ground_truth"]}}
+    served.wait_for(lambda: len(served.ask(PARTITIONS, keys)["assetNodeOrError"]["partitionKeys"]) == 4, "its tiles")
 
 
 def materialise(served: Served, browser: Browser) -> None:
