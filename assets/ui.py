@@ -131,11 +131,12 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     print_line(f"Pages    {tracking.dagster_interface()}/pages/")
     print_line(f"MLflow   {tracking.training_view(tracking.interface() + '/#/experiments')}")
     print_line("Ctrl-C ends all.")
-    observe.start(environment=servers.environment)
+    observers = [observe.start(environment=servers.environment)]
     while True:
         servers.require_running()
         if reloader.poll():
-            observe.start(environment=servers.environment)
+            observers.append(observe.start(environment=servers.environment))
+        observers = [process for process in observers if process.poll() is None]  # an ended one is no zombie then
         time.sleep(WATCH_S)
 
 

@@ -128,7 +128,7 @@ def read_version(served: Served, browser: Browser) -> None:
 def new_tile(served: Served, browser: Browser, home: Path, folder: Path, raw: Path) -> None:
     """A block in the dataset, a photograph with labels: champion decided, tile mapped, and nothing on the next tick."""
     path = folder / "configs" / "datasets" / f"{NAME}.yaml"
-    path.write_text(path.read_text() + "\nretraining: {when: new_data}\n")
+    path.write_text(path.read_text() + "\nretraining: {when: new_data, experiments: [random-forest]}\n")
     served.wait_for_line("Configurations changed: reloaded.", 2)
     before = len(load_decisions(NAME, home))
     write_tile(raw, 4)
