@@ -25,6 +25,7 @@ TRAINING_VIEW = "?workflowType=machine_learning"
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -131,6 +132,7 @@ def server_command(home: Path, port: int) -> list[str]:
         *("--serve-artifacts", "--artifacts-destination", artifact_folder(uri).as_uri()),
         *("--allowed-hosts", ",".join(host for host, _ in addresses)),
         *("--cors-allowed-origins", ",".join(origin for _, origin in addresses)),
+        *("--uvicorn-opts", "--log-level warning"),
     ]
 
 
