@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from landcover_orch.errors import LandcoverError, did_you_mean
+from landcover_orch.errors import LandcoverError, Problem, did_you_mean
 
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of a file in configs/datasets.")]
 UPKEEP = "Upkeep"
@@ -21,6 +22,12 @@ UPKEEP = "Upkeep"
 
 HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 """Settings of a command whose options are parsed by the module that does the work, `--help` among them."""
+
+
+UNUSABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENOSPC}
+)
+"""Errors of the system that are about a path which a person gave."""
 
 
 class Commands(TyperGroup):
@@ -40,6 +47,13 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except LandcoverError as error:
             typer.echo(error, err=True)
+            raise typer.Exit(1) from None
+        except OSError as error:
+            if error.errno not in UNUSABLE or error.filename is None:
+                raise
+            fix = "correct LANDCOVER_HOME, LANDCOVER_CONFIGS or the argument, or the rights of the folder"
+            expected = "a file or folder that can be used"
+            typer.echo(Problem(str(error.filename), str(error.strerror).lower(), expected, fix), err=True)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             typer.echo("Interrupted. The same command goes on where this one ended.", err=True)
@@ -107,12 +121,14 @@ def status(dataset: DatasetName) -> None:
             typer.echo(line)
         raise typer.Exit(1)
     described = config.load_dataset(dataset)
-    from assets import instance
+    from assets import instance, overview
     from assets import status as state
     from landcover_orch.planner.retention import unlisted_lines
 
     with instance.opened() as dagster:
-        for line in state.status(described, dagster).lines():
+        current = state.status(described, dagster)
+        overview.record_state(dagster, described, current.plan)
+        for line in current.lines():
             typer.echo(line)
     for line in unlisted_lines(described, config.home()):
         typer.echo(line)

@@ -30,7 +30,9 @@ from assets import (
 )
 from landcover_orch import config
 from landcover_orch.config import Dataset
+from landcover_orch.config.experiments import KEY
 from landcover_orch.errors import ConfigError, LandcoverError, Problem
+from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import ORTHOPHOTO
 
 ASSET_MODULES = (
@@ -106,7 +108,9 @@ def collect(
 
 def faulty(name: str, text: str) -> list[Any]:
     """What stands for a dataset that cannot be loaded: its file as an asset, with a check that fails and says why."""
-    key, group = dg.AssetKey([name, "configuration"]), re.sub(r"[^A-Za-z0-9_]", "_", name)
+    group = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    shown = name if re.fullmatch(KEY, name) else f"{group}_{digest(name)[:4]}"  # a file may be called as no asset may
+    key = dg.AssetKey([shown, "configuration"])
     file = dg.AssetSpec(key, description=text, group_name=group, kinds={"yaml"}, owners=["team:mapping"])
 
     def outcome() -> dict[str, Any]:
@@ -117,7 +121,7 @@ def faulty(name: str, text: str) -> list[Any]:
         return dg.AssetCheckResult(**outcome(), description=text)
 
     @dg.sensor(
-        name=f"{group}_fault",
+        name=f"{re.sub('-', '_', shown)}_fault",
         description="Reports the check `dataset_loads` of a dataset that cannot be loaded.",
         minimum_interval_seconds=FAULT_S,
         default_status=dg.DefaultSensorStatus.RUNNING,

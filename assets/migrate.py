@@ -32,6 +32,8 @@ def migrate() -> Iterator[str]:
         TrackingError: MLflow's migration failed.
     """
     home, dagster = config.home(), config.dagster_home()
+    if not home.is_dir():
+        raise PublishError(Problem(str(home), "no such folder", "the home of an earlier version", "set LANDCOVER_HOME"))
     require_idle(home, dagster)
     outdated = databases.outdated(home, dagster)
     if outdated:

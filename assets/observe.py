@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from assets import instance, instigators, sources
+from assets import instance, instigators, overview, sources
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError
 from landcover_orch.planner.retention import left_behind
@@ -16,12 +16,17 @@ from landcover_orch.planner.retention import left_behind
 
 def main(names: Sequence[str]) -> int:
     """Observes the files of datasets, of all that are served where none is named; prints a line each."""
+    from assets import status  # loads all definitions
+
     with instance.opened() as dagster:
         if not names:
             end_departed(dagster)
         for name in names or config.served_datasets():
             try:
-                observed = sources.observe(dagster, config.load_dataset(name))
+                dataset = config.load_dataset(name)
+                observed = sources.observe(dagster, dataset)
+                if overview.last_state(dagster, name).current is None:  # pages say that it was looked at
+                    overview.record_state(dagster, dataset, status.status(dataset, dagster).plan)
             except LandcoverError as error:
                 print(f"{name}: {error}", flush=True)
                 continue

@@ -30,11 +30,10 @@ def last_state(dagster: dg.DagsterInstance | None, name: str) -> State:
 
 
 def record_state(dagster: dg.DagsterInstance, dataset: config.Dataset, described: Plan) -> None:
-    """Records the evaluation of a dataset's check `group_up_to_date` by a plan, once there is a manifest."""
-    from assets.chain import state_evaluation, up_to_date_key
+    """Records the evaluation of a dataset's check `group_up_to_date` by a plan."""
+    from assets.chain import state_evaluation
 
-    if dagster.get_latest_materialization_event(up_to_date_key(dataset).asset_key) is not None:
-        dagster.report_runless_asset_event(state_evaluation(dataset, described))
+    dagster.report_runless_asset_event(state_evaluation(dataset, described))
 
 
 def write_index(dagster: dg.DagsterInstance, dataset: config.Dataset) -> Path:

@@ -47,10 +47,17 @@ class Reloader:
         url: of the webserver.
         log: takes a line.
         clock: seconds.
+        before: called before a reload, so that what is new is there when its definitions are.
     """
 
-    def __init__(self, url: str, log: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self.url, self.log, self.clock = url, log, clock
+    def __init__(
+        self,
+        url: str,
+        log: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        before: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.url, self.log, self.clock, self.before = url, log, clock, before
         self.loaded = loadable()
         self.files = self.seen = configuration_files()
         self.changed_at: float | None = None
@@ -71,6 +78,7 @@ class Reloader:
         if faults:
             return False
         self.files, self.loaded = files, loadable()
+        self.before()
         self.log(reload_location(self.url))
         return True
 

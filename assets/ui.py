@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -22,15 +23,22 @@ from assets import instance, observe
 from assets.execution import LOCATION, MODULE
 from assets.reload import Reloader
 from landcover_orch import config, tracking
+from landcover_orch.checks.doctor import SERVED
 from landcover_orch.errors import LandcoverError, Problem
 
 HOST = "127.0.0.1"
 PORTS = {"LANDCOVER_DAGSTER_PORT": 3000, "LANDCOVER_MLFLOW_PORT": 5000}
 PATIENCE_S, START_S, WATCH_S = 15, 180, 0.5
+LOOK_S = 20
+"""How long a reload waits for the look at new datasets."""
+
+MOST_RESTARTS, RESTARTS_S = 3, 600
+"""How often a server that ends is started again, within so many seconds."""
+
 WORKSPACE = "workspace.yaml"
 """File below LANDCOVER_HOME that names the code server's socket."""
 
-LOCK = ".ui.lock"
+LOCK = SERVED
 
 
 class ServerError(LandcoverError):
@@ -43,9 +51,12 @@ class Servers:
 
     environment: dict[str, str]
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    commands: dict[str, list[str]] = field(default_factory=dict)
+    restarts: dict[str, list[float]] = field(default_factory=dict)
 
     def start(self, name: str, command: list[str]) -> None:
         """Starts a process."""
+        self.commands[name] = command
         self.running[name] = subprocess.Popen(command, env=self.environment, start_new_session=True)
 
     def require_running(self) -> None:
@@ -54,6 +65,22 @@ class Servers:
             if process.poll() is not None:
                 fix = "see its lines above; `landcover doctor` says what is wrong with the machine"
                 raise ServerError(Problem(name, f"it ended with {process.returncode}", "it runs", fix))
+
+    def restart_ended(self, now: float) -> None:
+        """Starts a process again that has ended, while the others go on.
+
+        Raises:
+            ServerError: it ended `MOST_RESTARTS` times in `RESTARTS_S`.
+        """
+        for name, process in list(self.running.items()):
+            if process.poll() is None:
+                continue
+            recent = [at for at in self.restarts.get(name, ()) if now - at < RESTARTS_S]
+            if len(recent) >= MOST_RESTARTS:
+                self.require_running()
+            print_line(f"{name} ended with {process.returncode}, and is started again.")
+            self.restarts[name] = [*recent, now]
+            self.start(name, self.commands[name])
 
     def wait_for(self, name: str, url: str) -> None:
         """Waits until a server answers.
@@ -107,7 +134,12 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     tracking.client(home)
     workspace = write_workspace(home, code_socket)
     python = sys.executable
-    reloader = Reloader(f"http://{HOST}:{dagster_port}", print_line)
+
+    def look() -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a large dataset's look goes on beside the reload
+            observe.start(environment=servers.environment).wait(LOOK_S)
+
+    reloader = Reloader(f"http://{HOST}:{dagster_port}", print_line, before=look)
     code = ["-m", "dagster", "code-server", "start", "-m", MODULE, "--location-name", LOCATION, "-s", str(code_socket)]
     servers.start("Dagster's code server", [python, *code, "--log-level", "warning"])
     servers.start("MLflow", tracking.server_command(home, mlflow_port))
@@ -131,12 +163,11 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     print_line(f"Pages    {tracking.dagster_interface()}/pages/")
     print_line(f"MLflow   {tracking.training_view(tracking.interface() + '/#/experiments')}")
     print_line("Ctrl-C ends all.")
-    observers = [observe.start(environment=servers.environment)]
+    observer = observe.start(environment=servers.environment)
     while True:
-        servers.require_running()
-        if reloader.poll():
-            observers.append(observe.start(environment=servers.environment))
-        observers = [process for process in observers if process.poll() is None]  # an ended one is no zombie then
+        servers.restart_ended(time.monotonic())
+        observer.poll()  # an ended one is no zombie then
+        reloader.poll()
         time.sleep(WATCH_S)
 
 
@@ -181,6 +212,9 @@ def free_ports() -> list[int]:
         elif answers_on(port):
             fix = f"end what holds it, or export {variable}={unused_port()}"
             problems.append(Problem(variable, f"port {port} is taken", "a free one", fix))
+    if not problems and len({*ports}) < len(ports):
+        variables, fix = " and ".join(PORTS), f"export {list(PORTS)[1]}={unused_port()}"
+        problems.append(Problem(variables, f"port {ports[0]} for both servers", "a port each", fix))
     if problems:
         raise ServerError(*problems)
     return ports

@@ -25,6 +25,9 @@ from landcover_orch.tracking import file_locations_problem
 GIB = 2**30
 FREE_DISK_GIB, FREE_MEMORY_GIB = 5, 4
 CONSTRAINTS = Path(__file__).resolve().parents[2] / "constraints.txt"
+SERVED = ".ui.lock"
+"""File below LANDCOVER_HOME that holds the address of a running `landcover ui`."""
+
 PORTS = {"LANDCOVER_DAGSTER_PORT": 3000, "LANDCOVER_MLFLOW_PORT": 5000}
 
 
@@ -141,6 +144,9 @@ def check_disk() -> Finding:
     home = config.home()
     existing = next(folder for folder in (home, *home.parents) if folder.exists())
     free = shutil.disk_usage(existing).free / GIB
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        found = f"{existing} is no folder that can be written" + (f", for {home}" if existing != home else "")
+        return Finding("Home", found, "point LANDCOVER_HOME at one, or correct its rights")
     fix = "free some, or point LANDCOVER_HOME at a larger disk" if free < FREE_DISK_GIB else None
     return Finding("Disk", f"{free:.0f} GiB free for {home}", fix)
 
@@ -151,6 +157,9 @@ def check_port(variable: str, default: int) -> Finding:
     with socket.socket() as probe:
         taken = probe.connect_ex(("127.0.0.1", port)) == 0
     name = variable.split("_")[1].capitalize()
+    served = config.home() / SERVED
+    if taken and served.is_file() and served.read_text(encoding="utf-8").strip():
+        return Finding(f"{name} port", f"{port} is taken: `landcover ui` serves {config.home()}")
     if taken:
         return Finding(
             f"{name} port", f"{port} is taken", f"end what holds it (a running `make ui`?), or set {variable}"

@@ -29,7 +29,8 @@ STUDIES = "studies"
 
 def names(kind: str) -> list[str]:
     """Names of the configurations of a kind ('datasets', 'studies', 'legends'...), sorted."""
-    return sorted({path.stem for folder in config_folders() for path in (folder / kind).glob("*.yaml")})
+    files = (path for folder in config_folders() for path in (folder / kind).glob("*.yaml"))
+    return sorted({path.stem for path in files if path.is_file()})
 
 
 def dataset_names() -> list[str]:
@@ -233,6 +234,9 @@ def _load(kind: str, name: str, model: type[Model]) -> Model:
 
 def _read(kind: str, name: str) -> tuple[object, str]:
     """Content of configs/<kind>/<name>.yaml, and the file as messages call it."""
+    if not re.match(KEY, name) and name in names(kind):
+        fix = f"rename it, and its key `name`, as {re.sub('[^A-Za-z0-9_-]+', '-', name).strip('-') or 'town'}.yaml"
+        raise ConfigError(Problem(f"configs/{kind}/{name}.yaml", "its name", "letters, digits, '_' and '-' alone", fix))
     path = find(kind, name) if re.match(KEY, name) else None
     if path is None:
         raise ConfigError(missing(kind, name))

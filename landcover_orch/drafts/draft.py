@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.config import Dataset, own_configs
+from landcover_orch.config import STUDIES, Dataset, find, own_configs
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.yamlfile import parse, read_yaml
 from landcover_orch.drafts import files, imagery, legends, pairing, splits
@@ -118,7 +118,9 @@ def require_free(name: str, target: Path) -> None:
     if not re.fullmatch(KEY, name):
         expected, fix = "letters, digits, '_' and '-' alone", "choose another name"
         raise ConfigError(Problem("landcover init", f"the name {name!r}", expected, fix))
-    taken = [path for kind in ("datasets", "legends") if (path := target / kind / f"{name}.yaml").exists()]
+    drafts = [path for kind in ("datasets", "legends") if (path := target / kind / f"{name}.yaml").exists()]
+    shipped = [find(kind, name) for kind in ("datasets", "legends", STUDIES)]
+    taken = dict.fromkeys((*drafts, *(path for path in shipped if path is not None)))
     if taken:
         fix = "choose another name, or delete the file"
         raise ConfigError(*(Problem(str(path), "it exists", "a name that is free", fix) for path in taken))

@@ -177,7 +177,14 @@ def no_candidate(manifest: DatasetManifest, entries: Sequence[Candidate], lost: 
     where, fix = f"champion of {manifest.dataset.name}", "train longer, or correct the experiment or the labels"
     expected = "a model that learnt"
     unfits = [Problem(where, f"{c.model.experiment}: {c.unfit}", expected, fix) for c in entries if c.unfit]
-    return unfits or [Problem(where, f"no report{lost}", "one of the present models", "materialise `report` first")]
+    return unfits or [
+        Problem(where, f"no report{lost}", "one of the present models", report_first(manifest.dataset.name))
+    ]
+
+
+def report_first(dataset: str) -> str:
+    """How the reports are made that an election needs."""
+    return f"materialise `report` first; `landcover materialise {dataset}` and the job `{dataset}_everything` make all"
 
 
 def challenge(
@@ -232,7 +239,7 @@ def build(dataset: Dataset, home: Path) -> Product:
     person = next((decision for decision in reversed(history) if decision.by == "person"), None)
     if not reports and last is None and find(dataset.name, home) is None:
         where = f"champion of {dataset.name}"
-        raise IncompleteError(Problem(where, "no report", "one of the current models", "materialise `report` first"))
+        raise IncompleteError(Problem(where, "no report", "one of the current models", report_first(dataset.name)))
     compared = {
         **{f"report {name}": report.fingerprint for name, report in reports.items()},
         "person": digest([person.at, person.champion.fingerprint]) if person else "nobody",

@@ -75,7 +75,10 @@ def predict_files(
         for i, path in enumerate(paths):
             try:
                 source = image_source(path, contract, output / MEMORY)
+                former = (output / path.stem).resolve()
                 maps[path] = predict(trained, source, output, path.stem, experiment)
+                if former.is_dir() and former != maps[path].path:
+                    report(f"{path}: the former map of this name stays as {former}")
             except LandcoverError as error:
                 errors[path] = error
                 report(f"{path}: not mapped ({i + 1} of {len(paths)})")

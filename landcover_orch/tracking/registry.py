@@ -360,12 +360,29 @@ def download_model(uri: str, home: Path, folder: Path) -> Path:
     Raises:
         TrackingError: MLflow does not answer, or has no such model.
     """
-    with reachable(home, f"loading {uri}"), known_warnings():
+    with reachable(home, f"loading {uri}") as client, known_warnings(), fluent(home):
+        if problem := unknown_model(client, uri):
+            raise TrackingError(problem)
         import mlflow.artifacts
 
-        mlflow.set_tracking_uri(address(home))
-        mlflow.set_registry_uri(address(home))
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(folder)))
+
+
+def unknown_model(client: Any, uri: str) -> Problem | None:
+    """What is wrong with the address of a registered model; None where there is one."""
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+))", uri)
+    models = {model.name: model for model in client.search_registered_models()}
+    fix = "name one of them; `landcover ui` shows them in MLflow"
+    if match is None or match[1] not in models:
+        expected = f"models:/NAME@champion or models:/NAME/VERSION, with NAME one of: {', '.join(models) or 'none yet'}"
+        return Problem(uri, "no registered model", expected, fix)
+    name, alias, version = match.groups()
+    aliases = dict(client.get_registered_model(name).aliases)
+    versions = [str(v.version) for v in client.search_model_versions(f"name = '{name}'")]
+    if alias in aliases or version in versions:
+        return None
+    known = ", ".join([*(f"@{a}" for a in aliases), *(f"/{v}" for v in sorted(versions, key=int))])
+    return Problem(uri, f"no such version of {name}", f"one of: {known or 'none yet'}", fix)
 
 
 def serve() -> None:

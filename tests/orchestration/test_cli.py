@@ -334,3 +334,34 @@ def test_commands_that_need_no_dagster_load_none(root: Path, command: list[str])
     code = f"import sys; from assets.cli import main; main({command!r}); print('dagster' in sys.modules)"
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+@pytest.mark.parametrize("command", [["status", "town"], ["materialise", "town"], ["ui"]])
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/none"])
+def test_a_home_that_cannot_be_used_is_a_sentence(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], place: str
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("LANDCOVER_HOME", str(tmp_path / place))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    done = _program(*command)
+    assert done.returncode == 1
+    assert "expected a file or folder that can be used. Fix: correct LANDCOVER_HOME" in done.stderr
+    assert "Traceback" not in done.stderr
+    finding = doctor.check_disk()
+    assert finding.fix is not None
+
+
+def test_a_name_that_is_shipped_is_refused(configs: Path, root: Path) -> None:
+    done = _program("init", "demo", str(root))
+    assert done.returncode == 1
+    assert "demo.yaml: it exists; expected a name that is free" in done.stderr
+    assert _program("init", "vaihingen", str(root)).returncode == 1
+
+
+def test_one_port_for_both_servers_is_found_first(root: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDCOVER_DAGSTER_PORT", "38123")
+    monkeypatch.setenv("LANDCOVER_MLFLOW_PORT", "38123")
+    done = _program("ui")
+    assert done.returncode == 1
+    assert "port 38123 for both servers; expected a port each" in done.stderr

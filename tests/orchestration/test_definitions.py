@@ -202,3 +202,22 @@ def test_a_folder_that_is_not_mounted_is_named_and_takes_nothing_away(
         (tmp_path / "elsewhere").rename(tmp_path / "raw")
         assert outcome(text)[0] == [True]
     assert {s.name for s in definitions.load().get_repository_def().sensor_defs} == {"tiny_watch"}
+
+
+@pytest.mark.parametrize("name", ["one copy", "one.v2", "größe", "-"])
+def test_a_file_whose_name_no_asset_may_have_stops_itself_alone(
+    configs: Path, home: Path, tmp_path: Path, name: str
+) -> None:
+    tiny.write(configs, tmp_path / "raw")
+    text = (configs / "datasets" / "tiny.yaml").read_text()
+    (configs / "datasets" / f"{name}.yaml").write_text(text)
+    (configs / "datasets" / "folder.yaml").mkdir()
+    loaded = definitions.load()
+    dg.Definitions.validate_loadable(loaded)
+    graph = loaded.resolve_asset_graph()
+    (file,) = (key for key in graph.get_all_asset_keys() if key.path[-1] == "configuration")
+    fault = str(graph.get(file).description)
+    if name != "-":
+        assert f"configs/datasets/{name}.yaml: its name; expected letters, digits" in fault
+        assert "Fix: rename it" in fault
+    assert loaded.get_repository_def().has_job("tiny_train")

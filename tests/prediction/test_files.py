@@ -76,7 +76,19 @@ def test_a_refused_file_stops_itself_alone(
     assert [path.name for path in (tmp_path / "maps").glob("[a-z]*") if path.is_symlink()] == ["t0"]
 
 
-@pytest.mark.parametrize(("model", "says"), [("models:/tiny@nobody", "nobody"), ("/nowhere", "no model of this")])
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("models:/tiny@nobody", "no such version of tiny; expected one of: @c"),
+        ("models:/tiny/99", "no such version of tiny; expected one of: @c"),
+        (
+            "models:/none@champion",
+            "no registered model; expected models:/NAME@champion or models:/NAME/",
+        ),
+        ("models:/tiny", "no registered model; expected models:/NAME@champion"),
+        ("/nowhere", "no model of this"),
+    ],
+)
 def test_a_model_that_is_nowhere_is_named(
     environment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, says: str
 ) -> None:
