@@ -21,7 +21,7 @@ from tests import scenes
 from tests.day.browser import Browser, opened
 from tests.end_to_end.served import Served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # its six minutes are those of a machine that does nothing else
 
 X, Y = scenes.ORIGIN
 SIDE, NAME = 128, "town"
