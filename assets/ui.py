@@ -135,11 +135,11 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     workspace = write_workspace(home, code_socket)
     python = sys.executable
 
-    def look() -> None:
+    def observe_first() -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):  # a large dataset's look goes on beside the reload
             observe.start(environment=servers.environment).wait(LOOK_S)
 
-    reloader = Reloader(f"http://{HOST}:{dagster_port}", print_line, before=look)
+    reloader = Reloader(f"http://{HOST}:{dagster_port}", print_line, before=observe_first)
     code = ["-m", "dagster", "code-server", "start", "-m", MODULE, "--location-name", LOCATION, "-s", str(code_socket)]
     servers.start("Dagster's code server", [python, *code, "--log-level", "warning"])
     servers.start("MLflow", tracking.server_command(home, mlflow_port))

@@ -101,4 +101,4 @@ def test_the_table_has_a_row_a_case_and_names_what_is_not_run(tmp_path: Path) ->
     printed = list(lines([Verdict(case, ("no problem",)), Verdict(Case("sound", tmp_path, ()), ())]))
     assert printed[1].split() == ["new", "accepted", "or", "refused", "WRONG", "0.0", "no", "problem"]
     assert printed[-2] == "2 cases: 1 right, 0 known failures, 1 wrong"
-    assert "no instance file ('First sight')" in printed[-1]
+    assert "silent server ('One truth')" in printed[-1]

@@ -55,7 +55,8 @@ def materialised(run: CaseRun, **settings: Any) -> Attempt:
 
 def published(run: CaseRun) -> dict[str, tuple[str, int]]:
     """Every file of every product below the dataset's folder: SHA-256 and time of its last change."""
-    paths = [path for path in run.products.rglob("*") if path.is_file()]
+    index = run.products / products.PAGE  # is no product: made anew, with the time
+    paths = [path for path in run.products.rglob("*") if path.is_file() and path != index]
     names = {path.relative_to(run.products): path for path in paths}
     return {
         name.as_posix(): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
