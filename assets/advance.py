@@ -20,6 +20,9 @@ from landcover_orch.store.products import folder
 
 Log = Callable[[str], object]
 
+INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+"""Errors of a run that Ctrl-C ended, by where in it the signal arrived."""
+
 
 class MaterialisationError(LandcoverError):
     """Some of a dataset could not be materialised; the rest was."""
@@ -170,7 +173,8 @@ def run_job(
         tags={**chain.run_tags(dataset, run), processes.PROCESS: processes.this_process()},
     )
     texts = [] if done.is_success else run_messages(dagster, done.run_id)
-    if any("DagsterExecutionInterruptedError" in text for text in texts):
+    interrupted = done.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+    if interrupted or any(name in text for text in texts for name in INTERRUPTS):
         raise KeyboardInterrupt
     return texts
 

@@ -82,7 +82,7 @@ def test_interrupted_it_stops_with_a_sentence_and_goes_on_later(prepared: None, 
     worker = _training()
     worker.send_signal(signal.SIGINT)
     _, printed = worker.communicate(timeout=120)
-    assert worker.returncode == 130
+    assert worker.returncode == 130, printed
     assert printed.splitlines()[-1] == "Interrupted. The same command goes on where this one ended."
     assert "Traceback" not in printed
     with instance.opened() as dagster:
