@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -90,7 +90,7 @@ def collect(
         of_dataset = items(dataset)
         assets = [item for item in of_dataset if is_asset(item) and isinstance(item, dg.AssetsDefinition)]
         definitions += [*of_dataset, *jobs.definitions(dataset, assets, partial(collect, [dataset]))]
-        if not is_mounted(dataset):
+        if not root_outcome(dataset)[0]:
             definitions += [root_check(dataset), root_sensor(dataset)]
     for name, text in faults.items():
         definitions += faulty(name, text)
@@ -120,27 +120,36 @@ def faulty(name: str, text: str) -> list[Any]:
     def dataset_loads() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(**outcome(), description=text)
 
+    def evaluate() -> tuple[str, dg.AssetCheckEvaluation]:
+        return text, dg.AssetCheckEvaluation(asset_key=key, check_name="dataset_loads", **outcome())
+
+    description = "Reports the check `dataset_loads` of a dataset that cannot be loaded."
+    return [file, dataset_loads, fault_sensor(re.sub("-", "_", shown), description, evaluate)]
+
+
+def fault_sensor(
+    name: str, description: str, evaluate: Callable[[], tuple[str, dg.AssetCheckEvaluation]]
+) -> dg.SensorDefinition:
+    """Sensor <name>_fault: reports the evaluation of a check when its sentence changes.
+
+    Args:
+        name: of the dataset, as Dagster wants it.
+        description: of the sensor.
+        evaluate: gives the sentence and the evaluation now.
+    """
+
     @dg.sensor(
-        name=f"{re.sub('-', '_', shown)}_fault",
-        description="Reports the check `dataset_loads` of a dataset that cannot be loaded.",
+        name=f"{name}_fault",
+        description=description,
         minimum_interval_seconds=FAULT_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
     )
     def fault(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        if context.cursor == text:
-            return dg.SensorResult(skip_reason=text, cursor=text)
-        event = dg.AssetCheckEvaluation(asset_key=key, check_name="dataset_loads", **outcome())
-        return dg.SensorResult(skip_reason=text, cursor=text, asset_events=[event])
+        text, evaluation = evaluate()
+        events = [] if context.cursor == text else [evaluation]
+        return dg.SensorResult(skip_reason=text, cursor=text, asset_events=events)
 
-    return [file, dataset_loads, fault]
-
-
-def is_mounted(dataset: Dataset) -> bool:
-    """Whether the folder of a dataset's files is there."""
-    try:
-        return dataset.folder.is_dir()
-    except ConfigError:  # a variable in it is not set any more
-        return False
+    return fault
 
 
 def root_outcome(dataset: Dataset) -> tuple[bool, str]:
@@ -171,22 +180,13 @@ def root_check(dataset: Dataset) -> dg.AssetChecksDefinition:
 def root_sensor(dataset: Dataset) -> dg.SensorDefinition:
     """Sensor that reports the check of a dataset's folder when its outcome changes."""
 
-    @dg.sensor(
-        name=f"{partitions.identifier(dataset)}_fault",
-        description="Reports whether the folder of the dataset's files is there.",
-        minimum_interval_seconds=FAULT_S,
-        default_status=dg.DefaultSensorStatus.RUNNING,
-    )
-    def fault(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def evaluate() -> tuple[str, dg.AssetCheckEvaluation]:
         passed, text = root_outcome(dataset)
-        if context.cursor == text:
-            return dg.SensorResult(skip_reason=text, cursor=text)
-        event = dg.AssetCheckEvaluation(
-            asset_key=partitions.key(dataset, ORTHOPHOTO), check_name=ROOT_CHECK, passed=passed, description=text
-        )
-        return dg.SensorResult(skip_reason=text, cursor=text, asset_events=[event])
+        key = partitions.key(dataset, ORTHOPHOTO)
+        return text, dg.AssetCheckEvaluation(asset_key=key, check_name=ROOT_CHECK, passed=passed, description=text)
 
-    return fault
+    description = "Reports whether the folder of the dataset's files is there."
+    return fault_sensor(partitions.identifier(dataset), description, evaluate)
 
 
 def load() -> dg.Definitions:

@@ -11,8 +11,8 @@ from pathlib import Path
 from assets import instance
 from assets.chain import UNDER_WAY
 from assets.processes import PROCESS, is_gone
-from assets.ui import LOCK
 from landcover_orch import config, tracking
+from landcover_orch.checks.doctor import SERVED
 from landcover_orch.errors import Problem, PublishError
 from landcover_orch.planner.retention import dataset_folders, stored
 from landcover_orch.store import databases
@@ -70,7 +70,7 @@ def upgrade_dagster() -> None:
 
 def require_idle(home: Path, dagster: Path) -> None:
     """Raises PublishError where servers or builds of the home are under way, or runs that have not ended."""
-    busy = ["`landcover ui` serves it"] if is_locked(home / LOCK) else []
+    busy = ["`landcover ui` serves it"] if is_locked(home / SERVED) else []
     busy += [f"being built: {lock}" for folder in dataset_folders(home) for lock in locks_held(folder)]
     busy += [f"Dagster's run {run_id[:8]} is under way" for run_id in runs_under_way(dagster / RUNS)]
     if busy:

@@ -23,11 +23,10 @@ from assets import instance, observe
 from assets.execution import LOCATION, MODULE
 from assets.reload import Reloader
 from landcover_orch import config, tracking
-from landcover_orch.checks.doctor import SERVED
+from landcover_orch.checks.doctor import PORTS, SERVED
 from landcover_orch.errors import LandcoverError, Problem
 
 HOST = "127.0.0.1"
-PORTS = {"LANDCOVER_DAGSTER_PORT": 3000, "LANDCOVER_MLFLOW_PORT": 5000}
 PATIENCE_S, START_S, WATCH_S = 15, 180, 0.5
 LOOK_S = 20
 """How long a reload waits for the look at new datasets."""
@@ -37,8 +36,6 @@ MOST_RESTARTS, RESTARTS_S = 3, 600
 
 WORKSPACE = "workspace.yaml"
 """File below LANDCOVER_HOME that names the code server's socket."""
-
-LOCK = SERVED
 
 
 class ServerError(LandcoverError):
@@ -252,7 +249,7 @@ def locked(home: Path) -> Iterator[Callable[[str], object]]:
     Raises:
         ServerError: another one serves it.
     """
-    with (home / LOCK).open("a+") as file:
+    with (home / SERVED).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

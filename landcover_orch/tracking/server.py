@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from landcover_orch.errors import ConfigError, Problem, TrackingError
+from landcover_orch.pages.links import PAGES
 from landcover_orch.tracking.locations import DATABASE, SCHEME, file_locations_problem
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ def version_page(name: str, version: str) -> str:
 
 def product_page(dataset: str, asset: str, name: str) -> str:
     """Address of a product's page on Dagster's webserver."""
-    return f"{dagster_interface()}/pages/{quote(dataset)}/{quote(asset)}/{quote(name)}/index.html"
+    return f"{dagster_interface()}{PAGES}/{quote(dataset)}/{quote(asset)}/{quote(name)}/index.html"
 
 
 def server_command(home: Path, port: int) -> list[str]:
