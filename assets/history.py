@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dagster as dg
 
-from assets import partitions
+from assets import events, partitions
 from assets.results import VERSION_TAG
 from landcover_orch.config import Dataset
 from landcover_orch.planner import Plan, State
@@ -12,15 +12,14 @@ from landcover_orch.planner import Plan, State
 
 def report(instance: dg.DagsterInstance, dataset: Dataset, described: Plan) -> int:
     """Reports the current products whose data version is not the last that Dagster knows; gives their number."""
-    events = differences(instance, dataset, described)
-    for event in events:
-        instance.report_runless_asset_event(event)
-    return len(events)
+    found = differences(instance, dataset, described)
+    events.report(instance, found)
+    return len(found)
 
 
 def differences(instance: dg.DagsterInstance, dataset: Dataset, described: Plan) -> list[dg.AssetMaterialization]:
     """What Dagster's history lacks: a materialisation for each current product whose data version it does not know."""
-    events = []
+    lacking = []
     for asset in described.assets:
         key = partitions.key(dataset, asset.name)
         known = data_versions(instance, key, asset.partitioning is not None)
@@ -29,8 +28,8 @@ def differences(instance: dg.DagsterInstance, dataset: Dataset, described: Plan)
             if step.state is State.CURRENT and step.fingerprint not in (None, known.get(partition)):
                 tags = {VERSION_TAG: str(step.fingerprint)}
                 text = "found whole on disk"
-                events.append(dg.AssetMaterialization(key, partition=partition, description=text, tags=tags))
-    return events
+                lacking.append(dg.AssetMaterialization(key, partition=partition, description=text, tags=tags))
+    return lacking
 
 
 def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey, partitioned: bool) -> dict[str | None, str]:

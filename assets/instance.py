@@ -13,6 +13,9 @@ import dagster as dg
 from landcover_orch import config
 from landcover_orch.errors import ConfigError, Problem
 
+EVENTS = 500
+"""Events of many tiles that Dagster writes at once (its DAGSTER_EVENT_BATCH_SIZE)."""
+
 
 def prepare() -> Path:
     """The folder of Dagster's instance, with a dagster.yaml of the configurations where it has none; DAGSTER_HOME
@@ -26,6 +29,7 @@ def prepare() -> Path:
     if not (folder / "dagster.yaml").exists():
         shutil.copyfile(instance_file(), folder / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(folder)
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", str(EVENTS))
     os.environ["LANDCOVER_HOME"] = str(config.home())
     return folder
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import dagster as dg
 
-from assets import partitions
+from assets import events, partitions
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.pages import links
@@ -31,7 +31,7 @@ PICTURES = {
 SPLITS = {MODEL: "validation", REPORT: "test"}
 """Asset -> the split that its scores are measured on."""
 
-Event = dg.MaterializeResult[Any] | dg.AssetMaterialization
+Event = dg.MaterializeResult[Any]
 
 
 def result(built: object, **more: Any) -> dg.MaterializeResult[Any]:
@@ -101,11 +101,16 @@ def tile_events(
     if complete:
         yield dg.MaterializeResult(metadata={"tiles in this run": len(names)})
         tags = provenance_tags(context, asset, names[-1])
-    for tile, product in products.items():
-        shown = {**metadata(product), **more(tile)}
-        yield dg.AssetMaterialization(
-            asset, partition=tile, metadata=shown, tags={**tags, VERSION_TAG: product.fingerprint}
+    own = [
+        dg.AssetMaterialization(
+            asset,
+            partition=tile,
+            metadata={**metadata(product), **more(tile)},
+            tags={**tags, VERSION_TAG: product.fingerprint},
         )
+        for tile, product in products.items()
+    ]
+    events.log(context, own)
 
 
 def failure(problems: Sequence[Problem], title: str = "") -> dg.Failure:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions
+from assets import events, partitions
 from assets.results import VERSION_TAG, embedded_picture, facts, table
 from landcover_orch import config
 from landcover_orch.config import Dataset
@@ -136,8 +136,7 @@ def observe(instance: dg.DagsterInstance, dataset: Dataset, seconds: float = flo
         instance.delete_dynamic_partition(partition, name)
     seen = list(observations(dataset, catalogue.tiles, seconds))
     changed = news(instance, seen)
-    for event in _events(dataset, catalogue.tiles, changed):
-        instance.report_runless_asset_event(event)
+    events.report(instance, _events(dataset, catalogue.tiles, changed))
     touched = {name for key, name, _ in changed if key.path[-1] != EXPERIMENT}
     last = next((i for i, name in enumerate(reversed(names)) if name in {seen_name for _, seen_name, _ in seen}), 0)
     return Observed(
