@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy
 from dagster._core.events import ASSET_EVENTS
@@ -14,12 +14,15 @@ from dagster._core.events.log import EventLogEntry
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.runs.schema import RunsTable
 from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.schedules.schema import InstigatorsTable, SecondaryIndexMigrationTable
+from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.pool import NullPool
 
 BUSY_S = 30
 """Seconds that a writer waits for another one."""
@@ -30,28 +33,86 @@ ENGINES = 64
 
 @lru_cache(ENGINES)
 def engine(url: str) -> Engine:
-    """The engine of a database; it holds no connection open between two uses."""
-    return sqlalchemy.create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_S})
+    """The engine of a database, which keeps its connections."""
+    return sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_S})
+
+
+PREPARED: dict[str, int] = {}
+"""Databases that this process has seen with the present schema, and their inodes: Dagster makes an instance a tick."""
+
+
+def prepare(url: str, make: Callable[[], object]) -> None:
+    """Makes a database where it is not there, or is another file than the one whose schema was looked at."""
+    if (file := inode(url)) is not None and file == PREPARED.get(url):
+        return
+    engine(url).dispose()  # connections to a file that was taken away
+    make()
+    PREPARED[url] = inode(url) or 0
+
+
+def inode(url: str) -> int | None:
+    """Which file a database is; None where there is none."""
+    try:
+        return Path(url.removeprefix("sqlite:///")).stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+@lru_cache(ENGINES)
+def tables(url: str) -> Mapping[str, frozenset[str]]:
+    """Table -> its columns, of a database; Dagster asks at every event of an asset."""
+    described = sqlalchemy.inspect(engine(url))
+    names = described.get_table_names()
+    return {name: frozenset(column["name"] for column in described.get_columns(name)) for name in names}
 
 
 class RunStorage(SqliteRunStorage):
     """Runs, in `history/runs.db`."""
 
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
+        """The storage below a folder; the first time that this process opens it, its schema is looked at."""
+        url = create_db_conn_string(base_dir, "runs")
+        prepare(url, lambda: super(RunStorage, cls).from_local(base_dir, inst_data))
+        return cls(url, inst_data)
+
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A transaction."""
         with engine(self._conn_string).begin() as connection:
             yield connection
+
+    def has_run_stats_index_cols(self) -> bool:
+        """Whether runs have their times as columns."""
+        return {"start_time", "end_time"} <= tables(self._conn_string)[RunsTable.name]
+
+    def has_backfill_id_column(self) -> bool:
+        """Whether runs have their backfill as a column."""
+        return "backfill_id" in tables(self._conn_string)[RunsTable.name]
 
 
 class ScheduleStorage(SqliteScheduleStorage):
     """Schedules, sensors and their ticks, in `schedules/schedules.db`."""
 
+    @classmethod
+    def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
+        """The storage below a folder; the first time that this process opens it, its schema is looked at."""
+        url = create_db_conn_string(base_dir, "schedules")
+        prepare(url, lambda: super(ScheduleStorage, cls).from_local(base_dir, inst_data))
+        return cls(url, inst_data)
+
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A transaction."""
         with engine(self._conn_string).begin() as connection:
             yield connection
+
+    def _has_instigators_table(self, conn: Connection) -> bool:
+        return InstigatorsTable.name in tables(self._conn_string)
+
+    def has_secondary_index_table(self) -> bool:
+        """Whether finished migrations are written down."""
+        return SecondaryIndexMigrationTable.name in tables(self._conn_string)
 
 
 class EventLogStorage(SqliteEventLogStorage):
@@ -59,25 +120,24 @@ class EventLogStorage(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
+        url = self.conn_string_for_shard(shard)
         with self._db_lock:
-            database = engine(self.conn_string_for_shard(shard))
-            if shard not in self._initialized_dbs:
-                self._initdb(database)
-                self._initialized_dbs.add(shard)
-            with database.begin() as connection:
+            prepare(url, lambda: self._initdb(engine(url)))
+            with engine(url).begin() as connection:
                 yield connection
 
-    @cache  # noqa: B019 - a storage lives as long as its process
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table."""
-        return super().has_table(table_name)
+        return table_name in tables(self.conn_string_for_shard(INDEX_SHARD_NAME))
 
     def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
-        if column_name not in self._columns:  # asked at every event of an asset
-            self._columns = {column["name"] for column in sqlalchemy.inspect(conn).get_columns(AssetKeyTable.name)}
-        return column_name in self._columns
+        return column_name in tables(self.conn_string_for_shard(INDEX_SHARD_NAME))[AssetKeyTable.name]
 
-    _columns: Collection[str] = ()
+    def upgrade(self) -> None:
+        """Upgrades the schema of all databases."""
+        super().upgrade()
+        PREPARED.clear()
+        tables.cache_clear()
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Stores events of one run; those about assets in two transactions, whatever their number."""

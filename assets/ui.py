@@ -27,7 +27,7 @@ from landcover_orch.checks.doctor import PORTS, SERVED
 from landcover_orch.errors import LandcoverError, Problem
 
 HOST = "127.0.0.1"
-PATIENCE_S, START_S, WATCH_S = 15, 180, 0.5
+PATIENCE_S, START_S, WATCH_S = 15, 180, 1
 LOOK_S = 20
 """How long a reload waits for the look at new datasets."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-IDLE_S = 60
+IDLE_S, SETTLE_S = 60, 40
 EMPTY = "import dagster as dg\n\ndefs = dg.Definitions()\n"
 LOADING = """
 import time
@@ -50,7 +50,9 @@ def measure(folder: Path) -> dict[str, float]:
     tiny.write(folder / "configs", folder / "raw", retraining={"when": "never"})
     loading = min(load() for _ in range(3))
     with Served(folder) as served:
-        time.sleep(20)  # the first looks
+        served.command("materialise", tiny.NAME)  # what a sensor would start is there, or known to fail
+        served.wait_for(lambda: served.last_tick(f"{tiny.NAME}_watch"), "a tick")
+        time.sleep(SETTLE_S)
 
         def cpu(*without: str) -> float:
             return sum(cpu_seconds(process) for process in served.family() if not is_one_of(process, without))
@@ -63,7 +65,7 @@ def measure(folder: Path) -> dict[str, float]:
         time.sleep(3)
         press = cpu("mlflow") - before
     with dagsters_own(folder) as processes:
-        time.sleep(20)
+        time.sleep(SETTLE_S)
         idle_own = rate(lambda: sum(map(cpu_seconds, family(processes))))
     return {
         "loading": loading,
@@ -136,7 +138,7 @@ def dagsters_own(folder: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
         yield processes
     finally:
         for process in processes:
-            os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

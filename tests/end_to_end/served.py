@@ -71,7 +71,8 @@ class Served:
 
     def family(self) -> list[psutil.Process]:
         """The servers' processes and those that they started."""
-        return psutil.Process(self.process.pid).children(recursive=True)
+        server = psutil.Process(self.process.pid)
+        return [server, *server.children(recursive=True)]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of the command line in the same home."""
