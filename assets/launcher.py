@@ -18,12 +18,16 @@ from dagster_pipes import PipesDefaultMessageWriter
 
 from landcover_orch import config
 from landcover_orch.config.launchers import LOCAL, Launcher
+from landcover_orch.training.fork_server import ForkServer
 
 FOLDER = "pipes"
 """Folder below LANDCOVER_HOME through which processes of other nodes hear of Dagster and tell it."""
 
 MESSAGES = "messages.jsonl"
 POLL_S = 0.2
+
+FORK_SERVER = ForkServer()
+"""What forks this process's trainings: those behind the first one start without loading torch."""
 
 FAILED = DagsterPipesExecutionError
 """What a run raises whose process failed."""
@@ -38,13 +42,13 @@ def run(
         context: of the asset that they make.
         pipes: the client for a process on this machine.
         launcher: what starts them.
-        module: name of the module, and its arguments.
+        module: `landcover_orch.training`, and its arguments.
     """
     folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.own_configs())}
     environment = {**launcher.environment, **folders, "LANDCOVER_PARENT": str(os.getpid())}
-    command = launcher.command(sys.executable, module)
     if launcher == LOCAL:
-        return pipes.run(context=context, command=command, env=environment)
+        return pipes.run(context=context, command=FORK_SERVER.command(module[1:]), env=environment)
+    command = launcher.command(sys.executable, module)
     ending = [sys.executable, "-m", "landcover_orch.training.distributed.process", *command]
     with shared_file_client(context.run_id) as client:
         return client.run(context=context, command=ending, env=environment)

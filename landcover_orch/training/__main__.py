@@ -22,9 +22,13 @@ from landcover_orch.pages.links import markdown_picture, mlflow_path
 from landcover_orch.store.products import REPETITIONS_JSON, SUMMARY, current_manifest
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import ModelVersion, RegisteredRepetitions, Start, Tracker, register, register_repetitions
-from landcover_orch.training.distributed.process import PARENT, end_when_asked, end_with_parent, keep_memory
-
-UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
+from landcover_orch.training.distributed.process import (
+    PARENT,
+    UNDER_DAGSTER,
+    end_when_asked,
+    end_with_parent,
+    keep_memory,
+)
 
 
 class Console:

@@ -14,6 +14,9 @@ from types import FrameType
 PARENT = "LANDCOVER_PARENT"
 """Environment variable with the id of the parent process, with which a training ends."""
 
+UNDER_DAGSTER = "DAGSTER_PIPES_CONTEXT"
+"""Environment variable that a training has which Dagster started."""
+
 PR_SET_PDEATHSIG = 1
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
