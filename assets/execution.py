@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
@@ -17,6 +21,10 @@ LOCATION, MODULE = "landcover_orch", "assets.definitions"
 
 REPOSITORY = "__repository__"
 """Dagster's name of the repository that a module of `Definitions` is."""
+
+
+WATCH_S = 2.0
+"""Seconds between looks whether a run was cancelled."""
 
 
 def job_origin(job: str) -> RemoteJobOrigin:
@@ -51,6 +59,31 @@ def execute(
         asset_selection=frozenset(keys) or None,
         remote_job_origin=job_origin(job.name),
     )
-    execute_run(InMemoryJob(job), run, instance)
+    with interrupted_when_cancelled(instance, run.run_id):
+        execute_run(InMemoryJob(job), run, instance)
     ended = instance.get_run_by_id(run.run_id)
     return ended or run
+
+
+@contextmanager
+def interrupted_when_cancelled(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Interrupts this process, as Ctrl-C does, when a person cancels its run in Dagster's pages.
+
+    They cannot reach the process of a run that no code server started, and mark it as cancelled.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(WATCH_S):
+            run = instance.get_run_by_id(run_id)
+            if run is None or run.status == dg.DagsterRunStatus.CANCELED:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()

@@ -29,7 +29,7 @@ from landcover_orch.errors import LandcoverError, Problem
 HOST = "127.0.0.1"
 PATIENCE_S, START_S, WATCH_S = 15, 180, 1
 LOOK_S = 20
-"""How long a reload waits for the look at new datasets."""
+"""How long a start and a reload wait for the look at new datasets."""
 
 MOST_RESTARTS, RESTARTS_S = 3, 600
 """How often a server that ends is started again, within so many seconds."""
@@ -129,12 +129,12 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     with instance.opened():
         pass  # its databases are there before two servers would both create them
     tracking.client(home)
+    observer = observe.start(environment=servers.environment)
     workspace = write_workspace(home, code_socket)
     python = sys.executable
 
     def observe_first() -> None:
-        with contextlib.suppress(subprocess.TimeoutExpired):  # a large dataset's look goes on beside the reload
-            observe.start(environment=servers.environment).wait(LOOK_S)
+        wait_for_look(observe.start(environment=servers.environment))
 
     reloader = Reloader(f"http://{HOST}:{dagster_port}", print_line, before=observe_first)
     code = ["-m", "dagster", "code-server", "start", "-m", MODULE, "--location-name", LOCATION, "-s", str(code_socket)]
@@ -156,16 +156,22 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
         "Dagster's daemon", [python, "-m", "dagster._daemon", "run", "--log-level", "warning", "-w", str(workspace)]
     )
     servers.wait_for("MLflow", f"http://{HOST}:{mlflow_port}/health")
+    wait_for_look(observer)
     print_line(f"Dagster  {tracking.dagster_interface()}")
     print_line(f"Pages    {tracking.dagster_interface()}/pages/")
     print_line(f"MLflow   {tracking.training_view(tracking.interface() + '/#/experiments')}")
     print_line("Ctrl-C ends all.")
-    observer = observe.start(environment=servers.environment)
     while True:
         servers.restart_ended(time.monotonic())
         observer.poll()  # an ended one is no zombie then
         reloader.poll()
         time.sleep(WATCH_S)
+
+
+def wait_for_look(observer: subprocess.Popen[bytes]) -> None:
+    """Waits for a look at the files, so that a click finds the tiles; that of a large dataset goes on by itself."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        observer.wait(LOOK_S)
 
 
 def print_line(line: str) -> None:

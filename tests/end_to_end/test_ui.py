@@ -38,7 +38,7 @@ RUNS = """
 { runsOrError(limit: 200) { ... on Runs { results { runId jobName status tags { key value }
   repositoryOrigin { repositoryLocationName } } } } }
 """
-ASSETS = "{ assetNodes { assetKey { path } } }"
+ASSETS = "{ assetNodes { assetKey { path } isMaterializable } }"
 
 
 @pytest.fixture
@@ -71,10 +71,8 @@ def test_a_click_edits_while_it_runs_and_the_end(project: Path, home: Path, tmp_
         assert twice.returncode == 1
         assert f"it is served already; expected one `landcover ui` a home. Fix: open {served.url}" in twice.stderr
         keys = {"asset": {"path": ["tiny", "ground_truth"]}}
-        served.wait_for(
-            lambda: served.ask(PARTITIONS, keys)["assetNodeOrError"]["partitionKeys"] == ["t0", "t1", "t2"],
-            "partitions of what nobody has looked at",
-        )
+        found = served.ask(PARTITIONS, keys)["assetNodeOrError"]["partitionKeys"]
+        assert found == ["t0", "t1", "t2"], "the tiles are there when the address is"
         nodes = {tuple(node["assetKey"]["path"]) for node in served.ask(ASSETS)["assetNodes"]}
         assert ("other", "configuration") in nodes
 
@@ -121,3 +119,23 @@ def test_ports_that_are_taken_are_found_before_anything_starts(project: Path, tm
     assert "is taken; expected a free one. Fix: end what holds it, or export LANDCOVER_DAGSTER_PORT=" in text
     assert "LANDCOVER_MLFLOW_PORT: 'none'; expected a port from 1 to 65535" in text
     assert "serving" not in text
+
+
+@pytest.mark.long
+def test_materialise_all_on_what_nobody_has_looked_at(
+    configs: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDCOVER_DATASETS", "tiny")
+    tiny.write(configs, tmp_path / "raw", tiles=4, baselines=["random-forest"])
+    tiny.save(configs, "experiments", {**tiny.RECIPE, "epochs": 12})
+    with Served(tmp_path) as served:
+        every = [node["assetKey"] for node in served.ask(ASSETS)["assetNodes"] if node["isMaterializable"]]
+        params = {"assetSelection": every, "allPartitions": True}  # what the button of the asset graph sends
+        backfill = served.ask(BACKFILL, {"params": params})["launchPartitionBackfill"]["backfillId"]
+
+        def status() -> str:
+            return str(served.ask(BACKFILL_STATUS, {"id": backfill})["partitionBackfillOrError"]["status"])
+
+        served.wait_for(lambda: status() != "REQUESTED", "the end of all", 400)
+        assert status() == "COMPLETED_SUCCESS"
+    assert (home / "tiny" / "land_cover_map" / "t3" / "class.tif").is_file()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import dagster as dg
@@ -78,9 +79,25 @@ def test_nothing_is_left_and_the_next_run_completes(prepared: None, home: Path) 
     assert len(history) == EPOCHS + 1, "each epoch once, those before the kill among them"
 
 
-def test_interrupted_it_stops_with_a_sentence_and_goes_on_later(prepared: None, home: Path) -> None:
-    worker = _training()
+def interrupt(worker: subprocess.Popen[str]) -> None:
+    """Ctrl-C in its terminal."""
     worker.send_signal(signal.SIGINT)
+
+
+def cancel(_worker: subprocess.Popen[str]) -> None:
+    """'Terminate' in Dagster's pages, which cannot reach its process, and mark its run as cancelled."""
+    with instance.opened() as dagster:
+        (run,) = dagster.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        dagster.report_run_canceling(run)
+        dagster.report_run_canceled(run)
+
+
+@pytest.mark.parametrize("stop", [interrupt, cancel])
+def test_interrupted_it_stops_with_a_sentence_and_goes_on_later(
+    prepared: None, home: Path, stop: Callable[[subprocess.Popen[str]], None]
+) -> None:
+    worker = _training()
+    stop(worker)
     _, printed = worker.communicate(timeout=120)
     assert worker.returncode == 130, printed
     assert printed.splitlines()[-1] == "Interrupted. The same command goes on where this one ended."
