@@ -50,6 +50,7 @@ def advance(
     *,
     force: Collection[str] = (),
     log: Log,
+    progress: Callable[[Plan], object] = lambda described: None,
 ) -> Outcome:
     """Materialises what is missing or stale of a dataset.
 
@@ -65,6 +66,7 @@ def advance(
         force: what is built again although it is current: assets ('patches'), partitions of all assets ('t1',
             'small'), or one of an asset ('patches/t1'); 'all' for everything.
         log: takes a line a run.
+        progress: takes the plan before each run and behind the last one.
 
     Raises:
         MaterialisationError: some could not be made; every one is named, with its reason.
@@ -81,7 +83,9 @@ def advance(
 
     def planned() -> Plan:
         graph = asset_graph(dataset, known, dagster)
-        return plan([asset for asset in graph if assets is None or asset.name in assets])
+        described = plan([asset for asset in graph if assets is None or asset.name in assets])
+        progress(described)
+        return described
 
     described = planned()
     request_rebuilds(dataset, described, force)
