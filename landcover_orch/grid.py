@@ -200,6 +200,13 @@ def in_metres(grid: GeoBox) -> bool:
     return grid.crs is None or grid.crs.units[0] in ("metre", "meter", "m")
 
 
+def unit_of_length(grid: GeoBox) -> str | None:
+    """Unit of lengths on a grid as people write it: 'm', 'degrees', 'US survey foot'; None where it lies in no CRS."""
+    if grid.crs is None:
+        return None
+    return "m" if in_metres(grid) else "degrees" if grid.crs.geographic else str(grid.crs.units[0])
+
+
 def hectares(pixels: int, grid: GeoBox) -> float | None:
     """Hectares of pixels; None where the CRS is not in metres."""
     return round(pixels * resolution(grid) ** 2 / HECTARE, 4) if in_metres(grid) else None

@@ -12,7 +12,7 @@ import numpy as np
 
 from landcover_orch.drafts.files import RasterFile
 from landcover_orch.drafts.samples import PixelSample
-from landcover_orch.grid import crs_label, in_metres, resolution
+from landcover_orch.grid import crs_label, resolution, unit_of_length
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
 YEAR = re.compile(r"(?<!\d)(19[5-9]\d|20[0-4]\d)(?!\d)")
@@ -147,7 +147,7 @@ def resolutions(images: Sequence[RasterFile]) -> Iterator[str]:
     """What is said of the size of a pixel: what it is, and what to do where it differs."""
     groups: dict[str, list[str]] = {}
     for image in images:
-        unit = "m" if in_metres(image.raster.grid) else "units of the CRS"
+        unit = unit_of_length(image.raster.grid) or "m"
         groups.setdefault(f"{resolution(image.raster.grid):.2g} {unit}", []).append(image.path)
     yield "a pixel is " + "; ".join(f"{size} in {some(paths)}" for size, paths in groups.items())
     if len(groups) > 1:

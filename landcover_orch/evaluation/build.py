@@ -17,7 +17,6 @@ from landcover_orch.config import Dataset, experiments_of
 from landcover_orch.config.experiments import Classical, Experiment
 from landcover_orch.errors import IncompleteError
 from landcover_orch.evaluation import VERSION, by_polygon, views
-from landcover_orch.evaluation.baselines import MOST_FREQUENT, dummy_classifiers
 from landcover_orch.evaluation.choices import choices
 from landcover_orch.evaluation.evaluate import tiles_to_predict
 from landcover_orch.evaluation.figures import View
@@ -28,7 +27,8 @@ from landcover_orch.metrics.confusion import Value
 from landcover_orch.metrics.spread import Spread, spreads
 from landcover_orch.models.contract import load_contract
 from landcover_orch.pages import page, picture
-from landcover_orch.pages.verdict import CONSTANT, Scored, software, verdict
+from landcover_orch.pages.verdict import software
+from landcover_orch.patches.baselines import verdict_on
 from landcover_orch.patches.ground import hectares, one_class_warnings, scored_ground
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry, load_current
 from landcover_orch.store import products, publish
@@ -169,14 +169,8 @@ class Report:
     @cached_property
     def verdict(self) -> str:
         """Verdict in a sentence: the chosen repetition's scores against the most frequent class alone."""
-        manifest, metrics = self.subject.manifest, self.row(self.scores.chosen).metrics
-        dummies = dummy_classifiers(manifest)
-        constant = None
-        if MOST_FREQUENT in dummies:
-            scores = confusion.summary(dummies[MOST_FREQUENT][1])
-            constant = Scored(CONSTANT, scores["mean_iou"], scores["accuracy"])
-        best = Scored(self.subject.experiment.name, metrics["mean_iou"], metrics["accuracy"])
-        return verdict(best, constant, scored_ground(manifest).words())
+        metrics = self.row(self.scores.chosen).metrics
+        return verdict_on(self.subject.experiment.name, metrics, self.subject.manifest)
 
     @cached_property
     def entries(self) -> dict[str, TileEntry]:

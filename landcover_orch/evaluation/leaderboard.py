@@ -14,7 +14,6 @@ import numpy as np
 from landcover_orch.config.experiments.repetitions import base_of
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.evaluation import VERSION
-from landcover_orch.evaluation.baselines import MOST_FREQUENT, dummy_classifiers, scored_pixels
 from landcover_orch.evaluation.build import HEADLINE
 from landcover_orch.evaluation.choices import COLUMNS, Choice
 from landcover_orch.evaluation.decisions import Decision
@@ -25,6 +24,7 @@ from landcover_orch.metrics.confusion import Counts, Value
 from landcover_orch.metrics.spread import Spread, spread
 from landcover_orch.pages import page
 from landcover_orch.pages.verdict import CONSTANT, Scored, software, verdict
+from landcover_orch.patches.baselines import MOST_FREQUENT, dummy_classifiers, scored_pixels
 from landcover_orch.patches.ground import one_class_warnings, scored_ground
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish

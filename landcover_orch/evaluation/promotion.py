@@ -90,9 +90,8 @@ def promote(dataset: Dataset, version: str, home: Path, user: str | None) -> Mod
     """
     registered = tracking.version_of(dataset.name, version, home)
     chosen = decide(dataset, registered, user, "`landcover promote`", home)
-    registered_version = tracking.promote(
-        dataset.name, chosen.product(home), {"promoted_by": user or "a person"}, user or "?", home
-    )
+    by = {"by": "person", "user": user, "reason": f"chosen by {user or 'a person'}"}
+    registered_version = tracking.promote(dataset.name, chosen.product(home), by, user or "?", home)
     _remember_alias(dataset.name, registered_version.version, home)
     return registered_version
 

@@ -16,7 +16,7 @@ from landcover_orch.errors import LandcoverError
 from landcover_orch.evaluation.decisions import Decision, load_decisions
 from landcover_orch.overview.listing import ASSETS, Listed, listing
 from landcover_orch.pages import page
-from landcover_orch.pages.verdict import software
+from landcover_orch.pages.verdict import NOT_SCORED, software
 from landcover_orch.store.products import (
     CHAMPION,
     DATASET_MANIFEST,
@@ -31,7 +31,6 @@ from landcover_orch.store.products import (
 from landcover_orch.store.publish import Product
 
 SPLITS_PICTURE = "tiles.png"
-NOT_SCORED = "No model has been scored yet."
 
 
 @dataclass(frozen=True)

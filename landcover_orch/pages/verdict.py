@@ -11,6 +11,9 @@ from landcover_orch.pages.page import format_ratio
 CONSTANT = "the most frequent class alone"
 """Name of the dummy classifier that maps all ground as the class with most train pixels."""
 
+NOT_SCORED = "No model has been scored yet."
+"""Verdict on a dataset whose models no report has scored."""
+
 
 @dataclass(frozen=True)
 class Scored:

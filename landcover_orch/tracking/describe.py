@@ -34,9 +34,10 @@ def describe_dataset(
     except IncompleteError:
         return
     champion = notes.champion_of(name, home)
-    client.update_registered_model(name, notes.model_note(manifest, contract, scored, champion))
+    verdict = notes.dataset_verdict(name, home)
+    client.update_registered_model(name, notes.model_note(verdict, manifest, contract, scored, champion))
     experiment = client.get_experiment_by_name(name).experiment_id
-    client.set_experiment_tag(experiment, NOTE, notes.experiment_note(manifest, scored, champion))
+    client.set_experiment_tag(experiment, NOTE, notes.experiment_note(verdict, manifest, scored, champion))
 
 
 def describe_version(
@@ -50,7 +51,8 @@ def describe_version(
     client.set_tag(version.run_id, NOTE, note)
     report = notes.report_of(product, scored)
     if PARENT in tags and report is not None:
-        manifest = notes.manifest_of(load_contract(product.path), home)
+        contract = load_contract(product.path)
+        manifest = notes.manifest_of(contract.dataset, contract.data_digest, home)
         client.set_tag(tags[PARENT], NOTE, notes.repetitions_note(report, tags, manifest))
 
 

@@ -32,17 +32,19 @@ def log_leaderboard(dataset: str, product: Product, home: Path) -> str:
         run_id = leaderboard_run(client, dataset, home)
         if client.get_run(run_id).data.tags.get(LEADERBOARD) != product.fingerprint:
             log_tables(client, run_id, product)
-            client.set_tag(run_id, NOTE, note(dataset))
+            client.set_tag(run_id, NOTE, note(dataset, home))
             describe_scored(client, dataset, home)  # each beside all others, whose reports are there now
     return run_url(run_id, home)
 
 
-def note(dataset: str) -> str:
+def note(dataset: str, home: Path) -> str:
     """Description of the run."""
     heading = (
         f"Every experiment of the dataset **{notes.escaped(dataset)}** and its baselines, on the same test pixels."
     )
-    return notes.cut([heading, notes.pages(dataset, {"the leaderboard": (PRODUCT, PRODUCT)})])
+    return notes.cut(
+        [notes.dataset_verdict(dataset, home), heading, notes.pages(dataset, {"the leaderboard": (PRODUCT, PRODUCT)})]
+    )
 
 
 def leaderboard_run(client: Any, dataset: str, home: Path) -> str:

@@ -1,6 +1,7 @@
-"""Markdown descriptions in MLflow, for a stranger to the project: what it is, on which data, how good, how to load.
+"""Markdown descriptions in MLflow, for a stranger to the project: how good, what it is, on which data, how to load.
 
-Each follows from what lies on disk, so that describing again gives the same text.
+Each opens with the verdict that the pages open with, since MLflow shows one line of a description in its tables, and
+three of a run's. Each follows from what lies on disk, so that describing again gives the same text.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from typing import Any
 
 from landcover_orch.config import experiment_names, load_dataset
 from landcover_orch.errors import ConfigError, IncompleteError
+from landcover_orch.grid import unit_of_length
 from landcover_orch.models.contract import Contract, load_contract
+from landcover_orch.pages.page import format_number
+from landcover_orch.pages.verdict import NOT_SCORED
 from landcover_orch.patches import manifest as manifests
+from landcover_orch.patches.baselines import verdict_on
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 from landcover_orch.store.products import (
     CHAMPION,
@@ -38,7 +43,7 @@ LISTED = 12
 Report = Mapping[str, Any]
 """Contents of a report.json."""
 
-REPORT_KEYS = {"experiment", "metrics", "models", "repetitions", "scored_on", "test_digest"}
+REPORT_KEYS = {"experiment", "metrics", "models", "repetitions", "scored_on", "test_digest", "verdict"}
 """What is read of a report; one of another version without them counts as none."""
 
 VALIDATION_KEYS = {"best_epoch", "epochs", "mean_iou", "accuracy", "majority_share"}
@@ -46,8 +51,12 @@ VALIDATION_KEYS = {"best_epoch", "epochs", "mean_iou", "accuracy", "majority_sha
 
 
 def escaped(text: object) -> str:
-    """Text as Markdown shows it literally, on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~!])", r"\\\1", " ".join(str(text).split()))
+    """Text as Markdown shows it literally, on one line.
+
+    Tables of MLflow show a description as it is written: an underscore within a word, which needs no escape, has none.
+    """
+    line = re.sub(r"[ \t\r\n]+", " ", str(text)).strip().replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*~\[\]]|(?<!\w)[_@]|_(?!\w))", r"\\\1", line)
 
 
 def listed(names: Sequence[object]) -> str:
@@ -70,28 +79,46 @@ def cut(paragraphs: Iterable[str]) -> str:
     return text
 
 
-def experiment_note(manifest: DatasetManifest, scored: Mapping[str, Report], champion: str | None) -> str:
+def dataset_verdict(dataset: str, home: Path) -> str:
+    """Verdict on a dataset's best model, as its index page and its leaderboard have it."""
+    leaderboard = published_products(folder(home, dataset, LEADERBOARD), [LEADERBOARD]).get(LEADERBOARD)
+    return escaped((leaderboard and leaderboard.json(SUMMARY).get("verdict")) or NOT_SCORED)
+
+
+def model_verdict(report: Report, contract: Contract, home: Path) -> str:
+    """Verdict on a model: its report's, which is of the repetition that validation chose; of the others their own."""
+    rows = {row["name"]: row["metrics"] for row in report["repetitions"]}
+    if contract.experiment in rows and contract.experiment != report.get("chosen", contract.experiment):
+        manifest = manifest_of(contract.dataset, report.get("data_digest", ""), home)
+        if manifest is not None:
+            return escaped(verdict_on(contract.experiment, rows[contract.experiment], manifest))
+    return escaped(report["verdict"])
+
+
+def experiment_note(verdict: str, manifest: DatasetManifest, scored: Mapping[str, Report], champion: str | None) -> str:
     """Description of a dataset's MLflow experiment; arguments as those of `model_note`."""
     name = manifest.dataset.name
     return cut(
         [
+            verdict,
             f"Land-cover models of the dataset **{escaped(name)}**. Each run trains one experiment (a recipe of "
             "`configs/experiments`); seeds and folds are nested below its run, trials below their search's.",
             data(manifest),
             results(manifest, scored, champion),
+            dataset_pages(name),
             "Metrics: `train/` and `validation/` on patches, each epoch; `test/` on every labelled pixel of the test "
             "split, once. Parameters: `recipe.` what was trained, and how; `dataset.` on what.",
-            pages(name, {"the data": (DATASET_MANIFEST, MANIFEST_NAME), "all results": (LEADERBOARD, LEADERBOARD)}),
         ]
     )
 
 
 def model_note(
-    manifest: DatasetManifest, contract: Contract, scored: Mapping[str, Report], champion: str | None
+    verdict: str, manifest: DatasetManifest, contract: Contract, scored: Mapping[str, Report], champion: str | None
 ) -> str:
     """Description of a dataset's registered model.
 
     Args:
+        verdict: `dataset_verdict` of the dataset.
         manifest: the dataset's present one.
         contract: of one of its models: what they take and give.
         scored: `reports` of the dataset.
@@ -100,20 +127,21 @@ def model_note(
     name = manifest.dataset.name
     return cut(
         [
+            verdict,
             f"Land-cover classifiers of the dataset **{escaped(name)}**: pixels of an orthophoto in, the probability "
             "of each class out. `champion` is the version that maps are made by, `challenger` the one trained last.",
-            results(manifest, scored, champion),
             data(manifest),
-            loading(name, "champion", contract),
-            pages(name, {"the data": (DATASET_MANIFEST, MANIFEST_NAME), "all results": (LEADERBOARD, LEADERBOARD)}),
+            results(manifest, scored, champion),
+            dataset_pages(name),
+            loading(name, "champion", contract, manifest),
         ]
     )
 
 
 def training_note(experiment: str, manifest: DatasetManifest) -> str:
     """Description of a run that has only begun."""
-    heading = f"Training of the experiment **{escaped(experiment)}** on the dataset {escaped(manifest.dataset.name)}."
-    return cut([heading, data(manifest)])
+    what = f"{escaped(experiment)}, an experiment on the dataset {escaped(manifest.dataset.name)}"
+    return cut([f"{what}, is not scored yet: its training is under way, or was ended.", data(manifest)])
 
 
 def version_note(
@@ -130,7 +158,7 @@ def version_note(
         scored: `reports` of the dataset.
     """
     contract = load_contract(product.path)
-    manifest = manifest_of(contract, home)
+    manifest = manifest_of(contract.dataset, contract.data_digest, home)
     summary, dataset = product.json(SUMMARY), contract.dataset
     report = report_of(product, scored)
     links = {"the data": (DATASET_MANIFEST, MANIFEST_NAME)} | (
@@ -138,14 +166,17 @@ def version_note(
     )
     return cut(
         [
+            model_verdict(report, contract, home)
+            if report
+            else f"{escaped(contract.experiment)} is not scored on test ground yet.",
             f"Land-cover classifier of the experiment **{escaped(contract.experiment)}** ({contract.model.name}, "
-            f"{summary.get('parameters', 0):,} parameters), version {number} of {escaped(dataset)}.",
-            promotion(tags, champion),
-            test_scores(report, contract, scored) if report else "",
-            validation_scores(summary),
+            f"{format_number(summary.get('parameters', 0))} parameters), version {number} of {escaped(dataset)}. "
+            f"{promotion(tags, champion)}".rstrip(),
             data(manifest) if manifest else f"Data: manifest `{contract.data_digest}`.",
-            loading(dataset, number, contract),
+            validation_scores(summary),
+            test_scores(report, contract, scored) if report else "",
             pages(dataset, links),
+            loading(dataset, number, contract, manifest),
             trained_by(tags),
         ]
     )
@@ -161,6 +192,7 @@ def repetitions_note(report: Report, tags: Mapping[str, str], manifest: DatasetM
     ]
     return cut(
         [
+            escaped(report["verdict"]),
             f"Experiment **{escaped(name)}**, {number} repetitions, each a run below this one and a version; "
             f"validation chose {escaped(report.get('chosen', '?'))}.",
             f"{report['scored_on'].capitalize()}, mean ± standard deviation over them: {', '.join(statistics)}.",
@@ -189,7 +221,7 @@ def split_tiles(tiles: Sequence[TileEntry], split: str) -> str:
     """Pixels of a split, and the tiles they lie in."""
     counted = [tile for tile in tiles if any(tile.class_pixels.get(split, ()))]
     pixels = sum(sum(tile.class_pixels[split]) for tile in counted)
-    return f"{pixels:,} pixels of {listed([tile.name for tile in counted])}" if counted else "none"
+    return f"{format_number(pixels)} pixels of {listed([tile.name for tile in counted])}" if counted else "none"
 
 
 def years(values: Sequence[int | None]) -> str:
@@ -209,15 +241,15 @@ def validation_scores(summary: Mapping[str, Any]) -> str:
 
 
 def test_scores(report: Report, contract: Contract, scored: Mapping[str, Report]) -> str:
-    """What a model scored on the test split, in a table with all that was scored on the same pixels."""
+    """What a model scored on the test split, in a list with all that was scored on the same pixels."""
     metrics = next((r["metrics"] for r in report["repetitions"] if r["name"] == contract.experiment), report["metrics"])
     others = {
         name: other["metrics"]
         for name, other in scored.items()
         if other["test_digest"] == report["test_digest"] and name != report["experiment"]
     }
-    heading = f"{report['scored_on'].capitalize()}, {metrics['pixels']:,} pixels:"
-    return table(heading, {**others, contract.experiment: metrics}, contract.experiment, contract.dataset)
+    heading = f"{report['scored_on'].capitalize()}, {format_number(metrics['pixels'])} pixels, the best first:"
+    return ranking(heading, {**others, contract.experiment: metrics}, contract.experiment, contract.dataset)
 
 
 def results(manifest: DatasetManifest, scored: Mapping[str, Report], champion: str | None) -> str:
@@ -227,21 +259,23 @@ def results(manifest: DatasetManifest, scored: Mapping[str, Report], champion: s
         return ""
     bold = next((name for name, report in present.items() if champion in report["models"].values()), None)
     first = next(iter(present.values()))
-    mark = ", champion in bold" if bold else ""
-    heading = f"{first['scored_on'].capitalize()}, {first['metrics']['pixels']:,} pixels{mark}:"
-    return table(heading, {name: r["metrics"] for name, r in present.items()}, bold, manifest.dataset.name)
+    mark = ", the champion in bold" if bold else ""
+    pixels = format_number(first["metrics"]["pixels"])
+    heading = f"{first['scored_on'].capitalize()}, {pixels} pixels, the best first{mark}:"
+    return ranking(heading, {name: r["metrics"] for name, r in present.items()}, bold, manifest.dataset.name)
 
 
-def table(heading: str, rows: Mapping[str, Mapping[str, Any]], bold: str | None, dataset: str) -> str:
-    """Table of test metrics by experiment, the best first; baselines are marked."""
+def ranking(heading: str, rows: Mapping[str, Mapping[str, Any]], bold: str | None, dataset: str) -> str:
+    """List of experiments with their test metrics, the best first; baselines are marked."""
     known = baselines(dataset)
     names = sorted(rows, key=lambda name: -(rows[name]["mean_iou"] or 0))[:LISTED]
     lines = []
     for name in {**dict.fromkeys(names), **({bold: None} if bold else {})}:
         shown = f"**{escaped(name)}**" if name == bold else escaped(name)
-        mark = " (baseline)" if name in known else ""
-        lines.append(f"| {shown}{mark} | {score(rows[name]['mean_iou'])} | {score(rows[name]['accuracy'])} |")
-    return "\n".join([heading, "", "| experiment | mean IoU | accuracy |", "|---|---|---|", *lines])
+        mark = ", a baseline" if name in known else ""
+        values = f"mean IoU {score(rows[name]['mean_iou'])}, accuracy {score(rows[name]['accuracy'])}"
+        lines.append(f"- {shown}{mark}: {values}")
+    return "\n".join([heading, "", *lines])
 
 
 def baselines(dataset: str) -> set[str]:
@@ -254,24 +288,24 @@ def baselines(dataset: str) -> set[str]:
 
 def promotion(tags: Mapping[str, str], champion: bool) -> str:
     """When and why a version became champion, and whether it still is; nothing where it never did."""
-    if "landcover.promoted_at" not in tags:
+    if "landcover.champion.at" not in tags:
         return ""
-    reason = (
-        tags.get("landcover.champion.reason") or f"chosen by {tags.get('landcover.champion.promoted_by', 'the rule')}"
-    )
-    before = tags.get("landcover.previous_champion", "none")
+    reason = tags.get("landcover.champion.reason", "chosen by the rule")
+    before = tags.get("landcover.champion.previous", "none")
     after = f" after version {before}" if before != "none" else ""
-    since = f"{'Champion since' if champion else 'Was made champion on'} {tags['landcover.promoted_at'][:10]}"
+    since = f"{'Champion since' if champion else 'Was made champion on'} {tags['landcover.champion.at'][:10]}"
     return f"{since}{after}: {escaped(reason)}."
 
 
-def loading(name: str, version: str, contract: Contract) -> str:
+def loading(name: str, version: str, contract: Contract, manifest: DatasetManifest | None) -> str:
     """How to load and call a version: a script that runs, with the shapes and types."""
+    size = pixel_size(contract, manifest)
+    taken = f"{contract.dtype}, not normalised" + (f", {size} a pixel" if size else "")
     uri = f"models:/{name}/{version}" if version.isdigit() else f"models:/{name}@{version}"
     classes = ", ".join(f"{c.id} {escaped(c.name)}" for c in contract.legend.classes[:LISTED])
     return (
-        f"Pixels: {contract.dtype} as stored; bands {listed(contract.bands)}; {contract.resolution:g} CRS units on the "
-        f"ground. Classes: {classes}.\n\n"
+        f"It takes the bands {listed(contract.bands)} as {taken}. "
+        f"It gives the probability of each class: {classes}. How to load it:\n\n"
         "```python\n"
         "import mlflow\n\n"
         f'mlflow.set_tracking_uri("{interface()}")\n'
@@ -280,6 +314,17 @@ def loading(name: str, version: str, contract: Contract) -> str:
         f"(n, {len(contract.legend.classes)}, y, x) float32\n"
         "```"
     )
+
+
+def pixel_size(contract: Contract, manifest: DatasetManifest | None) -> str:
+    """Ground sample distance of a model with its unit, as '0.5 m'; nothing where the unit is not known."""
+    unit = unit_of_length(manifest.tiles[0].grid) if manifest and manifest.tiles else None
+    return f"{contract.resolution:g} {unit}" if unit else ""
+
+
+def dataset_pages(dataset: str) -> str:
+    """Links to the pages of a dataset as a whole."""
+    return pages(dataset, {"the data": (DATASET_MANIFEST, MANIFEST_NAME), "all results": (LEADERBOARD, LEADERBOARD)})
 
 
 def pages(dataset: str, products: Mapping[str, tuple[str, str]]) -> str:
@@ -314,15 +359,15 @@ def champion_of(dataset: str, home: Path) -> str | None:
     return str(product.json(SUMMARY)["fingerprint"]) if product else None
 
 
-def manifest_of(contract: Contract, home: Path) -> DatasetManifest | None:
-    """The manifest that a model was trained on; None where it is no longer there."""
-    where = folder(home, contract.dataset, DATASET_MANIFEST)
+def manifest_of(dataset: str, digest: str, home: Path) -> DatasetManifest | None:
+    """The manifest of a digest, which a model was trained on; None where it is no longer there."""
+    where = folder(home, dataset, DATASET_MANIFEST)
     products = [path for path in where.glob("[!.]*-*") if path.is_dir() and not path.is_symlink()]
     for path in sorted(products, key=lambda path: path.stat().st_mtime, reverse=True):
         try:
             manifest = manifests.load(path)
         except (IncompleteError, OSError):
             continue
-        if manifest.digest == contract.data_digest:
+        if manifest.digest == digest:
             return manifest
     return None

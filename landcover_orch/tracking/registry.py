@@ -50,6 +50,9 @@ FAMILY_REQUIREMENTS = {
 }
 """Additional requirements of some families."""
 
+TAGGED_ALREADY = {"data_digest", "experiment", "fingerprint", "model", "previous"}
+"""Parts of a decision on the champion that the version has as tags anyway."""
+
 EXAMPLE_SIDE = 32
 """Largest side of an input example in pixels: it travels as JSON."""
 
@@ -281,12 +284,13 @@ def set_challenger(name: str, product: Product, home: Path) -> None:
 
 
 def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str, home: Path) -> ModelVersion:
-    """Gives a registered model the alias `champion`, with tags that say when, by which run, after whom and why.
+    """Gives a registered model the alias `champion`, with tags `landcover.champion.*`: when, by whom, after whom, why.
 
     Args:
         name: the dataset.
         product: the model.
-        facts: what it was chosen by (score, digest of the test tiles...): one tag each.
+        facts: what it was chosen by (score, digest of the test tiles...): one tag each, less what its version's own
+            tags say.
         promoter: the Dagster run that chose it.
         home: folder everything is written below.
 
@@ -294,14 +298,15 @@ def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str
         TrackingError: MLflow does not answer, or the model is not registered.
     """
     version = require_version(name, product, home)
+    chosen_by = {key: fact for key, fact in facts.items() if fact is not None and key not in TAGGED_ALREADY}
     current_champion = champion(name, home)
     if current_champion is not None and current_champion.version == version.version:
         return current_champion
     tags = {
-        "landcover.promoted_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "landcover.promoted_by_run": promoter,
-        "landcover.previous_champion": current_champion.version if current_champion else "none",
-        **flattened({name: fact for name, fact in facts.items() if fact is not None}, "landcover.champion"),
+        "landcover.champion.at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "landcover.champion.run": promoter,
+        "landcover.champion.previous": current_champion.version if current_champion else "none",
+        **flattened(chosen_by, "landcover.champion"),
     }
     with reachable(home, "promoting a model") as client:
         for tag, value in tags.items():

@@ -12,6 +12,7 @@ import pytest
 from landcover_orch import tracking
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.models.contract import load_contract
+from landcover_orch.patches import manifest as manifests
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product, Recipe, Stage
 from landcover_orch.tracking import notes
@@ -36,6 +37,7 @@ def _report(home: Path, experiment: str, fingerprint: str, mean_iou: float, test
         "metrics": metrics,
         "repetitions": [{"name": experiment, "metrics": metrics}],
         "scored_on": "test split",
+        "verdict": f"{experiment}: mean IoU {mean_iou:.3f}, 0.250 above the most frequent class alone.",
         "test_digest": test_digest or classroom.manifest().test_digest,
     }
 
@@ -68,17 +70,19 @@ def test_a_version_says_what_it_is_on_which_data_how_good_and_how_to_load(home: 
     texts = _descriptions(home)
     text = texts["version 1"]
     assert text == texts[f"run {product.fingerprint}"]
+    assert text.startswith("quick: mean IoU 0.500, 0.250 above the most frequent class alone.\n")
     assert "experiment **quick** (unet, " in text
     assert "Champion since 20" in text
-    assert text.index("| k-means | 0.750 | 0.750 |") < text.index("| **quick** | 0.500 | 0.750 |")
+    assert text.index("- k-means: mean IoU 0.750, accuracy") < text.index("- **quick**: mean IoU 0.500, accuracy")
     assert "older" not in text
-    assert "Test split, 1,234 pixels" in text
+    assert "Test split, 1\u202f234 pixels" in text
     assert "- train: 10 pixels of only" in text
     assert "always the most frequent class: accuracy 0.500" in text
     assert "http://127.0.0.1:3000/pages/classroom/report/quick/index.html" in text
     assert '("models:/classroom/1")' in text
     assert '("models:/classroom@champion")' in texts["model"]
-    assert "| k-means | 0.750 | 0.750 |" in texts["model"]
+    assert "- k-means: mean IoU 0.750, accuracy 0.750" in texts["model"]
+    assert texts["model"].startswith("No model has been scored yet.")
     assert "`dataset.` on what" in texts["experiment"]
 
 
@@ -118,12 +122,48 @@ def test_years_and_long_lists_are_short(home: Path) -> None:
 
 
 def test_names_are_shown_as_they_are(home: Path) -> None:
-    names = ("a|b", "<img src=x>", "[link](http://evil.example)", "two\nlines")
+    names = ("a|b", "<img src=x>", "[link](http://evil.example)", "two\nlines", "low_grass _x")
     classes = tuple(LandClass(id=i, name=name, colour=f"#00000{i}") for i, name in enumerate(names))
     contract = load_contract(champions.crowned(home).path)
     changed = contract.model_copy(update={"legend": Legend(name="odd", classes=classes, codes={})})
-    text = notes.loading(NAME, "1", changed)
-    assert r"0 a\|b, 1 \<img src=x\>, 2 \[link\](http://evil.example), 3 two lines" in text
+    text = notes.loading(NAME, "1", changed, None)
+    assert r"0 a|b, 1 &lt;img src=x>, 2 \[link\](http://evil.example), 3 two lines, 4 low_grass \_x" in text
+
+
+@pytest.mark.parametrize(
+    ("crs", "size"),
+    [
+        ("EPSG:25833", ", 2 m a pixel. "),
+        ("EPSG:4326", ", 2 degrees a pixel. "),
+        ("EPSG:2263", ", 2 US survey foot a pixel. "),
+        (None, ", not normalised. "),
+    ],
+)
+def test_the_size_of_a_pixel_has_the_unit_of_its_crs(home: Path, crs: str | None, size: str) -> None:
+    contract = load_contract(champions.crowned(home).path)
+    (tile,) = classroom.manifest().tiles
+    manifest = classroom.manifest(tiles=(tile.model_copy(update={"crs": crs}),))
+    text = notes.loading(NAME, "1", contract.model_copy(update={"resolution": 2.0}), manifest)
+    assert size in text
+    assert "CRS" not in text
+
+
+def test_a_repetition_that_was_not_chosen_has_a_verdict_of_its_own(home: Path) -> None:
+    contract = load_contract(champions.crowned(home).path)
+    manifest = manifests.load(classroom.published(home).path)
+    metrics = {"mean_iou": 0.25, "accuracy": 0.5}
+    report = {
+        "verdict": "three_seeds: mean IoU 0.500",
+        "chosen": "other",
+        "data_digest": manifest.digest,
+        "repetitions": [{"name": "quick", "metrics": metrics}, {"name": "other", "metrics": metrics}],
+    }
+    text = notes.model_verdict(report, contract, home)
+    assert text.startswith(
+        "quick: mean IoU 0.250, accuracy 0.500, 0.083 above the most frequent class alone (0.167), on"
+    )
+    assert "10 test pixels of tile only" in text
+    assert notes.model_verdict({**report, "chosen": "quick"}, contract, home) == "three_seeds: mean IoU 0.500"
 
 
 def test_a_description_fits_into_the_registry() -> None:
@@ -137,7 +177,7 @@ def test_the_lines_that_load_it_run_as_they_stand(home: Path, tmp_path: Path, mo
     pixels = classroom.patches(2, seed=3).image
     with champions.served(home, tmp_path / "server.log") as port:
         monkeypatch.setenv("LANDCOVER_MLFLOW_UI", f"http://127.0.0.1:{port}")
-        text = notes.loading(NAME, "champion", load_contract(product.path))
+        text = notes.loading(NAME, "champion", load_contract(product.path), classroom.manifest())
         script = text.partition("```python\n")[2].partition("```")[0]
         assert script.startswith("import mlflow\n")
         np.save(tmp_path / "in.npy", pixels)
@@ -152,7 +192,7 @@ def test_a_training_that_runs_is_described_already(home: Path) -> None:
     with tracking.Tracker(start, home, {"dagster.run_id": "0123456789"}) as log:
         run = tracking.client(home).get_run(log.run_id)
     note = run.data.tags["mlflow.note.content"]
-    assert note.startswith("Training of the experiment **quick** on the dataset classroom.")
+    assert note.startswith("quick, an experiment on the dataset classroom, is not scored yet")
     assert note.endswith("[run 01234567](http://127.0.0.1:3000/runs/0123456789)")
     assert run.data.tags["landcover.model"] == "unet"
     assert len(run.data.tags["mlflow.source.git.commit"]) == 40

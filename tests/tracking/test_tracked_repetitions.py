@@ -132,6 +132,7 @@ def test_the_run_of_all_says_mean_and_spread_of_its_report(home: Path) -> None:
         "repetitions": [{"name": name, "metrics": metrics} for name in BOTH],
         "spread": {name: {"mean": value, "sd": 0.125, "n": 2} for name, value in metrics.items()},
         "scored_on": "test split",
+        "verdict": "quick: mean IoU 0.500.",
         "test_digest": "t",
     }
 
@@ -142,7 +143,9 @@ def test_the_run_of_all_says_mean_and_spread_of_its_report(home: Path) -> None:
     report = publish.publish(home / NAME / "report", "quick", Recipe("report", 1, {}, {}), build)
     tracking.log_report(version.run_id, report, home)
     note = _runs(home)["quick"].data.tags["mlflow.note.content"]
-    assert note.startswith("Experiment **quick**, 2 repetitions, each a run below this one and a version;")
+    assert note.startswith(
+        "quick: mean IoU 0.500.\n\nExperiment **quick**, 2 repetitions, each a run below this one and a version;"
+    )
     assert f"validation chose {chosen}." in note
     assert "mean IoU 0.500 ± 0.125, accuracy 0.750 ± 0.125" in note
     assert "- train: 10 pixels of only" in note

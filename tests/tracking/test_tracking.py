@@ -303,15 +303,15 @@ def test_promotion_moves_the_alias_and_says_after_whom(home: Path) -> None:
     assert promoted == tracking.champion(NAME, home)
     assert promoted.version == "2"
     expected = {
-        "landcover.previous_champion": "1",
-        "landcover.promoted_by_run": "dagster-2",
+        "landcover.champion.previous": "1",
+        "landcover.champion.run": "dagster-2",
         "landcover.champion.mean_iou": "0.6",
         "landcover.champion.test_digest": "t",
     }
     assert expected.items() <= promoted.tags.items()
-    assert "landcover.promoted_at" in promoted.tags
+    assert "landcover.champion.at" in promoted.tags
     again = tracking.promote(NAME, second, {"mean_iou": 0.6}, "dagster-3", home)
-    assert again.tags["landcover.promoted_by_run"] == "dagster-2"
+    assert again.tags["landcover.champion.run"] == "dagster-2"
 
 
 def test_a_model_that_is_not_registered_cannot_be_promoted(home: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from landcover_orch.metrics.confusion import Counts
+from landcover_orch.metrics.confusion import Counts, summary
+from landcover_orch.pages.verdict import CONSTANT, Scored, verdict
+from landcover_orch.patches.ground import scored_ground
 from landcover_orch.patches.manifest import DatasetManifest
 
 MOST_FREQUENT, TRAINING_PROPORTIONS = "most frequent class", "training proportions"
@@ -28,6 +31,15 @@ def dummy_classifiers(manifest: DatasetManifest) -> dict[str, tuple[str, Counts]
         MOST_FREQUENT: (f"{manifest.legend.names[most_frequent]} everywhere, as most of train", constant),
         TRAINING_PROPORTIONS: ("drawn with train's fractions; expected values", np.outer(test, train / train.sum())),
     }
+
+
+def verdict_on(name: str, metrics: Mapping[str, Any], manifest: DatasetManifest) -> str:
+    """Verdict on one model in a sentence: its scores on the manifest's ground against the most frequent class alone."""
+    dummies, constant = dummy_classifiers(manifest), None
+    if MOST_FREQUENT in dummies:
+        scores = summary(dummies[MOST_FREQUENT][1])
+        constant = Scored(CONSTANT, scores["mean_iou"], scores["accuracy"])
+    return verdict(Scored(name, metrics["mean_iou"], metrics["accuracy"]), constant, scored_ground(manifest).words())
 
 
 def scored_pixels(manifest: DatasetManifest) -> Any:
