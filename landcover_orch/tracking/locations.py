@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +30,17 @@ NAMES_FOLDER = "({column} LIKE 'file:%' OR {column} LIKE '/%')"
 UNUSED_DEFAULT = "experiment_id = 0 AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.experiment_id = 0)"
 """MLflow's experiment `Default` as it made it itself, below the working folder; nobody used it."""
 
+ACTIVE_LOCATIONS = f"""
+SELECT experiments.name, artifact_location FROM experiments
+WHERE lifecycle_stage = 'active' AND {NAMES_FOLDER.format(column="artifact_location")} AND NOT ({UNUSED_DEFAULT})
+UNION
+SELECT experiments.name, artifact_uri FROM runs JOIN experiments USING (experiment_id)
+WHERE runs.lifecycle_stage = 'active' AND experiments.lifecycle_stage = 'active'
+AND {NAMES_FOLDER.format(column="artifact_uri")}
+ORDER BY 1, 2
+"""  # noqa: S608
+"""Names and locations of the experiments and runs that name a folder, and were not deleted."""
+
 WAIT_S = 30
 
 
@@ -42,28 +53,45 @@ class Migration:
     left: tuple[str, ...] = ()
 
 
-def file_experiments(home: Path) -> tuple[str, ...]:
-    """Experiments of a home whose artifacts are named by a folder: clients of the server cannot load them."""
+def file_locations(home: Path) -> dict[str, list[str]]:
+    """Experiments of a home with the folders that they and their runs name as their artifacts' place.
+
+    Clients of the server on other machines cannot load these. What was deleted in MLflow does not count.
+    """
     path = home / DATABASE
     if not path.is_file():
-        return ()
-    names_folder = NAMES_FOLDER.format(column="artifact_location")
-    query = f"SELECT name FROM experiments WHERE {names_folder} AND NOT ({UNUSED_DEFAULT}) ORDER BY name"  # noqa: S608
+        return {}
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=WAIT_S)) as connection:
-            return tuple(name for (name,) in connection.execute(query))
+            rows = connection.execute(ACTIVE_LOCATIONS).fetchall()
     except sqlite3.Error:
-        return ()  # no database of MLflow's: its client says what it is
+        return {}  # no database of MLflow's: its client says what it is
+    return {name: [location for other, location in rows if other == name] for name, _ in rows}
 
 
 def file_locations_problem(home: Path) -> Problem | None:
-    """What is wrong with the locations of a home, and its fix; None where nothing is."""
-    names = file_experiments(home)
-    if not names:
+    """What is wrong with the locations of a home, and its fix; None where nothing is.
+
+    A folder outside the home that is there is a person's choice.
+    """
+    named = file_locations(home)
+    every = [location for places in named.values() for location in places]
+    folders = own_folders(every, home)
+    moving = [name for name, places in named.items() if any(served(place, home, folders) for place in places)]
+    expected = f"`{SCHEME}:`, which other machines load from"
+    if moving:
+        found = f"{len(moving)} experiments name a folder as their artifacts' place ({', '.join(moving[:5])})"
+        fix = "end what trains and serves, and run `landcover migrate`"
+        return Problem(str(home / DATABASE), found, expected, fix)
+    gone = {name: place for name, places in named.items() for place in places if not local_path(place).exists()}
+    if not gone:
         return None
-    found = f"{len(names)} experiments name a folder as their artifacts' place ({', '.join(names[:5])})"
-    fix = "end what trains and serves, and run `landcover migrate`"
-    return Problem(str(home / DATABASE), found, f"`{SCHEME}:`, which other machines load from", fix)
+    name, place = next(iter(gone.items()))
+    found = f"{len(gone)} experiments keep artifacts in folders that are gone ({name}: {place})"
+    match = split_location(place)
+    moved = f", or put what it held into {home.resolve() / FOLDER} and run `landcover migrate`" if match else ""
+    fix = f"bring {match[0] if match else local_path(place)} back{moved}, or delete the experiment in MLflow"
+    return Problem(str(home / DATABASE), found, expected, fix)
 
 
 def move_artifacts(home: Path) -> Migration | None:
@@ -102,8 +130,10 @@ Change = tuple[str, str, str, str]
 def plan(connection: sqlite3.Connection, home: Path) -> tuple[list[Change], tuple[str, ...]]:
     """What becomes of each location that names a folder; and those that are left, since they are not the home's."""
     changes, left = [], []
-    for table, column, location in locations(connection):
-        target = served(location, home)
+    rows = list(locations(connection))
+    folders = own_folders((location for _, _, location in rows), home)
+    for table, column, location in rows:
+        target = served(location, home, folders)
         if target is None:
             left.append(location)
         else:
@@ -125,15 +155,37 @@ def locations(connection: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
         yield from ((table, column, location) for (location,) in connection.execute(query).fetchall())
 
 
-def served(location: str, home: Path) -> str | None:
-    """The location as the server serves it; None where it lies outside the home, as it is or was before a renaming."""
-    match = re.fullmatch(rf"(?:file://)?(?P<folder>/(?:.*/)?{FOLDER})(?P<rest>/.*)?", unquote(location))
-    if match is None:
-        return None
-    folder, rest = Path(match["folder"]), (match["rest"] or "").strip("/")
+def local_path(location: str) -> Path:
+    """The folder that a location names."""
+    return Path(unquote(location.removeprefix("file://")))
+
+
+def split_location(location: str) -> tuple[Path, str] | None:
+    """A location as the folder of all artifacts of some home, and the path below it; None where it is not of such."""
+    match = re.fullmatch(rf"(?P<folder>/(?:.*/)?{FOLDER})(?P<rest>/.*)?", str(local_path(location)))
+    return None if match is None else (Path(match["folder"]), (match["rest"] or "").strip("/"))
+
+
+def own_folders(places: Iterable[str], home: Path) -> set[Path]:
+    """Folders of artifacts that are the home's: its own, and that of a home it was moved or copied from.
+
+    Such a one is known by artifacts that lie below the present home at the same path. Of one that is gone, a path that
+    is the folder itself tells as much.
+    """
     own = home.resolve() / FOLDER
-    same = folder.resolve() == own or (not folder.exists() and (own / rest).exists())
-    return f"{SCHEME}:/{rest}" if same else None
+    pairs = [pair for pair in map(split_location, places) if pair]
+    return {folder for folder, rest in pairs if folder.resolve() == own or is_copied(folder, rest, own)}
+
+
+def is_copied(folder: Path, rest: str, own: Path) -> bool:
+    """Whether what a location of another home names lies below the home's own folder, too."""
+    return (own / rest).exists() and bool(rest or not folder.exists())
+
+
+def served(location: str, home: Path, folders: Collection[Path]) -> str | None:
+    """The location as the server serves it; None where it is not of the folders of artifacts that are the home's."""
+    pair = split_location(location)
+    return None if pair is None or pair[0] not in folders else f"{SCHEME}:/{pair[1]}"
 
 
 def back_up(path: Path) -> Path:

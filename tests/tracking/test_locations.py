@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from assets.cli import main
 from landcover_orch import tracking
 from landcover_orch.checks import doctor
 from landcover_orch.errors import TrackingError
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import runs
-from landcover_orch.tracking.locations import COLUMNS, DATABASE, file_experiments, served
+from landcover_orch.tracking.locations import COLUMNS, DATABASE, file_locations, own_folders, served
 from tests.tracking import champions
 from tests.training import classroom
 
@@ -57,7 +60,7 @@ def test_a_new_home_names_no_folder(home: Path) -> None:
     assert not [
         location for location in _locations(home) if str(home) in location or location.startswith(("/", "file:"))
     ]
-    assert file_experiments(home) == ()
+    assert file_locations(home) == {}
     assert tracking.file_locations_problem(home) is None
     assert tracking.move_artifacts(home) is None
     assert not list(home.glob("mlflow-before-*"))
@@ -115,7 +118,7 @@ def test_what_lies_elsewhere_is_left(home: Path, monkeypatch: pytest.MonkeyPatch
     moved = tracking.move_artifacts(home)
     assert moved is not None
     assert moved.left == (location,)
-    assert file_experiments(home) == ("mine",)
+    assert file_locations(home) == {"mine": [location]}
     assert tracking.move_artifacts(home) is None
 
 
@@ -135,8 +138,69 @@ def test_only_the_home_s_own_folder_is_served(tmp_path: Path) -> None:
     home, other = tmp_path / "home", tmp_path / "other"
     for folder in (home, other):
         (folder / "mlartifacts").mkdir(parents=True)
-    assert served((home / "mlartifacts").as_uri(), home) == "mlflow-artifacts:/"
-    assert served(f"{home}/mlartifacts/1/run/artifacts", home) == "mlflow-artifacts:/1/run/artifacts"
-    assert served((other / "mlartifacts" / "1").as_uri(), home) is None
-    assert served("file:///gone/mlartifacts/1", home) is None
-    assert served("s3://bucket/mlartifacts", home) is None
+    places = [(home / "mlartifacts").as_uri(), f"{home}/mlartifacts/1/run/artifacts"]
+    elsewhere = [(other / "mlartifacts" / "1").as_uri(), "file:///gone/mlartifacts/1", "s3://bucket/mlartifacts"]
+    folders = own_folders([*places, *elsewhere], home)
+    assert [served(place, home, folders) for place in places] == [
+        "mlflow-artifacts:/",
+        "mlflow-artifacts:/1/run/artifacts",
+    ]
+    assert [served(place, home, folders) for place in elsewhere] == [None] * 3
+
+
+def _artifact_lines(capsys: pytest.CaptureFixture[str]) -> str:
+    """What the doctor prints of MLflow's artifacts, and its fix."""
+    main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line[2:].startswith("MLflow artifacts"))
+    return "\n".join(lines[at : at + 2])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first_home", ["is gone", "is there"])
+def test_a_moved_or_copied_home_is_mended_by_what_the_doctor_says(
+    home: Path,
+    configs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    first_home: str,
+) -> None:
+    expected = champions.probabilities(_earlier(home, monkeypatch), PIXELS)
+    client = tracking.client(home)
+    empty = client.create_experiment("no runs yet", artifact_location=(home / "mlartifacts" / "7").as_uri())
+    client.create_run(empty)
+    moved = tmp_path / "moved"
+    (home.rename if first_home == "is gone" else partial(shutil.copytree, home))(moved)
+    monkeypatch.setenv("LANDCOVER_HOME", str(moved))
+    assert "run `landcover migrate`" in _artifact_lines(capsys)
+    assert main(["migrate"]) == 0
+    assert "locations name the server" in capsys.readouterr().out
+    assert _artifact_lines(capsys).startswith("  MLflow artifacts         served to clients")
+    assert not [location for location in _locations(moved) if location.startswith(("/", "file:"))]
+    with champions.served(moved, tmp_path / "server.log") as port:
+        champions.predicted(tmp_path, PIXELS, champions.outside(MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}"))
+    np.testing.assert_array_equal(np.load(tmp_path / "probabilities.npy"), expected)
+
+
+def test_artifacts_that_are_nowhere_are_named_with_a_fix_that_can_be_followed(
+    home: Path, configs: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = tracking.client(home)
+    lost = client.create_experiment("lost", artifact_location="file:///gone/mlartifacts/lost")
+    other = client.create_experiment("other", artifact_location="file:///gone/other")
+    for _ in range(2):
+        told = _artifact_lines(capsys)
+        assert told.startswith(
+            "! MLflow artifacts         2 experiments keep artifacts in folders that are gone (lost: "
+        )
+        assert f"bring /gone/mlartifacts back, or put what it held into {home / 'mlartifacts'} and run" in told
+        assert main(["migrate"]) == 0
+        assert "To do: 2 experiments keep artifacts in folders that are gone" in capsys.readouterr().out
+    (home / "mlartifacts" / "lost").mkdir(parents=True)
+    assert "run `landcover migrate`" in _artifact_lines(capsys)
+    assert main(["migrate"]) == 0
+    assert client.get_experiment(lost).artifact_location == "mlflow-artifacts:/lost"
+    assert "bring /gone/other back, or delete the experiment in MLflow" in _artifact_lines(capsys)
+    client.delete_experiment(other)
+    assert _artifact_lines(capsys).startswith("  MLflow artifacts         served to clients")
