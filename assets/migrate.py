@@ -13,12 +13,14 @@ from assets.chain import UNDER_WAY
 from assets.processes import PROCESS, is_gone
 from landcover_orch import config, tracking
 from landcover_orch.checks.doctor import SERVED
+from landcover_orch.config.instance_settings import FILE, add_blocks
 from landcover_orch.errors import Problem, PublishError
 from landcover_orch.planner.retention import dataset_folders, stored
 from landcover_orch.store import databases
 from landcover_orch.store.databases import Database, connected
 from landcover_orch.store.publish import MANIFEST, SCHEMA
 from landcover_orch.store.retention import is_locked, locks_held
+from landcover_orch.tracking.locations import Migration
 
 RUNS = "history/runs.db"
 PROCESSES = "SELECT run_id, (SELECT value FROM run_tags t WHERE t.run_id = runs.run_id AND key = ?) FROM runs"
@@ -48,12 +50,21 @@ def migrate() -> Iterator[str]:
     if history := [database for database in outdated if database.owner == "Dagster"]:
         upgrade_dagster()
         yield upgraded("Dagster", history)
+    added = add_blocks(dagster)
+    yield from (f"Dagster's settings: `{name}:` added to {dagster / FILE}, history stays" for name in added)
+    yield from left_as_it_is(home, migration)
+    if not (outdated or migration or added):
+        yield f"{home}: its databases are of the installed versions."
+
+
+def left_as_it_is(home: Path, migration: Migration | None) -> Iterator[str]:
+    """Lines about what a migration leaves, and what becomes of it."""
+    if migration and migration.left:
+        yield f"Left: {len(migration.left)} locations outside {home}, as {migration.left[0]}"
     if problem := tracking.file_locations_problem(home):
-        yield f"Left: {problem.found}, outside {home}"
+        yield f"To do: {problem.found}. Fix: {problem.fix}"
     if count := len(earlier_products(home)):
         yield f"{count} products are of an earlier version: they are built again (`landcover status DATASET`)"
-    if not outdated and migration is None:
-        yield f"{home}: its databases are of the installed versions."
 
 
 def upgraded(owner: str, outdated: list[Database]) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Thread
+from typing import BinaryIO
 
 from assets import instance, observe
 from assets.execution import LOCATION, MODULE
@@ -44,17 +46,31 @@ class ServerError(LandcoverError):
 
 @dataclass
 class Servers:
-    """Processes of the user interfaces: each in a group of its own, all ended together."""
+    """Processes of the user interfaces: each in a group of its own, all ended together.
+
+    What they print is passed on until they are ended: a run that is cut off then prints the stack of its interrupt.
+    """
 
     environment: dict[str, str]
     running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     commands: dict[str, list[str]] = field(default_factory=dict)
     restarts: dict[str, list[float]] = field(default_factory=dict)
+    ending: Event = field(default_factory=Event)
 
     def start(self, name: str, command: list[str]) -> None:
         """Starts a process."""
         self.commands[name] = command
-        self.running[name] = subprocess.Popen(command, env=self.environment, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=self.environment, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        self.running[name] = process
+        Thread(target=self.pass_on, args=(process.stdout,), daemon=True).start()
+
+    def pass_on(self, lines: BinaryIO) -> None:
+        """Prints the lines of a process; those after the end has begun are read, so that it does not wait, and lost."""
+        for line in lines:
+            if not self.ending.is_set():
+                print_line(line.decode(errors="replace").rstrip("\n"))
 
     def require_running(self) -> None:
         """Raises ServerError where a process has ended."""
@@ -95,6 +111,7 @@ class Servers:
 
     def end(self) -> None:
         """Ends all: SIGTERM, then SIGKILL after `PATIENCE_S`."""
+        self.ending.set()
         for process in reversed(self.running.values()):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)

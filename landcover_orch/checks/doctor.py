@@ -17,6 +17,7 @@ import psutil
 
 from landcover_orch import config, notifications
 from landcover_orch.compute import workers
+from landcover_orch.config.instance_settings import FILE, missing_blocks
 from landcover_orch.errors import ConfigError
 from landcover_orch.store import databases
 from landcover_orch.store.costs import format_size
@@ -59,6 +60,7 @@ def findings() -> Iterator[Finding]:
     yield from (check_port(variable, default) for variable, default in PORTS.items())
     yield check_artifacts()
     yield from check_databases()
+    yield check_instance_settings()
     yield check_notifications()
     yield from check_datasets()
 
@@ -128,6 +130,17 @@ def check_databases() -> Iterator[Finding]:
             yield Finding(what, found, f"install the version of {database.owner} that wrote it")
         else:
             yield Finding(what, f"{size}, sound" + (", schema as installed" if database.owner else ""))
+
+
+def check_instance_settings() -> Finding:
+    """Whether Dagster's settings have the blocks of the shipped file; without them it works, more slowly."""
+    folder = config.dagster_home()
+    try:
+        missing = missing_blocks(folder)
+    except ConfigError as error:
+        return Finding("Dagster settings", error.problems[0].found, error.problems[0].fix)
+    lacking = f", without {' and '.join(f'`{block}:`' for block in missing)}: `landcover migrate` adds it"
+    return Finding("Dagster settings", f"{folder / FILE}{lacking if missing else ''}")
 
 
 def check_notifications() -> Finding:

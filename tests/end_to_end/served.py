@@ -70,7 +70,9 @@ class Served:
                 os.kill(pid, signal.SIGKILL)
 
     def family(self) -> list[psutil.Process]:
-        """The servers' processes and those that they started."""
+        """The servers' processes and those that they started; none once they were ended."""
+        if self.process.poll() is not None:
+            return []
         server = psutil.Process(self.process.pid)
         return [server, *server.children(recursive=True)]
 

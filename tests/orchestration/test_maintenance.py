@@ -24,12 +24,15 @@ from dagster._core.scheduler.instigation import (
     TickData,
     TickStatus,
 )
+from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from assets import instance
 from assets.chain import DATASET
 from assets.cli import main
+from assets.compute_logs import ComputeLogManager
 from assets.execution import job_origin
 from assets.materialise import materialise
+from assets.storage import EventLogStorage
 from landcover_orch import config, tracking
 from landcover_orch.evaluation import champion
 from landcover_orch.store import databases, publish
@@ -343,6 +346,41 @@ def test_migrate_brings_an_earlier_home_up_once_after_a_backup(
     assert "its databases are of the installed versions" in capsys.readouterr().out
     assert run("materialise", tiny.NAME) == 0
     assert "built 1 land_cover_map" in capsys.readouterr().out
+
+
+def test_migrate_adds_what_the_settings_of_an_earlier_home_lack(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = folder / "home"
+    settings = home / "dagster" / "dagster.yaml"
+    written = "# ours\ntelemetry:\n  enabled: false  # as agreed\nretention:\n  schedule: {purge_after_days: 7}"
+    settings.write_text(written)
+    with instance.opened() as dagster:
+        assert type(dagster.event_log_storage) is SqliteEventLogStorage
+        known, keys = {run.run_id for run in dagster.get_runs()}, dagster.get_asset_keys()
+        assert known
+    main(["doctor"])
+    line = next(line for line in capsys.readouterr().out.splitlines() if "Dagster settings" in line)
+    assert line.startswith("  ")
+    assert line.endswith("without `storage:` and `compute_logs:`: `landcover migrate` adds it")
+    assert main(["migrate"]) == 0
+    printed = capsys.readouterr().out
+    assert f"`storage:` added to {settings}, history stays" in printed
+    assert "of the installed versions" not in printed
+    assert settings.read_text().startswith(f"{written}\nstorage:\n  custom:")
+    with instance.opened() as dagster:
+        assert type(dagster.event_log_storage) is EventLogStorage
+        assert type(dagster.compute_log_manager) is ComputeLogManager
+        assert {run.run_id for run in dagster.get_runs()} == known
+        assert dagster.get_asset_keys() == keys
+    main(["doctor"])
+    assert "without `" not in capsys.readouterr().out
+    assert main(["migrate"]) == 0
+    assert "of the installed versions" in capsys.readouterr().out
+    settings.write_text("{telemetry: {enabled: false}}\n")
+    assert main(["migrate"]) == 1
+    assert "settings that lines can be added to" in capsys.readouterr().err
+    assert settings.read_text() == "{telemetry: {enabled: false}}\n"
 
 
 def started(dagster: dg.DagsterInstance, name: str) -> InstigatorState:
