@@ -167,11 +167,11 @@ def clean_history(days: int, *, yes: bool = False) -> Iterator[str]:
     home, before = config.home(), time.time() - days * retention.DAY_S
     with history() as dagster:
         runs = old_runs(dagster, before) if dagster is not None else []
-        yield f"Dagster: {count(runs, 'run')} ended {days} days ago, and no asset shows them."
+        yield f"Dagster: {count(runs, 'run')} ended over {days} days ago, and no asset shows them."
         if yes and dagster is not None:
             delete_runs(dagster, runs)
     tracked = tracking.old_runs(home, before, used_fingerprints(home))
-    yield f"MLflow: {count(tracked, 'run')} ended {days} days ago, and no version or product points to them."
+    yield f"MLflow: {count(tracked, 'run')} ended over {days} days ago, and no version or product points to them."
     if yes:
         tracking.delete_runs(home, tracked)
         yield "Deleted."

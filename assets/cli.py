@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import subprocess
 import sys
 import time
@@ -245,7 +246,9 @@ def ui() -> None:
     epilog="Example: landcover clean demo --keep 2, then the same with --yes; landcover clean --history 365",
 )
 def clean(
-    dataset: Annotated[str | None, typer.Argument(metavar="DATASET", help="Whose products; none: history.")] = None,
+    dataset: Annotated[
+        str | None, typer.Argument(metavar="DATASET", help="Whose products; without it: --every or --history.")
+    ] = None,
     keep: Annotated[int, typer.Option("--keep", min=0, help="Former products of each name that stay.")] = 1,
     unlisted: Annotated[
         bool, typer.Option("--unlisted", help="Also products of experiments that the dataset no longer lists.")
@@ -298,7 +301,9 @@ def run_each(jobs: Sequence[Callable[[], Iterable[str]]]) -> int:
     epilog="Example: landcover backup /backups, or landcover backup before-upgrade.tar --databases-only",
 )
 def backup(
-    target: Annotated[Path, typer.Argument(metavar="FILE", help="A .tar file, or a folder that gets a dated one.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .tar file, or a folder that is there, which gets a dated one.")
+    ],
     databases_only: Annotated[
         bool, typer.Option("--databases-only", help="Without products and MLflow's files.")
     ] = False,
@@ -314,6 +319,7 @@ def backup(
         target, config.home(), config.dagster_home(), config.own_configs(), databases_only=databases_only
     )
     typer.echo(f"{result.path}: {result.files} files, {result.bytes:,} bytes")
+    typer.echo(f"Restore it: LANDCOVER_HOME=NEW_FOLDER landcover restore {shlex.quote(str(result.path))}")
     for name in result.left_out:
         typer.echo(f"left out, a link to outside the home: {name}")
     if keep is not None and target.is_dir():
@@ -356,7 +362,7 @@ def service(
         Path | None, typer.Argument(metavar="FOLDER", help="Where the units are written; none: they are printed.")
     ] = None,
     backups: Annotated[
-        Path | None, typer.Option("--backups", help="Folder of the weekly backups [default: HOME-backups].")
+        Path | None, typer.Option("--backups", help="Folder of the weekly backups (default: HOME-backups).")
     ] = None,
     system: Annotated[
         bool, typer.Option("--system", help="Units of the system (/etc/systemd/system), run as you.")

@@ -227,7 +227,9 @@ def test_a_backup_of_a_home_in_use_restores_to_one_that_is_up_to_date(
         writer.execute("DELETE FROM runs")
         assert main(["backup", str(file)]) == 0
         writer.execute("ROLLBACK")
-    assert "left out, a link to outside the home: elsewhere" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"Restore it: LANDCOVER_HOME=NEW_FOLDER landcover restore {file}\n" in printed
+    assert "left out, a link to outside the home: elsewhere" in printed
     assert file.stat().st_mode & 0o077 == 0, "nobody else reads it"
     assert main(["backup", str(file)]) == 1
     assert "expected a name that is free" in capsys.readouterr().err
