@@ -75,23 +75,32 @@ def file_locations_problem(home: Path) -> Problem | None:
     A folder outside the home that is there is a person's choice.
     """
     named = file_locations(home)
-    every = [location for places in named.values() for location in places]
+    every = [location for named_folders in named.values() for location in named_folders]
     folders = own_folders(every, home)
-    moving = [name for name, places in named.items() if any(served(place, home, folders) for place in places)]
+    moving = [
+        name
+        for name, named_folders in named.items()
+        if any(served(location, home, folders) for location in named_folders)
+    ]
     expected = f"`{SCHEME}:`, which other machines load from"
     if moving:
-        found = f"{len(moving)} experiments name a folder as their artifacts' place ({', '.join(moving[:5])})"
+        reason = f"{len(moving)} experiments name a folder as their artifacts' place ({', '.join(moving[:5])})"
         fix = "end what trains and serves, and run `landcover migrate`"
-        return Problem(str(home / DATABASE), found, expected, fix)
-    gone = {name: place for name, places in named.items() for place in places if not local_path(place).exists()}
+        return Problem(str(home / DATABASE), reason, expected, fix)
+    gone = {
+        name: location
+        for name, named_folders in named.items()
+        for location in named_folders
+        if not local_path(location).exists()
+    }
     if not gone:
         return None
-    name, place = next(iter(gone.items()))
-    found = f"{len(gone)} experiments keep artifacts in folders that are gone ({name}: {place})"
-    match = split_location(place)
-    moved = f", or put what it held into {home.resolve() / FOLDER} and run `landcover migrate`" if match else ""
-    fix = f"bring {match[0] if match else local_path(place)} back{moved}, or delete the experiment in MLflow"
-    return Problem(str(home / DATABASE), found, expected, fix)
+    name, location = next(iter(gone.items()))
+    reason = f"{len(gone)} experiments keep artifacts in folders that are gone ({name}: {location})"
+    match = split_location(location)
+    into_home = f", or put what it held into {home.resolve() / FOLDER} and run `landcover migrate`" if match else ""
+    fix = f"bring {match[0] if match else local_path(location)} back{into_home}, or delete the experiment in MLflow"
+    return Problem(str(home / DATABASE), reason, expected, fix)
 
 
 def move_artifacts(home: Path) -> Migration | None:
@@ -166,14 +175,14 @@ def split_location(location: str) -> tuple[Path, str] | None:
     return None if match is None else (Path(match["folder"]), (match["rest"] or "").strip("/"))
 
 
-def own_folders(places: Iterable[str], home: Path) -> set[Path]:
+def own_folders(named: Iterable[str], home: Path) -> set[Path]:
     """Folders of artifacts that are the home's: its own, and that of a home it was moved or copied from.
 
     Such a one is known by artifacts that lie below the present home at the same path. Of one that is gone, a path that
     is the folder itself tells as much.
     """
     own = home.resolve() / FOLDER
-    pairs = [pair for pair in map(split_location, places) if pair]
+    pairs = [pair for pair in map(split_location, named) if pair]
     return {folder for folder, rest in pairs if folder.resolve() == own or is_copied(folder, rest, own)}
 
 
