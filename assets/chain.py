@@ -50,6 +50,11 @@ def job_name(dataset: Dataset, stage: str) -> str:
     return f"{partitions.identifier(dataset)}_{stage}"
 
 
+def sensor_name(dataset: Dataset) -> str:
+    """Name of the sensor that watches a dataset."""
+    return f"{partitions.identifier(dataset)}_watch"
+
+
 def up_to_date_key(dataset: Dataset) -> dg.AssetCheckKey:
     """Key of the check of the whole group."""
     return dg.AssetCheckKey(partitions.key(dataset, DATASET_MANIFEST), "group_up_to_date")
@@ -201,7 +206,7 @@ def watch_sensor(dataset: Dataset, assets: Sequence[dg.AssetsDefinition], jobs: 
     """The sensor <dataset>_watch: new and changed files become partitions, and what is missing or stale is built."""
 
     @dg.sensor(
-        name=f"{partitions.identifier(dataset)}_watch",
+        name=sensor_name(dataset),
         description="Looks at files, alias and products, and requests the runs of the next stage.",
         jobs=jobs,
         minimum_interval_seconds=TICK_S,
@@ -294,7 +299,7 @@ def state_rows(described: Plan) -> list[dict[str, Any]]:
 def stale_problem(dataset: Dataset, rows: Sequence[dict[str, Any]]) -> Problem:
     """The problem of a dataset that is not up to date."""
     first = f", first {rows[0]['asset']} {rows[0]['partition']}".rstrip() + f": {rows[0]['why']}" if rows else ""
-    fix = f"landcover materialise {dataset.name}, or switch the sensor {partitions.identifier(dataset)}_watch on"
+    fix = f"landcover materialise {dataset.name}, or switch the sensor {sensor_name(dataset)} on"
     return Problem(dataset.name, f"{len(rows)} products are missing or stale{first}", "all current", fix)
 
 

@@ -12,24 +12,29 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from assets.overview import last_state
+from assets.overview import dataset_links, last_state
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError
 from landcover_orch.overview import index
-from landcover_orch.pages.links import MLFLOW, PAGES
+from landcover_orch.pages.links import MLFLOW, PAGES, Link
 from landcover_orch.store import publish
 from landcover_orch.store.publish import MANIFEST
 from landcover_orch.tracking import interface, training_view
 
 HEADERS = {
-    "Content-Security-Policy": "sandbox allow-scripts allow-popups allow-downloads",
+    "Content-Security-Policy": "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
-"""A page may run its own script and nothing else: it has none of the server's rights, nor its origin."""
+"""A page may run its own script and nothing else: it has none of the server's rights, nor its origin.
 
-MLFLOW_PATH = re.compile(r"(experiments/\d+(/runs/[0-9a-f]{32})?|models/[\w-]{1,200}(/versions/\d+)?)")
+What its links open in a new tab, as Dagster's pages, works as if it were opened by hand.
+"""
 
+MLFLOW_PATH = re.compile(r"(experiments/\d+(/runs/[0-9a-f]{32})?|models(/[\w-]{1,200}(/versions/\d+)?)?)")
+
+SERVERS = (Link("Dagster", "/"), Link("models in MLflow", f"{MLFLOW}/models"))
+"""Links of the list of datasets."""
 
 INDEX_PATH = re.compile(r"(?:([\w-]+)/)?(?:index\.html)?")
 """Path of the list of datasets, or of the index page of one."""
@@ -57,10 +62,12 @@ def index_page(path: str, dagster: dg.DagsterInstance | None) -> Response | None
     home, name = config.home(), match[1]
     names = index.known_datasets(home)
     if name is None:
-        return HTMLResponse(index.datasets_page(home, names, partial(last_state, dagster)), headers=HEADERS)
+        html = index.datasets_page(home, names, partial(last_state, dagster), SERVERS)
+        return HTMLResponse(html, headers=HEADERS)
     if name not in names:
         return None
-    return HTMLResponse(index.index_page(home, name, last_state(dagster, name)), headers=HEADERS)
+    html = index.index_page(home, name, last_state(dagster, name), dataset_links(name))
+    return HTMLResponse(html, headers=HEADERS)
 
 
 def page(request: Request) -> Response:

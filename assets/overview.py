@@ -8,8 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets import partitions
+from assets.execution import LOCATION
 from landcover_orch import config
 from landcover_orch.overview.index import State, write_pages
+from landcover_orch.pages.links import Link, registered_model_link
 from landcover_orch.planner import Plan
 from landcover_orch.store.products import DATASET_MANIFEST
 
@@ -27,6 +30,22 @@ def last_state(dagster: dg.DagsterInstance | None, name: str) -> State:
         return State()
     at = datetime.fromtimestamp(record.event.timestamp, UTC)
     return State(evaluation.passed, evaluation.description or "", at)
+
+
+def dataset_links(name: str) -> list[Link]:
+    """Links of a dataset's index page: its group, sensor and job in Dagster, its registered model in MLflow."""
+    from assets.chain import job_name, sensor_name
+
+    if name not in config.served_datasets() or config.fault(name):
+        return [registered_model_link(name)]  # Dagster has nothing of it
+    dataset = config.load_dataset(name)
+    location = f"/locations/{LOCATION}"
+    return [
+        Link("assets in Dagster", f"{location}/asset-groups/{partitions.identifier(dataset)}"),
+        Link("job in Dagster", f"{location}/jobs/{job_name(dataset, 'everything')}"),
+        Link("sensor in Dagster", f"{location}/sensors/{sensor_name(dataset)}"),
+        registered_model_link(name),
+    ]
 
 
 def record_state(dagster: dg.DagsterInstance, dataset: config.Dataset, described: Plan) -> None:

@@ -27,6 +27,7 @@ from landcover_orch.metrics.confusion import Value
 from landcover_orch.metrics.spread import Spread, spreads
 from landcover_orch.models.contract import load_contract
 from landcover_orch.pages import page, picture
+from landcover_orch.pages.links import asset_link, registered_model_link
 from landcover_orch.pages.verdict import software
 from landcover_orch.patches.baselines import verdict_on
 from landcover_orch.patches.ground import hectares, one_class_warnings, scored_ground
@@ -317,6 +318,10 @@ class Report:
         models = [repetition.model for repetition in subject.repetitions]
         return page.render(
             "report.html",
+            links=[
+                asset_link(subject.manifest.dataset.name, REPORT, subject.experiment.name),
+                registered_model_link(subject.manifest.dataset.name),
+            ],
             title=f"{subject.manifest.dataset.name} · {subject.experiment.name}",
             verdict=self.content["verdict"],
             warnings=self.content["warnings"],

@@ -23,6 +23,7 @@ from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Counts, Value
 from landcover_orch.metrics.spread import Spread, spread
 from landcover_orch.pages import page
+from landcover_orch.pages.links import asset_link, registered_model_link
 from landcover_orch.pages.verdict import CONSTANT, Scored, software, verdict
 from landcover_orch.patches.baselines import MOST_FREQUENT, dummy_classifiers, scored_pixels
 from landcover_orch.patches.ground import one_class_warnings, scored_ground
@@ -378,6 +379,10 @@ def _write(
     known = {name: {row.choices.get(name) for row in reported} - {None} for name in COLUMNS}
     html = page.render(
         "leaderboard.html",
+        links=[
+            asset_link(manifest.dataset.name, LEADERBOARD),
+            *([registered_model_link(manifest.dataset.name)] if contents else []),
+        ],
         title=f"{manifest.dataset.name} · leaderboard",
         verdict=summary["verdict"],
         warnings=summary["warnings"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,6 +16,7 @@ from landcover_orch.errors import LandcoverError
 from landcover_orch.evaluation.decisions import Decision, load_decisions
 from landcover_orch.overview.listing import ASSETS, Listed, listing
 from landcover_orch.pages import page
+from landcover_orch.pages.links import Link
 from landcover_orch.pages.verdict import NOT_SCORED, software
 from landcover_orch.store.products import (
     CHAMPION,
@@ -171,8 +172,8 @@ def registered_version(home: Path, name: str) -> str | None:
     return None if version is None else str(version)
 
 
-def index_page(home: Path, name: str, state: State) -> str:
-    """HTML of a dataset's index page; its links are relative to the dataset's folder."""
+def index_page(home: Path, name: str, state: State, links: Sequence[Link] = ()) -> str:
+    """HTML of a dataset's index page: links to files are relative to the dataset's folder, `links` lead to servers."""
     shown = overview(home, name, state)
     picture = None
     if shown.manifest and SPLITS_PICTURE in shown.manifest.files:
@@ -180,6 +181,7 @@ def index_page(home: Path, name: str, state: State) -> str:
     reported = {entry.name for entry in shown.products.get(REPORT, []) if entry.page}
     return page.render(
         "index.html",
+        links=links,
         title=name,
         shown=shown,
         verdict=shown.verdict,
@@ -195,10 +197,11 @@ def index_page(home: Path, name: str, state: State) -> str:
     )
 
 
-def datasets_page(home: Path, names: Iterable[str], state_of: StateOf) -> str:
+def datasets_page(home: Path, names: Iterable[str], state_of: StateOf, links: Sequence[Link] = ()) -> str:
     """HTML of the list of datasets, each with its verdict and a link to its index page."""
     shown = [overview(home, name, state_of(name)) for name in names]
-    return page.render("datasets.html", title="Datasets", datasets=shown, software=software(), now=datetime.now(UTC))
+    values = {"datasets": shown, "software": software(), "now": datetime.now(UTC)}
+    return page.render("datasets.html", links=links, title="Datasets", **values)
 
 
 def write(path: Path, html: str) -> Path:

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 PAGES, MLFLOW = "/pages", "/go/mlflow"
 """Where Dagster's webserver serves files of published products, and sends people on to MLflow's pages."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Link of a page to Dagster or MLflow: its text, and its path on Dagster's webserver."""
+
+    text: str
+    path: str
+
+
+def asset_link(dataset: str, asset: str, partition: str | None = None) -> Link:
+    """Link to an asset in Dagster, at one of its partitions where that is named."""
+    query = f"?partition={quote(partition, safe='')}" if partition else ""
+    return Link(f"{asset} {partition or ''}".rstrip() + " in Dagster", f"/assets/{quote(dataset)}/{asset}{query}")
+
+
+def registered_model_link(dataset: str) -> Link:
+    """Link to the registered model of a dataset in MLflow."""
+    return Link("registered model in MLflow", f"{MLFLOW}/models/{quote(dataset)}")
 
 
 def page_path(home: Path, path: Path) -> str:

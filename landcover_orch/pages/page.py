@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from landcover_orch.pages.links import Link
 from landcover_orch.pages.picture import data_uri
 
 
@@ -27,9 +29,12 @@ def environment() -> Environment:
     return templates
 
 
-def render(template: str, **values: Any) -> str:
-    """Rendered HTML of a template of `pages/templates` by its file name, as "report.html"."""
-    return environment().get_template(template).render(**values)
+def render(template: str, *, links: Sequence[Link] = (), **values: Any) -> str:
+    """Rendered HTML of a template of `pages/templates` by its file name, as "report.html".
+
+    `links` lead to Dagster and MLflow; they are hidden where the page is opened as a file, which has no such paths.
+    """
+    return environment().get_template(template).render(links=links, **values)
 
 
 def format_ratio(value: float | None, digits: int = 3) -> str:

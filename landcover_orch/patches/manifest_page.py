@@ -14,11 +14,12 @@ from landcover_orch import raster
 from landcover_orch.grid import Window, crs_label
 from landcover_orch.pages import chart, picture
 from landcover_orch.pages import page as pages
+from landcover_orch.pages.links import asset_link
 from landcover_orch.patches.ground import Ground, ground, hectares, one_class_warnings, split_pixels
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 from landcover_orch.patches.read import PatchReader, open_split
 from landcover_orch.patches.splits import ROLE_NAMES, roles
-from landcover_orch.store.products import CLASS_RASTER
+from landcover_orch.store.products import CLASS_RASTER, DATASET_MANIFEST
 from landcover_orch.tiles import imagery
 
 SAMPLES = 3
@@ -151,6 +152,7 @@ def page(
     """
     return pages.render(
         "dataset_manifest.html",
+        links=[asset_link(manifest.dataset.name, DATASET_MANIFEST)],
         title=f"{manifest.dataset.name}: dataset overview",
         description=description,
         verdict=ground_words(manifest),

@@ -25,6 +25,7 @@ from landcover_orch.evaluation.repetition import Repetition, require_matching_ve
 from landcover_orch.evaluation.tables import csv_text
 from landcover_orch.grid import crs_label, reproject
 from landcover_orch.pages import page, picture
+from landcover_orch.pages.links import asset_link, registered_model_link
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.raster import inspect
 from landcover_orch.review import geopackage, train_fraction
@@ -186,6 +187,7 @@ class Review:
     def write(self, stage: Stage) -> None:
         """Writes all files of the product."""
         kind, legend = self.kind, self.subject.manifest.legend
+        dataset = self.subject.manifest.dataset.name
         table = csv_text(kind.columns, ([row[column] for column in kind.columns] for row in self.rows))
         (stage.path / f"{kind.name}.csv").write_text(table, encoding="utf-8")
         path = stage.path / f"{kind.name}.gpkg"
@@ -195,6 +197,7 @@ class Review:
         labels = {key: name for name, key in geopackage.label_columns(self.subject.manifest.dataset.labels).items()}
         html = page.render(
             "label_review.html",
+            links=[asset_link(dataset, kind.name), registered_model_link(dataset)],
             title=kind.title,
             by_area=kind.by_area,
             kind=kind.name,
@@ -202,7 +205,7 @@ class Review:
             labels=labels,
             summary=summary,
             crs=crs_label(self.subject.entries[0].crs),
-            dataset=self.subject.manifest.dataset.name,
+            dataset=dataset,
             unfolded=UNFOLDED,
             cards=cards,
             rows=self.rows,

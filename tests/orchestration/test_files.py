@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def test_files_of_a_product_are_served_without_the_servers_rights(client: TestCl
     for path in ("/pages/town/report/small/index.html", "/pages/town/report/small/"):
         answer = client.get(path)
         assert (answer.status_code, answer.text) == (200, "<h1>report</h1>")
-        assert answer.headers["content-security-policy"] == "sandbox allow-scripts allow-popups allow-downloads"
+        assert answer.headers["content-security-policy"] == files.HEADERS["Content-Security-Policy"]
+        assert "allow-same-origin" not in answer.headers["content-security-policy"]
+        assert answer.headers["content-security-policy"].startswith("sandbox ")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["content-type"].startswith("text/html")
     assert client.get("/pages/town/report/small/figures/a%20b.png").headers["content-type"] == "image/png"
@@ -114,6 +117,20 @@ def test_index_pages_are_made_of_what_is_published_now(client: TestClient, demon
     listed = client.get("/pages/").text
     assert 'href="demo/index.html"' in listed
     assert client.get("/pages/index.html").status_code == 200
+
+
+def test_index_pages_link_to_dagster_and_mlflow(client: TestClient, demonstrated: Path) -> None:
+    text = client.get("/pages/demo/").text
+    links = dict(re.findall(r'<a href="([^"]+)" target="_blank" rel="noopener">([^<]+) ↗</a>', text))
+    assert links == {
+        "/locations/landcover_orch/asset-groups/demo": "assets in Dagster",
+        "/locations/landcover_orch/jobs/demo_everything": "job in Dagster",
+        "/locations/landcover_orch/sensors/demo_watch": "sensor in Dagster",
+        "/go/mlflow/models/demo": "registered model in MLflow",
+    }
+    assert client.get("/go/mlflow/models/demo").status_code == 302
+    assert 'href="/go/mlflow/models"' in client.get("/pages/").text
+    assert client.get("/go/mlflow/models").status_code == 302
 
 
 def test_the_index_shows_what_the_check_of_the_group_last_said(demonstrated: Path) -> None:

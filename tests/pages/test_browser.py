@@ -218,3 +218,48 @@ def test_boxes_that_scroll_are_reached_by_the_keyboard(browser: Any, home: Path)
     assert box.get_attribute("role") == "region"
     assert box.get_attribute("aria-label")
     tab.close()
+
+
+LINKS = {
+    REPORT: {
+        "report small in Dagster": "/assets/scored/report?partition=small",
+        "registered model in MLflow": "/go/mlflow/models/scored",
+    },
+    BOARD: {
+        "leaderboard in Dagster": "/assets/scored/leaderboard",
+        "registered model in MLflow": "/go/mlflow/models/scored",
+    },
+    "tiny/dataset_manifest/dataset/index.html": {"dataset_manifest in Dagster": "/assets/tiny/dataset_manifest"},
+}
+
+
+@pytest.mark.parametrize("path", LINKS)
+def test_served_pages_link_to_dagster_and_mlflow_and_files_do_not(browser: Any, home: Path, path: str) -> None:
+    served = opened(browser, home, path)
+    links = served.locator("nav.links a:visible")
+    shown = {link.inner_text().removesuffix(" ↗"): link.get_attribute("href") for link in links.all()}
+    assert shown == LINKS[path]
+    served.close()
+    file = browser.new_page()
+    file.goto((home / path).as_uri())
+    assert file.locator("nav.links a").count() == len(LINKS[path])
+    assert file.locator("nav.links a:visible").count() == 0
+    file.close()
+
+
+def test_a_link_opens_a_tab_with_all_rights_of_a_page_opened_by_hand(browser: Any, home: Path) -> None:
+    context = browser.new_context()
+    html, site = "text/html; charset=utf-8", "<script>localStorage.setItem('a', 'b')</script>"
+    context.route(f"{SITE}/assets/**", lambda route: route.fulfill(body=site, content_type=html))
+    body, headers = (home / REPORT).read_bytes(), {**HEADERS, "Content-Type": html}
+    context.route(f"{SITE}/pages/**", lambda route: route.fulfill(body=body, headers=headers))
+    tab = context.new_page()
+    tab.goto(f"{SITE}/pages/{REPORT}")
+    assert tab.evaluate("window.origin") == "null", "the page itself has no rights"
+    with context.expect_page() as opened_tab:
+        tab.get_by_text("report small in Dagster").click()
+    opened_tab.value.wait_for_load_state()
+    assert opened_tab.value.url == f"{SITE}/assets/scored/report?partition=small"
+    assert opened_tab.value.evaluate("localStorage.getItem('a')") == "b"
+    assert opened_tab.value.evaluate("window.opener") is None
+    context.close()

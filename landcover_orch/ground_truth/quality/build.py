@@ -27,6 +27,7 @@ from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.labels.polygons import Polygons
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.pages import page, picture
+from landcover_orch.pages.links import asset_link
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.products import CLASS_RASTER, GROUND_TRUTH, LABEL_QUALITY, PAGE, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
@@ -96,7 +97,8 @@ def _write(stage: Stage, dataset: Dataset, legend: Legend, tile: Tile, ground_tr
     (stage.path / PREVIEW).write_bytes(picture.small_png(drawn.preview))
     title = f"{dataset.name}: labels of tile {tile.name}"
     metric = image.grid.crs is not None and in_metres(image.grid)
-    html = page.render("label_quality.html", title=title, summary=summary, pictures=drawn, metric=metric)
+    links = [asset_link(dataset.name, LABEL_QUALITY, tile.name)]
+    html = page.render("label_quality.html", links=links, title=title, summary=summary, pictures=drawn, metric=metric)
     (stage.path / PAGE).write_text(html, encoding="utf-8")
 
 

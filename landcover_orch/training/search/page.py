@@ -17,9 +17,10 @@ from landcover_orch.config.experiments import Experiment, Metric
 from landcover_orch.config.experiments.search import Axis, Choices, Search, variant
 from landcover_orch.pages import page
 from landcover_orch.pages.chart import as_png, canvas
+from landcover_orch.pages.links import asset_link
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.canonical import canonical
-from landcover_orch.store.products import PAGE, SUMMARY
+from landcover_orch.store.products import PAGE, SEARCH, SUMMARY
 from landcover_orch.store.publish import Stage
 from landcover_orch.training.search.trials import Trial, best, smaller_is_better
 
@@ -132,6 +133,7 @@ def write_page(
     pictures = {name: (stage.path / name).read_bytes() for name in CAPTIONS if (stage.path / name).exists()}
     html = page.render(
         "search.html",
+        links=[asset_link(manifest.dataset.name, SEARCH, search.name)],
         title=f"{manifest.dataset.name} · search {search.name}",
         search=search,
         summary=summary,
