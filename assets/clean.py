@@ -41,17 +41,18 @@ def clean(dataset: str, keep: int, *, unlisted: bool = False, yes: bool = False)
     Args:
         dataset: its name.
         keep: how many former products of each name stay.
-        unlisted: whether products of experiments that the dataset no longer lists are unused, too.
+        unlisted: whether products of experiments and tiles that the dataset no longer has are unused, too.
         yes: whether to remove them.
 
     Raises:
         ConfigError: there is neither a configuration nor a folder of that name.
+        CatalogueError: there are no tiles, as where a disk is not mounted, and `unlisted` asks for them.
         TrackingError: MLflow does not say which models are registered; nothing was removed.
         PublishError: something of the dataset is being built; nothing was removed.
     """
     home = config.home()
     require_known(dataset, home)
-    listed = usage.listed_experiments(config.load_dataset(dataset)) if unlisted else None
+    listed = usage.Listed.of(config.load_dataset(dataset)) if unlisted else None
     items = usage.removable(dataset, home, keep, tracking.registered_models(home), listed)
     total = size(sum(item.bytes for item in items))
     yield from table(items, home / dataset)

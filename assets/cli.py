@@ -117,10 +117,11 @@ def status(dataset: DatasetName) -> None:
     if not config.is_described(dataset) and (config.home() / dataset).is_dir():
         from landcover_orch.planner.retention import left_behind
 
-        lines = [line for line in left_behind(config.home()) if line.startswith(f"dataset {dataset}: ")]
+        lines = list(left_behind(config.home(), dataset))
         for line in lines:
             typer.echo(line)
-        raise typer.Exit(1)
+        if lines:
+            raise typer.Exit(1)
     described = config.load_dataset(dataset)
     from assets import instance, overview
     from assets import status as state
@@ -251,7 +252,7 @@ def clean(
     ] = None,
     keep: Annotated[int, typer.Option("--keep", min=0, help="Former products of each name that stay.")] = 1,
     unlisted: Annotated[
-        bool, typer.Option("--unlisted", help="Also products of experiments that the dataset no longer lists.")
+        bool, typer.Option("--unlisted", help="Also products of experiments and tiles that the dataset no longer has.")
     ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Everything of a dataset that has no configuration any more.")

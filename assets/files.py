@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from assets.overview import dataset_links, last_state
+from assets.overview import dataset_links, last_state, left_behind_lines
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError
 from landcover_orch.overview import index
@@ -66,7 +66,7 @@ def index_page(path: str, dagster: dg.DagsterInstance | None) -> Response | None
         return HTMLResponse(html, headers=HEADERS)
     if name not in names:
         return None
-    html = index.index_page(home, name, last_state(dagster, name), dataset_links(name))
+    html = index.index_page(home, name, last_state(dagster, name), left_behind_lines(name), dataset_links(name))
     return HTMLResponse(html, headers=HEADERS)
 
 

@@ -48,6 +48,13 @@ def dataset_links(name: str) -> list[Link]:
     ]
 
 
+def left_behind_lines(name: str) -> list[str]:
+    """What stays on disk of experiments and tiles that a dataset no longer has, and what to do."""
+    from landcover_orch.planner.retention import left_behind
+
+    return list(left_behind(config.home(), name)) if config.is_described(name) else []
+
+
 def record_state(dagster: dg.DagsterInstance, dataset: config.Dataset, described: Plan) -> None:
     """Records the evaluation of a dataset's check `group_up_to_date` by a plan."""
     from assets.chain import state_evaluation
@@ -57,4 +64,4 @@ def record_state(dagster: dg.DagsterInstance, dataset: config.Dataset, described
 
 def write_index(dagster: dg.DagsterInstance, dataset: config.Dataset) -> Path:
     """Writes the index page of a dataset, and the list of all, below LANDCOVER_HOME; gives the former's path."""
-    return write_pages(config.home(), dataset.name, partial(last_state, dagster))
+    return write_pages(config.home(), dataset.name, partial(last_state, dagster), left_behind_lines(dataset.name))

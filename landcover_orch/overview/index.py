@@ -18,6 +18,7 @@ from landcover_orch.overview.listing import ASSETS, Listed, listing
 from landcover_orch.pages import page
 from landcover_orch.pages.links import Link
 from landcover_orch.pages.verdict import NOT_SCORED, software
+from landcover_orch.store import retention
 from landcover_orch.store.products import (
     CHAMPION,
     DATASET_MANIFEST,
@@ -55,6 +56,9 @@ class Overview:
     fault: str | None
     """What is wrong with its configuration."""
 
+    is_taken_out: bool
+    """Whether products stay of a dataset that no configuration describes any more."""
+
     state: State
     manifest: Product | None
     leaderboard: Product | None
@@ -70,6 +74,11 @@ class Overview:
     def products(self) -> Mapping[str, list[Listed]]:
         """Asset -> its current products; looked at once, as of a province there are many."""
         return listing(self.folder)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of everything that lies in its folder."""
+        return retention.size(self.folder)
 
     @property
     def description(self) -> str:
@@ -95,6 +104,8 @@ class Overview:
     def warnings(self) -> list[str]:
         """What a reader must know before believing the scores."""
         warnings = list(self.data.get("warnings") or self.scores.get("warnings") or [])
+        if self.is_taken_out:
+            return warnings
         scored_on = self.leaderboard.recipe.inputs.get("manifest") if self.leaderboard else None
         if scored_on and self.data and scored_on != self.data["digest"]:
             fix = f"landcover materialise {self.name}"
@@ -110,11 +121,19 @@ class Overview:
         """Warning of damaged products; empty where all are whole."""
         names = [f"{e.asset}/{e.name}" for entries in self.products.values() for e in entries if e.damaged]
         fix = f"landcover materialise {self.name}"
-        return [f"Damaged: {', '.join(names[:6])}, {len(names)} in all. Fix: {fix}."] if names else []
+        if not names or self.is_taken_out:
+            return []
+        return [f"Damaged: {', '.join(names[:6])}, {len(names)} in all. Fix: {fix}."]
 
     @property
     def next_steps(self) -> list[tuple[str, str]]:
         """What to do next: a sentence and a command each; the first is the most urgent."""
+        if self.is_taken_out:
+            file = config.own_configs() / "datasets" / f"{self.name}.yaml"
+            return [
+                ("Remove what stays of it, with its history in Dagster", f"landcover clean {self.name} --all --yes"),
+                (f"Or bring it back: put its configuration back as {file}, then", f"landcover status {self.name}"),
+            ]
         if self.fault:
             return [("Mend the configuration, then look at the data", f"landcover check {self.name}")]
         if self.manifest is None:
@@ -138,12 +157,14 @@ def overview(home: Path, name: str, state: State) -> Overview:
         dataset = config.load_dataset(name)
     except LandcoverError:
         dataset = None
+    is_taken_out = not config.is_described(name) and (home / name).is_dir()
     manifests = published_products(folder(home, name, DATASET_MANIFEST), [MANIFEST_NAME])
     boards = published_products(folder(home, name, LEADERBOARD), [LEADERBOARD])
     return Overview(
         folder=home / name,
         dataset=dataset,
-        fault=config.fault(name),
+        fault=None if is_taken_out else config.fault(name),
+        is_taken_out=is_taken_out,
         state=state,
         manifest=manifests.get(MANIFEST_NAME),
         leaderboard=boards.get(LEADERBOARD),
@@ -172,8 +193,16 @@ def registered_version(home: Path, name: str) -> str | None:
     return None if version is None else str(version)
 
 
-def index_page(home: Path, name: str, state: State, links: Sequence[Link] = ()) -> str:
-    """HTML of a dataset's index page: links to files are relative to the dataset's folder, `links` lead to servers."""
+def index_page(home: Path, name: str, state: State, left_behind: Sequence[str] = (), links: Sequence[Link] = ()) -> str:
+    """HTML of a dataset's index page.
+
+    Args:
+        home: folder everything is written below.
+        name: of the dataset; links to its files are relative to its folder.
+        state: as it was last looked at.
+        left_behind: what stays on disk of experiments and tiles that the dataset no longer has.
+        links: to Dagster and MLflow.
+    """
     shown = overview(home, name, state)
     picture = None
     if shown.manifest and SPLITS_PICTURE in shown.manifest.files:
@@ -185,7 +214,7 @@ def index_page(home: Path, name: str, state: State, links: Sequence[Link] = ()) 
         title=name,
         shown=shown,
         verdict=shown.verdict,
-        warnings=[*shown.warnings, *shown.damaged],
+        warnings=[*shown.warnings, *shown.damaged, *left_behind],
         picture=picture,
         legend=shown.manifest.json("dataset.json")["legend"]["classes"] if shown.manifest else [],
         ranking=[row for row in shown.scores.get("leaderboard", []) if not row["failed"]],
@@ -213,10 +242,10 @@ def write(path: Path, html: str) -> Path:
     return path
 
 
-def write_pages(home: Path, name: str, state_of: StateOf) -> Path:
+def write_pages(home: Path, name: str, state_of: StateOf, left_behind: Sequence[str] = ()) -> Path:
     """Writes the index page of a dataset and the list of all datasets as files; gives the former."""
     write(home / PAGE, datasets_page(home, known_datasets(home), state_of))
-    return write(home / name / PAGE, index_page(home, name, state_of(name)))
+    return write(home / name / PAGE, index_page(home, name, state_of(name), left_behind))
 
 
 def known_datasets(home: Path) -> list[str]:

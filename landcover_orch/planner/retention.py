@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.config.experiments.repetitions import base_of
 from landcover_orch.errors import IncompleteError, LandcoverError
 from landcover_orch.evaluation.decisions import load_decisions
+from landcover_orch.patches import drift_watch
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.planner import retraining
 from landcover_orch.store import retention
@@ -20,6 +22,7 @@ from landcover_orch.store.products import (
     CHAMPION,
     DATASET_MANIFEST,
     GROUND_TRUTH,
+    LABEL_QUALITY,
     LAND_COVER_MAP,
     MODEL,
     PATCHES,
@@ -27,22 +30,28 @@ from landcover_orch.store.products import (
     REPORT,
 )
 from landcover_orch.store.retention import Removable, StoredProduct
+from landcover_orch.tiles import catalogue as catalogues
+from landcover_orch.tiles.issues import some
 
 
-@dataclass(frozen=True)
-class Unlisted:
-    """An experiment that a dataset no longer lists, and the bytes of its products."""
+class Unlisted(NamedTuple):
+    """An experiment or a tile that a dataset no longer has."""
 
-    experiment: str
-    bytes: int
+    kind: Literal["experiment", "tile"]
+    name: str
 
 
 ASSETS = (GROUND_TRUTH, PATCHES, DATASET_MANIFEST, MODEL, LAND_COVER_MAP)
 """Folders that tell the products of a dataset from whatever else lies in a home."""
 
+GONE = {"experiment": "its experiment is not listed", "tile": "its tile was renamed or removed"}
+
+TILE_ASSETS = (GROUND_TRUTH, LABEL_QUALITY, PATCHES, LAND_COVER_MAP, drift_watch.ASSET)
+"""Folders whose products are of a tile each."""
+
 
 def removable(
-    dataset: str, home: Path, keep: int, registered: Collection[str], listed: Collection[str] | None = None
+    dataset: str, home: Path, keep: int, registered: Collection[str], listed: Listed | None = None
 ) -> list[Removable]:
     """The products of a dataset that nothing uses, and what killed builds left.
 
@@ -51,7 +60,7 @@ def removable(
         home: folder everything is written below.
         keep: how many former products of each name stay all the same, the newest.
         registered: fingerprints of registered models.
-        listed: the experiments whose current products count as used; None: all.
+        listed: what the dataset has; current products of other experiments and tiles are unused. None: none are.
 
     Raises:
         PromotionError: the log of the champion's decisions is damaged.
@@ -59,20 +68,18 @@ def removable(
     everything = [product for folder in dataset_folders(home) for product in stored(folder)]
     folder = home / dataset
     of_dataset = [product for product in everything if product.path.is_relative_to(folder)]
-    taken_out = [product for product in of_dataset if listed is not None and is_unlisted(product, folder, listed)]
-    paths = {product.path for product in taken_out}
+    taken_out = listed.lacking(of_dataset, folder) if listed is not None else {}
 
     def is_in_use(product: StoredProduct) -> bool:
-        return product.is_current and product.path not in paths
+        return product.is_current and product not in taken_out
 
     marked = retention.used(everything, {*registered, *pinned(dataset, home)}, is_in_use)
-    former = retention.unused((product for product in of_dataset if product.path not in paths), marked, keep)
+    former = retention.unused((product for product in of_dataset if product not in taken_out), marked, keep)
     return [
         *(Removable(p.path, retention.size(p.path), "nothing uses it") for p in former),
         *(
-            Removable(p.path, retention.size(p.path), "its experiment is not listed", with_link=True)
-            for p in taken_out
-            if p.path not in marked
+            Removable(p.path, retention.size(p.path), GONE[taken_out[p].kind], with_link=True)
+            for p in unneeded(taken_out, of_dataset, marked)
         ),
         *retention.leftovers(folder),
     ]
@@ -119,15 +126,6 @@ def users(dataset: str, home: Path) -> list[str]:
     return [name for name, references in foreign.items() if not references.isdisjoint(identities)]
 
 
-def listed_experiments(dataset: Dataset) -> set[str]:
-    """Experiments of a dataset, members of its ensembles among them.
-
-    Raises:
-        ConfigError: one of their files cannot be loaded.
-    """
-    return {e.name for name in config.experiments_of(dataset) for e in config.with_members(name)}
-
-
 def experiment_of(product: StoredProduct, folder: Path) -> str | None:
     """The experiment that a product of a model, a report or a prediction is of; None of other assets."""
     asset, *rest = product.path.relative_to(folder).parts
@@ -136,29 +134,78 @@ def experiment_of(product: StoredProduct, folder: Path) -> str | None:
     return base_of(rest[0]) if asset == PREDICTION and len(rest) > 1 else None
 
 
-def is_unlisted(product: StoredProduct, folder: Path, listed: Collection[str]) -> bool:
-    """Whether a product is of an experiment that is not listed."""
-    experiment = experiment_of(product, folder)
-    return experiment is not None and experiment not in listed and experiment != CHAMPION
+def tile_of(product: StoredProduct, folder: Path) -> str | None:
+    """The tile that a product is of; None of assets that are of no single tile."""
+    asset, *rest = product.path.relative_to(folder).parts
+    return product.name if asset in TILE_ASSETS or (asset == PREDICTION and len(rest) > 1) else None
 
 
-def unlisted(dataset: Dataset, home: Path) -> Iterator[Unlisted]:
-    """Experiments with products that the dataset no longer lists.
+@dataclass(frozen=True)
+class Listed:
+    """What a dataset has: its experiments, members of its ensembles among them, and the tiles that it finds."""
+
+    experiments: frozenset[str]
+    tiles: frozenset[str]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Listed:
+        """Experiments and tiles of a dataset; a tile that waits for a file is one.
+
+        Raises:
+            ConfigError: a file of an experiment cannot be loaded, or `root` has a variable that is not set.
+            CatalogueError: there are no tiles, as where a disk is not mounted.
+        """
+        experiments = {e.name for name in config.experiments_of(dataset) for e in config.with_members(name)}
+        catalogue = catalogues.survey(dataset)
+        tiles = {*(tile.name for tile in catalogue.tiles), *catalogue.waiting}
+        return cls(frozenset(experiments | {CHAMPION}), frozenset(tiles))
+
+    def lacks(self, product: StoredProduct, folder: Path) -> Unlisted | None:
+        """The experiment or the tile that a product is of, where the dataset does not have it; None where it has."""
+        experiment, tile = experiment_of(product, folder), tile_of(product, folder)
+        if experiment is not None and experiment not in self.experiments:
+            return Unlisted("experiment", experiment)
+        return Unlisted("tile", tile) if tile is not None and tile not in self.tiles else None
+
+    def lacking(self, products: Iterable[StoredProduct], folder: Path) -> dict[StoredProduct, Unlisted]:
+        """The products of what the dataset does not have."""
+        return {product: entry for product in products if (entry := self.lacks(product, folder))}
+
+
+def unneeded(
+    taken_out: Collection[StoredProduct], products: Iterable[StoredProduct], marked: Collection[Path]
+) -> list[StoredProduct]:
+    """Products of what was taken out that nothing in use is made of.
+
+    A tile that was renamed is there twice, with the same fingerprints: what is made of it is made of either.
+    """
+    stay = {(product.path.parent, product.identities) for product in products if product not in taken_out}
+    return [p for p in taken_out if p.path not in marked or (p.path.parent, p.identities) in stay]
+
+
+def unlisted(dataset: Dataset, home: Path) -> dict[Unlisted, int]:
+    """Experiments and tiles with products that the dataset no longer has, and the bytes of those products.
+
+    The champion, and what it was trained on, are not counted: they stay in use.
 
     Raises:
-        ConfigError: one of its files cannot be loaded.
+        ConfigError, CatalogueError: what the dataset has cannot be said.
+        PromotionError: the log of the champion's decisions is damaged.
     """
-    folder, listed, sizes = home / dataset.name, listed_experiments(dataset), dict[str, int]()
-    for product in retention.stored_products(folder):
-        experiment = experiment_of(product, folder)
-        if experiment is not None and is_unlisted(product, folder, listed):
-            sizes[experiment] = sizes.get(experiment, 0) + retention.size(product.path)
-    return (Unlisted(name, size) for name, size in sorted(sizes.items()))
+    products, sizes = stored(home / dataset.name), dict[Unlisted, int]()
+    taken_out = Listed.of(dataset).lacking(products, home / dataset.name)
+    champions = retention.used(products, pinned(dataset.name, home), lambda product: False)
+    for product in unneeded(taken_out, products, champions):
+        entry = taken_out[product]
+        sizes[entry] = sizes.get(entry, 0) + retention.size(product.path)
+    return dict(sorted(sizes.items()))
 
 
-def left_behind(home: Path) -> Iterator[str]:
-    """What stays on disk of datasets and experiments that were taken out of the configurations, and what to do."""
+def left_behind(home: Path, dataset: str | None = None) -> Iterator[str]:
+    """What stays on disk of datasets, experiments and tiles that are no longer there, and what to do; of one or all."""
     for folder in dataset_folders(home):
+        if dataset not in (None, folder.name):
+            continue
         if not config.is_described(folder.name):
             yield unconfigured(folder)
             continue
@@ -174,12 +221,19 @@ def unconfigured(folder: Path) -> str:
 
 
 def unlisted_lines(dataset: Dataset, home: Path) -> Iterator[str]:
-    """What stays of experiments that a dataset no longer lists.
+    """What stays of experiments and tiles that a dataset no longer has.
 
     Raises:
-        ConfigError: one of its files cannot be loaded.
+        ConfigError, CatalogueError: what the dataset has cannot be said.
     """
-    remedy = f"landcover clean {dataset.name} --unlisted --yes, or list it again"
-    for entry in unlisted(dataset, home):
-        used = format_size(entry.bytes)
-        yield f"dataset {dataset.name}: experiment {entry.experiment} is not listed; {used} of products stay: {remedy}"
+    sizes, clean = unlisted(dataset, home), f"landcover clean {dataset.name} --unlisted --yes"
+    for entry, size in sizes.items():
+        if entry.kind == "experiment":
+            stays = f"{format_size(size)} of products stay: {clean}, or list it again"
+            yield f"dataset {dataset.name}: experiment {entry.name} is not listed; {stays}"
+    tiles = [entry for entry in sizes if entry.kind == "tile"]
+    if tiles:
+        used, names = format_size(sum(sizes[entry] for entry in tiles)), some([entry.name for entry in tiles])
+        which = f"tile {names} is" if len(tiles) == 1 else f"{len(tiles)} tiles ({names}) are"
+        remedy = f"landcover materialise {dataset.name}, then {clean}; or bring the files back"
+        yield f"dataset {dataset.name}: {which} renamed or removed; {used} of products stay: {remedy}"

@@ -114,12 +114,14 @@ def read_report(served: Served, browser: Browser) -> None:
     assert report.url.startswith(f"{served.url}/pages/{NAME}/report/")
     with browser.context.expect_page() as asset:
         report.get_by_text(re.compile("report .* in Dagster")).click()
-    asset.value.get_by_text("Latest").first.wait_for()
+    asset.value.get_by_role("button", name="Materialize").first.wait_for()
+    browser.picture("asset_of_report", asset.value)
     assert "/report?partition=" in asset.value.url
     report.goto(f"{served.url}/pages/{NAME}/")
     with browser.context.expect_page() as group:
         report.get_by_text("assets in Dagster").click()
     group.value.get_by_text("land_cover_map").first.wait_for()
+    browser.picture("group_of_index", group.value)
 
 
 def read_version(served: Served, browser: Browser) -> None:

@@ -25,8 +25,10 @@ from dagster._core.scheduler.instigation import (
     TickStatus,
 )
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
-from assets import instance
+from assets import files, instance
 from assets.chain import DATASET
 from assets.cli import main
 from assets.compute_logs import ComputeLogManager
@@ -91,6 +93,35 @@ def former_products(home: Path) -> set[str]:
     products = [path.parent for path in (home / tiny.NAME).glob("**/manifest.json") if not path.parent.is_symlink()]
     linked = {path.resolve() for path in (home / tiny.NAME).glob("**/*") if path.is_symlink()}
     return {path.relative_to(home / tiny.NAME).as_posix().rpartition("-")[0] for path in products if path not in linked}
+
+
+def test_products_of_a_tile_that_was_renamed_are_named_on_terminal_and_page_and_cleaned(
+    folder: Path, built: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, file = folder / "home", folder / "configs" / "datasets" / "tiny.yaml"
+    shutil.copytree(built / "raw", folder / "raw")
+    file.write_text(file.read_text().replace(str(built / "raw"), str(folder / "raw")))
+    for path in folder.glob("raw/t0*"):
+        path.rename(path.with_stem("north"))
+    assert main(["status", "tiny"]) == 0
+    told = capsys.readouterr().out
+    stays = "dataset tiny: tile t0 is renamed or removed; "
+    assert stays in told
+    assert "landcover materialise tiny, then landcover clean tiny --unlisted --yes; or bring the files back" in told
+    page = TestClient(Starlette(routes=files.routes())).get("/pages/tiny/").text
+    assert stays in page
+    assert run("materialise", "tiny") == 0
+    assert stays in (home / "tiny" / "index.html").read_text(encoding="utf-8")
+    assert main(["clean", "tiny", "--keep", "0", "--unlisted", "--yes"]) == 0
+    assert "its tile was renamed or removed" in capsys.readouterr().out
+    assert [path for path in (home / "tiny").glob("**/t0") if path.is_symlink()] == []
+    assert main(["status", "tiny"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("tiny: everything is up to date.")
+    assert stays not in told
+    shutil.rmtree(folder / "raw")
+    assert main(["clean", "tiny", "--unlisted", "--yes"]) == 1, "a disk that is not mounted removes nothing"
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_clean_lists_then_removes_what_nothing_uses(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,8 +24,9 @@ FRESH = State(True, "", datetime(2026, 11, 29, 12, 30, tzinfo=UTC))
 
 
 @pytest.fixture(autouse=True)
-def _served(monkeypatch: pytest.MonkeyPatch) -> None:
+def _served(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDCOVER_DATASETS", NAME)
+    (configs / "datasets" / f"{NAME}.yaml").write_text("{}")
 
 
 @pytest.fixture
@@ -141,6 +142,22 @@ def test_before_anything_is_built_the_page_says_where_to_begin(home: Path) -> No
     text = index.datasets_page(home, [NAME], lambda _: State())
     assert NOT_SCORED in text
     assert "configuration cannot be loaded" in text
+
+
+def test_a_dataset_that_was_taken_out_says_so_and_how_to_remove_or_restore_it(scene: Scored, configs: Path) -> None:
+    file = configs / "datasets" / f"{NAME}.yaml"
+    assert "Taken out" not in index.index_page(scene.home, NAME, FRESH)
+    file.unlink()
+    text = index.index_page(scene.home, NAME, FRESH)
+    assert "Taken out." in text
+    assert f"<code>{scene.home / NAME}</code>" in text
+    last = text[text.index("What to do next") :]
+    assert re.findall(r"<pre>(.*)</pre>", last) == [f"landcover clean {NAME} --all --yes", f"landcover status {NAME}"]
+    assert str(file) in last
+    assert not re.search("landcover (check|materialise|promote)", text)
+    assert "up to date" not in text.replace("group_up_to_date", "")
+    assert "configuration cannot be loaded" not in text
+    assert f"landcover clean {NAME} --all --yes" in index.datasets_page(scene.home, [NAME], lambda _: FRESH)
 
 
 def test_names_are_escaped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
