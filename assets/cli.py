@@ -372,9 +372,11 @@ def service(
     """Print or write systemd units: the servers after each reboot, a backup and a clean each week."""
     from assets import service as systemd
     from landcover_orch import config
+    from landcover_orch.store.backup import require_outside
 
-    target = backups or config.home().with_name(f"{config.home().name}-backups")
-    for line in systemd.lines(folder, target.expanduser().resolve(), system=system):
+    target = (backups or config.home().with_name(f"{config.home().name}-backups")).expanduser().resolve()
+    require_outside(target, config.home())
+    for line in systemd.lines(folder, target, system=system):
         typer.echo(line)
 
 

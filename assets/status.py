@@ -17,6 +17,7 @@ from landcover_orch.errors import LandcoverError
 from landcover_orch.planner import Plan, Run, State, Step, next_runs, plan
 from landcover_orch.planner.retraining import Rule
 from landcover_orch.store import publish
+from landcover_orch.store.costs import format_duration
 from landcover_orch.store.costs import format_size as size
 from landcover_orch.store.products import folder
 
@@ -58,7 +59,7 @@ class Status:
         if self.plan.up_to_date:
             yield f"{self.dataset}: everything is up to date."
         else:
-            time = f", about {duration(self.seconds)}" if self.seconds else ""
+            time = "" if self.seconds is None else f", {rough(self.seconds)}"
             yield f"{self.dataset}: {len(todo)} to build{time}; {len(broken)} cannot be built."
         for steps in groups(self.plan):
             yield f"  {steps[0].state.value:<8} {title(steps)}"
@@ -127,8 +128,6 @@ def links(folder: Path) -> list[Path]:
     return [path for path in (*folder.glob("[!.]*"), *folder.glob("[!.]*/[!.]*")) if path.is_symlink()]
 
 
-def duration(seconds: float) -> str:
-    """Seconds in words: '40 s', '12 min', '3.5 h'."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def rough(seconds: float) -> str:
+    """An estimate of a duration in words: 'about 12 min'."""
+    return format_duration(seconds) if seconds < 1 else f"about {format_duration(seconds)}"

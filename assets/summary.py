@@ -14,6 +14,7 @@ from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
 from landcover_orch.pages.page import format_ratio
+from landcover_orch.store.costs import format_duration
 from landcover_orch.store.products import PAGE, REPORT, SUMMARY, folder
 
 METRICS = ("accuracy", "mean_iou", "mean_f1")
@@ -32,13 +33,13 @@ def lines(instance: dg.DagsterInstance, dataset: Dataset, outcome: Outcome, seco
 def built_line(outcome: Outcome, seconds: float) -> str:
     """What was built, by asset."""
     if not outcome.built:
-        return f"Everything is up to date ({seconds:.0f} s)."
+        return f"Everything is up to date ({format_duration(seconds)})."
     counts: Counter[str] = Counter()
     for run in outcome.built:
         counts.update({asset: len(run.partitions) for asset in run.assets})
     parts = ", ".join(f"{count} {asset}" for asset, count in counts.items())
     runs = "1 run" if outcome.runs == 1 else f"{outcome.runs} runs"
-    return f"{runs} in {seconds:.0f} s built {parts}."
+    return f"{runs} in {format_duration(seconds)} built {parts}."
 
 
 def check_lines(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[str]:

@@ -10,6 +10,7 @@ from landcover_orch.checks.training_data import TrainingData
 from landcover_orch.config import Dataset, experiments_of, load_experiment
 from landcover_orch.config.experiments import Classical, Experiment
 from landcover_orch.config.experiments.models import Ensemble
+from landcover_orch.store.costs import format_duration as duration
 
 PREPARED, CUT, LEARNT_PIXELS, MAPPED = 8.5e6, 36.7e6, 1.0e6, 0.5e6
 """Pixels a CPU-second: ground truth and label quality, patches, training and mapping by a small U-Net."""
@@ -54,11 +55,3 @@ def training_seconds(experiment: Experiment, patches: dict[str, int], area: int,
     steps = experiment.steps_per_epoch or -(-patches["train"] // experiment.batch_size)
     epoch = steps * experiment.batch_size * area / LEARNT_PIXELS + patches["validation"] * area / (3 * LEARNT_PIXELS)
     return repeats * experiment.epochs * epoch
-
-
-def duration(seconds: float) -> str:
-    """A duration in the unit that people would use."""
-    for unit, length in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.0f} {unit}"
-    return f"{max(seconds, 1):.0f} s"

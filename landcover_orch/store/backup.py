@@ -63,14 +63,15 @@ def back_up(target: Path, home: Path, dagster: Path, configs: Path, *, databases
         databases_only: without products and MLflow's files.
 
     Raises:
-        PublishError: the file is there already, there is no home, or a database is damaged.
+        PublishError: the file is there already or lies in the home, there is no home, or a database is damaged.
     """
     path = target / f"landcover-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar" if target.is_dir() else target
     if path.exists():
         raise PublishError(Problem(str(path), "a file", "a name that is free", "name another one"))
     if not home.is_dir():
         raise PublishError(Problem(str(home), "no such folder", "a home to back up", "set LANDCOVER_HOME"))
-    members = {**(_state(home) if databases_only else _everything(home, path)), **_settings(dagster)}
+    require_outside(path, home)
+    members = {**(_state(home) if databases_only else _everything(home)), **_settings(dagster)}
     left_out = tuple(name for name, path in members.items() if _leaves(path, home))
     members = {name: path for name, path in members.items() if name not in left_out}
     partial = path.with_name(f".{path.name}.partial")
@@ -91,6 +92,13 @@ def back_up(target: Path, home: Path, dagster: Path, configs: Path, *, databases
     finally:
         partial.unlink(missing_ok=True)
     return Backup(path, files, total, left_out)
+
+
+def require_outside(target: Path, home: Path) -> None:
+    """Raises PublishError where backups would lie in what they back up: they would go with it, and into each other."""
+    if target.resolve().is_relative_to(home.resolve()):
+        fix = f"name a folder beside it, or better on another disk, as {home.with_name(f'{home.name}-backups')}"
+        raise PublishError(Problem(str(target), f"a place in the home {home}", "a place outside of it", fix))
 
 
 def _write(
@@ -115,9 +123,9 @@ def _write(
         yield _add(tar, path, f"{CONFIGS}/{path.relative_to(configs).as_posix()}")
 
 
-def _everything(home: Path, target: Path) -> dict[str, Path]:
-    """Files and links of a home by name; without databases, the backup itself, and what is temporary."""
-    skipped = {home / name for name in LEFT_OUT} | {target, *home.glob("*-before-*.db")}
+def _everything(home: Path) -> dict[str, Path]:
+    """Files and links of a home by name; without databases and what is temporary."""
+    skipped = {home / name for name in LEFT_OUT} | {*home.glob("*-before-*.db")}
     skipped |= {database.path for database in databases(home, home / DAGSTER)}
     return {path.relative_to(home).as_posix(): path for path in _walk(home, skipped)}
 

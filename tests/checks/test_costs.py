@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from landcover_orch.checks.costs import CLASSICAL_S, duration, training_seconds
+from landcover_orch.checks.costs import CLASSICAL_S, training_seconds
 from landcover_orch.config.experiments import Experiment
 
 PATCHES = {"train": 100, "validation": 30, "test": 10}
@@ -32,10 +32,3 @@ def test_repetitions_multiply_and_ensembles_learn_nothing() -> None:
     assert training_seconds(ensemble, PATCHES, AREA, tiles=4) == 0
     forest = experiment(model={"name": "random_forest"})
     assert training_seconds(forest, PATCHES, AREA, tiles=4) == CLASSICAL_S
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "1 s"), (90, "90 s"), (119, "119 s"), (130, "2 min"), (7_300, "2 h"), (10**6, "278 h")]
-)
-def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
-    assert duration(seconds) == text

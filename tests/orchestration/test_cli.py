@@ -365,3 +365,28 @@ def test_one_port_for_both_servers_is_found_first(root: Path, home: Path, monkey
     done = _program("ui")
     assert done.returncode == 1
     assert "port 38123 for both servers; expected a port each" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["", "town", "backups/a.tar"])
+def test_a_backup_into_the_home_is_refused(home: Path, capsys: pytest.CaptureFixture[str], place: str) -> None:
+    (home / "town").mkdir()
+    for command in (["backup", str(home / place)], ["service", "--backups", str(home / place)]):
+        assert main(command) == 1
+        text = capsys.readouterr().err
+        assert f"a place in the home {home}; expected a place outside of it" in text
+        assert f"{home}-backups" in text
+    assert [path.name for path in home.iterdir()] == ["town"]
+    assert main(["backup", str(home.parent / "a.tar")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, ""), (0.3, ", less than a second"), (30, ", about 30 s"), (600, ", about 10 min")],
+)
+def test_status_says_how_long_it_takes_as_far_as_it_is_known(seconds: float | None, text: str) -> None:
+    from assets.status import Status
+    from landcover_orch.planner import Plan, State, Step
+
+    step = Step("patches", "t0", "cut", State.BUILD, "it is missing", seconds=seconds)
+    first = next(Status("town", Plan((), {step.key: step}), (), (), ()).lines())
+    assert first == f"town: 1 to build{text}; 0 cannot be built."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from landcover_orch.store import costs
 
@@ -28,3 +29,18 @@ def test_a_block_is_measured(tmp_path: Path) -> None:
 def test_what_nobody_measured_is_none() -> None:
     assert set(costs.Cost.unknown().as_dict().values()) == {None}
     assert list(costs.Cost.unknown().as_dict()) == ["wall_s", "cpu_s", "peak_bytes", "bytes", "files"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.2, "less than a second"),
+        (1, "1 s"),
+        (119, "119 s"),
+        (130, "2 min"),
+        (7_300, "2.0 h"),
+        (10**7, "2,777.8 h"),
+    ],
+)
+def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
+    assert costs.format_duration(seconds) == text
