@@ -13,7 +13,7 @@ from assets.failures import run_messages
 from assets.graph import asset_graph
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LandcoverError, Problem, did_you_mean
+from landcover_orch.errors import LandcoverError, Problem, did_you_mean, one_of
 from landcover_orch.planner import Plan, Run, State, next_runs, plan
 from landcover_orch.store import publish
 from landcover_orch.store.costs import format_duration
@@ -155,9 +155,13 @@ def request_rebuilds(dataset: Dataset, described: Plan, force: Collection[str]) 
     unknown = sorted({*force} - matched)
     if unknown:
         known = list(dict.fromkeys(name for asset, partition in described.steps for name in (asset, partition) if name))
-        expected = f"one of {', '.join(known[:20])}, or ASSET/TILE, or all"
         fixes = {name: did_you_mean(name.rpartition("/")[2], known) or "name one of them" for name in unknown}
-        raise MaterialisationError(*(Problem("--force", name, expected, fixes[name]) for name in unknown))
+        raise MaterialisationError(
+            *(
+                Problem("--force", name, f"{one_of(name, known)}, or ASSET/TILE, or all", fixes[name])
+                for name in unknown
+            )
+        )
 
 
 def run_job(

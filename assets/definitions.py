@@ -154,7 +154,7 @@ def fault_sensor(
 
 def root_outcome(dataset: Dataset) -> tuple[bool, str]:
     """Whether the folder of a dataset's files is there, and a sentence."""
-    where = f"configs/datasets/{dataset.name}.yaml: root"
+    where = f"{config.file_label('datasets', dataset.name)}: root"
     try:
         folder = dataset.folder
     except ConfigError as error:

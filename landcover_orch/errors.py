@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -97,3 +98,11 @@ def did_you_mean(word: str, known: list[str]) -> str | None:
     """The question that offers the closest known word; None where none is close."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean '{close[0]}'?" if close else None
+
+
+def one_of(word: str, known: Sequence[str], most: int = 5) -> str:
+    """What an unknown word was expected to be: 'one of a, b and 12 more', the closest known words first."""
+    close = difflib.get_close_matches(word, known, n=most)
+    names = [*close, *(name for name in known if name not in close)]
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"one of {', '.join(names[:most])}{more}" if names else "none: there are none yet"

@@ -12,7 +12,7 @@ from landcover_orch import compute
 from landcover_orch.checks.costs import cost_lines
 from landcover_orch.checks.experiments import experiment_problems
 from landcover_orch.checks.training_data import TrainingData, single_class_problem, training_data
-from landcover_orch.config import Dataset, load_dataset, load_legend
+from landcover_orch.config import Dataset, file_label, load_dataset, load_legend
 from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.tiles import catalogue
@@ -54,7 +54,7 @@ def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = Fal
 def check_configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> Issues:
     """A dataset's configuration against its legend."""
     log = IssueLog()
-    where = f"configs/datasets/{dataset.name}.yaml"
+    where = file_label("datasets", dataset.name)
     names = [IGNORE_NAME, *legend.names]
     if dataset.labels.unlabelled not in names:
         log.problem(
@@ -71,7 +71,7 @@ def check_configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile])
     check_codes(log, dataset, legend)
     if dataset.labels.composite and legend.burn_order:
         fix = "delete the key: polygons are burnt in the order of the file"
-        key = f"configs/legends/{legend.name}.yaml: burn_order"
+        key = f"{file_label('legends', legend.name)}: burn_order"
         log.problem(key, "codes in order", "none, as polygons hold several covers", fix)
     undated = [tile.name for tile in tiles if tile.label and (tile.year is None or tile.label_year is None)]
     if undated:
@@ -86,7 +86,7 @@ def check_codes(log: IssueLog, dataset: Dataset, legend: Legend) -> None:
     invalid = sorted(code for code in legend.codes if not re.fullmatch(shape, code))
     if invalid:
         log.problem(
-            f"configs/legends/{legend.name}.yaml: codes",
+            f"{file_label('legends', legend.name)}: codes",
             some(invalid),
             f"{expected}, as the labels are of kind '{dataset.labels.kind}'",
             "correct the codes or the dataset's `labels.kind`",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from landcover_orch.config import file_label
 from landcover_orch.config.datasets import Dataset
 from landcover_orch.config.files import experiments_of, load_experiment, load_experiments, load_search, with_members
-from landcover_orch.errors import ConfigError, Problem, did_you_mean
+from landcover_orch.errors import ConfigError, Problem, did_you_mean, one_of
 
 
 def experiment_problems(dataset: Dataset) -> list[Problem]:
@@ -28,10 +29,11 @@ def experiment_problems(dataset: Dataset) -> list[Problem]:
 
 def label_review_problems(dataset: Dataset) -> Iterator[Problem]:
     """Problems of the experiment that a dataset's `label_review` names, where its other experiments are valid."""
-    where, name = f"configs/datasets/{dataset.name}.yaml: label_review", dataset.label_review
+    where, name = f"{file_label('datasets', dataset.name)}: label_review", dataset.label_review
     if name is not None and name not in experiments_of(dataset):
-        fix = did_you_mean(name, list(experiments_of(dataset))) or "add it to `experiments`"
-        yield Problem(where, repr(name), f"one of {list(experiments_of(dataset))}", fix)
+        known = list(experiments_of(dataset))
+        fix = did_you_mean(name, known) or "add it to `experiments`"
+        yield Problem(where, repr(name), one_of(name, known), fix)
     elif name is not None and load_experiment(name).protocol.folds is None:
         fix = "give the experiment `protocol: {folds: {}}`, or name one that has them"
         yield Problem(where, f"{name!r}, which has no folds", "an experiment with `protocol.folds`", fix)

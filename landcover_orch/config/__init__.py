@@ -11,7 +11,6 @@ from landcover_orch.config.datasets import (
     Tiles,
 )
 from landcover_orch.config.files import (
-    STUDIES,
     dataset_names,
     experiment_names,
     experiments_of,
@@ -27,7 +26,17 @@ from landcover_orch.config.files import (
     with_members,
 )
 from landcover_orch.config.labels import Component, Labels, Values
-from landcover_orch.config.paths import config_folders, dagster_home, expand, home, inside, own_configs, shipped_configs
+from landcover_orch.config.paths import (
+    STUDIES,
+    config_folders,
+    dagster_home,
+    expand,
+    file_label,
+    home,
+    inside,
+    own_configs,
+    shipped_configs,
+)
 from landcover_orch.config.retraining import AtLeast, Cron, Promotion, Retraining
 from landcover_orch.config.serving import fault, has_data, load_served, served_datasets
 from landcover_orch.config.splits import SPLIT_NAMES, BlockFold, Splits, SplitSpec
@@ -62,6 +71,7 @@ __all__ = [
     "experiment_names",
     "experiments_of",
     "fault",
+    "file_label",
     "find",
     "has_data",
     "home",

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.config.labels import Labels
-from landcover_orch.config.paths import expand
+from landcover_orch.config.paths import expand, file_label
 from landcover_orch.config.retraining import Promotion, Retraining
 from landcover_orch.config.splits import Splits
 from landcover_orch.grid import Edge
@@ -299,4 +299,4 @@ class Dataset(Settings):
         Raises:
             ConfigError: a variable without a default is not set.
         """
-        return Path(expand(self.root, f"configs/datasets/{self.name}.yaml: root")).expanduser().resolve()
+        return Path(expand(self.root, f"{file_label('datasets', self.name)}: root")).expanduser().resolve()

@@ -13,18 +13,14 @@ from landcover_orch.config.experiments import KEY, Experiment, matrix, models, r
 from landcover_orch.config.experiments import search as searching
 from landcover_orch.config.experiments.search import Search
 from landcover_orch.config.launchers import LOCAL, Launcher
-from landcover_orch.config.paths import config_folders, inside, own_configs
+from landcover_orch.config.paths import STUDIES, config_folders, file_label, inside, own_configs
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
-from landcover_orch.errors import ConfigError, Problem, did_you_mean
+from landcover_orch.errors import ConfigError, Problem, did_you_mean, one_of
 from landcover_orch.legend import Legend
 
 RENAMED_FILES = {"doctor": "label-review", "changes": "label-changes", "symmetries": "tta"}
 """Parts of shipped files' names in earlier versions, and what they are called now."""
-
-
-STUDIES = "studies"
-"""Folder of the shipped datasets of published studies: loaded where they are named, and by no server."""
 
 
 def names(kind: str) -> list[str]:
@@ -53,7 +49,7 @@ def find(kind: str, name: str) -> Path | None:
     if len(files) > 1:
         both = " and ".join(map(str, files))
         fix = "rename your own, or delete one of them"
-        raise ConfigError(Problem(f"configs/{kind}/{name}.yaml", f"two files: {both}", "one of that name", fix))
+        raise ConfigError(Problem(file_label(kind, name), f"two files: {both}", "one of that name", fix))
     return files[0] if files else None
 
 
@@ -71,7 +67,7 @@ def load_dataset(name: str) -> Dataset:
     listed = {split: spec for split, spec in specs.items() if spec is not None}
     if not listed:
         return dataset
-    splits = parse({**dict(dataset.splits), **listed}, Splits, f"configs/{kind}/{name}.yaml: splits")
+    splits = parse({**dict(dataset.splits), **listed}, Splits, f"{file_label(kind, name)}: splits")
     return dataset.model_copy(update={"splits": splits})
 
 
@@ -81,10 +77,10 @@ def require_known_experiments(dataset: Dataset) -> None:
     if not named:
         return
     known = sorted({*dataset.experiments, *dataset.baselines, *experiments_of(dataset)})
-    where = f"configs/datasets/{dataset.name}.yaml: retraining.experiments"
+    where = f"{file_label('datasets', dataset.name)}: retraining.experiments"
     problems = [
         Problem(
-            where, f"{name!r}, none of the dataset's", f"some of {known}", did_you_mean(name, known) or "correct it"
+            where, f"{name!r}, none of the dataset's", one_of(name, known), did_you_mean(name, known) or "correct it"
         )
         for name in named
         if name not in known
@@ -102,7 +98,7 @@ def read_listed_tiles(dataset: Dataset, split: str) -> SplitSpec | None:
         root = dataset.folder
     except ConfigError:  # it stands in a variable that is not set
         return None
-    path = inside(root, spec.from_csv, f"configs/datasets/{dataset.name}.yaml: splits.{split}.from_csv")
+    path = inside(root, spec.from_csv, f"{file_label('datasets', dataset.name)}: splits.{split}.from_csv")
     if not path.is_file():
         return None
     with path.open(newline="", encoding="utf-8") as file:
@@ -236,11 +232,11 @@ def _read(kind: str, name: str) -> tuple[object, str]:
     """Content of configs/<kind>/<name>.yaml, and the file as messages call it."""
     if not re.match(KEY, name) and name in names(kind):
         fix = f"rename it, and its key `name`, as {re.sub('[^A-Za-z0-9_-]+', '-', name).strip('-') or 'town'}.yaml"
-        raise ConfigError(Problem(f"configs/{kind}/{name}.yaml", "its name", "letters, digits, '_' and '-' alone", fix))
+        raise ConfigError(Problem(file_label(kind, name), "its name", "letters, digits, '_' and '-' alone", fix))
     path = find(kind, name) if re.match(KEY, name) else None
     if path is None:
         raise ConfigError(missing(kind, name))
-    return read_yaml(path), f"configs/{kind}/{name}.yaml"
+    return read_yaml(path), file_label(kind, name)
 
 
 def missing(kind: str, name: str) -> Problem:
@@ -249,7 +245,8 @@ def missing(kind: str, name: str) -> Problem:
     known = sorted({*names(kind), *studies})
     former = [name.replace(old, new) for old, new in RENAMED_FILES.items() if name.replace(old, new) in known]
     folders = " or ".join(str(folder / kind) for folder in config_folders())
-    expected = f"one of {names(kind)}" + (", or of `landcover studies`" if studies else "")
+    expected = one_of(name, names(kind)) + (", or of `landcover studies`" if studies else "")
+    noun = {"studies": "study", "searches": "search"}.get(kind, kind.removesuffix("s"))
     fix = f"it is called `{former[0]}` now" if former else did_you_mean(name, known)
     advice = "write the file, or set LANDCOVER_CONFIGS to the folder that holds your `datasets` and `experiments`"
-    return Problem(f"configs/{kind}", f"no file {name}.yaml in {folders}", expected, fix or advice)
+    return Problem(f"{noun} {name!r}", f"no file {name}.yaml in {folders}", expected, fix or advice)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from landcover_orch.errors import ConfigError, Problem
 
+STUDIES = "studies"
+"""Folder of the shipped datasets of published studies: loaded where they are named, and by no server."""
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -36,6 +39,22 @@ def shipped_configs() -> Path:
 def config_folders() -> tuple[Path, ...]:
     """Folders that configurations are searched in: a person's own, then those that come with the project."""
     return tuple(dict.fromkeys((own_configs(), shipped_configs())))
+
+
+def file_label(kind: str, name: str) -> str:
+    """Path of a configuration file as messages call it: below the working folder relative to it, else absolute.
+
+    Args:
+        kind: 'datasets' (studies among them), 'legends', 'experiments'...
+        name: of the configuration; a combination or repetition of an experiment is in the experiment's file.
+    """
+    base = name.partition(".")[0]
+    names = dict.fromkeys((name, base, base.partition("__")[0])) if kind == "experiments" else (name,)
+    kinds = (kind, STUDIES) if kind == "datasets" else (kind,)
+    paths = [folder / k / f"{n}.yaml" for n in names for k in kinds for folder in config_folders()]
+    path = next((path for path in paths if path.is_file()), paths[0])
+    working = Path.cwd()
+    return str(path.relative_to(working) if path.is_relative_to(working) else path)
 
 
 def expand(text: str, where: str) -> str:

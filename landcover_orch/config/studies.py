@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from landcover_orch.config.files import STUDIES, find, load_dataset, missing, names
-from landcover_orch.config.paths import own_configs
+from landcover_orch.config.files import find, load_dataset, missing, names
+from landcover_orch.config.paths import STUDIES, own_configs
 from landcover_orch.errors import ConfigError, Problem
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.config import STUDIES, Dataset, find, own_configs
+from landcover_orch.config import STUDIES, Dataset, file_label, find, own_configs
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.yamlfile import parse, read_yaml
 from landcover_orch.drafts import files, imagery, legends, pairing, splits
@@ -99,8 +99,8 @@ def draft(name: str, folder: Path) -> Draft:
         raise ConfigError(Problem(str(root), "no such folder", "a folder", fix))
     plan = planned(name, root, files.scan(root))
     legend_lines = list(legends.lines(name, plan.survey.labels, label_source(plan)))
-    legend = parse(legend_values(plan), Legend, f"configs/legends/{name}.yaml")
-    dataset = parse(dataset_values(plan), Dataset, f"configs/datasets/{name}.yaml")
+    legend = parse(legend_values(plan), Legend, file_label("legends", name))
+    dataset = parse(dataset_values(plan), Dataset, file_label("datasets", name))
     tiles = catalogue.tiles(dataset)
     labelled = [tile for tile in tiles if tile.label]
     overlaps = overlapping(plan.survey.labelled)
@@ -290,7 +290,7 @@ def dataset_lines(plan: Plan, guess: SplitGuess, overlaps: list[tuple[str, str]]
     yield from entry("crs", values["crs"], where, plan.crs.questions)
     if plan.resolution is not None:
         yield from entry("resolution", plan.resolution)
-    yield from entry("legend", plan.name, f"configs/legends/{plan.name}.yaml, drafted with this file")
+    yield from entry("legend", plan.name, f"{file_label('legends', plan.name)}, drafted with this file")
     yield from block("labels", values["labels"], *labels_reason(plan, guess))
     if overlaps:
         pairs = some(f"{first} and {second}" for first, second in overlaps)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from landcover_orch.config import file_label
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import hectares, in_metres, resolution
 from landcover_orch.legend import IGNORE, MAX_BORDER, Border, Legend
@@ -28,7 +29,7 @@ def widths(legend: Legend, grid: GeoBox) -> Widths:
     """
     border = legend.border if isinstance(legend.border, Border) else Border(width=legend.border)
     pixel = resolution(grid) if border.unit == "metres" else 1.0
-    names, where = list(legend.names), f"configs/legends/{legend.name}.yaml: border"
+    names, where = list(legend.names), f"{file_label('legends', legend.name)}: border"
     width = np.full((len(names), len(names)), _pixels(border.width, pixel))
     for pair in border.pairs:
         first, second = (names.index(name) for name in pair.between)

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from landcover_orch.config import file_label
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.labels.codes import Coding, Decision, How, Parts, entry
 from landcover_orch.labels.siose import Composite, Tree
@@ -80,7 +81,7 @@ def require_predefined(legend: Legend) -> None:
     known = {*ARRANGEMENTS, *(name for label in PREDEFINED for name in names_of(label))}
     unknown_names = [name for name in legend.composites.predefined if name not in known]
     if unknown_names:
-        where = f"configs/legends/{legend.name}.yaml: composites.predefined"
+        where = f"{file_label('legends', legend.name)}: composites.predefined"
         expected = "composites of SIOSE by label or number, as DHS or 701"
         raise LabelError(Problem(where, str(unknown_names), expected, "correct the names; covers stand in `codes`"))
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
+from landcover_orch.config import file_label
 from landcover_orch.errors import LabelError, Problem
 from landcover_orch.grid import Window, corner_distance, crs_name
 from landcover_orch.labels.codes import MAX_CODE, Coding, Stray, Strip, as_code, look_up, lookup_table, unknown_codes
@@ -159,5 +160,5 @@ def colour_table(legend: Legend, coding: Coding) -> NDArray[np.uint16]:
 
 
 def _codes_problem(legend: Legend, invalid: list[str], expected: str) -> Problem:
-    where = f"configs/legends/{legend.name}.yaml: codes"
+    where = f"{file_label('legends', legend.name)}: codes"
     return Problem(where, f"{invalid}", expected, "correct the codes, or `labels.kind` of the dataset")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from landcover_orch import compute, raster
-from landcover_orch.config import Dataset, Promotion
+from landcover_orch.config import Dataset, Promotion, file_label
 from landcover_orch.config.experiments import ClassWeights
 from landcover_orch.errors import CatalogueError, IncompleteError, LeakError, Problem
 from landcover_orch.ground_truth import build as ground_truth
@@ -241,7 +241,7 @@ def train_statistics(dataset: Dataset, labelled: Sequence[statistics.Counts]) ->
     """
     bands = statistics.band_statistics(dataset.bands, dataset.dtype, labelled)
     if not bands:
-        where = f"configs/datasets/{dataset.name}.yaml: splits"
+        where = f"{file_label('datasets', dataset.name)}: splits"
         fix = "leave a tile or some blocks to training"
         raise CatalogueError(Problem(where, "no train pixel with data", "something to train on", fix))
     return bands
@@ -266,7 +266,7 @@ def drift_rows(
 def require_patches(dataset: Dataset, entries: Sequence[TileEntry]) -> None:
     """Raises CatalogueError where no patch is in any split: each overlaps several, or excluded pixels."""
     if not any(entry.counts[split] for entry in entries for split in SPLITS):
-        where = f"configs/datasets/{dataset.name}.yaml: splits"
+        where = f"{file_label('datasets', dataset.name)}: splits"
         fix = "take a larger `splits.block` or a smaller `patches.size`"
         raise CatalogueError(Problem(where, "no patch lies in one split alone", "patches to train on", fix))
 

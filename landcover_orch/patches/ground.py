@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from landcover_orch.config import file_label
 from landcover_orch.grid import HECTARE
 from landcover_orch.pages.page import format_hectares, format_number
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
@@ -105,7 +106,7 @@ def hectares(tile: TileEntry, pixels: int) -> float | None:
 
 def one_class_warnings(manifest: DatasetManifest) -> list[str]:
     """Warnings of splits that hold one class alone, each with the key that mends it."""
-    where = f"configs/datasets/{manifest.dataset.name}.yaml"
+    where = file_label("datasets", manifest.dataset.name)
     warnings = []
     for split in SPLITS:
         present = ground(manifest, split)

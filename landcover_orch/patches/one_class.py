@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from landcover_orch.config import Dataset
+from landcover_orch.config import Dataset, file_label
 from landcover_orch.errors import Problem
 from landcover_orch.legend import IGNORE_NAME, Legend
 
@@ -27,7 +27,8 @@ def one_class_problem(
     other = next((known for known in legend.names if known != name), None)
     fix = f"set `labels.unlabelled: {other}` where all else is {other!r}"
     if other is None:
-        fix = f"add a class for all else to configs/legends/{legend.name}.yaml and name it as `labels.unlabelled`"
+        file = file_label("legends", legend.name)
+        fix = f"add a class for all else to {file} and name it as `labels.unlabelled`"
     found = f"'ignore', while all labels are {name!r} ({labelled:,.0f} of {pixels:,.0f} pixels)"
     expected = "two classes at least: of one alone a model learns nothing, and scores an accuracy of 1.000 with it"
-    return Problem(f"configs/datasets/{dataset.name}.yaml: labels.unlabelled", found, expected, fix)
+    return Problem(f"{file_label('datasets', dataset.name)}: labels.unlabelled", found, expected, fix)

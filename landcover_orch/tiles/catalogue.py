@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_orch.config import SPLIT_NAMES, Dataset, TileOverride, home, inside
+from landcover_orch.config import SPLIT_NAMES, Dataset, TileOverride, file_label, home, inside
 from landcover_orch.config.experiments import KEY
 from landcover_orch.errors import CatalogueError, ConfigError, Problem
 from landcover_orch.store.fingerprint import combined_fingerprint
@@ -105,7 +105,7 @@ def image_fingerprint(tile: Tile, memory: Path) -> str:
 
 
 def _where(dataset: Dataset, key: str) -> str:
-    return f"configs/datasets/{dataset.name}.yaml: {key}"
+    return f"{file_label('datasets', dataset.name)}: {key}"
 
 
 @dataclass(frozen=True)

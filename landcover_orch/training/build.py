@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Classical, Experiment
 from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.errors import Problem, TrainingError
@@ -153,7 +154,7 @@ def find_lr(
         TrainingError: as for `train`, or no rate lowers the loss, or the model takes none.
     """
     if isinstance(experiment.model, Classical | Ensemble):
-        where = f"configs/experiments/{experiment.name}.yaml: model"
+        where = f"{file_label('experiments', experiment.name)}: model"
         family, fix = f"{experiment.model.name}, which takes no steps", "train it as it is"
         raise TrainingError(Problem(where, family, "a network", fix))
     manifest = load_manifest(folds.training_manifest(manifest_product, experiment, home).path)

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.patches.manifest import DatasetManifest
@@ -42,10 +43,10 @@ def open_source(manifest: DatasetManifest, home: Path, split: str, experiment: E
 
     source: PatchSource = open_split(manifest, home, split)
     if len(source) == 0:
-        where = f"configs/datasets/{manifest.dataset.name}.yaml: splits"
+        where = f"{file_label('datasets', manifest.dataset.name)}: splits"
         fix = "take fewer tiles from training" if split == "train" else f"give `splits.{split}` tiles or blocks"
         raise TrainingError(Problem(where, f"no patch in the {split} split", "at least one", fix))
-    where = f"configs/experiments/{experiment.name}.yaml"
+    where = file_label("experiments", experiment.name)
     if experiment.cache == "memory":
         return in_memory(source, where)
     if experiment.cache == "disk":

@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import Problem, TrainingError
 
@@ -36,7 +37,7 @@ def choose(experiment: Experiment) -> Device:
     if experiment.device == "cuda" and not cuda:
         raise TrainingError(
             Problem(
-                f"configs/experiments/{experiment.name}.yaml: device",
+                f"{file_label('experiments', experiment.name)}: device",
                 "cuda, but torch sees no CUDA device",
                 "a device that is there",
                 "set `device: auto`, or install the driver and torch's CUDA build",

@@ -27,6 +27,7 @@ from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 
+from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import Problem, RecipeError
 from landcover_orch.legend import IGNORE
@@ -181,7 +182,7 @@ def require_finite(entry: Row, experiment: Experiment) -> None:
     losses = ["unknown" if loss is None else f"{loss:.4g}" for loss in (entry.loss, entry.validation_loss)]
     raise RecipeError(
         Problem(
-            f"configs/experiments/{experiment.name}.yaml",
+            file_label("experiments", experiment.name),
             f"diverged at epoch {entry.epoch}: loss {losses[0]}, validation loss {losses[1]}",
             "numbers",
             "lower `optimiser.lr`, or set it to auto, or set `clip_gradients`",

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from landcover_orch.config import file_label
 from landcover_orch.errors import Problem, RecipeError
 from landcover_orch.models.networks import Normalised
 from landcover_orch.pages.chart import as_png, canvas
@@ -146,7 +147,7 @@ def suggestion(rates: Sequence[float], losses: Sequence[float], experiment: str 
         tried = (
             f"and no rate from {rates[0]:g} to {rates[-1]:.3g} lowers the loss" if losses else "and the loss is none"
         )
-        where = f"configs/experiments/{experiment}.yaml: optimiser.lr"
+        where = f"{file_label('experiments', experiment)}: optimiser.lr"
         fix = "give `optimiser.lr` as a number, and check the labels"
         raise RecipeError(Problem(where, f"auto, {tried}", "a loss that falls at some rate", fix))
     return float(rates[int(np.argmin(slopes)) + half])

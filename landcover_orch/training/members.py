@@ -33,7 +33,7 @@ def member_experiments(manifest: DatasetManifest, experiment: Experiment) -> dic
     for name in members:
         experiments = (None,) if name.startswith(REGISTERED) else repetitions(manifest, config.load_experiment(name))
         named += [(repetition.name if repetition else name, repetition) for repetition in experiments]
-    where = f"configs/experiments/{experiment.name}.yaml: model.members"
+    where = f"{config.file_label('experiments', experiment.name)}: model.members"
     nested = [name for name, member in named if member and isinstance(member.model, Ensemble)]
     twice = sorted({name for name, count in Counter(name for name, _ in named).items() if count > 1})
     problems = [
@@ -83,7 +83,7 @@ def require_compatible(contracts: Mapping[str, Contract], manifest: DatasetManif
     The data count too: what was trained on another manifest may have seen the test tiles of this one. A fold of the
     dataset will do, since it excludes them.
     """
-    where = f"configs/experiments/{experiment.name}.yaml: model.members: "
+    where = f"{config.file_label('experiments', experiment.name)}: model.members: "
     dataset = manifest.dataset
     problems = [
         Problem(where + name, f"{what} {actual}", f"{expected}, as dataset {dataset.name} has it", fix)

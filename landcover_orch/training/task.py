@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment, losses
 from landcover_orch.errors import Problem, TrainingError
 from landcover_orch.models.networks import Normalised
@@ -54,7 +55,7 @@ class Task:
         if isinstance(source, PolygonSource) and source.keeps_fractions:
             return source
         where, loss = (
-            f"configs/experiments/{self.experiment.name}.yaml: loss",
+            f"{file_label('experiments', self.experiment.name)}: loss",
             "proportions, of a dataset that keeps no",
         )
         fix = "set `composites.rule: soft` or `composites.keep_fractions: true` in its legend, or leave the loss out"
@@ -86,7 +87,7 @@ def objective(task: Task) -> Objective:
             term.class_weights,
             task.class_pixels,
             task.classes,
-            f"configs/experiments/{e.name}.yaml: loss.{i}.class_weights",
+            f"{file_label('experiments', e.name)}: loss.{i}.class_weights",
         )
         for i, term in enumerate(e.loss)
     ]
@@ -102,7 +103,7 @@ def step(task: Task, model: Normalised, log_line: LogLine, micro_batches: int | 
     """
     e = task.experiment
     if e.batch_size < task.group.size:
-        where, size = f"configs/experiments/{e.name}.yaml: batch_size", f"{e.batch_size} patches"
+        where, size = f"{file_label('experiments', e.name)}: batch_size", f"{e.batch_size} patches"
         fix = "raise it, or lower the processes of its launcher"
         raise TrainingError(Problem(where, size, f"at least one for each of {task.group.size} processes", fix))
     return Step(

@@ -101,7 +101,7 @@ def test_what_cannot_be_learnt_is_said_with_its_reason(town: Path, configs: Path
 def test_labels_of_one_class_with_the_rest_ignored_are_refused_with_a_fix_that_works(town: Path, configs: Path) -> None:
     describe(configs, town, labels={"attribute": "code"})
     (problem,) = checked().problems
-    assert problem.where == "configs/datasets/town.yaml: labels.unlabelled"
+    assert problem.where == f"{configs}/datasets/town.yaml: labels.unlabelled"
     assert "all labels are 'building' (1,200 of 12,288 pixels)" in problem.found
     assert "set `labels.unlabelled: rest`" in problem.fix
     describe(configs, town, labels={"attribute": "code", "unlabelled": "rest"})

@@ -137,7 +137,7 @@ def test_a_misspelt_dataset_names_those_there_are(root: Path) -> None:
     done = _program("materialise", "twon")
     assert (done.returncode, done.stdout) == (1, "")
     assert "no file twon.yaml in " in done.stderr
-    assert "expected one of ['demo', 'town'], or of `landcover studies`. Fix: did you mean 'town'?" in done.stderr
+    assert "expected one of town, demo, or of `landcover studies`. Fix: did you mean 'town'?" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -149,7 +149,7 @@ def test_no_command_is_answered_with_the_help(capsys: pytest.CaptureFixture[str]
 def test_check_of_a_sound_dataset(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "town", "--deep"]) == 0
     printed = capsys.readouterr().out
-    assert "note: configs/datasets/town.yaml: the years of a are not stated" in printed
+    assert f"note: {config.own_configs()}/datasets/town.yaml: the years of a are not stated" in printed
     assert printed.endswith("town: 1 tiles, 0 problems, 1 notes\n")
 
 
@@ -390,3 +390,32 @@ def test_status_says_how_long_it_takes_as_far_as_it_is_known(seconds: float | No
     step = Step("patches", "t0", "cut", State.BUILD, "it is missing", seconds=seconds)
     first = next(Status("town", Plan((), {step.key: step}), (), (), ()).lines())
     assert first == f"town: 1 to build{text}; 0 cannot be built."
+
+
+def test_of_many_datasets_a_handful_is_named_the_closest_first(
+    configs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(30):
+        (configs / "datasets" / f"region-{number:02}.yaml").write_text("{}")
+    assert main(["status", "regoin-07"]) == 1
+    text = capsys.readouterr().err
+    assert "dataset 'regoin-07': no file regoin-07.yaml in " in text
+    assert re.search(r"expected one of region-07(, region-\d\d){4} and 26 more, or of `landcover studies`", text)
+    assert text.rstrip().endswith("Fix: did you mean 'region-07'?")
+
+
+def test_messages_name_a_configuration_where_it_lies(
+    configs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (configs / "datasets" / "town.yaml").write_text("name: town\ntyls: 3\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["check", "town"]) == 1
+    assert f"{configs}/datasets/town.yaml: tyls: an unknown key" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "town"]) == 1
+    assert "problem: configs/datasets/town.yaml: tyls: an unknown key" in capsys.readouterr().out
+    shipped = config.shipped_configs()
+    assert config.file_label("datasets", "vaihingen") == str(shipped / "studies" / "vaihingen.yaml")
+    assert config.file_label("experiments", "demo-unet.seed-1") == str(shipped / "experiments" / "demo-unet.yaml")
+    assert config.file_label("legends", "absent") == "configs/legends/absent.yaml"

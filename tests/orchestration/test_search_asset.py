@@ -59,7 +59,7 @@ def test_a_wrong_search_is_said_where_the_dataset_is_checked_and_leaves_the_line
 ) -> None:
     tiny.save(configs, "searches", {**SEARCH, "space": {"optimiser.lrr": [1]}})
     assert [problem.where for problem in experiment_problems(dataset)] == [
-        "configs/searches/rates.yaml: space: optimiser.lrr"
+        f"{configs}/searches/rates.yaml: space: optimiser.lrr"
     ]
     with pytest.raises(ConfigError, match="did you mean 'lr'"):
         config.load_search("rates")

@@ -13,6 +13,7 @@ from landcover_orch.config.experiments.matrix import changed
 from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.config.experiments.protocol import Protocol
 from landcover_orch.config.experiments.settings import Settings
+from landcover_orch.config.paths import file_label
 from landcover_orch.config.yamlfile import parse
 from landcover_orch.errors import ConfigError, Problem
 
@@ -135,7 +136,7 @@ def variant(search: Search, base: Experiment, choices: Choices) -> Experiment:
     Raises:
         ConfigError: the choices do not go together.
     """
-    where = f"configs/searches/{search.name}.yaml: space"
+    where = f"{file_label('searches', search.name)}: space"
     plain, problems = base.explicit_values(), list[Problem]()
     for values in (search.changes, choices):
         unset = {path.partition(".")[0] for path in values if "." in path} - {*plain}
@@ -149,7 +150,7 @@ def variant(search: Search, base: Experiment, choices: Choices) -> Experiment:
 def problems(search: Search, base: Experiment) -> list[Problem]:
     """Problems of the search space: a grid's combinations, else values that go with none of the others."""
     if isinstance(base.model, Ensemble):
-        where, fix = f"configs/searches/{search.name}.yaml: experiment", "vary one of its members"
+        where, fix = f"{file_label('searches', search.name)}: experiment", "vary one of its members"
         return [Problem(where, f"{base.name}, an ensemble", "an experiment that is trained", fix)]
     groups: list[Iterable[Choices]]
     if search.sampler == "grid":

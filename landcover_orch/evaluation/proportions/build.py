@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from landcover_orch import raster
-from landcover_orch.config import Dataset
+from landcover_orch.config import Dataset, file_label
 from landcover_orch.errors import ConfigError, IncompleteError, Problem
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.proportions.table import submission, summary, table, write_parquet
@@ -43,7 +43,7 @@ def build(
         ConfigError: a class that is left out is none of the legend's.
         IncompleteError: there is no map.
     """
-    where, excluded = f"configs/datasets/{dataset.name}.yaml: proportions.exclude_classes", dataset.proportions
+    where, excluded = f"{file_label('datasets', dataset.name)}: proportions.exclude_classes", dataset.proportions
     problems = left_out_problems(excluded.exclude_classes, list(manifest.legend.names), where, "predicted")
     if problems:
         raise ConfigError(*problems)

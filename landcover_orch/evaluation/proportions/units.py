@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch import compute, raster
-from landcover_orch.config import Dataset, inside
+from landcover_orch.config import Dataset, file_label, inside
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.grid import Window, blocks, window_grid, windows
 from landcover_orch.labels import polygons
@@ -182,7 +182,7 @@ def zonal_histogram(index: Counts, units: int, values: NDArray[np.uint8], size: 
 def polygon_shapes(dataset: Dataset, grid: GeoBox) -> tuple[list[str], list[tuple[Any, int]]]:
     """Polygons on a grid: their names, each once, and their geometries with the number of their name, from 1."""
     settings = dataset.proportions
-    where = f"configs/datasets/{dataset.name}.yaml: proportions.polygons"
+    where = f"{file_label('datasets', dataset.name)}: proportions.polygons"
     path = inside(dataset.folder, str(settings.polygons), where)
     features = polygons.read(path, settings.layer, settings.id, grid, name=settings.id)
     number = {str(name): i for i, name in enumerate(dict.fromkeys(features.name), start=1)}

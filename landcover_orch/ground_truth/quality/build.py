@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch import raster
-from landcover_orch.config import Dataset
+from landcover_orch.config import Dataset, file_label
 from landcover_orch.errors import Problem
 from landcover_orch.grid import in_metres, resolution
 from landcover_orch.ground_truth import build as truth
@@ -274,7 +274,7 @@ def shift_problems(dataset: Dataset, summary: Row) -> list[Problem]:
     where = f"tile {summary['tile']}: labels lie {shift['pixels']:.1f} px beside the image"
     expected = f"at most {dataset.limits.max_shift:g} px (`limits.max_shift`)"
     actual = f"{shift['right']:g} px right and {shift['down']:g} px down would put them right"
-    fix = f"look at the page; then set `{summary['advice']}` in configs/datasets/{dataset.name}.yaml"
+    fix = f"look at the page; then set `{summary['advice']}` in {file_label('datasets', dataset.name)}"
     return [Problem(where, f"{actual} (confidence {summary['confidence']:g})", expected, fix)]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from landcover_orch.config import Dataset
+from landcover_orch.config import Dataset, file_label
 from landcover_orch.errors import Problem
 from landcover_orch.ground_truth.quality import build as quality
 from landcover_orch.ground_truth.quality import shift
@@ -84,6 +84,7 @@ def problems(dataset: Dataset, groups: Sequence[Common]) -> list[Problem]:
         expected = f"at most {dataset.limits.max_shift:g} px (`limits.max_shift`)"
         actual = f"{by.right:.1f} px right and {by.down:.1f} px down would put them right"
         advice = {name: quality.advised(dataset, before, by) or before for name, before in group.before.items()}
-        fix = f"look at some of their pages; then set `{quality.line(advice)}` in configs/datasets/{dataset.name}.yaml"
+        file = file_label("datasets", dataset.name)
+        fix = f"look at some of their pages; then set `{quality.line(advice)}` in {file}"
         refused.append(Problem(where, f"{actual} (confidence {by.confidence:.1f})", expected, fix))
     return refused

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment, Metric
 from landcover_orch.config.experiments.search import Choices, Search, variant
 from landcover_orch.errors import ConfigError, LandcoverError, Problem, RecipeError
@@ -136,7 +137,7 @@ class Study:
             shutil.rmtree(self._folder(number), ignore_errors=True)
             self.report(done)
         if not best(done, self.metric):
-            where, fix = f"configs/searches/{self.search.name}.yaml: trial", "take other values into `space`"
+            where, fix = f"{file_label('searches', self.search.name)}: trial", "take other values into `space`"
             raise RecipeError(
                 *(
                     Problem(

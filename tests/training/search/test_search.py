@@ -142,7 +142,7 @@ def test_a_file_is_checked_when_it_is_loaded(configs: Path) -> None:
     path.write_text("{name: tried, experiment: quick, space: {epochs: [0, x]}}")
     with pytest.raises(ConfigError) as caught:
         config.load_search("tried")
-    assert [problem.where for problem in caught.value.problems] == ["configs/searches/tried.yaml: space: epochs"] * 2
+    assert [problem.where for problem in caught.value.problems] == [f"{path}: space: epochs"] * 2
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (config.shipped_configs() / "searches").glob("*.yaml")))
