@@ -21,9 +21,6 @@ DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of a f
 UPKEEP = "Upkeep"
 """Group of commands in the help: what a home needs over the years."""
 
-HANDED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
-"""Settings of a command whose options are parsed by the module that does the work, `--help` among them."""
-
 
 UNUSABLE = frozenset(
     {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENOSPC}
@@ -74,7 +71,9 @@ app = typer.Typer(
 
 @app.command(epilog="Example: landcover init galicia /data/galicia, then landcover check galicia")
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new dataset: letters, digits, '_' and '-'.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the dataset: letters a to z, digits, '_' and '-'.")
+    ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the orthophotos and their labels.")],
 ) -> None:
     """Draft a dataset and its legend from the files of a folder, each guess with its reason; overwrites nothing."""
@@ -198,12 +197,31 @@ def promote(
     typer.echo(f"Version {chosen.version} is the champion of {dataset}. Its maps: landcover materialise {dataset}")
 
 
-@app.command(context_settings=HANDED_ON, options_metavar="--dataset D --experiment E [OPTIONS]")
-def train(context: typer.Context) -> None:
+@app.command(epilog="Example: landcover train --dataset demo --experiment demo-unet, or the same with --find-lr")
+def train(
+    dataset: Annotated[str, typer.Option("--dataset", help="Name of a dataset, which has a manifest.")],
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="An experiment with all its repetitions, or one as NAME.seed-1.")
+    ],
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Folder everything is written below (default: LANDCOVER_HOME).")
+    ] = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Print the learning rate that a range test suggests; train nothing.")
+    ] = False,
+    picture: Annotated[
+        Path | None, typer.Argument(metavar="PNG", help="Drawing of the range test (default: lr_finder.png).")
+    ] = None,
+) -> None:
     """Train one experiment without Dagster, or print the learning rate of a range test."""
+    if picture is not None and not find_lr:
+        raise typer.BadParameter(f"{picture}: a drawing belongs to --find-lr")
     from landcover_orch.training.__main__ import main as train_experiment
 
-    raise typer.Exit(train_experiment(context.args, program="landcover train"))
+    arguments = ["--dataset", dataset, "--experiment", experiment]
+    arguments += ["--home", str(home)] if home else []
+    arguments += ["--find-lr", *([str(picture)] if picture else [])] if find_lr else []
+    raise typer.Exit(train_experiment(arguments))
 
 
 study_commands = typer.Typer(

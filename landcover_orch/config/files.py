@@ -15,6 +15,7 @@ from landcover_orch.config.experiments.search import Search
 from landcover_orch.config.launchers import LOCAL, Launcher
 from landcover_orch.config.paths import STUDIES, config_folders, file_label, inside, own_configs
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
+from landcover_orch.config.valid_names import transliterate
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
 from landcover_orch.errors import ConfigError, Problem, did_you_mean, one_of
 from landcover_orch.legend import Legend
@@ -231,8 +232,8 @@ def _load(kind: str, name: str, model: type[Model]) -> Model:
 def _read(kind: str, name: str) -> tuple[object, str]:
     """Content of configs/<kind>/<name>.yaml, and the file as messages call it."""
     if not re.match(KEY, name) and name in names(kind):
-        fix = f"rename it, and its key `name`, as {re.sub('[^A-Za-z0-9_-]+', '-', name).strip('-') or 'town'}.yaml"
-        raise ConfigError(Problem(file_label(kind, name), "its name", "letters, digits, '_' and '-' alone", fix))
+        fix = f"rename it, and its key `name`, as {transliterate(name, 'town')}.yaml"
+        raise ConfigError(Problem(file_label(kind, name), "its name", "letters a to z, digits, '_' and '-' alone", fix))
     path = find(kind, name) if re.match(KEY, name) else None
     if path is None:
         raise ConfigError(missing(kind, name))

@@ -59,7 +59,7 @@ EXPECTED = {
 
 PATTERNS = {
     r"^(file|none|EPSG:\d+)$": "file, none or EPSG:n",
-    r"^[A-Za-z0-9_-]+$": "letters, digits, '_' and '-'",
+    r"^[A-Za-z0-9_-]+$": "letters a to z, digits, '_' and '-'",
     r"^#[0-9a-fA-F]{6}$": "a colour as '#1b7837', in quotes",
 }
 """Regular expressions of fields in words."""

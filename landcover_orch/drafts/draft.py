@@ -10,6 +10,7 @@ from typing import Any
 
 from landcover_orch.config import STUDIES, Dataset, file_label, find, own_configs
 from landcover_orch.config.experiments import KEY
+from landcover_orch.config.valid_names import transliterate
 from landcover_orch.config.yamlfile import parse, read_yaml
 from landcover_orch.drafts import files, imagery, legends, pairing, splits
 from landcover_orch.drafts.imagery import Guess, some
@@ -116,7 +117,7 @@ def draft(name: str, folder: Path) -> Draft:
 def require_free(name: str, target: Path) -> None:
     """Raises ConfigError where a name cannot be a dataset's, or is one's, or a legend's."""
     if not re.fullmatch(KEY, name):
-        expected, fix = "letters, digits, '_' and '-' alone", "choose another name"
+        expected, fix = "letters a to z, digits, '_' and '-' alone", f"name it {transliterate(name, 'town')}"
         raise ConfigError(Problem("landcover init", f"the name {name!r}", expected, fix))
     drafts = [path for kind in ("datasets", "legends") if (path := target / kind / f"{name}.yaml").exists()]
     shipped = [find(kind, name) for kind in ("datasets", "legends", STUDIES)]

@@ -6,9 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import PurePosixPath
 
 from landcover_orch.config.experiments import KEY
+from landcover_orch.config.valid_names import transliterate
 from landcover_orch.tiles.catalogue import PLACE
 
 WORDS = re.compile(
@@ -108,7 +110,7 @@ def paired(images: Sequence[str], labels: Sequence[str]) -> tuple[dict[str, str]
 
 
 def tile_names(images: Sequence[str]) -> dict[str, str]:
-    """Names of tiles by their images: the files' names, their folders', or both; letters, digits, '_' and '-' alone.
+    """Names of tiles by their images: the files' names, their folders', or both; transliterated to ASCII.
 
     What all names begin and end with is left out where one of them has other characters.
     """
@@ -125,9 +127,7 @@ def tile_names(images: Sequence[str]) -> dict[str, str]:
     short = {image: name[first : len(name) - last] for image, name in names.items()}
     if all(re.fullmatch(KEY, name) for name in short.values()):
         return short
-    return distinct(
-        {image: re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "tile" for image, name in names.items()}
-    )
+    return distinct({image: transliterate(name, "tile") for image, name in names.items()})
 
 
 def common_ends(names: Sequence[str]) -> tuple[int, int]:
@@ -163,12 +163,12 @@ def shortened(names: Mapping[str, str]) -> dict[str, str]:
 
 def distinct(names: Mapping[str, str]) -> dict[str, str]:
     """The names with a number where another one is equal but for case."""
-    seen: Counter[str] = Counter()
-    result = {}
+    result: dict[str, str] = {}
+    taken: set[str] = set()
     for key, name in names.items():
-        seen[name.casefold()] += 1
-        number = seen[name.casefold()]
-        result[key] = name if number == 1 else f"{name}-{number}"
+        numbered = (f"{name}-{number}" for number in count(2))
+        result[key] = next(free for free in chain([name], numbered) if free.casefold() not in taken)
+        taken.add(result[key].casefold())
     return result
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from landcover_orch.config import SPLIT_NAMES, Dataset, TileOverride, file_label, home, inside
 from landcover_orch.config.experiments import KEY
+from landcover_orch.config.valid_names import transliterate
 from landcover_orch.errors import CatalogueError, ConfigError, Problem
 from landcover_orch.store.fingerprint import combined_fingerprint
 from landcover_orch.tiles.issues import some
@@ -266,8 +267,9 @@ def name_problems(names: Iterable[str]) -> list[Problem]:
         Problem(
             f"tile {name!r}",
             "a name that Dagster cannot take as a partition",
-            "letters, digits, '_' and '-' alone",
-            "rename the file, or list the tile in `overrides` under another name with its `image`",
+            "letters a to z, digits, '_' and '-' alone",
+            f"rename the file, as {transliterate(name, 'tile')}, or list the tiles in `names` and give this one its "
+            "`image` and `label` in `overrides`, under such a name",
         )
         for name in names
         if not re.fullmatch(KEY, name)

@@ -214,8 +214,9 @@ def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:
     print(picture)
 
 
-def main(arguments: list[str] | None = None, program: str = "python -m landcover_orch.training") -> int:
-    """Exit status of the command: 0, or 1 after an error message; its help calls it `program`."""
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status of the command: 0, or 1 after an error message."""
+    program = "python -m landcover_orch.training"
     description = "Train one experiment on the patches of a dataset, without Dagster."
     example = f"Example: {program} --dataset demo --experiment demo-unet"
     parser = argparse.ArgumentParser(program, description=description, epilog=example)

@@ -12,12 +12,14 @@ import rasterio
 from numpy.typing import NDArray
 from shapely.geometry import box
 
+from assets.cli import main
 from landcover_orch import config
 from landcover_orch.checks.dataset import check_dataset
 from landcover_orch.config import Dataset
 from landcover_orch.drafts import samples, survey, writing
 from landcover_orch.drafts.draft import init
 from landcover_orch.errors import CatalogueError, ConfigError
+from landcover_orch.ground_truth import build as ground_truth
 from landcover_orch.tiles import catalogue
 from tests import scenes
 
@@ -178,7 +180,40 @@ def test_names_with_dots_and_spaces(configs: Path, tmp_path: Path) -> None:
         image(tmp_path / f"raw/{tile}.tif", number)
         polygons(tmp_path / f"raw/{tile}.gpkg", number)
     init("town", tmp_path / "raw")
-    assert tile_names(passes()) == ["Lake-1-5m-north", "Lake-1-5m-s-d", "x"]
+    assert tile_names(passes()) == ["Lake-1-5m-north", "Lake-1-5m-sud", "x"]
+
+
+def test_letters_beyond_ascii_are_transliterated_and_names_that_meet_stay_apart(
+    configs: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = ("Müllheim_1", "Mullheim_1", "Mullheim_1-2", "Straße", "Łódź", "東京")
+    for number, name in enumerate(files):
+        image(tmp_path / "raw" / f"{name}.tif", number)
+        polygons(tmp_path / "raw" / f"{name}.gpkg", number)
+    assert main(["init", "town", str(tmp_path / "raw")]) == 0
+    dataset = passes()
+    tiles = {tile.image.stem: tile for tile in catalogue.tiles(dataset)}
+    assert {file: tile.name for file, tile in tiles.items()} == {
+        "Mullheim_1": "Mullheim_1",
+        "Mullheim_1-2": "Mullheim_1-2",
+        "Müllheim_1": "Mullheim_1-3",
+        "Straße": "Strasse",
+        "Łódź": "Lodz",
+        "東京": "tile",
+    }
+    assert all(tile.label == tile.image.with_suffix(".gpkg") for tile in tiles.values())
+    built = ground_truth.build(dataset, config.load_legend("town"), tiles["Müllheim_1"], home)
+    assert built.path.name.startswith("Mullheim_1-3-")
+    capsys.readouterr()
+    assert main(["init", "Müllheim", str(tmp_path / "raw")]) == 1
+    assert "Fix: name it Mullheim." in capsys.readouterr().err
+    text = (configs / "datasets" / "town.yaml").read_text()
+    start = text.index("tiles:")
+    (configs / "datasets" / "town.yaml").write_text(
+        text[:start] + 'tiles: {image: "{tile}.tif", label: "{tile}.gpkg"}\n' + text[text.index("\nbands:", start) :]
+    )
+    assert main(["check", "town"]) == 1
+    assert "rename the file, as Mullheim_1," in capsys.readouterr().out
 
 
 def test_what_all_names_share_is_left_out_of_names_that_cannot_be_keys(configs: Path, tmp_path: Path) -> None:
@@ -382,7 +417,7 @@ def test_nothing_is_overwritten_and_nothing_is_written_by_halves(
     with pytest.raises(ConfigError, match="it exists; expected a name that is free"):
         init("town", tmp_path / "raw")
     assert mine.read_text() == "mine"
-    with pytest.raises(ConfigError, match="letters, digits"):
+    with pytest.raises(ConfigError, match="letters a to z, digits"):
         init("my town", tmp_path / "raw")
     mine.unlink()
 

@@ -111,12 +111,11 @@ def test_init_drafts_a_dataset_without_dagster_and_torch_and_refuses_a_name_twic
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_a_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    try:
-        status = main([command, "--help"])
-    except SystemExit as end:  # argparse's own
-        status = int(end.code or 0)
-    assert status == 0
+    assert main([command, "--help"]) == 0
     printed = capsys.readouterr().out
+    assert f"Usage: landcover {command}" in printed
+    assert "─ Options ─" in printed, "all look alike"
+    assert not re.search(r"\w \.\s", printed), "words in brackets are no markup of the help"
     assert re.search(rf"Example: (\w+=\S+ )?landcover {command}", printed)
     assert f"landcover {command}" in printed.partition("Example")[0]
 
@@ -197,6 +196,17 @@ def test_train_hands_its_options_over(
     tiny.write(configs, tmp_path / "tiny")
     assert main(["train", "--dataset", tiny.NAME, "--experiment", tiny.EXPERIMENT, "--home", str(home)]) == 1
     assert "dataset_manifest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", [[], ["rates.png"]])
+def test_train_hands_the_range_test_over(monkeypatch: pytest.MonkeyPatch, given: list[str]) -> None:
+    handed: list[list[str]] = []
+    monkeypatch.setattr("landcover_orch.training.__main__.main", lambda arguments: handed.append(arguments) or 0)
+    options = ["--dataset", "demo", "--experiment", "demo-unet"]
+    assert main(["train", "--find-lr", *given, *options]) == 0
+    assert handed == [[*options, "--find-lr", *given]]
+    assert main(["train", *options, "rates.png"]) == 2
+    assert len(handed) == 1
 
 
 def test_doctor_ends_with_its_verdict(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,6 +218,6 @@ def test_a_file_whose_name_no_asset_may_have_stops_itself_alone(
     (file,) = (key for key in graph.get_all_asset_keys() if key.path[-1] == "configuration")
     fault = str(graph.get(file).description)
     if name != "-":
-        assert f"configs/datasets/{name}.yaml: its name; expected letters, digits" in fault
+        assert f"configs/datasets/{name}.yaml: its name; expected letters a to z, digits" in fault
         assert "Fix: rename it" in fault
     assert loaded.get_repository_def().has_job("tiny_train")
