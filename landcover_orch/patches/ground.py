@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch.config import file_label
 from landcover_orch.grid import HECTARE
 from landcover_orch.pages.page import format_hectares, format_number
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
@@ -106,7 +105,7 @@ def hectares(tile: TileEntry, pixels: int) -> float | None:
 
 def one_class_warnings(manifest: DatasetManifest) -> list[str]:
     """Warnings of splits that hold one class alone, each with the key that mends it."""
-    where = file_label("datasets", manifest.dataset.name)
+    where = f"datasets/{manifest.dataset.name}.yaml"  # a product says the same wherever it is made
     warnings = []
     for split in SPLITS:
         present = ground(manifest, split)

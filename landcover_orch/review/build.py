@@ -17,7 +17,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
 
-from landcover_orch.config import Splits, file_label
+from landcover_orch.config import Splits
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import IncompleteError, Problem
 from landcover_orch.evaluation import VERSION
@@ -205,7 +205,7 @@ class Review:
             labels=labels,
             summary=summary,
             crs=crs_label(self.subject.entries[0].crs),
-            file=file_label("datasets", dataset),
+            file=f"datasets/{dataset}.yaml",
             dataset=dataset,
             unfolded=UNFOLDED,
             cards=cards,

@@ -53,7 +53,7 @@ def test_test_ground_of_one_class_is_a_warning_with_the_key_that_mends_it(home: 
     assert warning.startswith("All test ground is water: a map of water everywhere scores an accuracy of 1.000 there.")
     assert "`splits.test`" in warning
     assert "`labels.unlabelled`" in warning
-    assert "configs/datasets/scored.yaml" in warning
+    assert "datasets/scored.yaml" in warning
 
 
 def test_train_ground_of_one_class_is_a_warning(home: Path) -> None:

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment, Metric
 from landcover_orch.config.experiments.search import Axis, Choices, Search, variant
 from landcover_orch.pages import page
@@ -143,7 +142,7 @@ def write_page(
         table=[[label(trial.choices[path]) for path in search.space] for trial in trials],
         pictures=pictures,
         captions=CAPTIONS,
-        copy=file_label("experiments", f"{search.name}-best"),
+        copy=f"experiments/{search.name}-best.yaml",
         best_yaml=(stage.path / BEST).read_text(encoding="utf-8"),
     )
     (stage.path / PAGE).write_text(html, encoding="utf-8")
