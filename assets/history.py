@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from assets import events, partitions
@@ -30,6 +33,18 @@ def differences(instance: dg.DagsterInstance, dataset: Dataset, described: Plan)
                 text = "found whole on disk"
                 lacking.append(dg.AssetMaterialization(key, partition=partition, description=text, tags=tags))
     return lacking
+
+
+def last_evaluations(
+    instance: dg.DagsterInstance, checks: Iterable[dg.AssetCheckKey]
+) -> Iterator[tuple[dg.AssetCheckEvaluation, datetime]]:
+    """The last evaluation of each asset check that has one, and when it was, in the order of the checks."""
+    keys = list(checks)
+    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    for key in keys:
+        event = records[key].event if key in records else None
+        if event is not None and event.asset_check_evaluation is not None:
+            yield event.asset_check_evaluation, datetime.fromtimestamp(event.timestamp, UTC)
 
 
 def data_versions(instance: dg.DagsterInstance, key: dg.AssetKey, partitioned: bool) -> dict[str | None, str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import dagster as dg
 
-from assets import partitions
+from assets import history, partitions
 from assets.execution import LOCATION
 from landcover_orch import config
 from landcover_orch.overview.index import State, write_pages
@@ -24,12 +23,9 @@ def last_state(dagster: dg.DagsterInstance | None, name: str) -> State:
     if dagster is None:
         return State()
     key = dg.AssetCheckKey(dg.AssetKey([name, DATASET_MANIFEST]), UP_TO_DATE)
-    record = dagster.event_log_storage.get_latest_asset_check_execution_by_key([key]).get(key)
-    evaluation = record.event.asset_check_evaluation if record and record.event else None
-    if record is None or record.event is None or evaluation is None:
-        return State()
-    at = datetime.fromtimestamp(record.event.timestamp, UTC)
-    return State(evaluation.passed, evaluation.description or "", at)
+    for evaluation, at in history.last_evaluations(dagster, [key]):
+        return State(evaluation.passed, evaluation.description or "", at)
+    return State()
 
 
 def dataset_links(name: str) -> list[Link]:

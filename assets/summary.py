@@ -9,6 +9,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from assets import history
 from assets.advance import Outcome
 from landcover_orch import config
 from landcover_orch.config import Dataset
@@ -59,11 +60,8 @@ def failed_checks(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[dg
 
     checks = [item for item in items(dataset) if isinstance(item, dg.AssetChecksDefinition)]
     keys = [spec.key for item in checks for spec in item.check_specs]
-    records = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    for key in keys:
-        event = records[key].event if key in records else None
-        evaluation = event.asset_check_evaluation if event else None
-        if evaluation is not None and not evaluation.passed:
+    for evaluation, _ in history.last_evaluations(instance, keys):
+        if not evaluation.passed:
             yield evaluation
 
 

@@ -25,7 +25,7 @@ from assets import instance, observe
 from assets.execution import LOCATION, MODULE
 from assets.reload import Reloader
 from landcover_orch import config, tracking
-from landcover_orch.checks.doctor import PORTS, SERVED
+from landcover_orch.checks.doctor import PORTS, SERVED, is_taken
 from landcover_orch.errors import LandcoverError, Problem
 
 HOST = "127.0.0.1"
@@ -229,7 +229,7 @@ def free_ports() -> list[int]:
         ports.append(port)
         if not 0 < port < 2**16:
             problems.append(Problem(variable, repr(text), "a port from 1 to 65535", f"export {variable}={default}"))
-        elif answers_on(port):
+        elif is_taken(port):
             fix = f"end what holds it, or export {variable}={unused_port()}"
             problems.append(Problem(variable, f"port {port} is taken", "a free one", fix))
     if not problems and len({*ports}) < len(ports):
@@ -238,13 +238,6 @@ def free_ports() -> list[int]:
     if problems:
         raise ServerError(*problems)
     return ports
-
-
-def answers_on(port: int) -> bool:
-    """Whether something listens on a port of this machine."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((HOST, port)) == 0
 
 
 def unused_port() -> int:

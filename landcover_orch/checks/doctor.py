@@ -164,11 +164,17 @@ def check_disk() -> Finding:
     return Finding("Disk", f"{free:.0f} GiB free for {home}", fix)
 
 
+def is_taken(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def check_port(variable: str, default: int) -> Finding:
     """Whether the port of a server is free."""
     port = int(os.environ.get(variable, default))
-    with socket.socket() as probe:
-        taken = probe.connect_ex(("127.0.0.1", port)) == 0
+    taken = is_taken(port)
     name = variable.split("_")[1].capitalize()
     served = config.home() / SERVED
     if taken and served.is_file() and served.read_text(encoding="utf-8").strip():

@@ -35,7 +35,7 @@ from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
 SURFACE = "surface.npy"
-VERSION = 3
+VERSION = 4
 """Raised when the same inputs would give other bytes."""
 
 SCAN = 4096
