@@ -51,7 +51,6 @@ def advance(
     *,
     force: Collection[str] = (),
     log: Log,
-    progress: Callable[[Plan], object] = lambda described: None,
 ) -> Outcome:
     """Materialises what is missing or stale of a dataset.
 
@@ -67,7 +66,6 @@ def advance(
         force: what is built again although it is current: assets ('patches'), partitions of all assets ('t1',
             'small'), or one of an asset ('patches/t1'); 'all' for everything.
         log: takes a line a run.
-        progress: takes the plan before each run and behind the last one.
 
     Raises:
         MaterialisationError: some could not be made; every one is named, with its reason.
@@ -84,9 +82,7 @@ def advance(
 
     def planned() -> Plan:
         graph = asset_graph(dataset, known, dagster)
-        described = plan([asset for asset in graph if assets is None or asset.name in assets])
-        progress(described)
-        return described
+        return plan([asset for asset in graph if assets is None or asset.name in assets])
 
     described = planned()
     request_rebuilds(dataset, described, force)

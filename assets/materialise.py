@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 
 import dagster as dg
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from assets.advance import Log, MaterialisationError, Outcome, advance
 from assets.definitions import collect, lineage
 from assets.overview import record_state, write_index
 from landcover_orch.config import Dataset
-from landcover_orch.planner import Plan, State
 
 __all__ = ["MaterialisationError", "Outcome", "materialise"]
 
@@ -52,25 +48,6 @@ def print_line(line: str) -> None:
     print(line, flush=True)
 
 
-@contextmanager
-def progress_bar() -> Iterator[Callable[[Plan], None]]:
-    """Progress bar of a terminal: products that are current, of all, and the time that is left; nothing in a file."""
-    if not sys.stdout.isatty():
-        yield lambda described: None
-        return
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
-    with Progress(*columns, TimeElapsedColumn(), transient=True) as bar:
-        shown = bar.add_task("products", total=None, left="")
-
-        def show(described: Plan) -> None:
-            steps, current = described.of(State.BUILD, State.WAITING), len(described.of(State.CURRENT))
-            seconds = sum(step.seconds or 0 for step in steps)
-            left = f"about {max(seconds / 60, 1):.0f} min left" if seconds else ""
-            bar.update(shown, total=current + len(steps), completed=current, left=left)
-
-        yield show
-
-
 def materialise(
     dagster: dg.DagsterInstance,
     dataset: Dataset,
@@ -85,9 +62,7 @@ def materialise(
     """
     definitions = collect([dataset], {"console": console})
     try:
-        with progress_bar() as progress:
-            known = lineage(dataset)
-            outcome = advance(dagster, dataset, definitions, known, assets, force=force, log=log, progress=progress)
+        outcome = advance(dagster, dataset, definitions, lineage(dataset), assets, force=force, log=log)
         record_state(dagster, dataset, outcome.plan)
     finally:
         write_index(dagster, dataset)
