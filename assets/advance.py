@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from assets import chain, history, processes, sources
-from assets.execution import execute
+from assets.execution import CANCELLED, execute
 from assets.failures import run_messages
 from assets.graph import asset_graph
 from landcover_orch import config
@@ -178,8 +178,9 @@ def run_job(
         tags={**chain.run_tags(dataset, run), processes.PROCESS: processes.this_process()},
     )
     texts = [] if done.is_success else run_messages(dagster, done.run_id)
-    interrupted = done.status in (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
-    if interrupted or any(name in text for text in texts for name in INTERRUPTS):
+    if done.status in CANCELLED or any(name in text for text in texts for name in INTERRUPTS):
+        if done.status != dg.DagsterRunStatus.CANCELED:  # Dagster takes Ctrl-C for a failure
+            dagster.report_run_canceled(done)
         raise KeyboardInterrupt
     return texts
 

@@ -23,6 +23,11 @@ REPOSITORY = "__repository__"
 """Dagster's name of the repository that a module of `Definitions` is."""
 
 
+MAX_RETRIES = "dagster/max_retries"
+"""Tag by which Dagster's daemon starts no run anew by itself: who ran the command runs it again."""
+
+CANCELLED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
+
 WATCH_S = 2.0
 """Seconds between looks whether a run was cancelled."""
 
@@ -55,28 +60,32 @@ def execute(
     run = instance.create_run_for_job(
         job_def=selected,
         run_config=run_config,
-        tags={**job.run_tags, **partition_tags, **tags},
+        tags={**job.run_tags, **partition_tags, **tags, MAX_RETRIES: "0"},
         asset_selection=frozenset(keys) or None,
         remote_job_origin=job_origin(job.name),
     )
-    with interrupted_when_cancelled(instance, run.run_id):
-        execute_run(InMemoryJob(job), run, instance)
-    ended = instance.get_run_by_id(run.run_id)
-    return ended or run
+    try:
+        with interrupted_when_cancelled(instance, run.run_id):
+            execute_run(InMemoryJob(job), run, instance)
+    finally:
+        ended = instance.get_run_by_id(run.run_id) or run
+        if not ended.is_finished:  # an interrupt between two steps leaves it as it was
+            instance.report_run_canceled(ended)
+    return ended
 
 
 @contextmanager
 def interrupted_when_cancelled(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
     """Interrupts this process, as Ctrl-C does, when a person cancels its run in Dagster's pages.
 
-    They cannot reach the process of a run that no code server started, and mark it as cancelled.
+    They cannot reach the process of a run that no code server started; it is marked as one that is to end.
     """
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(WATCH_S):
             run = instance.get_run_by_id(run_id)
-            if run is None or run.status == dg.DagsterRunStatus.CANCELED:
+            if run is None or run.status in CANCELLED:
                 os.kill(os.getpid(), signal.SIGINT)
                 return
 

@@ -54,12 +54,16 @@ def model_asset(dataset: Dataset) -> dg.AssetsDefinition:
             finished = launcher.run(context, pipes, launched, module(dataset, name))
         except launcher.FAILED as error:
             failed = publish.failure(products.folder(home, dataset.name, MODEL), name)
-            if failed is None:
-                raise
-            raise failure(failed.problems) from error
+            raise failure(failed.problems if failed else [ended_problem(dataset, name, error)]) from error
         return reported(finished, products.current(home, dataset.name, MODEL, name))
 
     return asset
+
+
+def ended_problem(dataset: Dataset, experiment: str, error: Exception) -> Problem:
+    """The problem of a training whose process ended without saying why, as one that was killed does."""
+    fix = "see its lines above; where the machine was short of memory, lower `batch_size`, then materialise again"
+    return Problem(f"{dataset.name}: model {experiment}", str(error), "a training that ends by itself", fix)
 
 
 def model_builder(dataset: Dataset) -> Build:

@@ -13,7 +13,7 @@ from landcover_orch import config
 from landcover_orch.overview.index import State, write_pages
 from landcover_orch.pages.links import Link, registered_model_link
 from landcover_orch.planner import Plan
-from landcover_orch.store.products import DATASET_MANIFEST
+from landcover_orch.store.products import DATASET_MANIFEST, MODEL, folder
 
 UP_TO_DATE = "group_up_to_date"
 
@@ -32,15 +32,16 @@ def dataset_links(name: str) -> list[Link]:
     """Links of a dataset's index page: its group, sensor and job in Dagster, its registered model in MLflow."""
     from assets.chain import job_name, sensor_name
 
+    models = [registered_model_link(name)] if folder(config.home(), name, MODEL).is_dir() else []
     if name not in config.served_datasets() or config.fault(name):
-        return [registered_model_link(name)]  # Dagster has nothing of it
+        return models  # Dagster has nothing of it
     dataset = config.load_dataset(name)
     location = f"/locations/{LOCATION}"
     return [
         Link("assets in Dagster", f"{location}/asset-groups/{partitions.identifier(dataset)}"),
         Link("job in Dagster", f"{location}/jobs/{job_name(dataset, 'everything')}"),
         Link("sensor in Dagster", f"{location}/sensors/{sensor_name(dataset)}"),
-        registered_model_link(name),
+        *models,
     ]
 
 

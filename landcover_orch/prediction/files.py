@@ -75,9 +75,10 @@ def predict_files(
         for i, path in enumerate(paths):
             try:
                 source = image_source(path, contract, output / MEMORY)
-                former = (output / path.stem).resolve()
+                link = output / path.stem
+                former = link.resolve() if link.exists() else None
                 maps[path] = predict(trained, source, output, path.stem, experiment)
-                if former.is_dir() and former != maps[path].path:
+                if former is not None and former != link.resolve():
                     report(f"{path}: the former map of this name stays as {former}")
             except LandcoverError as error:
                 errors[path] = error

@@ -1,4 +1,4 @@
-"""What the demo's lineage costs beside a plain script of rasterio, scikit-learn, torch and Lightning that does the same."""
+"""What the demo costs beside a plain script of rasterio, scikit-learn, torch and Lightning that does the same."""
 
 from __future__ import annotations
 

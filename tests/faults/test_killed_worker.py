@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from assets import instance
+from assets.execution import MAX_RETRIES
 from assets.materialise import materialise
 from landcover_orch import config
 from tests import tiny
@@ -44,6 +45,7 @@ def _training() -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert worker.stderr is not None
     line = next(line for line in worker.stderr if "epoch 2 of" in line)
@@ -80,16 +82,15 @@ def test_nothing_is_left_and_the_next_run_completes(prepared: None, home: Path) 
 
 
 def interrupt(worker: subprocess.Popen[str]) -> None:
-    """Ctrl-C in its terminal."""
-    worker.send_signal(signal.SIGINT)
+    """Ctrl-C in its terminal, which all of its processes get."""
+    os.killpg(worker.pid, signal.SIGINT)
 
 
 def cancel(_worker: subprocess.Popen[str]) -> None:
-    """'Terminate' in Dagster's pages, which cannot reach its process, and mark its run as cancelled."""
+    """'Terminate' in Dagster's pages, which cannot reach its process, and marks its run as one that is to end."""
     with instance.opened() as dagster:
         (run,) = dagster.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
         dagster.report_run_canceling(run)
-        dagster.report_run_canceled(run)
 
 
 @pytest.mark.parametrize("stop", [interrupt, cancel])
@@ -103,6 +104,9 @@ def test_interrupted_it_stops_with_a_sentence_and_goes_on_later(
     assert printed.splitlines()[-1] == "Interrupted. The same command goes on where this one ended."
     assert "Traceback" not in printed
     with instance.opened() as dagster:
+        (run,) = dagster.get_runs(limit=1)
+        assert run.status is dg.DagsterRunStatus.CANCELED
+        assert run.tags[MAX_RETRIES] == "0", "the daemon starts nothing that a person has ended"
         materialise(dagster, config.load_dataset(tiny.NAME), ("model",))
     history = (home / tiny.NAME / "model" / tiny.EXPERIMENT / "history.csv").read_text().splitlines()
     assert len(history) == EPOCHS + 1

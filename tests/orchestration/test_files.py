@@ -120,6 +120,8 @@ def test_index_pages_are_made_of_what_is_published_now(client: TestClient, demon
 
 
 def test_index_pages_link_to_dagster_and_mlflow(client: TestClient, demonstrated: Path) -> None:
+    assert "/go/mlflow/models/demo" not in client.get("/pages/demo/").text, "nothing is trained yet"
+    (demonstrated / "demo" / "model").mkdir(parents=True)
     text = client.get("/pages/demo/").text
     links = dict(re.findall(r'<a href="([^"]+)" target="_blank" rel="noopener">([^<]+) ↗</a>', text))
     assert links == {

@@ -55,6 +55,8 @@ def end_when_asked() -> None:
     """Graceful shutdown: SIGTERM and SIGINT raise SystemExit; the next training resumes from the checkpoint."""
 
     def exit_with_status(number: int, frame: FrameType | None) -> None:
+        for other in (signal.SIGTERM, signal.SIGINT):  # a terminal's Ctrl-C comes again from those who pass it on
+            signal.signal(other, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
