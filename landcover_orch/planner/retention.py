@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from landcover_orch import config
+from landcover_orch import config, tracking
 from landcover_orch.config import Dataset
 from landcover_orch.config.experiments.repetitions import base_of
 from landcover_orch.errors import IncompleteError, LandcoverError
@@ -186,16 +186,19 @@ def unneeded(
 def unlisted(dataset: Dataset, home: Path) -> dict[Unlisted, int]:
     """Experiments and tiles with products that the dataset no longer has, and the bytes of those products.
 
-    The champion, and what it was trained on, are not counted: they stay in use.
+    The champion, registered models, and what they were trained on are not counted: they stay in use.
 
     Raises:
         ConfigError, CatalogueError: what the dataset has cannot be said.
         PromotionError: the log of the champion's decisions is damaged.
+        TrackingError: MLflow does not say which models are registered.
     """
     products, sizes = stored(home / dataset.name), dict[Unlisted, int]()
     taken_out = Listed.of(dataset).lacking(products, home / dataset.name)
-    champions = retention.used(products, pinned(dataset.name, home), lambda product: False)
-    for product in unneeded(taken_out, products, champions):
+    if not taken_out:
+        return {}
+    kept = {*pinned(dataset.name, home), *tracking.registered_models(home)}
+    for product in unneeded(taken_out, products, retention.used(products, kept, lambda product: False)):
         entry = taken_out[product]
         sizes[entry] = sizes.get(entry, 0) + retention.size(product.path)
     return dict(sorted(sizes.items()))

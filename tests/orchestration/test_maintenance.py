@@ -12,6 +12,7 @@ import sys
 from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import dagster as dg
 import pytest
@@ -37,7 +38,7 @@ from assets.materialise import materialise
 from assets.storage import EventLogStorage
 from landcover_orch import config, tracking
 from landcover_orch.evaluation import champion
-from landcover_orch.store import databases, publish
+from landcover_orch.store import databases, publish, retention
 from landcover_orch.store.publish import Recipe
 from tests import tiny
 from tests.in_process import training_in_process
@@ -457,6 +458,10 @@ def test_what_is_taken_out_ends_its_sensors_and_is_named_with_what_stays(
     assert any(line.startswith(stays) for line in lines)
     assert main(["status", "tiny"]) == 0
     assert stays in capsys.readouterr().out
+    everything = frozenset().union(*(p.identities for p in retention.stored_products(home / tiny.NAME)))
+    with mock.patch("landcover_orch.tracking.registered_models", return_value=everything):
+        assert main(["status", "tiny"]) == 0
+        assert stays not in capsys.readouterr().out, "registered models stay, and clean removes none of them"
     assert main(["clean", "tiny", "--keep", "9"]) == 0
     assert "nothing to remove" in capsys.readouterr().out
     assert main(["clean", "tiny", "--keep", "9", "--unlisted", "--yes"]) == 0
