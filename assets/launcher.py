@@ -26,6 +26,7 @@ FOLDER = "pipes"
 MESSAGES = "messages.jsonl"
 POLL_S = 0.2
 
+TRAINING = "landcover_orch.training"
 FORK_SERVER = ForkServer()
 """What forks this process's trainings: those behind the first one start without loading torch."""
 
@@ -42,12 +43,14 @@ def run(
         context: of the asset that they make.
         pipes: the client for a process on this machine.
         launcher: what starts them.
-        module: `landcover_orch.training`, and its arguments.
+        module: name of the module, and its arguments; trainings on this machine are forked.
     """
     folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.own_configs())}
     environment = {**launcher.environment, **folders, "LANDCOVER_PARENT": str(os.getpid())}
     if launcher == LOCAL:
-        return pipes.run(context=context, command=FORK_SERVER.command(module[1:]), env=environment)
+        forked = module[0] == TRAINING
+        alone = FORK_SERVER.command(module[1:]) if forked else LOCAL.command(sys.executable, module)
+        return pipes.run(context=context, command=alone, env=environment)
     command = launcher.command(sys.executable, module)
     ending = [sys.executable, "-m", "landcover_orch.training.distributed.process", *command]
     with shared_file_client(context.run_id) as client:

@@ -23,6 +23,7 @@ from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.pool import NullPool
 
 BUSY_S = 30
 """Seconds that a writer waits for another one."""
@@ -33,8 +34,8 @@ ENGINES = 64
 
 @lru_cache(ENGINES)
 def engine(url: str) -> Engine:
-    """The engine of a database, which keeps its connections."""
-    return sqlalchemy.create_engine(url, connect_args={"timeout": BUSY_S})
+    """The engine of a database; it keeps no connection, as the file may be taken away or restored meanwhile."""
+    return sqlalchemy.create_engine(url, poolclass=NullPool, connect_args={"timeout": BUSY_S})
 
 
 PREPARED: dict[str, int] = {}
@@ -45,7 +46,6 @@ def prepare(url: str, make: Callable[[], object]) -> None:
     """Makes a database where it is not there, or is another file than the one whose schema was looked at."""
     if (file := inode(url)) is not None and file == PREPARED.get(url):
         return
-    engine(url).dispose()  # connections to a file that was taken away
     make()
     PREPARED[url] = inode(url) or 0
 
