@@ -25,7 +25,7 @@ from landcover_orch.store.products import DATASET_MANIFEST
 DATASET, STAGE, REASONS, REQUEST = (f"landcover/{name}" for name in ("dataset", "stage", "reasons", "request"))
 """Tags of a run: whose it is, which stage, why it was started, and the digest of what is built."""
 
-TICK_S, LOOK_S = 15, 60
+TICK_S, LOOK_S = 10, 60
 """Seconds between ticks while something is under way, and between looks when nothing is."""
 
 READ_S = 30.0

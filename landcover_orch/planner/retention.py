@@ -197,8 +197,8 @@ def unlisted(dataset: Dataset, home: Path) -> dict[Unlisted, int]:
     taken_out = Listed.of(dataset).lacking(products, home / dataset.name)
     if not taken_out:
         return {}
-    kept = {*pinned(dataset.name, home), *tracking.registered_models(home)}
-    for product in unneeded(taken_out, products, retention.used(products, kept, lambda product: False)):
+    staying = {*pinned(dataset.name, home), *tracking.registered_models(home)}
+    for product in unneeded(taken_out, products, retention.used(products, staying, lambda product: False)):
         entry = taken_out[product]
         sizes[entry] = sizes.get(entry, 0) + retention.size(product.path)
     return dict(sorted(sizes.items()))
