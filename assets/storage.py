@@ -66,7 +66,19 @@ def tables(url: str) -> Mapping[str, frozenset[str]]:
     return {name: frozenset(column["name"] for column in described.get_columns(name)) for name in names}
 
 
-class RunStorage(SqliteRunStorage):
+class OneDatabase:
+    """A storage of one database: each use is a transaction."""
+
+    _conn_string: str
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A transaction."""
+        with engine(self._conn_string).begin() as connection:
+            yield connection
+
+
+class RunStorage(OneDatabase, SqliteRunStorage):
     """Runs, in `history/runs.db`."""
 
     @classmethod
@@ -75,12 +87,6 @@ class RunStorage(SqliteRunStorage):
         url = create_db_conn_string(base_dir, "runs")
         prepare(url, lambda: super(RunStorage, cls).from_local(base_dir, inst_data))
         return cls(url, inst_data)
-
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """A transaction."""
-        with engine(self._conn_string).begin() as connection:
-            yield connection
 
     def has_run_stats_index_cols(self) -> bool:
         """Whether runs have their times as columns."""
@@ -91,7 +97,7 @@ class RunStorage(SqliteRunStorage):
         return "backfill_id" in tables(self._conn_string)[RunsTable.name]
 
 
-class ScheduleStorage(SqliteScheduleStorage):
+class ScheduleStorage(OneDatabase, SqliteScheduleStorage):
     """Schedules, sensors and their ticks, in `schedules/schedules.db`."""
 
     @classmethod
@@ -100,12 +106,6 @@ class ScheduleStorage(SqliteScheduleStorage):
         url = create_db_conn_string(base_dir, "schedules")
         prepare(url, lambda: super(ScheduleStorage, cls).from_local(base_dir, inst_data))
         return cls(url, inst_data)
-
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """A transaction."""
-        with engine(self._conn_string).begin() as connection:
-            yield connection
 
     def _has_instigators_table(self, conn: Connection) -> bool:
         return InstigatorsTable.name in tables(self._conn_string)
