@@ -55,6 +55,7 @@ class ForkServer:
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.address = ""
+        atexit.register(self.end)
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         """Command line of a training that is forked; the server is started where it does not run."""
@@ -74,7 +75,6 @@ class ForkServer:
             listening.listen()
             serving = [sys.executable, "-m", MODULE, "--serve", str(listening.fileno()), folder]
             self.process = subprocess.Popen(serving, env=environment, pass_fds=[listening.fileno()])  # noqa: S603 - this interpreter, no shell
-        atexit.register(self.end)
 
     def end(self) -> None:
         """Ends the server."""
