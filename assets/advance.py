@@ -1,4 +1,4 @@
-"""Advance of a dataset: what is missing or stale is run, run by run as the planner says, in this process."""
+"""Advance of a dataset: what is missing or stale is run, run by run as the planner says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from assets import chain, history, processes, sources
-from assets.execution import CANCELLED, execute
+from assets.execution import CANCELLED, RunRequest
 from assets.failures import run_messages
 from assets.graph import asset_graph
 from landcover_orch import config
@@ -20,6 +20,7 @@ from landcover_orch.store.costs import format_duration
 from landcover_orch.store.products import folder
 
 Log = Callable[[str], object]
+Execute = Callable[[dg.JobDefinition, RunRequest], dg.DagsterRun]
 
 INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 """Errors of a run that Ctrl-C ended, by where in it the signal arrived."""
@@ -50,6 +51,7 @@ def advance(
     assets: Collection[str] | None = None,
     *,
     force: Collection[str] = (),
+    execute: Execute,
     log: Log,
 ) -> Outcome:
     """Materialises what is missing or stale of a dataset.
@@ -65,6 +67,7 @@ def advance(
         assets: names of those that are made; None for all.
         force: what is built again although it is current: assets ('patches'), partitions of all assets ('t1',
             'small'), or one of an asset ('patches/t1'); 'all' for everything.
+        execute: executes a run of a job to its end.
         log: takes a line a run.
 
     Raises:
@@ -93,8 +96,8 @@ def advance(
     while runs := [run for run in next_runs(described) if run.key not in tried]:
         run = runs[0]
         log(f"  {run}{remaining(described)}")
-        processes.wait_for_pools(dagster, pools(known, run), log)
-        tried[run.key] = run_job(dagster, definitions, dataset, known, run)
+        job = definitions.resolve_job_def(chain.job_name(dataset, run.stage))
+        tried[run.key] = messages(dagster, execute(job, run_request(dataset, known, run)))
         built.append(run)
         described = planned()
     history.report(dagster, dataset, described)
@@ -160,27 +163,26 @@ def request_rebuilds(dataset: Dataset, described: Plan, force: Collection[str]) 
         )
 
 
-def run_job(
-    dagster: dg.DagsterInstance,
-    definitions: dg.Definitions,
-    dataset: Dataset,
-    known: Sequence[dg.AssetsDefinition],
-    run: Run,
-) -> list[str]:
-    """Runs a stage's job in this process; gives what a failed run says."""
-    job = definitions.resolve_job_def(chain.job_name(dataset, run.stage))
-    done = execute(
-        dagster,
-        job,
-        run_config={"loggers": {"console": {}}} if definitions.loggers else {},
-        asset_selection=chain.run_selection(dataset, known, run),
-        partition_key=run.partitions[0] if len(run.partitions) == 1 else None,
-        tags={**chain.run_tags(dataset, run), processes.PROCESS: processes.this_process()},
+def run_request(dataset: Dataset, known: Sequence[dg.AssetsDefinition], run: Run) -> RunRequest:
+    """What a run of a stage's job is about."""
+    return RunRequest(
+        assets=chain.run_selection(dataset, known, run),
+        partition=run.partitions[0] if len(run.partitions) == 1 else None,
+        tags=chain.run_tags(dataset, run),
+        pools=pools(known, run),
     )
-    texts = [] if done.is_success else run_messages(dagster, done.run_id)
-    if done.status in CANCELLED or any(name in text for text in texts for name in INTERRUPTS):
-        if done.status != dg.DagsterRunStatus.CANCELED:  # Dagster takes Ctrl-C for a failure
-            dagster.report_run_canceled(done)
+
+
+def messages(dagster: dg.DagsterInstance, run: dg.DagsterRun) -> list[str]:
+    """What a run that failed says.
+
+    Raises:
+        KeyboardInterrupt: a person ended it.
+    """
+    texts = [] if run.is_success else run_messages(dagster, run.run_id)
+    if run.status in CANCELLED or any(name in text for text in texts for name in INTERRUPTS):
+        if run.status != dg.DagsterRunStatus.CANCELED:  # Dagster takes Ctrl-C for a failure
+            dagster.report_run_canceled(run)
         raise KeyboardInterrupt
     return texts
 

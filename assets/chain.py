@@ -16,7 +16,7 @@ from assets.partitions import RANGE_END, RANGE_START, TILES
 from assets.results import check_result, table
 from landcover_orch import config, notifications
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LandcoverError, Problem
+from landcover_orch.errors import ConfigError, LandcoverError, Problem
 from landcover_orch.planner import Plan, Run, State, Step, next_runs, plan
 from landcover_orch.planner.retraining import Rule
 from landcover_orch.store.canonical import digest
@@ -24,6 +24,12 @@ from landcover_orch.store.products import DATASET_MANIFEST
 
 DATASET, STAGE, REASONS, REQUEST = (f"landcover/{name}" for name in ("dataset", "stage", "reasons", "request"))
 """Tags of a run: whose it is, which stage, why it was started, and the digest of what is built."""
+
+CONFIGURATION = "landcover/configuration"
+"""Tag of a dataset's jobs and of their runs: the digest of the configuration that Dagster read."""
+
+EVERYTHING = "everything"
+"""Name of the job of all stages."""
 
 TICK_S, LOOK_S = 10, 60
 """Seconds between ticks while something is under way, and between looks when nothing is."""
@@ -48,6 +54,15 @@ log = logging.getLogger(__name__)
 def job_name(dataset: Dataset, stage: str) -> str:
     """Name of the job of a stage."""
     return f"{partitions.identifier(dataset)}_{stage}"
+
+
+def configuration_tags(dataset: Dataset) -> dict[str, str]:
+    """Tags of a dataset's jobs: they differ where its file says something else, or its `root` is another folder."""
+    try:
+        root = str(dataset.folder)
+    except ConfigError:
+        root = dataset.root
+    return {CONFIGURATION: digest([dataset, root])}
 
 
 def sensor_name(dataset: Dataset) -> str:

@@ -1,4 +1,7 @@
-"""Execution of registered jobs in this process, as runs that Dagster's pages and timeline know the origin of."""
+"""Execution of registered jobs, as runs that Dagster's pages and timeline know the origin of.
+
+In this process, or through the code server where `landcover ui` serves the home.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -15,6 +19,8 @@ from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+from assets import processes
 
 LOCATION, MODULE = "landcover_orch", "assets.definitions"
 """Code location, as workspace.yaml names it, and the module that it loads."""
@@ -39,39 +45,65 @@ def job_origin(job: str) -> RemoteJobOrigin:
     return RemoteJobOrigin(RemoteRepositoryOrigin(location, REPOSITORY), job)
 
 
-def execute(
-    instance: dg.DagsterInstance,
-    job: dg.JobDefinition,
-    *,
-    run_config: Mapping[str, Any],
-    asset_selection: Sequence[dg.AssetKey] | None,
-    partition_key: str | None,
-    tags: Mapping[str, str],
-) -> dg.DagsterRun:
-    """Executes a job in this process, as `JobDefinition.execute_in_process` does; gives the run as it ended.
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run of a job is about."""
+
+    assets: Sequence[dg.AssetKey] | None
+    """Those of the job's assets that it makes; None for all of the job."""
+
+    partition: str | None
+    """The run's partition; None where it has none, or several by its tags."""
+
+    tags: Mapping[str, str]
+    pools: Sequence[str] = ()
+    """Pools in which it takes a place."""
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """Execution of runs in this process, as `JobDefinition.execute_in_process` does.
 
     That method records no origin, without which the timeline and the job's page leave a run out.
+
+    Args:
+        instance: Dagster's instance.
+        log: takes a line where a run waits.
+        run_config: of each run.
     """
-    keys = set(asset_selection or ())
-    selected = job.get_subset(asset_selection=frozenset(keys)) if keys else job
-    partition_tags: Mapping[str, str] = {}
-    if partition_key is not None:
-        partition_tags = job.get_tags_for_partition_key(partition_key, selected_asset_keys=keys or None)
-    run = instance.create_run_for_job(
-        job_def=selected,
-        run_config=run_config,
-        tags={**job.run_tags, **partition_tags, **tags, MAX_RETRIES: "0"},
-        asset_selection=frozenset(keys) or None,
-        remote_job_origin=job_origin(job.name),
-    )
-    try:
-        with interrupted_when_cancelled(instance, run.run_id):
-            execute_run(InMemoryJob(job), run, instance)
-    finally:
-        ended = instance.get_run_by_id(run.run_id) or run
-        if not ended.is_finished:  # an interrupt between two steps leaves it as it was
-            instance.report_run_canceled(ended)
-    return ended
+
+    instance: dg.DagsterInstance
+    log: Callable[[str], object]
+    run_config: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self, job: dg.JobDefinition, request: RunRequest) -> dg.DagsterRun:
+        """Executes a run of a job; gives the run as it ended."""
+        processes.wait_for_pools(self.instance, request.pools, self.log)
+        run = self.create(job, request)
+        try:
+            with interrupted_when_cancelled(self.instance, run.run_id):
+                execute_run(InMemoryJob(job), run, self.instance)
+        finally:
+            ended = self.instance.get_run_by_id(run.run_id) or run
+            if not ended.is_finished:  # an interrupt between two steps leaves it as it was
+                self.instance.report_run_canceled(ended)
+        return ended
+
+    def create(self, job: dg.JobDefinition, request: RunRequest) -> dg.DagsterRun:
+        """Records a run that is to be executed, with the origin of its job."""
+        keys = set(request.assets or ())
+        selected = job.get_subset(asset_selection=frozenset(keys)) if keys else job
+        partition_tags: Mapping[str, str] = {}
+        if request.partition is not None:
+            partition_tags = job.get_tags_for_partition_key(request.partition, selected_asset_keys=keys or None)
+        this = {processes.PROCESS: processes.this_process(), MAX_RETRIES: "0"}
+        return self.instance.create_run_for_job(
+            job_def=selected,
+            run_config=dict(self.run_config),
+            tags={**job.run_tags, **partition_tags, **request.tags, **this},
+            asset_selection=frozenset(keys) or None,
+            remote_job_origin=job_origin(job.name),
+        )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets import chain, partitions
 from assets.advance import advance
+from assets.execution import InProcess
 from assets.graph import stages
 from assets.results import sentences
 from landcover_orch import config
@@ -35,6 +36,7 @@ def stage_jobs(dataset: Dataset, assets: Sequence[dg.AssetsDefinition]) -> dict[
         stage: dg.define_asset_job(
             chain.job_name(dataset, stage),
             selection=stage_selection(dataset, assets, keys),
+            tags=chain.configuration_tags(dataset),
             description=f"Materialises {', '.join(key.path[-1] for key in keys)}.",
         )
         for stage, keys in stages(assets).items()
@@ -61,11 +63,14 @@ def everything_job(
     @dg.op(name=f"materialise_{partitions.identifier(dataset)}", out=dg.Out(dg.Nothing))
     def request(context: dg.OpExecutionContext) -> None:
         with sentences():
-            outcome = advance(context.instance, dataset, load(), assets, log=context.log.info)
+            log = context.log.info
+            here = InProcess(context.instance, log)  # launched ones would wait in the queue for this run's place
+            outcome = advance(context.instance, dataset, load(), assets, execute=here, log=log)
         context.log.info(f"{outcome.runs} runs" if outcome.runs else "Everything is up to date.")
 
     @dg.job(
-        name=chain.job_name(dataset, "everything"),
+        name=chain.job_name(dataset, chain.EVERYTHING),
+        tags=chain.configuration_tags(dataset),
         description="Materialises all that is missing or stale, as `landcover materialise` does.",
     )
     def job() -> None:

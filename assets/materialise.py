@@ -1,4 +1,4 @@
-"""Materialisation of all that is missing or stale of a dataset, in this process, with its log on the terminal."""
+"""Materialisation of all that is missing or stale of a dataset, with its log on the terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import dagster as dg
 
 from assets.advance import Log, MaterialisationError, Outcome, advance
 from assets.definitions import collect, lineage
+from assets.execution import InProcess
+from assets.launch import launcher
 from assets.overview import record_state, write_index
 from landcover_orch.config import Dataset
 
@@ -62,7 +64,11 @@ def materialise(
     """
     definitions = collect([dataset], {"console": console})
     try:
-        outcome = advance(dagster, dataset, definitions, lineage(dataset), assets, force=force, log=log)
+        in_process = InProcess(dagster, log, {"loggers": {"console": {}}})
+        execute = launcher(dataset, in_process, log)
+        outcome = advance(
+            dagster, dataset, definitions, lineage(dataset), assets, force=force, execute=execute, log=log
+        )
         record_state(dagster, dataset, outcome.plan)
     finally:
         write_index(dagster, dataset)

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
 from collections.abc import Callable
-from typing import Any
 
-from assets.execution import LOCATION
+from assets.client import Client
 from landcover_orch import config
-from landcover_orch.tracking import host_and_origin, public_url
 
 QUIET_S = 2.0
 """How long the files must have stayed the same: an editor or a copy writes several."""
-
-RELOAD = """
-mutation($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) {
-  __typename ... on WorkspaceLocationEntry { locationOrLoadError { __typename ... on PythonError { message } } }
-  ... on PythonError { message } } }
-"""
 
 Files = dict[str, tuple[int, int]]
 
@@ -44,7 +34,7 @@ class Reloader:
     until it can: its definitions, schedules and backfills go on as they were.
 
     Args:
-        url: of the webserver.
+        client: of the webserver.
         log: takes a line.
         clock: seconds.
         before: called before a reload, so that what is new is there when its definitions are.
@@ -52,12 +42,12 @@ class Reloader:
 
     def __init__(
         self,
-        url: str,
+        client: Client,
         log: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         before: Callable[[], object] = lambda: None,
     ) -> None:
-        self.url, self.log, self.clock, self.before = url, log, clock, before
+        self.client, self.log, self.clock, self.before = client, log, clock, before
         self.loaded = loadable()
         self.files = self.seen = configuration_files()
         self.changed_at: float | None = None
@@ -79,7 +69,7 @@ class Reloader:
             return False
         self.files, self.loaded = files, loadable()
         self.before()
-        self.log(reload_location(self.url))
+        self.log(self.client.reload())
         return True
 
     def faults(self) -> list[str]:
@@ -91,18 +81,3 @@ class Reloader:
 def loadable() -> list[str]:
     """Names of the served datasets that can be loaded."""
     return [name for name in config.served_datasets() if config.fault(name) is None]
-
-
-def reload_location(url: str) -> str:
-    """Asks a webserver to reload the code location; gives a sentence about what came of it."""
-    body = json.dumps({"query": RELOAD, "variables": {"name": LOCATION}}).encode()
-    host, origin = host_and_origin(public_url() or url)
-    headers = {"content-type": "application/json", "host": host, "origin": origin}
-    request = urllib.request.Request(f"{url}/graphql", body, headers)  # noqa: S310 - an http address of our own
-    try:
-        with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310 - an http address of our own
-            result: dict[str, Any] = json.load(answer)["data"]["reloadRepositoryLocation"]
-    except OSError as error:
-        return f"Configurations changed; the webserver did not reload them ({error})."
-    entry = result.get("locationOrLoadError") or result
-    return f"Reload failed: {entry['message']}" if "message" in entry else "Configurations changed: reloaded."

@@ -22,6 +22,7 @@ from threading import Event, Thread
 from typing import BinaryIO
 
 from assets import instance, observe
+from assets.client import Client
 from assets.execution import LOCATION, MODULE
 from assets.reload import Reloader
 from landcover_orch import config, tracking
@@ -130,7 +131,7 @@ def main() -> int:
     home.mkdir(parents=True, exist_ok=True)
     with locked(home) as address, tempfile.TemporaryDirectory(prefix="landcover-") as folder:
         dagster_port, mlflow_port = free_ports()
-        address(f"http://{HOST}:{dagster_port}")
+        address(f"http://{HOST}:{dagster_port}", tracking.public_url())
         servers = Servers(environment())
         try:
             serve(servers, home, Path(folder) / "code.sock", dagster_port, mlflow_port)
@@ -153,7 +154,8 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
     def observe_first() -> None:
         wait_for_look(observe.start(environment=servers.environment))
 
-    reloader = Reloader(f"http://{HOST}:{dagster_port}", print_line, before=observe_first)
+    webserver = Client(f"http://{HOST}:{dagster_port}", tracking.public_url())
+    reloader = Reloader(webserver, print_line, before=observe_first)
     code = ["-m", "dagster", "code-server", "start", "-m", MODULE, "--location-name", LOCATION, "-s", str(code_socket)]
     servers.start("Dagster's code server", [python, *code, "--log-level", "warning"])
     servers.start("MLflow", tracking.server_command(home, mlflow_port))
@@ -259,8 +261,9 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def locked(home: Path) -> Iterator[Callable[[str], object]]:
-    """Holds a home for one set of servers: two daemons would start everything twice. Takes the address to tell others.
+def locked(home: Path) -> Iterator[Callable[[str, str | None], object]]:
+    """Holds a home for one set of servers: two daemons would start everything twice. Takes the addresses to tell
+    others: on loopback, and the public one.
 
     Raises:
         ServerError: another one serves it.
@@ -270,11 +273,11 @@ def locked(home: Path) -> Iterator[Callable[[str], object]]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            url = file.read().strip()
+            url = "".join(file.read().split()[-1:])
             fix = f"open {url}, or end it first" if url else "end it first"
             raise ServerError(Problem(str(home), "it is served already", "one `landcover ui` a home", fix)) from None
         try:
             file.truncate(0)
-            yield lambda url: print(url, file=file, flush=True)
+            yield lambda url, public: print(url, public or "", file=file, flush=True)
         finally:
             file.truncate(0)

@@ -76,8 +76,11 @@ def test_a_click_edits_while_it_runs_and_the_end(project: Path, home: Path, tmp_
         nodes = {tuple(node["assetKey"]["path"]) for node in served.ask(ASSETS)["assetNodes"]}
         assert ("other", "configuration") in nodes
 
-        with instance.opened() as dagster:  # as the command line does, beside the servers
-            materialise(dagster, config.load_dataset("tiny"), {*PREPARE, DATASET_MANIFEST})
+        lines: list[str] = []
+        with instance.opened() as dagster:  # as the command line does, while the servers run
+            materialise(dagster, config.load_dataset("tiny"), {*PREPARE, DATASET_MANIFEST}, log=lines.append)
+        assert f"  runs are launched through {served.url}, where `landcover ui` serves the home" in lines
+        assert any("tiny/patches: tile t1 done" in line for line in lines), "what the steps write, as it is written"
         sensor = {"s": {**SELECTOR, "sensorName": "tiny_watch"}}
         assert served.ask(STATE, sensor)["sensorOrError"]["sensorState"]["status"] == "STOPPED"
         assert served.ask(START, sensor)["startSensor"]["__typename"] == "Sensor"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assets import reload
+from assets.client import Client
 from assets.reload import QUIET_S, Reloader
 from tests import tiny
 
@@ -18,10 +18,11 @@ class Desk:
         self.configs, self.now = configs, 0.0
         self.lines: list[str] = []
         self.asked = 0
-        monkeypatch.setattr(reload, "reload_location", self._reload)
-        self.reloader = Reloader("http://127.0.0.1:1", self.lines.append, lambda: self.now)
+        client = Client("http://127.0.0.1:1")
+        monkeypatch.setattr(client, "reload", self._reload)
+        self.reloader = Reloader(client, self.lines.append, lambda: self.now)
 
-    def _reload(self, url: str) -> str:
+    def _reload(self) -> str:
         self.asked += 1
         return "reloaded"
 
@@ -90,4 +91,4 @@ def test_a_dataset_that_is_taken_away_ends(desk: Desk) -> None:
 
 
 def test_a_webserver_that_is_not_there_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "the webserver did not reload them" in reload.reload_location("http://127.0.0.1:1")
+    assert "the webserver did not reload them" in Client("http://127.0.0.1:1").reload()

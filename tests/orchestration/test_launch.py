@@ -1,0 +1,78 @@
+"""Launch of runs through running servers: those that cannot execute them leave them to this process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assets import chain, execution, instance, launch, processes
+from assets.client import Client, ServerUnreachableError
+from assets.materialise import materialise
+from landcover_orch.config import Dataset
+from tests import tiny
+
+
+class Servers(Client):
+    """A client of servers that have a configuration of a dataset, and launch nothing."""
+
+    def __init__(self, tags: dict[str, str]) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.tags, self.asked = tags, 0
+
+    def job_tags(self, job: str) -> dict[str, str]:
+        """Tags of the servers' jobs."""
+        return self.tags
+
+    def launch(self, *_: object) -> str:
+        """No run."""
+        self.asked += 1
+        return super().launch("tiny_prepare", None, {})
+
+
+@pytest.fixture
+def dataset(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """The tiny dataset, while servers whose reload is awaited no longer than a look takes."""
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    monkeypatch.setattr(launch, "RELOAD_S", 0.1)
+    return tiny.write(configs, tmp_path / "raw")
+
+
+def materialised(dataset: Dataset, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines of a materialisation of the ground truth, whose run is of this process."""
+    monkeypatch.setattr(launch, "running", lambda _: servers)
+    lines: list[str] = []
+    with instance.opened() as dagster:
+        materialise(dagster, dataset, {"ground_truth"}, log=lines.append)
+        (run,) = dagster.get_runs()
+    assert run.is_success
+    assert processes.PROCESS in run.tags
+    assert run.tags[chain.CONFIGURATION] == chain.configuration_tags(dataset)[chain.CONFIGURATION]
+    assert run.tags[execution.MAX_RETRIES] == "0"
+    return lines
+
+
+def test_servers_of_another_configuration_execute_nothing(
+    dataset: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = Servers(chain.configuration_tags(dataset.model_copy(update={"root": str(home)})))
+    lines = materialised(dataset, servers, monkeypatch)
+    assert lines[0].endswith("serves no tiny, or one of another configuration: runs in this process")
+    assert servers.asked == 0
+
+
+def test_what_servers_do_not_launch_is_executed_here_and_they_are_asked_once(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = Servers(chain.configuration_tags(dataset))
+    lines = materialised(dataset, servers, monkeypatch)
+    assert lines[0] == "  runs are launched through http://127.0.0.1:1, where `landcover ui` serves the home"
+    assert any("not launched there, but in this process" in line for line in lines)
+    assert servers.asked == 1
+
+
+def test_a_client_of_nothing_says_so() -> None:
+    client = Client("http://127.0.0.1:1")
+    assert not client.answers()
+    with pytest.raises(ServerUnreachableError, match="expected an answer of `landcover ui`"):
+        client.job_tags("tiny_prepare")
