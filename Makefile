@@ -73,8 +73,8 @@ doctor: $(READY)   ## what was found on this machine, and the fix for what is wr
 check-dataset: $(READY)  ## every problem of every file of DATASET=name
 	@$(BIN)/landcover check $(DATASET)
 
-bench: $(READY)    ## figures against the machine's own limits; TILE=54000x38000 for full size
-	@$(BIN)/python -m tests.benchmarks $(TILE)
+bench: $(READY)    ## figures against the machine's own limits; NAMES="lineage pages", TILE=54000x38000 for full size
+	@$(BIN)/python -m tests.benchmarks $(if $(TILE),--tile $(TILE)) $(NAMES)
 
 clean:             ## removes the environments; var/ (your products) stays
 	rm -rf .venv .venv-zoo

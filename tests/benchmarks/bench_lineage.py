@@ -5,19 +5,21 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from landcover_orch.config import Dataset
+from tests.benchmarks.tiny_dataset import tiny_dataset
 
 TILES = 150
 
 
 def main() -> dict[str, float]:
     """Prints CPU seconds a tile through Dagster and without, for ground truth and patches of tiny tiles."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = _measure(Path(folder))
+    with tempfile.TemporaryDirectory() as folder, tiny_dataset(Path(folder), TILES) as dataset:
+        found = _measure(Path(folder), dataset)
     added = found["lineage"] - found["library"]
     print(
         f"lineage: {found['lineage'] / TILES * 1000:.0f} CPU-ms a tile of {TILES} (ground truth + patches), "
@@ -27,7 +29,7 @@ def main() -> dict[str, float]:
     return {**found, "share": added / found["lineage"]}
 
 
-def _measure(folder: Path) -> dict[str, float]:
+def _measure(folder: Path, dataset: Dataset) -> dict[str, float]:
     from assets import instance
     from assets.materialise import materialise
     from assets.patches import damage
@@ -40,13 +42,7 @@ def _measure(folder: Path) -> dict[str, float]:
     from landcover_orch.store.fingerprint import MEMORY
     from landcover_orch.store.products import SUMMARY
     from landcover_orch.tiles import catalogue
-    from tests import tiny
 
-    for kind in ("datasets", "legends", "experiments"):
-        (folder / "configs" / kind).mkdir(parents=True)
-    os.environ |= {"LANDCOVER_CONFIGS": str(folder / "configs"), "LANDCOVER_HOME": str(folder / "lineage")}
-    os.environ["DAGSTER_HOME"] = str(folder / "dagster")
-    dataset = tiny.write(folder / "configs", folder / "raw", tiles=TILES)
     legend = config.load_legend(dataset.legend)
 
     def library() -> None:
@@ -65,8 +61,6 @@ def _measure(folder: Path) -> dict[str, float]:
     truth.build(dataset, legend, catalogue.tiles(dataset)[0], folder / "warm")
     found = {"library": _seconds(library), "lineage": _seconds(lineage)}
     logging.disable(logging.NOTSET)
-    for name in ("LANDCOVER_CONFIGS", "LANDCOVER_HOME", "DAGSTER_HOME"):
-        del os.environ[name]
     return found
 
 

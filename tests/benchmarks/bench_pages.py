@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import re
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from landcover_orch.config import Dataset
+from tests import tiny
+from tests.benchmarks.tiny_dataset import tiny_dataset
 
 MANY, FEW = 150, 3
 
@@ -18,27 +21,21 @@ def main() -> dict[str, dict[int, float]]:
     """Prints seconds until a page shows what it is opened for, with three tiles and with 150."""
     found: dict[str, dict[int, float]] = {}
     for tiles in (FEW, MANY):
-        with tempfile.TemporaryDirectory() as folder:
-            for name, seconds in measure(Path(folder), tiles).items():
+        with tempfile.TemporaryDirectory() as folder, tiny_dataset(Path(folder), tiles) as dataset:
+            for name, seconds in measure(Path(folder), dataset).items():
                 found.setdefault(name, {})[tiles] = seconds
     for name, seconds in found.items():
         print(f"{name}: {seconds[FEW]:.1f} s with {FEW} tiles, {seconds[MANY]:.1f} s with {MANY}")
     return found
 
 
-def measure(folder: Path, tiles: int) -> dict[str, float]:
+def measure(folder: Path, dataset: Dataset) -> dict[str, float]:
     """Page -> seconds, the second time that it is opened."""
     from assets import instance
     from assets.materialise import materialise
-    from tests import tiny
     from tests.day.browser import opened
     from tests.end_to_end.served import Served
 
-    for kind in ("datasets", "legends", "experiments"):
-        (folder / "configs" / kind).mkdir(parents=True)
-    os.environ |= {"LANDCOVER_CONFIGS": str(folder / "configs"), "LANDCOVER_HOME": str(folder / "home")}
-    os.environ |= {"LANDCOVER_DATASETS": tiny.NAME, "DAGSTER_HOME": str(folder / "home" / "dagster")}
-    dataset = tiny.write(folder / "configs", folder / "raw", tiles=tiles)
     with instance.opened() as dagster, contextlib.redirect_stdout(io.StringIO()):
         materialise(dagster, dataset, ("ground_truth", "patches"))
         run = dagster.get_runs(limit=1)[0].run_id

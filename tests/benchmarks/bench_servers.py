@@ -14,6 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from tests import tiny
+from tests.benchmarks.tiny_dataset import tiny_dataset
+
 IDLE_S, SETTLE_S = 60, 40
 EMPTY = "import dagster as dg\n\ndefs = dg.Definitions()\n"
 LOADING = """
@@ -28,7 +31,7 @@ print(middle - begin, time.process_time() - middle)
 
 def main() -> dict[str, float]:
     """Prints CPU seconds of loading and of a press, and the idle CPU and memory beside Dagster's own servers."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tiny_dataset(Path(folder), retraining={"when": "never"}):
         result = measure(Path(folder))
     print(
         f"loading one dataset: {result['loading']:.2f} times `import dagster`; a press on Materialize for one tile: "
@@ -40,14 +43,8 @@ def main() -> dict[str, float]:
 
 def measure(folder: Path) -> dict[str, float]:
     """All figures, of the tiny dataset with its sensor on."""
-    from tests import tiny
     from tests.end_to_end.served import Served
 
-    for kind in ("datasets", "legends", "experiments"):
-        (folder / "configs" / kind).mkdir(parents=True)
-    os.environ |= {"LANDCOVER_CONFIGS": str(folder / "configs"), "LANDCOVER_HOME": str(folder / "home")}
-    os.environ["LANDCOVER_DATASETS"] = tiny.NAME
-    tiny.write(folder / "configs", folder / "raw", retraining={"when": "never"})
     loading = min(load() for _ in range(3))
     with Served(folder) as served:
         served.command("materialise", tiny.NAME)  # what a sensor would start is there, or known to fail
