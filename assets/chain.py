@@ -16,7 +16,7 @@ from assets.partitions import RANGE_END, RANGE_START, TILES
 from assets.results import check_result, table
 from landcover_orch import config, notifications
 from landcover_orch.config import Dataset
-from landcover_orch.errors import ConfigError, LandcoverError, Problem
+from landcover_orch.errors import ConfigError, LandcoverError, Problem, pluralise
 from landcover_orch.planner import Plan, Run, State, Step, next_runs, plan
 from landcover_orch.planner.retraining import Rule
 from landcover_orch.store.canonical import digest
@@ -109,7 +109,9 @@ def inspect(dataset: Dataset, assets: Sequence[dg.AssetsDefinition], instance: d
     done = [str(observed)] if str(observed) else []
     waiting = tuple(f"waits: {text}" for text in observed.waiting)
     if observed.unread:
-        return Inspection(None, done=(*done, f"{observed.unread} tiles are still to be read"), active=True)
+        return Inspection(
+            None, done=(*done, f"{pluralise(observed.unread, 'tile is', 'tiles are')} still to be read"), active=True
+        )
     if message := promotion.follow_alias(dataset, config.home()):
         done.append(message)
     rule = Rule(dataset, config.home())
@@ -315,7 +317,12 @@ def stale_problem(dataset: Dataset, rows: Sequence[dict[str, Any]]) -> Problem:
     """The problem of a dataset that is not up to date."""
     first = f", first {rows[0]['asset']} {rows[0]['partition']}".rstrip() + f": {rows[0]['why']}" if rows else ""
     fix = f"landcover materialise {dataset.name}, or switch the sensor {sensor_name(dataset)} on"
-    return Problem(dataset.name, f"{len(rows)} products are missing or stale{first}", "all current", fix)
+    return Problem(
+        dataset.name,
+        f"{pluralise(len(rows), 'product is', 'products are')} missing or stale{first}",
+        "all current",
+        fix,
+    )
 
 
 def up_to_date_check(dataset: Dataset, assets: Sequence[dg.AssetsDefinition]) -> dg.AssetChecksDefinition:

@@ -18,7 +18,7 @@ from assets.chain import DATASET, UNDER_WAY
 from assets.status import NAMES_SHOWN
 from landcover_orch import config, tracking
 from landcover_orch.config.experiments import KEY
-from landcover_orch.errors import ConfigError, Problem, PublishError
+from landcover_orch.errors import ConfigError, Problem, PublishError, pluralise
 from landcover_orch.planner import retention as usage
 from landcover_orch.store import retention
 from landcover_orch.store.costs import format_size as size
@@ -57,13 +57,14 @@ def clean(dataset: str, keep: int, *, unlisted: bool = False, yes: bool = False)
     total = size(sum(item.bytes for item in items))
     yield from table(items, home / dataset)
     if not items:
-        yield f"{dataset}: nothing to remove; {keep} former products of each name stay."
+        stay = pluralise(keep, "former product of each name stays", "former products of each name stay")
+        yield f"{dataset}: nothing to remove; {stay}."
     elif not yes:
-        yield f"{dataset}: {count(items, 'folder')}, {total} in all. Remove them: the same command with --yes"
+        yield f"{dataset}: {pluralise(len(items), 'folder')}, {total} in all. Remove them: the same command with --yes"
     else:
         require_idle(dataset, home)
         removed = [item for item in items if retention.remove(item.path, with_link=item.with_link)]
-        yield f"{dataset}: removed {count(removed, 'folder')}, {size(sum(item.bytes for item in removed))}."
+        yield f"{dataset}: removed {pluralise(len(removed), 'folder')}, {size(sum(item.bytes for item in removed))}."
 
 
 def clean_all(dataset: str, *, yes: bool = False) -> Iterator[str]:
@@ -143,11 +144,6 @@ def table(items: Sequence[Removable], folder: Path) -> Iterator[str]:
         yield f"  {asset:<18} {used:>9}  {', '.join(names[:NAMES_SHOWN])}{more} ({reason})"
 
 
-def count(items: Sequence[object], noun: str) -> str:
-    """A number of things in words."""
-    return f"{len(items)} {noun}" + "s" * (len(items) != 1)
-
-
 def known_datasets() -> list[str]:
     """Datasets of the home that have a configuration."""
     return [folder.name for folder in usage.dataset_folders(config.home()) if config.is_described(folder.name)]
@@ -168,11 +164,13 @@ def clean_history(days: int, *, yes: bool = False) -> Iterator[str]:
     home, before = config.home(), time.time() - days * retention.DAY_S
     with history() as dagster:
         runs = old_runs(dagster, before) if dagster is not None else []
-        yield f"Dagster: {count(runs, 'run')} ended over {days} days ago, and no asset shows them."
+        ended = f"{pluralise(len(runs), 'run')} ended over {pluralise(days, 'day')} ago"
+        yield f"Dagster: {ended}, and no asset shows them."
         if yes and dagster is not None:
             delete_runs(dagster, runs)
     tracked = tracking.old_runs(home, before, used_fingerprints(home))
-    yield f"MLflow: {count(tracked, 'run')} ended over {days} days ago, and no version or product points to them."
+    ended = f"{pluralise(len(tracked), 'run')} ended over {pluralise(days, 'day')} ago"
+    yield f"MLflow: {ended}, and no version or product points to them."
     if yes:
         tracking.delete_runs(home, tracked)
         yield "Deleted."

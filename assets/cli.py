@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from landcover_orch.errors import LandcoverError, Problem, did_you_mean
+from landcover_orch.errors import LandcoverError, Problem, did_you_mean, pluralise
 
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of a file in configs/datasets.")]
 UPKEEP = "Upkeep"
@@ -337,7 +337,7 @@ def backup(
     result = backups.back_up(
         target, config.home(), config.dagster_home(), config.own_configs(), databases_only=databases_only
     )
-    typer.echo(f"{result.path}: {result.files} files, {result.bytes:,} bytes")
+    typer.echo(f"{result.path}: {pluralise(result.files, 'file')}, {pluralise(result.bytes, 'byte')}")
     typer.echo(f"Restore it: LANDCOVER_HOME=NEW_FOLDER landcover restore {shlex.quote(str(result.path))}")
     for name in result.left_out:
         typer.echo(f"left out, a link to outside the home: {name}")
@@ -358,7 +358,7 @@ def restore(
     from landcover_orch.store import backup as backups
 
     result = backups.restore(source, config.home(), config.own_configs())
-    typer.echo(f"{config.home()}: restored {result.files} files")
+    typer.echo(f"{config.home()}: restored {pluralise(result.files, 'file')}")
     for name in result.configs:
         typer.echo(f"wrote {config.own_configs() / name}")
     for name in result.differing:

@@ -10,6 +10,7 @@ from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
 
+from landcover_orch.errors import pluralise
 NAME = "demo"
 
 
@@ -32,7 +33,7 @@ def write_landscape(dataset: Dataset) -> None:
     from landcover_orch.synthetic import landscape
 
     names = landscape.write(dataset.folder)
-    print(f"Landscape: {len(names)} tiles in {os.path.relpath(dataset.folder)}")
+    print(f"Landscape: {pluralise(len(names), 'tile')} in {os.path.relpath(dataset.folder)}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from assets.graph import STAGE, planned
 from assets.results import Event, table, tile_results
 from landcover_orch import config, ground_truth
 from landcover_orch.config import Dataset
+from landcover_orch.errors import pluralise
 from landcover_orch.planner import Build, Built
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import GROUND_TRUTH, LABELS, ORTHOPHOTO, SUMMARY
@@ -64,7 +65,8 @@ def ground_truth_asset(dataset: Dataset) -> dg.AssetsDefinition:
     @dg.asset(
         key=key,
         description="Source codes relabelled to classes on the orthophoto's grid; 255 = ignore. "
-        f"{len(legend.codes)} codes, {len(legend.classes)} classes: {', '.join(legend.names)}.",
+        f"{pluralise(len(legend.codes), 'code')}, {pluralise(len(legend.classes), 'class')}: "
+        f"{', '.join(legend.names)}.",
         deps=[partitions.key(dataset, ORTHOPHOTO), partitions.key(dataset, LABELS)],
         partitions_def=partitions.tiles(dataset),
         backfill_policy=partitions.TILE_BACKFILL,

@@ -12,6 +12,7 @@ from assets.graph import stages
 from assets.results import sentences
 from landcover_orch import config
 from landcover_orch.config import Cron, Dataset
+from landcover_orch.errors import pluralise
 from landcover_orch.planner import retraining
 from landcover_orch.store.products import ORTHOPHOTO
 
@@ -66,7 +67,7 @@ def everything_job(
             log = context.log.info
             here = InProcess(context.instance, log)  # launched ones would wait in the queue for this run's place
             outcome = advance(context.instance, dataset, load(), assets, execute=here, log=log)
-        context.log.info(f"{outcome.runs} runs" if outcome.runs else "Everything is up to date.")
+        context.log.info(pluralise(outcome.runs, "run") if outcome.runs else "Everything is up to date.")
 
     @dg.job(
         name=chain.job_name(dataset, chain.EVERYTHING),

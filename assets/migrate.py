@@ -14,7 +14,7 @@ from assets.processes import PROCESS, is_gone
 from landcover_orch import config, tracking
 from landcover_orch.checks.doctor import SERVED
 from landcover_orch.config.instance_settings import FILE, add_blocks
-from landcover_orch.errors import Problem, PublishError
+from landcover_orch.errors import Problem, PublishError, pluralise
 from landcover_orch.planner.retention import dataset_folders, stored
 from landcover_orch.store import databases
 from landcover_orch.store.databases import Database, connected
@@ -45,8 +45,8 @@ def migrate() -> Iterator[str]:
         yield upgraded("MLflow", mlflow)
     migration = tracking.move_artifacts(home)
     if migration is not None:
-        count = sum(migration.rewritten.values())
-        yield f"MLflow's artifacts: {count} locations name the server, no file moved; as it was: {migration.backup}"
+        named = pluralise(sum(migration.rewritten.values()), "location names", "locations name")
+        yield f"MLflow's artifacts: {named} the server, no file moved; as it was: {migration.backup}"
     if history := [database for database in outdated if database.owner == "Dagster"]:
         upgrade_dagster()
         yield upgraded("Dagster", history)
@@ -60,16 +60,17 @@ def migrate() -> Iterator[str]:
 def left_as_it_is(home: Path, migration: Migration | None) -> Iterator[str]:
     """Lines about what a migration leaves, and what becomes of it."""
     if migration and migration.left:
-        yield f"Left: {len(migration.left)} locations outside {home}, as {migration.left[0]}"
+        yield f"Left: {pluralise(len(migration.left), 'location')} outside {home}, as {migration.left[0]}"
     if problem := tracking.file_locations_problem(home):
         yield f"To do: {problem.found}. Fix: {problem.fix}"
     if count := len(earlier_products(home)):
-        yield f"{count} products are of an earlier version: they are built again (`landcover status DATASET`)"
+        earlier = pluralise(count, "product is", "products are")
+        yield f"{earlier} of an earlier version, and built again (`landcover status DATASET`)"
 
 
 def upgraded(owner: str, outdated: list[Database]) -> str:
     """A line about the databases of an owner that were upgraded."""
-    return f"{owner}: {len(outdated)} databases upgraded to schema {databases.head(owner)}"
+    return f"{owner}: {pluralise(len(outdated), 'database')} upgraded to schema {databases.head(owner)}"
 
 
 def upgrade_dagster() -> None:

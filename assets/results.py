@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets import events, partitions
 from landcover_orch import config
-from landcover_orch.errors import LandcoverError, Problem
+from landcover_orch.errors import LandcoverError, Problem, pluralise
 from landcover_orch.pages import links
 from landcover_orch.pages.facts import name_scores, rounded
 from landcover_orch.planner import Build
@@ -81,7 +81,7 @@ def tile_results(
     if failed:
         raise failure(
             [problem for error in failed.values() for problem in error.problems],
-            f"{len(failed)} of {len(tiles)} tiles failed",
+            f"{len(failed)} of {pluralise(len(tiles), 'tile')} failed",
         ) from None
 
 

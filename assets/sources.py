@@ -12,7 +12,7 @@ from assets import events, partitions
 from assets.results import VERSION_TAG, embedded_picture, facts, table
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.errors import CatalogueError, LandcoverError, Problem
+from landcover_orch.errors import CatalogueError, LandcoverError, Problem, pluralise
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.fingerprint import MEMORY
@@ -105,7 +105,7 @@ class Observed:
 
     def __str__(self) -> str:
         parts = [
-            f"{len(names)} {word} tile{'s' * (len(names) != 1)}" + (f" ({', '.join(names)})" if len(names) <= 5 else "")
+            pluralise(len(names), f"{word} tile") + (f" ({', '.join(names)})" if len(names) <= 5 else "")
             for names, word in ((self.new, "new"), (self.changed, "changed"), (self.gone, "removed"))
             if names
         ]

@@ -13,7 +13,7 @@ from assets import history
 from assets.advance import Outcome
 from landcover_orch import config
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LandcoverError
+from landcover_orch.errors import LandcoverError, pluralise
 from landcover_orch.pages.page import format_ratio
 from landcover_orch.store.costs import format_duration
 from landcover_orch.store.products import PAGE, REPORT, SUMMARY, folder
@@ -39,15 +39,14 @@ def built_line(outcome: Outcome, seconds: float) -> str:
     for run in outcome.built:
         counts.update({asset: len(run.partitions) for asset in run.assets})
     parts = ", ".join(f"{count} {asset}" for asset, count in counts.items())
-    runs = "1 run" if outcome.runs == 1 else f"{outcome.runs} runs"
-    return f"{runs} in {format_duration(seconds)} built {parts}."
+    return f"{pluralise(outcome.runs, 'run')} in {format_duration(seconds)} built {parts}."
 
 
 def check_lines(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[str]:
     """The dataset's checks whose last evaluation failed, with sentence and fix."""
     failed = list(failed_checks(instance, dataset))
     if failed:
-        yield f"{len(failed)} check{'s' * (len(failed) > 1)} failed:"
+        yield f"{pluralise(len(failed), 'check')} failed:"
     for check in failed:
         first, *others = (check.description or "see its table in Dagster (`landcover ui`)").splitlines()
         more = f" (and {len(others)} more: see its table in Dagster, `landcover ui`)" if others else ""

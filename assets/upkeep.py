@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from landcover_orch import config
 from landcover_orch.checks.doctor import Finding
-from landcover_orch.errors import LandcoverError
+from landcover_orch.errors import LandcoverError, pluralise
 from landcover_orch.planner.retention import left_behind
 
 
@@ -33,5 +33,6 @@ def compare_history() -> Iterator[Finding]:
             except LandcoverError as error:
                 yield Finding(f"History of {name}", error.problems[0].found)
                 continue
-            text, fix = f"{len(missing)} current products that Dagster does not know", f"landcover materialise {name}"
+            text, fix = pluralise(len(missing), "current product"), f"landcover materialise {name}"
+            text += " that Dagster does not know"
             yield Finding(f"History of {name}", text, fix) if missing else Finding(f"History of {name}", "as on disk")

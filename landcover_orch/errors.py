@@ -94,6 +94,19 @@ class TrackingError(LandcoverError, ConnectionError):
     """MLflow did not take or give what was asked."""
 
 
+def pluralise(count: int, singular: str, plural: str | None = None) -> str:
+    """Count with its noun: '1 problem', '2 problems', '1,200 patches'.
+
+    Args:
+        count: how many.
+        singular: the noun, with its verb where it has one, as 'tile is'.
+        plural: the same for none and several, where it is not the noun with an ending.
+    """
+    if plural is None:
+        plural = f"{singular}es" if singular.endswith(("s", "x", "ch", "sh")) else f"{singular}s"
+    return f"{count:,} {singular if count == 1 else plural}"
+
+
 def did_you_mean(word: str, known: list[str]) -> str | None:
     """The question that offers the closest known word; None where none is close."""
     close = difflib.get_close_matches(word, known, n=1)

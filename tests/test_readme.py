@@ -61,6 +61,6 @@ def test_the_commands_for_ones_own_data_run_as_they_stand(
     assert len(commands) == 2
     for command in commands:
         assert main(shlex.split(command.replace("/data/galicia", str(tmp_path)))[1:]) == 0
-    assert "galicia: 1 tiles, 0 problems" in capsys.readouterr().out
+    assert "galicia: 1 tile, 0 problems" in capsys.readouterr().out
     drafted = {path.relative_to(configs.parent).as_posix() for path in configs.glob("[dl]*/galicia.yaml")}
     assert drafted == EXAMPLES

@@ -124,6 +124,25 @@ def test_the_project_is_no_house() -> None:
     assert found == []
 
 
+COUNT = re.compile(r"\{(?:len\([^{}]*\)|(?:\w+\.)*n?count)(?::,)?\} (?:\w+ ){0,2}[a-z]{3,}s\b(?! ago)")
+"""A count before a plural noun in a message: `pluralise` of landcover_orch/errors.py knows '1 tile', too."""
+
+SEVERAL = ("chain", "common_shift", "errors", "figures", "ground", "issues", "notifications", "page", "protocol")
+"""Where there are never exactly one, or the bytes of products hold the words."""
+
+
+def test_one_of_a_thing_is_no_plural() -> None:
+    assert COUNT.search('f"{len(tiles)} tiles"')
+    lines = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in CODE
+        if path.stem not in SEVERAL
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if COUNT.search(line)
+    ]
+    assert lines == []
+
+
 @pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_module_says_what_it_is(path: Path) -> None:
     first = (ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "").partition("\n")[0]

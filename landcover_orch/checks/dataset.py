@@ -13,7 +13,7 @@ from landcover_orch.checks.costs import cost_lines
 from landcover_orch.checks.experiments import experiment_problems
 from landcover_orch.checks.training_data import TrainingData, single_class_problem, training_data
 from landcover_orch.config import Dataset, file_label, load_dataset, load_legend
-from landcover_orch.errors import LandcoverError, Problem
+from landcover_orch.errors import LandcoverError, Problem, pluralise
 from landcover_orch.legend import IGNORE_NAME, Legend
 from landcover_orch.tiles import catalogue
 from landcover_orch.tiles.issues import IssueLog, Issues, merge, some, summarised, summarised_notes
@@ -128,7 +128,8 @@ class DatasetCheck:
         yield from (f"note: {note}" for note in summarised_notes(self.notes))
         yield from (f"problem: {problem}" for problem in summarised(self.problems))
         yield from self.table
-        yield f"{self.dataset}: {self.tiles} tiles, {len(self.problems)} problems, {len(self.notes)} notes"
+        counts = {"tile": self.tiles, "problem": len(self.problems), "note": len(self.notes)}
+        yield f"{self.dataset}: {', '.join(pluralise(count, noun) for noun, count in counts.items())}"
 
 
 def check_dataset(name: str, *, deep: bool = False) -> DatasetCheck:

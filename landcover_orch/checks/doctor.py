@@ -18,7 +18,7 @@ import psutil
 from landcover_orch import config, notifications
 from landcover_orch.compute import workers
 from landcover_orch.config.instance_settings import FILE, missing_blocks
-from landcover_orch.errors import ConfigError
+from landcover_orch.errors import ConfigError, pluralise
 from landcover_orch.store import databases
 from landcover_orch.store.costs import format_size
 from landcover_orch.tracking import file_locations_problem
@@ -69,7 +69,9 @@ def check_torch() -> Iterator[Finding]:
     """PyTorch's version, and whether it sees a GPU."""
     import torch
 
-    yield Finding("torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {workers()} CPUs")
+    yield Finding(
+        "torch", f"{torch.__version__}, {pluralise(torch.get_num_threads(), 'thread')}, {pluralise(workers(), 'CPU')}"
+    )
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         yield Finding("GPU", f"{names}: used by training and prediction (device: auto)")
@@ -91,7 +93,7 @@ def check_versions() -> Finding:
             if installed.split("+")[0] != version.split("+")[0]:
                 other.append(f"{name} {installed} for {version}")
     if not other:
-        return Finding("Versions", f"{len(pinned)} packages as in constraints.txt")
+        return Finding("Versions", f"{pluralise(len(pinned), 'package')} as in constraints.txt")
     return Finding("Versions", "; ".join(other[:5]), "rm -rf .venv && make install")
 
 
@@ -99,7 +101,7 @@ def check_configurations() -> Finding:
     """Whether the configuration folder holds datasets."""
     count, folders = len(config.dataset_names()), " and ".join(map(str, config.config_folders()))
     fix = None if count else "set LANDCOVER_CONFIGS to the folder that holds `datasets`, or write a dataset there"
-    return Finding("Configurations", f"{count} datasets in {folders}", fix)
+    return Finding("Configurations", f"{pluralise(count, 'dataset')} in {folders}", fix)
 
 
 def check_artifacts() -> Finding:
@@ -149,7 +151,9 @@ def check_notifications() -> Finding:
         addresses = notifications.parse_addresses(os.environ.get(notifications.SETTING, ""))
     except ConfigError as error:
         return Finding("Notifications", error.problems[0].found, error.problems[0].fix)
-    return Finding("Notifications", f"{len(addresses)} addresses" if addresses else f"off ({notifications.SETTING})")
+    return Finding(
+        "Notifications", pluralise(len(addresses), "address") if addresses else f"off ({notifications.SETTING})"
+    )
 
 
 def check_disk() -> Finding:

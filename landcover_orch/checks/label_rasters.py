@@ -6,6 +6,7 @@ from pathlib import Path
 
 from landcover_orch.checks import rasters
 from landcover_orch.config import Dataset
+from landcover_orch.errors import pluralise
 from landcover_orch.grid import corner_distance, lower_right, upper_left
 from landcover_orch.raster import Raster, inspect
 from landcover_orch.tiles.imagery import TOLERANCE, placed
@@ -26,7 +27,7 @@ def check(log: IssueLog, dataset: Dataset, path: Path, image: Raster | None, *, 
     if not fits or label.count != (3 if colour else 1):
         log.problem(
             label.path,
-            f"{label.count} bands of {label.dtype}",
+            f"{pluralise(label.count, 'band')} of {label.dtype}",
             "3 bands of uint8" if colour else "1 band of whole numbers",
             "correct the dataset's `labels.kind`, or convert the labels",
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from landcover_orch.config import Dataset
-from landcover_orch.errors import RasterError
+from landcover_orch.errors import RasterError, pluralise
 from landcover_orch.grid import blocks
 from landcover_orch.raster import Raster, reader, truncated_blocks
 from landcover_orch.tiles import imagery
@@ -77,7 +77,7 @@ def check_bands(log: IssueLog, raster: Raster, names: Sequence[str]) -> None:
         # GDAL tags the fourth band of a uint8 file as transparency by default
         log.problem(
             raster.path,
-            f"{raster.count} bands and one tagged as transparency (alpha)",
+            f"{pluralise(raster.count, 'band')} and one tagged as transparency (alpha)",
             f"{len(names)}: {', '.join(names)}",
             f"name the band for what it is, by number in `tiles.select` or in the file: "
             f"gdal_edit.py -colorinterp_{len(names)} undefined {raster.path}",
@@ -85,7 +85,7 @@ def check_bands(log: IssueLog, raster: Raster, names: Sequence[str]) -> None:
     elif raster.count != len(names):
         log.problem(
             raster.path,
-            f"{raster.count} bands",
+            pluralise(raster.count, "band"),
             f"{len(names)}: {', '.join(names)}",
             "correct the dataset's `bands`, or take some of the file's with `select`",
         )
@@ -113,9 +113,10 @@ def check_blocks(log: IssueLog, raster: Raster) -> bool:
     """Whether the file holds all its blocks; writes down how many its end cuts off, and where the first lies."""
     cut = truncated_blocks(raster)
     if cut:
+        lost = pluralise(len(cut), "block lies", "blocks lie")
         log.problem(
             raster.path,
-            f"{len(cut)} blocks lie beyond the file's end, the first at row {cut[0].row}, column {cut[0].col}",
+            f"{lost} beyond the file's end, the first at row {cut[0].row}, column {cut[0].col}",
             "a whole file",
             "copy the file again from its source",
         )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.config import Dataset
-from landcover_orch.errors import GridError, LandcoverError, Problem
+from landcover_orch.errors import GridError, LandcoverError, Problem, pluralise
 from landcover_orch.grid import Window, blocks, starts
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.tiles.tile import Tile
@@ -91,7 +91,8 @@ class TrainingData:
         yield f"{'unlabelled, ignored':<{width}}" + "".join(map(_percent, self.pixels[:3, IGNORE], self.pixels.sum(1)))
         dropped = self.patches["dropped"] + self.patches["excluded"]
         if dropped:
-            yield f"{dropped:,} patches are in no split: they lie over a border between two, or on excluded pixels"
+            lost = pluralise(dropped, "patch is", "patches are")
+            yield f"{lost} in no split, as what lies over a border between two, or on excluded pixels"
         yield self.source
 
     @property
@@ -134,7 +135,7 @@ class TrainingData:
         elif not train:
             yield f"{name}: cannot be learnt, as no train pixel {sample}is of this class"
         elif train < FEW:
-            yield f"{name}: hardly to be learnt from {train:,.0f} train pixels"
+            yield f"{name}: hardly to be learnt from {pluralise(round(train), 'train pixel')}"
         if held and self.patches["test"] and not test:
             yield f"{name}: not scored, as no test pixel {sample}is of this class"
 

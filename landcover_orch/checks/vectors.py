@@ -9,7 +9,7 @@ import pyogrio
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LabelError
+from landcover_orch.errors import LabelError, pluralise
 from landcover_orch.grid import crs_name, transform_bounds
 from landcover_orch.labels.vectors import CRS_FIX, corrected_layer, layer_of, readable, table_columns
 from landcover_orch.legend import IGNORE_NAME
@@ -79,11 +79,11 @@ def check_indexed(log: IssueLog, path: Path, layer: str, geometry: str, held: in
     bare, features = f"({column} IS NULL OR ST_IsEmpty({column}))", f"SELECT COUNT(*) FROM {_quoted(layer)}"  # noqa: S608
     without = _count(path, f"{features} WHERE {bare}")
     if without:
-        log.note(f"{path}: layer {layer} has {without:,} features without geometry, which are left out")
+        log.note(f"{path}: layer {layer} has {pluralise(without, 'feature')} without geometry, left out")
     if held is not None and held < (placed := _count(path, f"{features} WHERE NOT {bare}")):
         names = f"'{layer}', '{geometry}'"
         fix = f'rebuild it: ogrinfo {path.name} -sql "SELECT DisableSpatialIndex({names})", then CreateSpatialIndex'
-        lacking = f"the spatial index of layer {layer} lacks {placed - held:,} of {placed:,} polygons"
+        lacking = f"the spatial index of layer {layer} lacks {placed - held:,} of {pluralise(placed, 'polygon')}"
         log.problem(path, lacking, "an index of them all", fix)
 
 

@@ -13,6 +13,7 @@ from landcover_orch.config.labels import Labels
 from landcover_orch.config.paths import expand, file_label
 from landcover_orch.config.retraining import Promotion, Retraining
 from landcover_orch.config.splits import Splits
+from landcover_orch.errors import pluralise
 from landcover_orch.grid import Edge
 
 
@@ -256,7 +257,9 @@ class Dataset(Settings):
             f"labels that arrive as rasters are translated by whole pixels: `shift` of {fractional}": bool(fractional),
             f"`tiles.further` holds {list(added)}, which must be the last of `bands`": count < 1
             or self.bands[count:] != added,
-            f"`tiles.select` takes {len(self.tiles.select)} bands, `bands` names {count}": bool(self.tiles.select)
+            f"`tiles.select` takes {pluralise(len(self.tiles.select), 'band')}, `bands` names {count}": bool(
+                self.tiles.select
+            )
             and len(self.tiles.select) != count,
             "`crs: none` needs `resolution`, the side of a pixel in metres": self.crs == "none"
             and self.resolution is None,

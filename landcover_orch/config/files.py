@@ -17,7 +17,7 @@ from landcover_orch.config.paths import STUDIES, config_folders, file_label, ins
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
 from landcover_orch.config.valid_names import transliterate
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
-from landcover_orch.errors import ConfigError, Problem, did_you_mean, one_of
+from landcover_orch.errors import ConfigError, Problem, did_you_mean, one_of, pluralise
 from landcover_orch.legend import Legend
 
 RENAMED_FILES = {"doctor": "label-review", "changes": "label-changes", "symmetries": "tta"}
@@ -131,7 +131,11 @@ def load_experiment(name: str) -> Experiment:
     if base not in contents:
         known = list(contents)
         expected = f"one of {known[:3]}" + (f" and {len(known) - 3} more" if len(known) > 3 else "")
-        content = f"a matrix of {len(known)} experiments" if base == matrix.file_of(base) else f"no experiment {base}"
+        content = (
+            f"a matrix of {pluralise(len(known), 'experiment')}"
+            if base == matrix.file_of(base)
+            else f"no experiment {base}"
+        )
         fix = did_you_mean(base, known) or "name one of them"
         raise ConfigError(Problem(where, content, expected, fix))
     experiment = parse(contents[base], Experiment, where if len(contents) == 1 else f"{where} ({base})")

@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from landcover_orch.config.experiments.settings import Settings
+from landcover_orch.errors import pluralise
 
 CRON_FIELDS = ("minute (0-59)", "hour (0-23)", "day of month (1-31)", "month (1-12)", "day of week (0-7)")
 EXTENDED = re.compile(r"^\S*W| .*L| .*#.*,| .*,.*#")
@@ -70,7 +71,7 @@ class AtLeast(Settings):
 
     def __str__(self) -> str:
         return (
-            f"{self.pixels:,} pixels"
+            pluralise(self.pixels, "pixel")
             if self.pixels is not None
             else f"{100 * (self.fraction or 0):g}% of those trained on"
         )

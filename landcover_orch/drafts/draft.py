@@ -19,7 +19,7 @@ from landcover_orch.drafts.splits import SplitGuess
 from landcover_orch.drafts.survey import Survey, overlapping, survey
 from landcover_orch.drafts.text import block, comment, entry
 from landcover_orch.drafts.writing import write_together
-from landcover_orch.errors import ConfigError, Problem
+from landcover_orch.errors import ConfigError, Problem, pluralise
 from landcover_orch.legend import IGNORE, IGNORE_NAME, Legend
 from landcover_orch.tiles import catalogue
 from landcover_orch.tiles.imagery import orthophoto
@@ -300,14 +300,15 @@ def dataset_lines(plan: Plan, guess: SplitGuess, overlaps: list[tuple[str, str]]
     drop = {"on_overlap": "drop"} if overlaps else {}
     yield from block("splits", {**guess.splits, **drop}, guess.reason, guess.questions)
     yield from entry("patches", guess.patches)
-    fit = f"they fit {len(plan.bands.value)} bands and small tiles; baselines k-means and random-forest run besides"
+    bands = pluralise(len(plan.bands.value), "band")
+    fit = f"they fit {bands} and small tiles; baselines k-means and random-forest run besides"
     yield from entry("experiments", list(EXPERIMENTS), fit)
 
 
 def tiles_reason(plan: Plan) -> str:
     """What the tiles were paired by, and what was left aside."""
     seen = plan.survey
-    reason = f"{len(plan.tiles)} tiles; labels: {seen.reason}"
+    reason = f"{pluralise(len(plan.tiles), 'tile')}; labels: {seen.reason}"
     reason += "; the pattern finds further files, so the tiles are listed" if plan.names else ""
     broken = some(problem.where for problem in seen.problems)
     reason += f"; not readable, and left out: {broken}" if broken else ""
@@ -320,8 +321,9 @@ def tiles_questions(plan: Plan) -> Iterator[str]:
     if bare:
         listed = some(image.path for image in bare)
         mapped = plan.unlabelled is not None
-        what = "they are mapped, not trained on" if mapped else "they are left out"
-        yield f"{len(bare)} orthophotos have no labels ({listed}): {what}; are labels missing?"
+        what = "mapped, not trained on" if mapped else "left out"
+        without = pluralise(len(bare), "orthophoto has", "orthophotos have")
+        yield f"{without} no labels ({listed}): {what}; are labels missing?"
     if not plan.years or not plan.label_years:
         yield "of which years are orthophotos and labels? no file name says it of both: write `year` and `label_year`"
 
@@ -329,7 +331,7 @@ def tiles_questions(plan: Plan) -> Iterator[str]:
 def labels_reason(plan: Plan, guess: SplitGuess) -> tuple[str, list[str]]:
     """Why labels are read so, and the question of what they leave uncovered, with its evidence."""
     seen = plan.survey.labels
-    how = f"by column {seen.column}" if seen.column else f"{len(seen.codes)} values"
+    how = f"by column {seen.column}" if seen.column else pluralise(len(seen.codes), "value")
     reason = "; ".join([f"{sum(code.count for code in seen.codes):,} {seen.unit}, {how}", *seen.remarks])
     pixels = guess.data.pixels[:3]
     sample = "" if guess.data.exact else " of a sample"

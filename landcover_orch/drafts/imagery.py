@@ -12,6 +12,7 @@ import numpy as np
 
 from landcover_orch.drafts.files import RasterFile
 from landcover_orch.drafts.samples import PixelSample
+from landcover_orch.errors import pluralise
 from landcover_orch.grid import crs_label, resolution, unit_of_length
 
 DTYPES = ("uint8", "uint16", "int16", "float32")
@@ -55,7 +56,7 @@ def bands(images: Sequence[RasterFile]) -> Guess:
     usual = {1: ["grey"], 3: ["red", "green", "blue"], 4: ["red", "green", "blue", "nir"]}
     names = usual.get(count) or [f"band_{n}" for n in range(1, count + 1)]
     asked = () if count == 1 else ("are the bands in this order? the files do not say it",)
-    return Guess(names, f"{count} bands, by their number alone", (*asked, *alpha_questions(images)))
+    return Guess(names, f"{pluralise(count, 'band')}, by their number alone", (*asked, *alpha_questions(images)))
 
 
 def alpha_questions(images: Sequence[RasterFile]) -> tuple[str, ...]:
@@ -86,7 +87,7 @@ def dtype(images: Sequence[RasterFile], samples: Mapping[str, PixelSample]) -> t
             reason = f"{some(image.path for image in others)} store {low:g} to {high:g}, which fits"
             return Guess(smallest, reason), {image.path: image.raster.dtype for image in others}
     chosen = str(common) if str(common) in DTYPES else "float32" if common.kind == "f" else "uint16"
-    reason = " and ".join(f"{kind} in {count} files" for kind, count in kinds.items())
+    reason = " and ".join(f"{kind} in {pluralise(count, 'file')}" for kind, count in kinds.items())
     asked: tuple[str, ...] = ()
     if str(common) not in DTYPES:
         option = {"float32": "Float32", "uint16": "UInt16"}[chosen]
@@ -114,7 +115,9 @@ def nodata(images: Sequence[RasterFile], samples: Mapping[str, PixelSample]) -> 
         return Guess("file", "the files mask their pixels without data")
     if pixels and zeros / pixels >= ZEROS and corners:
         return Guess(
-            0, f"no file states one; {zeros:,} of {of} are 0 in all bands, {corners} corners of tiles among them"
+            0,
+            f"no file states one; {zeros:,} of {of} are 0 in all bands, "
+            f"{pluralise(corners, 'corner')} of tiles among them",
         )
     return Guess("file", f"no file states one; {zeros:,} of {of} are 0 in all bands")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from landcover_orch.drafts.files import VectorFile
 from landcover_orch.drafts.samples import PixelSample
+from landcover_orch.errors import pluralise
 from landcover_orch.grid import HECTARE
 from landcover_orch.labels.codes import as_code
 from landcover_orch.labels.vectors import readable
@@ -121,10 +122,11 @@ def of_polygons(files: Sequence[VectorFile]) -> LabelGuess | None:
 def column_remarks(best: Column, others: Sequence[Column], titled: Mapping[str, str | None]) -> Iterator[str]:
     """What else could be the column, and what is wrong with this one."""
     if others:
-        listed = ", ".join(f"{column.name} ({len(column.counts)} values)" for column in others[:6])
+        listed = ", ".join(f"{column.name} ({pluralise(len(column.counts), 'value')})" for column in others[:6])
         yield f"other columns: {listed}"
     if best.missing:
-        yield f"{best.missing:,} polygons have no {best.name}: give them a code, or delete them"
+        without = pluralise(best.missing, "polygon has", "polygons have")
+        yield f"{without} no {best.name}: give each a code, or delete it"
     if any(name is None for name in titled.values()):
         yield "codes without a name are ignored: name a class where they are one"
 

@@ -14,7 +14,7 @@ from landcover_orch.drafts.imagery import some
 from landcover_orch.drafts.labels import LabelGuess
 from landcover_orch.drafts.pairing import LABEL_WORDS, paired
 from landcover_orch.drafts.samples import PixelSample, sample
-from landcover_orch.errors import CatalogueError, LandcoverError, Problem
+from landcover_orch.errors import CatalogueError, LandcoverError, Problem, pluralise
 from landcover_orch.grid import corner_distance, transform_bounds
 from landcover_orch.labels.vectors import readable
 from landcover_orch.tiles.imagery import TOLERANCE
@@ -150,7 +150,7 @@ def vector_candidates(images: Sequence[RasterFile], vectors: Sequence[VectorFile
         on = [image for image in images if lies_on(file, image)]
         shared_guess = labels.of_polygons([file]) if len(on) > (file.path in pairs.values()) else None
         if shared_guess:
-            reason = f"one file, whose polygons lie on {len(on)} of {len(images)} orthophotos"
+            reason = f"one file, whose polygons lie on {len(on)} of {pluralise(len(images), 'orthophoto')}"
             result.append(Candidate({image.path: file.path for image in on}, file.path, shared_guess, reason))
     return result
 
@@ -186,7 +186,7 @@ def raster_candidates(
     for mask in [mask for mask in masks if mask.path not in pairs.values()][:MAX_SHARED]:
         on = [image for image in images if same_grid(image, mask)]
         if on:
-            reason = f"one raster of few values, on the grid of {len(on)} of {len(images)} orthophotos"
+            reason = f"one raster of few values, on the grid of {len(on)} of {pluralise(len(images), 'orthophoto')}"
             label_of = {image.path: mask.path for image in on}
             result.append(Candidate(label_of, mask.path, raster_guess([mask], samples), reason))
     return result
@@ -210,7 +210,7 @@ def described(candidate: Candidate) -> str:
     """A way to label the orthophotos in a few words."""
     guess, files = candidate.guess, sorted(set(candidate.label_of.values()))
     column = f", column {guess.column}" if guess.column else ""
-    return f"{some(files)} (kind {guess.kind}{column}, {len(guess.codes)} codes)"
+    return f"{some(files)} (kind {guess.kind}{column}, {pluralise(len(guess.codes), 'code')})"
 
 
 def overlapping(images: Sequence[RasterFile]) -> list[tuple[str, str]]:
@@ -244,7 +244,8 @@ def other_grids(images: Sequence[RasterFile], masks: Sequence[RasterFile]) -> li
 def no_image(files: Scan, masks: Sequence[RasterFile]) -> Problem:
     """The problem of a folder without orthophotos."""
     others = ", ".join(f"{count} {ending}" for ending, count in files.others.most_common(6)) or "nothing else"
-    found = f"no orthophoto: {len(masks)} rasters of labels, {len(files.vectors)} vector files, {others}"
+    rasters, vectors = pluralise(len(masks), "raster"), pluralise(len(files.vectors), "vector file")
+    found = f"no orthophoto: {rasters} of labels, {vectors}, {others}"
     return Problem(
         str(files.folder), found, "GeoTIFFs (.tif)", "name another folder, or convert: gdal_translate -of GTiff"
     )
@@ -253,7 +254,7 @@ def no_image(files: Scan, masks: Sequence[RasterFile]) -> Problem:
 def no_label(files: Scan, images: Sequence[RasterFile], masks: Sequence[RasterFile]) -> Problem:
     """The problem of orthophotos that nothing labels."""
     seen = [*(file.path for file in files.vectors), *(mask.path for mask in masks)]
-    found = f"{len(images)} orthophotos ({some(image.path for image in images)}) and no labels of them"
+    found = f"{pluralise(len(images), 'orthophoto')} ({some(image.path for image in images)}) and no labels of them"
     found += f"; {some(seen)} lie on none, or have no column of codes" if seen else ""
     expected = "polygons with a column of codes (.gpkg, .shp, .geojson), or label rasters on the orthophotos' grids"
     return Problem(str(files.folder), found, expected, "add labels of one tile at least, or name the folder with both")

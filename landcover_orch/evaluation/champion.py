@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from landcover_orch.config import Dataset, Promotion, load_experiment
-from landcover_orch.errors import ConfigError, IncompleteError, LandcoverError, Problem, PromotionError
+from landcover_orch.errors import ConfigError, IncompleteError, LandcoverError, Problem, PromotionError, pluralise
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.decisions import Champion, Decision, load_decisions, record
 from landcover_orch.metrics import confusion
@@ -164,12 +164,9 @@ def elect(
         fix = f"`landcover promote {manifest.dataset.name} VERSION`, or move the alias `champion` in MLflow"
         where = f"champion of {manifest.dataset.name}"
         raise PromotionError(Problem(where, f"nobody yet{lost}", f"a person's choice; {name} has {score:.3f}", fix))
-    text = f"{best.model.experiment} has the best mean IoU, {best.model.mean_iou:.3f}, of {_count(fit)}{lost}"
+    models = pluralise(len(fit), "model")
+    text = f"{best.model.experiment} has the best mean IoU, {best.model.mean_iou:.3f}, of {models}{lost}"
     return Election(best.model, text)
-
-
-def _count(entries: Sequence[Candidate]) -> str:
-    return f"{len(entries)} model{'s' * (len(entries) != 1)}"
 
 
 def no_candidate(manifest: DatasetManifest, entries: Sequence[Candidate], lost: str) -> list[Problem]:

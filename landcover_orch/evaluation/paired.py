@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch import compute, raster
-from landcover_orch.errors import GridError, IncompleteError, Problem
+from landcover_orch.errors import GridError, IncompleteError, Problem, pluralise
 from landcover_orch.evaluation.evaluate import BLOCK, compared_rasters, evaluate, scored_labels, tiles_to_predict
 from landcover_orch.grid import Window, blocks
 from landcover_orch.metrics import confusion
@@ -84,8 +84,8 @@ class Comparison:
         """The comparison in words: 'gains 0.031 in mean IoU (95 % interval 0.012 to 0.049 over 12 test tiles)'."""
         if self.gain is None:
             return "cannot be compared in mean IoU: no test pixel is labelled"
-        plural = "" if self.units == 1 else "s"
-        over = f"{self.units} {f'test tile{plural}' if self.unit == 'tile' else f'block{plural} of the test tiles'}"
+        names = ("test tile",) if self.unit == "tile" else ("block of the test tiles", "blocks of the test tiles")
+        over = pluralise(self.units, *names)
         change = f"{'loses' if round(self.gain, 3) < 0 else 'gains'} {abs(self.gain):.3f} in mean IoU"
         if self.low is None or self.high is None:
             return f"{change} (95 % interval unknown: {over}, at least {UNITS_ENOUGH} are needed)"
@@ -202,7 +202,7 @@ def require_same(champion: Units, challenger: Units) -> None:
     where, expected = "comparison with the champion", "the same test pixels and labels for both models"
     fix = "materialise `prediction` of both with the present manifest"
     problems = [
-        Problem(where, f"{len(names)} units {which}: {', '.join(names)}", expected, fix)
+        Problem(where, f"{pluralise(len(names), 'unit')} {which}: {', '.join(names)}", expected, fix)
         for which, names in differing.items()
         if names
     ]

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.errors import LabelError, Problem, UnknownCodeError
+from landcover_orch.errors import LabelError, Problem, UnknownCodeError, pluralise
 from landcover_orch.legend import ANY, IGNORE, Legend
 
 MAX_CODE = 65_535
@@ -106,7 +106,7 @@ class Stray:
         known = sorted(legend.codes)
         shown = f"{known[:LISTED]}{' and more' if len(known) > LISTED else ''}"
         named = "no code (NULL)" if self.code == NULL else f"unknown code {self.code!r}"
-        found = f"{named} in {self.count} {unit}, first at {self.first}"
+        found = f"{named} in {pluralise(self.count, unit)}, first at {self.first}"
         fix = f'add "{self.code}" to `codes` of configs/legends/{legend.name}.yaml: a class name, or ignore'
         if self.code == NULL:
             fix = "give those polygons a code, or delete them"
@@ -120,7 +120,7 @@ def unknown_codes(where: str, unit: str, strays: Iterable[Stray], legend: Legend
     ranked = sorted(strays, key=lambda stray: (-stray.count, stray.code))
     problems = [stray.problem(where, unit, legend) for stray in ranked[:LISTED]]
     if len(ranked) > LISTED:
-        found = f"{len(ranked) - LISTED} more unknown codes"
+        found = f"{pluralise(len(ranked) - LISTED, 'more unknown code')}"
         problems.append(Problem(where, found, "codes of the legend", "add them to the legend's `codes`"))
     return UnknownCodeError(*problems)
 

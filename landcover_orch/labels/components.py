@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LabelError, Problem
+from landcover_orch.errors import LabelError, Problem, pluralise
 from landcover_orch.grid import Window, crs_name
 from landcover_orch.labels import composites, rasters
 from landcover_orch.labels.codes import Coding, Decision, Stray, Strip, as_code, unknown_codes
@@ -193,13 +193,16 @@ class Components:
         """Raises UnknownCodeError or LabelError where covers or faults were noted."""
         where = str(self.files[0].code)
         if self._strays:
-            raise unknown_codes(where, "pixels", self._strays.values(), self.legend)
+            raise unknown_codes(where, "pixel", self._strays.values(), self.legend)
         worst = sorted(self._faults.values(), key=lambda fault: -fault.count)[:LISTED]
         if worst:
             fix = "correct the rasters, or the order of `labels.components`"
             expected = "covers of the tables that sum to 100 %, or none"
             raise LabelError(
-                *(Problem(where, f"{f.code} in {f.count} pixels, first at {f.first}", expected, fix) for f in worst)
+                *(
+                    Problem(where, f"{f.code} in {pluralise(f.count, 'pixel')}, first at {f.first}", expected, fix)
+                    for f in worst
+                )
             )
 
 
@@ -284,7 +287,7 @@ def misfits(tile: Tile, reference: Raster) -> list[Problem]:
         if raster.count == 1 and raster.shape == reference.shape and (raster.crs is None or grid == reference.grid):
             continue
         origin = "" if raster.crs is None else f" from {grid.affine.c:.1f}, {grid.affine.f:.1f} in {crs_name(grid)}"
-        actual = f"{raster.count} bands of {raster.shape[0]} x {raster.shape[1]} px{origin}"
+        actual = f"{pluralise(raster.count, 'band')} of {raster.shape[0]} x {raster.shape[1]} px{origin}"
         problems.append(Problem(str(path), actual, expected, fix))
     return problems
 

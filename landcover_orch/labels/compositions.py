@@ -13,7 +13,7 @@ import numpy as np
 import pyogrio
 
 from landcover_orch.config import Labels, Values
-from landcover_orch.errors import LabelError, Problem
+from landcover_orch.errors import LabelError, Problem, pluralise
 from landcover_orch.labels import composites, siose
 from landcover_orch.labels.codes import NULL, Coding, Decision, Parts, Stray, as_code, unknown_codes
 from landcover_orch.labels.polygons import Features, Polygons
@@ -54,7 +54,7 @@ def decided(features: Features, path: Path, labels: Labels, legend: Legend, codi
             cover: name for parts, name in zip(covers[::-1], features.name[::-1], strict=True) for cover, _ in parts
         }
         strays = (Stray(cover, counts[cover], f"polygon {first[cover]}") for cover in missing)
-        raise unknown_codes(where, "polygons", strays, legend)
+        raise unknown_codes(where, "polygon", strays, legend)
     by_parts = {
         parts: Decision("largest", str(composites.meaning(parts[0][0], legend)))
         if labels.content == "largest"
@@ -76,7 +76,7 @@ def covers_from_labels(features: Features, legend: Legend, *, largest_only: bool
         first.setdefault(label, name)
     absent = labels.count(NULL)
     if absent:
-        raise unknown_codes(features.where, "polygons", [Stray(NULL, absent, f"polygon {first[NULL]}")], legend)
+        raise unknown_codes(features.where, "polygon", [Stray(NULL, absent, f"polygon {first[NULL]}")], legend)
     if largest_only:
         return [((label, 1.0),) for label in labels]
     trees = siose.parse_all((f"{name} ({features.where})", label) for label, name in first.items())
@@ -104,7 +104,9 @@ def covers_from_table(path: Path, table: Values, features: Features, legend: Leg
     nameless = int((features.name == NULL).sum())
     if nameless:
         fix = f"give them the names that {table.layer} has, or delete them"
-        raise LabelError(Problem(features.where, f"no name (NULL) in {nameless} polygons", "names of polygons", fix))
+        raise LabelError(
+            Problem(features.where, f"no name (NULL) in {pluralise(nameless, 'polygon')}", "names of polygons", fix)
+        )
     rows = cover_rows(path, table, features)
     problems: list[Problem] = []
     by_name: dict[str, Parts] = {}

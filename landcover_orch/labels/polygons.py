@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from pyproj import CRS, Transformer
 
-from landcover_orch.errors import LabelError, Problem
+from landcover_orch.errors import LabelError, Problem, pluralise
 from landcover_orch.grid import crs_label, reproject
 from landcover_orch.labels.codes import NULL, Coding, Decision, Stray, as_code, unknown_codes
 from landcover_orch.labels.vectors import layer_of, readable
@@ -109,7 +109,7 @@ def coded(features: Features, legend: Legend, coding: Coding) -> Polygons:
     counts = Counter(code for code in codes if by_code[code] == coding.unknown)
     if counts:
         strays = (Stray(code, count, f"polygon {features.name[codes.index(code)]}") for code, count in counts.items())
-        raise unknown_codes(features.where, "polygons", strays, legend)
+        raise unknown_codes(features.where, "polygon", strays, legend)
     numbers = np.array([by_code[code] for code in codes], np.uint16)
     below = numbers.size - features.over
     burn = np.arange(numbers.size)
@@ -160,7 +160,7 @@ def _refuse(invalid: NDArray[Any], what: str, names: NDArray[Any], where: str) -
     polygons = [str(name) for name in dict.fromkeys(names[invalid])]
     if polygons:
         fix = "draw those polygons again, or delete them"
-        found = f"{what}, in {len(polygons)} polygons: {', '.join(polygons[:LISTED])}"
+        found = f"{what}, in {pluralise(len(polygons), 'polygon')}: {', '.join(polygons[:LISTED])}"
         raise LabelError(Problem(where, found, "polygons with a place on the ground", fix))
 
 

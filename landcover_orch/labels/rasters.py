@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import file_label
-from landcover_orch.errors import LabelError, Problem
+from landcover_orch.errors import LabelError, Problem, pluralise
 from landcover_orch.grid import Window, corner_distance, crs_name
 from landcover_orch.labels.codes import MAX_CODE, Coding, Stray, Strip, as_code, look_up, lookup_table, unknown_codes
 from landcover_orch.legend import ANY, Legend, parse_colour
@@ -28,7 +28,7 @@ def strips(raster: Raster, windows: Sequence[Window], legend: Legend, coding: Co
         UnknownCodeError: after the last window, every code that the legend lacks.
     """
     if raster.count != 1 or np.dtype(raster.dtype).kind not in "iu":
-        actual = f"{raster.count} bands of {raster.dtype}"
+        actual = f"{pluralise(raster.count, 'band')} of {raster.dtype}"
         fix = "convert it with gdal_translate -ot UInt16, or set `labels.kind`"
         raise LabelError(Problem(str(raster.path), actual, "one band of integer codes", fix))
     table = lookup_table(integer_codes(legend, coding), coding.unknown)
@@ -53,7 +53,7 @@ def colour_strips(raster: Raster, windows: Sequence[Window], legend: Legend, cod
         UnknownCodeError: after the last window, every colour that the legend lacks.
     """
     if raster.count != 3 or raster.dtype != "uint8":
-        actual = f"{raster.count} bands of {raster.dtype}"
+        actual = f"{pluralise(raster.count, 'band')} of {raster.dtype}"
         raise LabelError(Problem(str(raster.path), actual, "red, green and blue as uint8", "correct `labels.kind`"))
     table = colour_table(legend, coding)
     strays = UnknownPixels(raster, legend)
@@ -130,7 +130,7 @@ class UnknownPixels:
     def require_none(self) -> None:
         """Raises UnknownCodeError where there are any."""
         if self._strays:
-            raise unknown_codes(str(self._raster.path), "pixels", self._strays.values(), self._legend)
+            raise unknown_codes(str(self._raster.path), "pixel", self._strays.values(), self._legend)
 
 
 def integer_codes(legend: Legend, coding: Coding) -> dict[int, int]:

@@ -12,7 +12,7 @@ from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 
 from landcover_orch.config import Values
-from landcover_orch.errors import LabelError, Problem
+from landcover_orch.errors import LabelError, Problem, pluralise
 from landcover_orch.tiles.issues import some
 
 SQLITE, SHAPEFILE, JSON = b"SQLite format 3\0", b"\0\0\x27\x0a", b"{"
@@ -57,8 +57,12 @@ def layer_of(path: Path, name: str | None, more: str = "") -> str:
     matches = [name] if name in layers else matches
     if len(matches) == 1:
         return str(matches[0])
-    actual = f"no layer {name!r}" if name and not matches else f"{len(matches)} layers match {name!r}"
-    actual = actual if name else f"{len(matches)} layers with geometries"
+    actual = (
+        f"no layer {name!r}"
+        if name and not matches
+        else f"{pluralise(len(matches), 'layer matches', 'layers match')} {name!r}"
+    )
+    actual = actual if name else f"{pluralise(len(matches), 'layer')} with geometries"
     raise LabelError(
         Problem(
             str(path),
@@ -78,7 +82,10 @@ def corrected_layer(path: Path) -> str:
     layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
     if len(layers) == 1:
         return layers[0]
-    found, fix = f"{len(layers)} layers with geometries: {some(layers) or 'none'}", "save the one in a file of its own"
+    found, fix = (
+        f"{pluralise(len(layers), 'layer')} with geometries: {some(layers) or 'none'}",
+        "save the one in a file of its own",
+    )
     raise LabelError(Problem(str(path), found, "the one layer of corrected polygons", fix))
 
 

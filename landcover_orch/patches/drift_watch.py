@@ -10,7 +10,7 @@ from typing import Any
 
 from landcover_orch import compute
 from landcover_orch.config import Dataset
-from landcover_orch.errors import CatalogueError, IncompleteError, Problem, RasterError
+from landcover_orch.errors import CatalogueError, IncompleteError, Problem, RasterError, pluralise
 from landcover_orch.patches import WATCH_VERSION, drift, manifest, statistics
 from landcover_orch.patches.dataset import PART_ROWS, of_digest
 from landcover_orch.store.fingerprint import MEMORY
@@ -88,7 +88,7 @@ def measure_row(dataset: Dataset, tile: Tile, trained: Product) -> dict[str, Any
     image = imagery.inspect(dataset, tile.images)
     if image.count != len(dataset.bands):
         expected, fix = f"{len(dataset.bands)}: {', '.join(dataset.bands)}", "see what the check `files_fit` says of it"
-        raise RasterError(Problem(str(tile.image), f"{image.count} bands", expected, fix))
+        raise RasterError(Problem(str(tile.image), pluralise(image.count, "band"), expected, fix))
     parts = statistics.parts_of_image(image, dataset.dtype, dataset.nodata, rows=PART_ROWS)
     counts = compute.run(statistics.count_image, parts, cluster=dataset.cluster, label=f"radiometry of {tile.name}")
     histograms = {tile.name: statistics.histograms(image.count, dataset.dtype, counts, train=False)}

@@ -12,7 +12,7 @@ import numpy as np
 from landcover_orch.config import BlockFold, Dataset, Splits, SplitSpec
 from landcover_orch.config.experiments import Experiment, Fold, Folds
 from landcover_orch.config.experiments import repetitions as repeated
-from landcover_orch.errors import CatalogueError, IncompleteError, Problem
+from landcover_orch.errors import CatalogueError, IncompleteError, Problem, pluralise
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, load
 from landcover_orch.patches.splits import EXCLUDED, TEST, split_of
 from landcover_orch.store.publish import Product
@@ -45,7 +45,7 @@ def count_of(manifest: DatasetManifest, folds: Folds) -> int:
         return count
     where, found = (
         f"dataset {manifest.dataset.name}: folds by {folds.by}",
-        f"{count} folds, {tiles} tiles beside the test split",
+        f"{pluralise(count, 'fold')}, {pluralise(tiles, 'tile')} beside the test split",
     )
     expected = f"at least {FEWEST} folds, and a tile for each"
     raise CatalogueError(Problem(where, found, expected, "take fewer folds, or `protocol.folds.by: blocks`"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from landcover_orch.errors import Problem
+from landcover_orch.errors import Problem, pluralise
 from landcover_orch.patches.footprints import TileFootprints, neighbours, overlapping_train
 from landcover_orch.patches.splits import MIXED
 
@@ -22,7 +22,7 @@ def leaks(tiles: Sequence[TileFootprints]) -> list[Problem]:
                 problems.append(
                     Problem(
                         f"tile {tile.tile}",
-                        f"{hits.size} train windows on held-out ground of tile {other.tile}, {at}",
+                        f"{pluralise(hits.size, 'train window')} on held-out ground of tile {other.tile}, {at}",
                         "no shared ground",
                         "set `splits.on_overlap: drop`, split by spatial blocks, or put both tiles in one split",
                     )

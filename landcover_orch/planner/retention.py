@@ -237,6 +237,6 @@ def unlisted_lines(dataset: Dataset, home: Path) -> Iterator[str]:
     tiles = [entry for entry in sizes if entry.kind == "tile"]
     if tiles:
         used, names = format_size(sum(sizes[entry] for entry in tiles)), some([entry.name for entry in tiles])
-        which = f"tile {names} is" if len(tiles) == 1 else f"{len(tiles)} tiles ({names}) are"
+        which = f"tile {names} is" if len(tiles) == 1 else f"tiles {names} are"
         remedy = f"landcover materialise {dataset.name}, then {clean}; or bring the files back"
         yield f"dataset {dataset.name}: {which} renamed or removed; {used} of products stay: {remedy}"

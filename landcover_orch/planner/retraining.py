@@ -12,7 +12,7 @@ from typing import Any
 
 from landcover_orch.config import Dataset, Retraining, experiment_names, experiments_of
 from landcover_orch.config.experiments.repetitions import base_of
-from landcover_orch.errors import IncompleteError
+from landcover_orch.errors import IncompleteError, pluralise
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.planner.plan import Plan, State, Step
@@ -169,9 +169,10 @@ class Rule:
             return "an experiment has changed", ""
         new, before = new_pixels(manifest, self._dataset.name, tried, self._home)
         least = self._settings.at_least
+        changed = f"{pluralise(new, 'labelled pixel is', 'labelled pixels are')} new or changed"
         if least is None or least.reached(new, before):
-            return f"new data: {new:,} labelled pixels are new or changed, of {before:,} before", ""
-        return None, f"{new:,} labelled pixels are new or changed; a training is due from {least} on"
+            return f"new data: {changed}, of {before:,} before", ""
+        return None, f"{changed}; a training is due from {least} on"
 
     def _drift(self, manifest: DatasetManifest, step: Step) -> tuple[str | None, str]:
         tried = self._last_tried(step)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from landcover_orch.errors import pluralise
 from landcover_orch.grid import Window, resolution
 from landcover_orch.models.contract import Contract
 from landcover_orch.prediction.layout import Run
@@ -31,7 +32,11 @@ class ImageSource:
 
     def require(self, contract: Contract) -> None:
         """Raises ContractError where a model was not made for this raster."""
-        bands = self.bands if len(self.bands) == self.raster.count else (f"{self.raster.count} bands in the file",)
+        bands = (
+            self.bands
+            if len(self.bands) == self.raster.count
+            else (f"{pluralise(self.raster.count, 'band')} in the file",)
+        )
         contract.require(bands, self.dtype, resolution(self.raster.grid), str(self.raster.path))
 
 

@@ -24,7 +24,7 @@ from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning
 
-from landcover_orch.errors import Problem, RasterError
+from landcover_orch.errors import Problem, RasterError, pluralise
 from landcover_orch.grid import Window, blocks, crs_name
 from landcover_orch.raster import value_maps
 from landcover_orch.store.fingerprint import file_hash
@@ -147,7 +147,9 @@ def select_bands(path: Path, source: Any, select: Sequence[int]) -> tuple[int, .
     missing = [band for band in select if band > source.count]
     if missing:
         fix = "correct the dataset's `select`, or restore the file"
-        raise RasterError(Problem(str(path), f"{source.count} bands", f"band {missing[0]}, which is to be read", fix))
+        raise RasterError(
+            Problem(str(path), pluralise(source.count, "band"), f"band {missing[0]}, which is to be read", fix)
+        )
     roles = source.colorinterp
     return tuple(select) or tuple(i for i, role in enumerate(roles, start=1) if role != ColorInterp.alpha)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.errors import BusyError
+from landcover_orch.errors import BusyError, pluralise
 from landcover_orch.store.publish import MANIFEST, cost_path, locked, rebuild_mark
 
 PRODUCT = re.compile(r"(?P<name>.+)-(?P<fingerprint>[0-9a-f]{16})")
@@ -165,7 +165,7 @@ def leftovers(folder: Path, now: float | None = None) -> Iterator[Removable]:
             case ".partial" if not is_locked(path.with_suffix(".lock")):
                 days = (now - last_change(path)) / DAY_S
                 if days > RESUMABLE_DAYS:
-                    yield Removable(path, size(path), f"its build ended {days:.0f} days ago")
+                    yield Removable(path, size(path), f"its build ended {pluralise(round(days), 'day')} ago")
 
 
 def locks_held(folder: Path) -> list[Path]:

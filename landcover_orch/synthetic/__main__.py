@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from landcover_orch.errors import LandcoverError
+from landcover_orch.errors import LandcoverError, pluralise
 from landcover_orch.synthetic import landscape
 
 OPTIONS = (
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LandcoverError as error:
         print(error)
         return 1
-    print(f"{len(names)} tiles in {options.folder}: {', '.join(names)}")
+    print(f"{pluralise(len(names), 'tile')} in {options.folder}: {', '.join(names)}")
     return 0
 
 

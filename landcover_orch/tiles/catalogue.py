@@ -12,7 +12,7 @@ from pathlib import Path
 from landcover_orch.config import SPLIT_NAMES, Dataset, TileOverride, file_label, home, inside
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.valid_names import transliterate
-from landcover_orch.errors import CatalogueError, ConfigError, Problem
+from landcover_orch.errors import CatalogueError, ConfigError, Problem, pluralise
 from landcover_orch.store.fingerprint import combined_fingerprint
 from landcover_orch.tiles.issues import some
 from landcover_orch.tiles.tile import Component, Corrections, Tile
@@ -196,7 +196,7 @@ class TileSearch:
         patterns = self.override(name).further or usual
         if len(patterns) != len(usual):
             expected, fix = f"{len(usual)}, as `tiles.further` has", "list them all, in the order of `tiles.further`"
-            self.problem(f"tiles.overrides.{name}.further", f"{len(patterns)} files", expected, fix)
+            self.problem(f"tiles.overrides.{name}.further", pluralise(len(patterns), "file"), expected, fix)
         files = [self.file(name, "image", pattern, f"tiles.further.{i}") for i, pattern in enumerate(patterns)]
         return tuple(file for file in files if file)
 

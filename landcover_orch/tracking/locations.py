@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import unquote
 
-from landcover_orch.errors import Problem, TrackingError
+from landcover_orch.errors import Problem, TrackingError, pluralise
 
 DATABASE, FOLDER = "mlflow.db", "mlartifacts"
 SCHEME = "mlflow-artifacts"
@@ -84,7 +84,8 @@ def file_locations_problem(home: Path) -> Problem | None:
     ]
     expected = f"`{SCHEME}:`, which other machines load from"
     if moving:
-        reason = f"{len(moving)} experiments name a folder as their artifacts' place ({', '.join(moving[:5])})"
+        naming = pluralise(len(moving), "experiment names", "experiments name")
+        reason = f"{naming} a folder as the artifacts' place ({', '.join(moving[:5])})"
         fix = "end what trains and serves, and run `landcover migrate`"
         return Problem(str(home / DATABASE), reason, expected, fix)
     gone = {
@@ -96,7 +97,8 @@ def file_locations_problem(home: Path) -> Problem | None:
     if not gone:
         return None
     name, location = next(iter(gone.items()))
-    reason = f"{len(gone)} experiments keep artifacts in folders that are gone ({name}: {location})"
+    lost = pluralise(len(gone), "experiment keeps", "experiments keep")
+    reason = f"{lost} artifacts in folders that are gone ({name}: {location})"
     match = split_location(location)
     into_home = f", or put what it held into {home.resolve() / FOLDER} and run `landcover migrate`" if match else ""
     fix = f"bring {match[0] if match else local_path(location)} back{into_home}, or delete the experiment in MLflow"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch.config import experiment_names, load_dataset
-from landcover_orch.errors import ConfigError, IncompleteError
+from landcover_orch.errors import ConfigError, IncompleteError, pluralise
 from landcover_orch.grid import unit_of_length
 from landcover_orch.models.contract import Contract, load_contract
 from landcover_orch.pages.page import format_number
@@ -211,9 +211,8 @@ def data(manifest: DatasetManifest) -> str:
         for what, values in (("orthophotos", [t.year for t in tiles]), ("labels", [t.label_year for t in tiles]))
         if any(values)
     ]
-    heading = (
-        f"Data: {len(tiles)} labelled tiles{''.join(f', {text}' for text in dated)} (manifest `{manifest.digest}`)."
-    )
+    labelled = ", ".join([pluralise(len(tiles), "labelled tile"), *dated])
+    heading = f"Data: {labelled} (manifest `{manifest.digest}`)."
     return "\n".join([heading, "", *(f"- {split}: {split_tiles(tiles, split)}" for split in SPLITS)])
 
 

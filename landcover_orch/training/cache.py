@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment
-from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.errors import Problem, TrainingError, pluralise
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Recipe, Stage
@@ -161,7 +161,7 @@ def _copy(source: PatchSource, image: NDArray[Any], label: NDArray[np.uint8]) ->
 def _require(source: PatchSource, free: int, where: str, capacity: str, fix: str) -> None:
     needed = sum(int(np.prod(shape, dtype=object)) * dtype.itemsize for shape, dtype in _shapes(source))
     if needed > free:
-        size = f"{len(source)} patches of {needed / 2**30:.1f} GiB"
+        size = f"{pluralise(len(source), 'patch')} of {needed / 2**30:.1f} GiB"
         raise TrainingError(
             Problem(where, size, f"at most the {max(free, 0) / 2**30:.1f} GiB of {capacity}", f"set `{fix}`")
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from landcover_orch.errors import pluralise
 from landcover_orch.training.history import Row
 
 FILE = "checkpoint.pt"
@@ -39,7 +40,7 @@ class Checkpoint:
         """A line of the log: after which epoch the training resumes, and whether last bits may differ."""
         line, threads = f"going on after epoch {self.epochs}", torch.get_num_threads()
         if self.threads != threads:
-            line += f" (begun with {self.threads} threads, now {threads}: last bits may differ)"
+            line += f" (begun with {pluralise(self.threads, 'thread')}, now {threads}: last bits may differ)"
         return line
 
 

@@ -10,7 +10,7 @@ import torch
 
 from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment
-from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.errors import Problem, TrainingError, pluralise
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Device:
 
     def __str__(self) -> str:
         precision = "bfloat16 with float32 weights" if self.bfloat16 else "float32"
-        threads = f", {torch.get_num_threads()} threads" if self.kind == "cpu" else ""
+        threads = f", {pluralise(torch.get_num_threads(), 'thread')}" if self.kind == "cpu" else ""
         return f"training on {self.name}{threads}, in {precision}"
 
 

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from landcover_orch.config import file_label
-from landcover_orch.errors import Problem, RecipeError
+from landcover_orch.errors import Problem, RecipeError, pluralise
 from landcover_orch.models.networks import Normalised
 from landcover_orch.pages.chart import as_png, canvas
 from landcover_orch.training import optimisation
@@ -80,7 +80,10 @@ def find(task: Task, model: Normalised, log_line: LogLine) -> Curve:
         losses = list(until_divergence(range_test(task, model, rates, log_line)))
     rates = rates[: len(losses)]
     curve = Curve(tuple(rates), tuple(losses), suggestion(rates, losses, task.experiment.name))
-    log_line(f"learning rate found: {curve.suggestion:.3g}, of {len(losses)} rates from {LOWEST:g} to {rates[-1]:.3g}")
+    log_line(
+        f"learning rate found: {curve.suggestion:.3g}, "
+        f"of {pluralise(len(losses), 'rate')} from {LOWEST:g} to {rates[-1]:.3g}"
+    )
     return curve
 
 

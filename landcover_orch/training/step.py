@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.errors import Problem, TrainingError, pluralise
 from landcover_orch.models.networks import Normalised
 from landcover_orch.training.device import Device
 from landcover_orch.training.distributed.batch_norm import synchronise
@@ -148,7 +148,7 @@ class Step:
         local_batch = self.group.local_batch(self.batch_size)
         where, parts = f"memory of {self.device.name}", self.micro_batches
         if self._synchronised:
-            size = f"a batch of {self.batch_size} in {parts} micro-batches does not fit ({message})"
+            size = f"a batch of {self.batch_size} in {pluralise(parts, 'micro-batch')} does not fit ({message})"
             fix = f"set `accumulate: {2 * parts}`: processes that share batch statistics cannot split it on the way"
             raise TrainingError(Problem(where, size, "memory for one micro-batch", fix))
         if parts >= local_batch:
@@ -164,7 +164,7 @@ class Step:
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
         size = f"a batch of {self.batch_size}"
-        self.log_line(f"out of memory: from now on {size} passes in {self.micro_batches} micro-batches")
+        self.log_line(f"out of memory: from now on {size} passes in {pluralise(self.micro_batches, 'micro-batch')}")
 
 
 def out_of_memory(error: RuntimeError) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment, losses
-from landcover_orch.errors import Problem, TrainingError
+from landcover_orch.errors import Problem, TrainingError, pluralise
 from landcover_orch.models.networks import Normalised
 from landcover_orch.patches.class_weights import class_weights
 from landcover_orch.training import augmentation, sampling
@@ -103,9 +103,11 @@ def step(task: Task, model: Normalised, log_line: LogLine, micro_batches: int | 
     """
     e = task.experiment
     if e.batch_size < task.group.size:
-        where, size = f"{file_label('experiments', e.name)}: batch_size", f"{e.batch_size} patches"
+        where, size = f"{file_label('experiments', e.name)}: batch_size", pluralise(e.batch_size, "patch")
         fix = "raise it, or lower the processes of its launcher"
-        raise TrainingError(Problem(where, size, f"at least one for each of {task.group.size} processes", fix))
+        raise TrainingError(
+            Problem(where, size, f"at least one for each of {pluralise(task.group.size, 'process')}", fix)
+        )
     return Step(
         model,
         objective(task).to(task.device.kind),

@@ -269,7 +269,7 @@ class TestLabelRasters:
 
     def test_kind_and_content_must_agree(self, tmp_path: Path) -> None:
         self.codes(tmp_path)
-        assert "1 bands of uint8; expected 3 bands of uint8" in only(self.found(tmp_path, "rgb"))
+        assert "1 band of uint8; expected 3 bands of uint8" in only(self.found(tmp_path, "rgb"))
 
     def test_codes_must_be_of_the_kind(self, tmp_path: Path) -> None:
         self.codes(tmp_path)
@@ -366,5 +366,5 @@ class TestFurtherFiles:
         (tmp_path / "dsm" / "a.tif").write_text("no heights")
         told = [str(problem) for problem in look(data).problems]
         assert len(told) == 2
-        assert "a.tif: 1 bands; expected 3" in told[0]
+        assert "a.tif: 1 band; expected 3" in told[0]
         assert "dsm/a.tif: not readable as GeoTIFF" in told[1]

@@ -121,7 +121,7 @@ def test_one_class_that_covers_everything_is_named_in_the_table(town: Path, conf
 def test_codes_that_the_legend_lacks_are_found_before_anything_is_built(town: Path) -> None:
     scenes.write_polygons(town / "raw/b.gpkg", [(box(X + SIDE, Y - 9, X + SIDE + 9, Y), "7")])
     (problem,) = checked().problems
-    assert "unknown code '7' in 1 polygons" in problem.found
+    assert "unknown code '7' in 1 polygon" in problem.found
     assert row(checked(), "patches") == ["16", "0", "16"]
 
 

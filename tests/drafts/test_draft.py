@@ -353,7 +353,7 @@ def test_images_without_labels_are_mapped_and_asked_about(configs: Path, tmp_pat
         ("b", False),
         ("c", True),
     ]
-    assert any("1 orthophotos have no labels (c.tif): they are mapped" in question for question in draft.questions)
+    assert any("1 orthophoto has no labels (c.tif): mapped, not trained on" in question for question in draft.questions)
 
 
 def test_splits_and_patches_give_enough_to_train_and_to_choose_by(configs: Path, tmp_path: Path) -> None:
@@ -520,9 +520,9 @@ def test_polygons_without_a_code_are_named_and_the_splits_are_drafted_all_the_sa
     scenes.write_polygons(tmp_path / "raw/a.gpkg", [*fields(), (box(X, Y - 4, X + 4, Y), None)])
     init("town", tmp_path / "raw")
     assert config.load_dataset("town").patches.size < SIDE
-    assert "1 polygons have no code: give them a code, or delete them" in unwrapped(texts(configs)[0])
+    assert "1 polygon has no code: give each a code, or delete it" in unwrapped(texts(configs)[0])
     (problem,) = check_dataset("town").problems
-    assert "no code (NULL) in 1 polygons" in problem.found
+    assert "no code (NULL) in 1 polygon" in problem.found
 
 
 def test_a_label_raster_on_another_grid_is_a_sentence(configs: Path, tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_class_rasters_and_colours_give_the_same_classes(tmp_path: Path, home: P
 
 def test_an_unknown_code_publishes_nothing(scene: Dataset, home: Path) -> None:
     few = LEGEND.model_copy(update={"codes": {"1": "field", "2": "wood"}})
-    with pytest.raises(UnknownCodeError, match="unknown code '3' in 1 polygons"):
+    with pytest.raises(UnknownCodeError, match="unknown code '3' in 1 polygon"):
         built(scene, home, few)
     assert not (home / "small" / "ground_truth" / "t").exists()
 

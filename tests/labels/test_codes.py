@@ -62,7 +62,7 @@ def test_classes_of_numbers() -> None:
 
 def test_unknown_codes_are_named_most_frequent_first() -> None:
     strays = [Stray(str(i), i, f"polygon {i}") for i in range(30)]
-    error = unknown_codes("labels.gpkg", "polygons", strays, legend())
+    error = unknown_codes("labels.gpkg", "polygon", strays, legend())
     assert len(error.problems) == 21
     assert "unknown code '29' in 29 polygons, first at polygon 29" in str(error.problems[0])
     assert "10 more unknown codes" in str(error.problems[-1])

@@ -107,10 +107,10 @@ def test_any_file_of_a_component_is_part_of_the_labels_fingerprint(scene: Datase
         (
             "two_percent.bin",
             [[0, 30, 50], [20, 0, 0]],
-            "60 % CNF, 30 % FDC: 90 % in all in 1 pixels, first at row 0, col 1",
+            "60 % CNF, 30 % FDC: 90 % in all in 1 pixel, first at row 0, col 1",
         ),
-        ("two_percent.bin", [[0, 40, 50], [20, 0, 9]], "9 % (blank): 9 % in all in 1 pixels, first at row 1, col 2"),
-        ("one.bin", [[1, 7, 3], [2, 1, 1]], "value 7 that its table lacks in 1 pixels, first at row 0, col 1"),
+        ("two_percent.bin", [[0, 40, 50], [20, 0, 9]], "9 % (blank): 9 % in all in 1 pixel, first at row 1, col 2"),
+        ("one.bin", [[1, 7, 3], [2, 1, 1]], "value 7 that its table lacks in 1 pixel, first at row 0, col 1"),
         ("two_percent.bin", [[0, 40, 50], [20, 0, np.nan]], "nan % in all"),
     ],
 )
@@ -141,7 +141,7 @@ def test_nodata_is_no_cover_unless_its_table_names_it(scene: Dataset, home: Path
     write_geotiff(root / "two_percent.bin.tif", np.array([[100, 40, 100]], np.uint8), nodata=255)
     assert pixels(built(data, home)).tolist() == [[1, 0, 0]]
     write_geotiff(root / "two_percent.bin.tif", np.array([[100, 40, 255]], np.uint8), nodata=255)
-    with pytest.raises(LabelError, match=r"nan % CNF: nan % in all in 1 pixels, first at row 0, col 2"):
+    with pytest.raises(LabelError, match=r"nan % CNF: nan % in all in 1 pixel, first at row 0, col 2"):
         built(data, home)
     write_geotiff(root / "one_percent.bin.tif", np.array([[0, 60, 0]], np.uint8), nodata=0)
     write_geotiff(root / "two_percent.bin.tif", np.array([[100, 40, 100]], np.uint8), nodata=100)
@@ -161,7 +161,7 @@ def test_files_are_checked_before_they_are_read(scene: Dataset, home: Path) -> N
     one, two = scene.folder / "one.bin", scene.folder / "two.lut"
     write_envi(one, np.ones((2, 2)))
     two.write_text("CNF;2\nFDC,2\nPST,2\n")
-    assert "1 bands of 2 x 2 px; expected one band of 2 x 3 px on the grid of place.tif" in report()
+    assert "1 band of 2 x 2 px; expected one band of 2 x 3 px on the grid of place.tif" in report()
     assert "two.lut:1: 'CNF;2'; expected 'cover,value', each value once" in report()
     assert "two.lut:3: 'PST,2'" in report()
     one.write_bytes(one.read_bytes()[:-2])
@@ -186,7 +186,7 @@ def test_components_without_a_place_or_in_another_one_are_told(scene: Dataset, h
         }
     )
     (problem,) = checks.check(moved, legend(), catalogue.tiles(moved)).problems
-    assert "far.tif: 1 bands of 2 x 3 px from 500001.0, 4700000.0 in EPSG:25830; expected one band of 2 x 3" in str(
+    assert "far.tif: 1 band of 2 x 3 px from 500001.0, 4700000.0 in EPSG:25830; expected one band of 2 x 3" in str(
         problem
     )
     (root / "one.lut").write_bytes(b",1\nCNF\xff,2\n")

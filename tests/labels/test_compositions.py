@@ -267,7 +267,7 @@ def test_values_are_read_however_they_are_written(tmp_path: Path, home: Path) ->
         ([("P1", 316, "", 100.0), ("P1", 316, "", 100.0)], "polygon P1: 100 % 316, 100 % 316: 200 % in all"),
         ([("P1", None, "", 60.0), ("P1", 300.0, "", 40.0)], "polygon P1: 60 % (no cover), 40 % 300: 100 % in all"),
         ([("P9", 316, "", 100.0)], "polygon P1: no row"),
-        ([("P1", 999, "", 100.0)], "column ID_COBERTURA: unknown code '999' in 1 polygons, first at polygon P1"),
+        ([("P1", 999, "", 100.0)], "column ID_COBERTURA: unknown code '999' in 1 polygon, first at polygon P1"),
     ],
 )
 def test_rows_that_cannot_be_are_told_with_their_polygon(
@@ -281,9 +281,7 @@ def test_rows_that_cannot_be_are_told_with_their_polygon(
 
 def test_polygons_that_the_table_cannot_name(tmp_path: Path, home: Path) -> None:
     data = write_values(tmp_path / "raw", [("P'1", 316, "", 100.0)], names=["P'1", None])
-    with pytest.raises(
-        LabelError, match=r"no name \(NULL\) in 1 polygons.*Fix: give them the names that T_VALORES has"
-    ):
+    with pytest.raises(LabelError, match=r"no name \(NULL\) in 1 polygon.*Fix: give them the names that T_VALORES has"):
         built(data, home)
 
 
@@ -318,11 +316,11 @@ def test_covers_that_the_legend_lacks_are_all_named(tmp_path: Path, home: Path) 
     with pytest.raises(UnknownCodeError) as error:
         built(data, home)
     assert "unknown code 'MTR' in 2 polygons, first at polygon P2" in str(error.value)
-    assert "unknown code 'LVI' in 1 polygons, first at polygon P4" in str(error.value)
+    assert "unknown code 'LVI' in 1 polygon, first at polygon P4" in str(error.value)
 
 
 def test_a_polygon_without_a_label_is_named(tmp_path: Path, home: Path) -> None:
-    with pytest.raises(UnknownCodeError, match=r"no code \(NULL\) in 1 polygons, first at polygon P2"):
+    with pytest.raises(UnknownCodeError, match=r"no code \(NULL\) in 1 polygon, first at polygon P2"):
         built(write_labels(tmp_path / "raw", ["CNF", None, "PST", "PST"]), home)
 
 

@@ -193,7 +193,7 @@ def test_an_unknown_code_names_its_feature_and_publishes_nothing(two: Dataset, h
     with pytest.raises(UnknownCodeError) as caught:
         built(two, home)
     assert "corrections.gpkg" in str(caught.value)
-    assert "unknown code '77' in 1 polygons, first at polygon 02" in str(caught.value)
+    assert "unknown code '77' in 1 polygon, first at polygon 02" in str(caught.value)
     assert "no code (NULL)" in str(caught.value)
     assert not (home / "small" / "ground_truth" / "t0").exists()
 

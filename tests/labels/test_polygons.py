@@ -57,8 +57,8 @@ def test_unknown_and_absent_codes_are_all_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownCodeError) as error:
         read_coded(write_polygons(tmp_path / "l.gpkg", shapes))
     assert "unknown code '9' in 2 polygons, first at polygon 2" in str(error.value)
-    assert "no code (NULL) in 1 polygons, first at polygon 3" in str(error.value)
-    assert "unknown code 'x' in 1 polygons" in str(error.value)
+    assert "no code (NULL) in 1 polygon, first at polygon 3" in str(error.value)
+    assert "unknown code 'x' in 1 polygon" in str(error.value)
 
 
 def test_polygons_in_another_crs_are_reprojected_with_a_note(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_colours_become_their_places(tmp_path: Path) -> None:
     data = np.array([[[255, 0]], [[0, 0]], [[0, 255]]], np.uint8)
     path = write_geotiff(tmp_path / "l.tif", data, photometric="rgb")
     assert numbers(path, legend("#FF0000", "#0000ff"), read=colour_strips) == [[0, 1]]
-    with pytest.raises(UnknownCodeError, match="unknown code '#0000ff' in 1 pixels, first at row 0, col 1"):
+    with pytest.raises(UnknownCodeError, match="unknown code '#0000ff' in 1 pixel, first at row 0, col 1"):
         numbers(path, legend("#ff0000"), read=colour_strips)
 
 
@@ -94,13 +94,13 @@ def test_colours_of_a_lossy_file_are_their_neighbours_within_the_tolerance(tmp_p
     path = write_geotiff(tmp_path / "near.tif", near, photometric="rgb")
     known = legend("#ffff00", "#00ffff").model_copy(update={"colour_tolerance": 40})
     assert numbers(path, known, read=colour_strips) == [[0, 1, 1, 1]]
-    with pytest.raises(UnknownCodeError, match="unknown code '#28d7ff' in 1 pixels"):
+    with pytest.raises(UnknownCodeError, match="unknown code '#28d7ff' in 1 pixel"):
         numbers(path, known.model_copy(update={"colour_tolerance": 39}), read=colour_strips)
 
 
 def test_rasters_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
     path = write_geotiff(tmp_path / "l.tif", np.zeros((2, 2), np.float32))
-    with pytest.raises(LabelError, match="1 bands of float32; expected one band of integer codes"):
+    with pytest.raises(LabelError, match="1 band of float32; expected one band of integer codes"):
         numbers(path, legend("1"))
     with pytest.raises(LabelError, match="expected red, green and blue as uint8"):
         numbers(path, legend("#ff0000"), read=colour_strips)
@@ -130,5 +130,5 @@ def test_a_label_raster_must_lie_on_its_orthophotos_grid(tmp_path: Path) -> None
 def test_a_beginning_stands_for_all_codes_of_a_level(tmp_path: Path) -> None:
     path = write_geotiff(tmp_path / "l.tif", np.array([[311, 312], [31, 3199], [511, 311]], np.uint16))
     assert numbers(path, legend("31*", "312", "*")) == [[0, 1], [0, 0], [2, 0]]
-    with pytest.raises(UnknownCodeError, match="unknown code '511' in 1 pixels"):
+    with pytest.raises(UnknownCodeError, match="unknown code '511' in 1 pixel"):
         numbers(path, legend("31*", "312"))

@@ -93,7 +93,7 @@ def test_help_names_every_command_and_loads_nothing_heavy() -> None:
 
 def test_the_check_loads_neither_dagster_nor_torch(root: Path) -> None:
     printed, loaded = _loaded_after("check", "town")
-    assert printed.endswith("town: 1 tiles, 0 problems, 1 notes\n")
+    assert printed.endswith("town: 1 tile, 0 problems, 1 note\n")
     assert "rasterio" in loaded
     assert not loaded & {"dagster", "torch", "mlflow", "lightning", "matplotlib"}
 
@@ -149,7 +149,7 @@ def test_check_of_a_sound_dataset(root: Path, capsys: pytest.CaptureFixture[str]
     assert main(["check", "town", "--deep"]) == 0
     printed = capsys.readouterr().out
     assert f"note: {config.own_configs()}/datasets/town.yaml: the years of a are not stated" in printed
-    assert printed.endswith("town: 1 tiles, 0 problems, 1 notes\n")
+    assert printed.endswith("town: 1 tile, 0 problems, 1 note\n")
 
 
 def test_problems_set_the_exit_code_of_check(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -319,7 +319,7 @@ def test_a_dataset_that_is_nowhere_is_named_with_the_folders(
     shipped = config.shipped_configs() / "datasets"
     assert f"no file xylem.yaml in {tmp_path / 'nowhere' / 'datasets'} or {shipped}" in text
     assert "set LANDCOVER_CONFIGS" in text
-    assert doctor.check_configurations().found.startswith(f"1 datasets in {tmp_path / 'nowhere'} and ")
+    assert doctor.check_configurations().found.startswith(f"1 dataset in {tmp_path / 'nowhere'} and ")
 
 
 @pytest.mark.parametrize(

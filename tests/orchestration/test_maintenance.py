@@ -370,8 +370,8 @@ def test_migrate_brings_an_earlier_home_up_once_after_a_backup(
     printed = capsys.readouterr().out
     assert "MLflow: 1 databases upgraded" in printed
     assert f"Dagster: {len(outdated) - 1} databases upgraded" in printed
-    assert "MLflow's artifacts: 1 locations name the server" in printed
-    assert "1 products are of an earlier version" in printed
+    assert "MLflow's artifacts: 1 location names the server" in printed
+    assert "1 product is of an earlier version" in printed
     assert databases.outdated(home, home / "dagster") == []
     (backup,) = (home / "backups").iterdir()
     former = databases.Database(backup / "mlflow.db", "mlflow.db", "MLflow")

@@ -156,5 +156,5 @@ def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monk
 def test_processes_that_share_statistics_do_not_split_on_the_way() -> None:
     network = Small(2)
     network.layers.append(nn.SyncBatchNorm(3))
-    with pytest.raises(TrainingError, match=r"a batch of 6 in 1 micro-batches does not fit.*set `accumulate: 2`"):
+    with pytest.raises(TrainingError, match=r"a batch of 6 in 1 micro-batch does not fit.*set `accumulate: 2`"):
         _step(network).update(_batch(), None, seed=0)

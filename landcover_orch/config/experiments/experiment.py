@@ -25,6 +25,7 @@ from landcover_orch.config.experiments.optimisation import (
 from landcover_orch.config.experiments.prediction import Prediction
 from landcover_orch.config.experiments.protocol import Protocol
 from landcover_orch.config.experiments.settings import Settings
+from landcover_orch.errors import pluralise
 
 KEY = r"^[A-Za-z0-9_-]+$"
 """Characters of a name: it becomes a Dagster key, a partition and a folder."""
@@ -178,13 +179,14 @@ def schedule_problems(experiment: Experiment) -> list[str]:
         and experiment.schedule.patience >= experiment.patience
     ):
         problems.append(
-            f"training stops after {experiment.patience} epochs without improvement, before the plateau's"
+            f"training stops after {pluralise(experiment.patience, 'epoch')} without improvement, before the plateau's"
             f" {experiment.schedule.patience} lower the rate: raise `patience`, or lower `schedule.patience`"
         )
     steps = experiment.epochs * experiment.steps_per_epoch if experiment.steps_per_epoch else None
     if isinstance(experiment.schedule, Constant | Polynomial) and steps and experiment.schedule.warmup >= steps:
         problems.append(
-            f"a warm-up of {experiment.schedule.warmup} steps does not end within the run's {steps}: lower `warmup`"
+            f"a warm-up of {pluralise(experiment.schedule.warmup, 'step')} does not end within the run's {steps}:"
+            " lower `warmup`"
         )
     return problems
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from landcover_orch.config.experiments.settings import named
-from landcover_orch.errors import ConfigError, Problem, did_you_mean
+from landcover_orch.errors import ConfigError, Problem, did_you_mean, pluralise
 
 SEPARATOR = "__"
 """Stands between the file's name and the choices: potsdam-unet__4-residual-serial."""
@@ -140,7 +140,7 @@ def row_problems(row: tuple[str, ...], number: int, axes: Axes, where: str) -> l
     """Problems of one of the `rows`: its length, and labels that no axis has."""
     where = f"{where}: row {number}"
     if len(row) != len(axes):
-        return [Problem(where, f"{len(row)} choices", f"one each of {', '.join(axes)}", "correct the row")]
+        return [Problem(where, pluralise(len(row), "choice"), f"one each of {', '.join(axes)}", "correct the row")]
     return [
         Problem(where, repr(choice), f"one of {list(known)} for {path}", did_you_mean(choice, list(known)) or "add it")
         for choice, (path, known) in zip(row, axes.items(), strict=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from landcover_orch.config.experiments.settings import Settings, named
+from landcover_orch.errors import pluralise
 
 EXPERIMENT_NAME = r"[A-Za-z0-9_-]+(\.seed-[0-9]+)?(\.fold-[0-9]+)?"
 """A name of configs/experiments, or a repetition of one."""
@@ -156,7 +157,9 @@ class SwinUNet(Settings):
     @model_validator(mode="after")
     def _heads_share_the_channels(self) -> Self:
         if len(self.heads) != len(self.depths):
-            raise ValueError(f"{len(self.depths)} stages (depths) and {len(self.heads)} numbers of heads")
+            raise ValueError(
+                f"{pluralise(len(self.depths), 'stage')} (depths) and {pluralise(len(self.heads), 'number')} of heads"
+            )
         odd = [h for stage, h in enumerate(self.heads) if self.width * 2**stage % h]
         if odd:
             raise ValueError(f"heads {odd} do not divide the channels of their stage: width {self.width} x 2^stage")

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch import raster
 from landcover_orch.config import Dataset, file_label
-from landcover_orch.errors import Problem
+from landcover_orch.errors import Problem, pluralise
 from landcover_orch.grid import in_metres, resolution
 from landcover_orch.ground_truth import build as truth
 from landcover_orch.ground_truth.areas import area_problems
@@ -298,7 +298,7 @@ def topology_problems(summary: Row) -> list[Problem]:
     return [
         Problem(
             f"tile {summary['tile']}",
-            f"{summary[kind]} {kind} ({summary[f'{kind}_area']:,.1f} in units of the CRS squared)",
+            f"{pluralise(summary[kind], kind[:-1])} ({summary[f'{kind}_area']:,.1f} in units of the CRS squared)",
             f"no {kind}",
             "correct the worst polygons that the page lists, at their source",
         )
