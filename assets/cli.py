@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,21 +44,36 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; exit code 1 and no traceback where something is wrong with what a person gave."""
-        try:
+        with exit_codes():
             return super().invoke(ctx)
-        except LandcoverError as error:
-            typer.echo(error, err=True)
-            raise typer.Exit(1) from None
-        except OSError as error:
-            if error.errno not in UNUSABLE or error.filename is None:
-                raise
-            fix = "correct LANDCOVER_HOME, LANDCOVER_CONFIGS or the argument, or the rights of the folder"
-            expected = "a file or folder that can be used"
-            typer.echo(Problem(str(error.filename), str(error.strerror).lower(), expected, fix), err=True)
-            raise typer.Exit(1) from None
-        except KeyboardInterrupt:
-            typer.echo("Interrupted. The same command goes on where this one ended.", err=True)
-            raise typer.Exit(130) from None
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Ends the program by a sentence and a code, with no traceback, where a person gave or did what ends it.
+
+    Where nobody reads its output any more (`| head`) it ends as other programs do: without a word, and `materialise`
+    after the run that is under way.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except LandcoverError as error:
+        typer.echo(error, err=True)
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at its end
+        raise SystemExit(128 + signal.SIGPIPE) from None
+    except OSError as error:
+        if error.errno not in UNUSABLE or error.filename is None:
+            raise
+        fix = "correct LANDCOVER_HOME, LANDCOVER_CONFIGS or the argument, or the rights of the folder"
+        expected = "a file or folder that can be used"
+        typer.echo(Problem(str(error.filename), str(error.strerror).lower(), expected, fix), err=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command goes on where this one ended.", err=True)
+        raise SystemExit(130) from None
 
 
 app = typer.Typer(

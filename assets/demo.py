@@ -6,11 +6,12 @@ import os
 import time
 
 from assets import instance, summary
-from assets.materialise import materialise
+from assets.cli import exit_codes
+from assets.materialise import materialise, print_line
 from landcover_orch import config
 from landcover_orch.config import Dataset
-
 from landcover_orch.errors import pluralise
+
 NAME = "demo"
 
 
@@ -20,11 +21,11 @@ def main() -> int:
     instance.prepare()
     dataset = config.load_dataset(NAME)
     write_landscape(dataset)
-    print("Materialising the lineage:")
+    print_line("Materialising the lineage:")
     with instance.opened() as dagster:
         outcome = materialise(dagster, dataset)
         for line in summary.lines(dagster, dataset, outcome, time.perf_counter() - started):
-            print(line, flush=True)
+            print_line(line)
     return 0
 
 
@@ -33,8 +34,9 @@ def write_landscape(dataset: Dataset) -> None:
     from landcover_orch.synthetic import landscape
 
     names = landscape.write(dataset.folder)
-    print(f"Landscape: {pluralise(len(names), 'tile')} in {os.path.relpath(dataset.folder)}")
+    print_line(f"Landscape: {pluralise(len(names), 'tile')} in {os.path.relpath(dataset.folder)}")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    with exit_codes():
+        raise SystemExit(main())

@@ -51,7 +51,9 @@ def migrate() -> Iterator[str]:
         upgrade_dagster()
         yield upgraded("Dagster", history)
     added = add_blocks(dagster)
-    yield from (f"Dagster's settings: `{name}:` added to {dagster / FILE}, history stays" for name in added)
+    if added:
+        names = " and ".join(f"`{name}:`" for name in added.names)
+        yield f"Dagster's settings: {names} added to {dagster / FILE}, history stays; as it was: {added.former}"
     yield from left_as_it_is(home, migration)
     if not (outdated or migration or added):
         yield f"{home}: its databases are of the installed versions."

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from landcover_orch.config.paths import shipped_configs
@@ -37,24 +40,36 @@ def missing_blocks(folder: Path) -> list[str]:
     return [block for block, keys in BLOCKS.items() if not keys & settings.keys()]
 
 
-def add_blocks(folder: Path) -> list[str]:
-    """Adds the blocks that a folder's dagster.yaml lacks, as they are shipped; its other settings and comments stay.
+@dataclass(frozen=True)
+class AddedBlocks:
+    """Blocks that were added to a dagster.yaml, and the copy of the file as it was."""
+
+    names: tuple[str, ...]
+    former: Path
+
+
+def add_blocks(folder: Path, now: datetime | None = None) -> AddedBlocks | None:
+    """Adds the blocks that a folder's dagster.yaml lacks, as they are shipped; None where it lacks none.
+
+    Its other settings and comments stay, and the file as it was lies beside it, named by the time.
 
     Raises:
         ConfigError: the file cannot be added to, as one that is written in braces; it is left as it is.
     """
     path, names = folder / FILE, missing_blocks(folder)
     if not names:
-        return []
+        return None
     text, shipped = path.read_text(encoding="utf-8"), shipped_file()
     if re.search(r"^[{}\[]|^(---|\.\.\.)", text, re.MULTILINE):
         fix = f"write it one setting a line, or copy the blocks from {shipped}"
         raise ConfigError(Problem(str(path), f"no {', '.join(names)}", "settings that lines can be added to", fix))
     blocks = [block_text(shipped.read_text(encoding="utf-8"), name) for name in names]
+    former = path.with_name(f"{FILE}.{now or datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    shutil.copy2(path, former)
     partial = path.with_name(f".{FILE}.new")
     partial.write_text("".join([text.rstrip("\n") + "\n" if text.strip() else "", *blocks]), encoding="utf-8")
     partial.replace(path)
-    return names
+    return AddedBlocks(tuple(names), former)
 
 
 def block_text(text: str, name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +120,17 @@ def require_free(name: str, target: Path) -> None:
     if not re.fullmatch(KEY, name):
         expected, fix = "letters a to z, digits, '_' and '-' alone", f"name it {transliterate(name, 'town')}"
         raise ConfigError(Problem("landcover init", f"the name {name!r}", expected, fix))
+    if files := files_of(name, target):
+        free = next(other for number in count(2) if not files_of(other := f"{name}-{number}", target))
+        fix = f"choose another one, as {free}; `landcover check {name}` reads what is there"
+        raise ConfigError(Problem(", ".join(map(str, files)), f"{name!r} is taken", "a name that is free", fix))
+
+
+def files_of(name: str, target: Path) -> list[Path]:
+    """Files that take a name: of a dataset, a study or a legend, one's own or shipped."""
     drafts = [path for kind in ("datasets", "legends") if (path := target / kind / f"{name}.yaml").exists()]
     shipped = [find(kind, name) for kind in ("datasets", "legends", STUDIES)]
-    taken = dict.fromkeys((*drafts, *(path for path in shipped if path is not None)))
-    if taken:
-        fix = "choose another name, or delete the file"
-        raise ConfigError(*(Problem(str(path), "it exists", "a name that is free", fix) for path in taken))
+    return list(dict.fromkeys((*drafts, *(path for path in shipped if path is not None))))
 
 
 def check_text(path: Path, target: Path) -> None:

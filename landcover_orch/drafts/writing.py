@@ -37,7 +37,7 @@ def write_together(contents: Mapping[Path, str], check: Callable[[Path, Path], N
         for target in linked:
             target.unlink(missing_ok=True)
         if isinstance(error, FileExistsError):
-            fix = "choose another name, or delete the file"
+            fix = "choose another name: somebody wrote this file meanwhile"
             raise ConfigError(Problem(str(error.filename2), "it exists", "a name that is free", fix)) from error
         raise
     finally:

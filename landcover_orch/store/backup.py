@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import shutil
 import tarfile
 import tempfile
@@ -66,11 +67,14 @@ def back_up(target: Path, home: Path, dagster: Path, configs: Path, *, databases
         PublishError: the file is there already or lies in the home, there is no home, or a database is damaged.
     """
     path = target / f"landcover-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar" if target.is_dir() else target
-    if path.exists():
-        raise PublishError(Problem(str(path), "a file", "a name that is free", "name another one"))
     if not home.is_dir():
         raise PublishError(Problem(str(home), "no such folder", "a home to back up", "set LANDCOVER_HOME"))
     require_outside(path, home)
+    if not path.parent.is_dir():
+        fix = f"mkdir -p {shlex.quote(str(path.parent))}, or name another file"
+        raise PublishError(Problem(str(path.parent), "no such folder", "one for the backup", fix))
+    if path.exists():
+        raise PublishError(Problem(str(path), "a file", "a name that is free", "name another one"))
     members = {**(_state(home) if databases_only else _everything(home)), **_settings(dagster)}
     left_out = tuple(name for name, path in members.items() if _leaves(path, home))
     members = {name: path for name, path in members.items() if name not in left_out}
@@ -88,7 +92,7 @@ def back_up(target: Path, home: Path, dagster: Path, configs: Path, *, databases
         partial.replace(path)
     except OSError as error:
         fix = "choose a folder that can be written and has space for the home (`du -sh`)"
-        raise PublishError(Problem(str(path), str(error), "a backup", fix)) from error
+        raise PublishError(Problem(str(path), str(error.strerror or error).lower(), "a backup", fix)) from error
     finally:
         partial.unlink(missing_ok=True)
     return Backup(path, files, total, left_out)
@@ -179,7 +183,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str) -> int:
 
 def remove_older(folder: Path, keep: int) -> list[Path]:
     """Removes the dated backups of a folder but for the newest, and what killed ones left; gives those that went."""
-    older = sorted(folder.glob("landcover-[0-9]*T[0-9]*Z.tar"))[:-keep]
+    older = dated(folder)[:-keep]
     yesterday = time.time() - DAY_S
     older += [path for path in sorted(folder.glob(".landcover-*")) if path.stat().st_mtime < yesterday]
     for path in older:
@@ -202,6 +206,7 @@ def restore(source: Path, home: Path, configs: Path) -> Restored:
     Raises:
         PublishError: the home is not empty, or the file is no whole backup; nothing was changed.
     """
+    require_file(source)
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         fix = "point LANDCOVER_HOME at a new folder, or move this one away"
         raise PublishError(Problem(str(home), "it is not empty", "an empty home to restore into", fix))
@@ -219,6 +224,22 @@ def restore(source: Path, home: Path, configs: Path) -> Restored:
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return Restored(files, written, differing)
+
+
+def require_file(source: Path) -> None:
+    """Raises PublishError where a backup is no file, with the newest one that lies there or in its folder."""
+    if source.is_file():
+        return
+    folder = source if source.is_dir() else source.parent
+    backups = dated(folder)
+    fix = f"landcover restore {shlex.quote(str(backups[-1]))}" if backups else "name the .tar file of a backup"
+    actual = "a folder" if source.is_dir() else "no such file"
+    raise PublishError(Problem(str(source), actual, "a backup that `landcover backup` wrote", fix))
+
+
+def dated(folder: Path) -> list[Path]:
+    """The dated backups of a folder, the oldest first."""
+    return sorted(folder.glob("landcover-[0-9]*T[0-9]*Z.tar"))
 
 
 def _extract(source: Path, staged: Path) -> int:

@@ -414,7 +414,9 @@ def test_nothing_is_overwritten_and_nothing_is_written_by_halves(
     polygons(tmp_path / "raw/a.gpkg")
     mine = configs / "legends" / "town.yaml"
     mine.write_text("mine")
-    with pytest.raises(ConfigError, match="it exists; expected a name that is free"):
+    with pytest.raises(
+        ConfigError, match=r"'town' is taken; expected a name that is free\. Fix: choose another one, as town-2;"
+    ):
         init("town", tmp_path / "raw")
     assert mine.read_text() == "mine"
     with pytest.raises(ConfigError, match="letters a to z, digits"):

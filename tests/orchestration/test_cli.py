@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -105,7 +106,10 @@ def test_init_drafts_a_dataset_without_dagster_and_torch_and_refuses_a_name_twic
     assert not loaded & {"dagster", "torch", "mlflow", "lightning", "matplotlib"}
     again = _program("init", "village", str(root))
     assert again.returncode == 1
-    assert "village.yaml: it exists; expected a name that is free" in again.stderr
+    assert (
+        "village.yaml: 'village' is taken; expected a name that is free. Fix: choose another one, as village-2; "
+        in (again.stderr)
+    )
     assert "Traceback" not in again.stderr
 
 
@@ -138,6 +142,25 @@ def test_a_misspelt_dataset_names_those_there_are(root: Path) -> None:
     assert "no file twon.yaml in " in done.stderr
     assert "expected one of town, demo, or of `landcover studies`. Fix: did you mean 'town'?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["studies"], ["check", "town"]])
+def test_output_that_nobody_reads_ends_a_command_without_a_word(root: Path, command: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does once it has its lines
+    program = [sys.executable, "-m", "assets.cli", *command]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_the_demo_ends_as_a_command_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "landscape").mkdir()
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    done = _program(code="import runpy; runpy.run_module('assets.demo', run_name='__main__')")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{home / 'landscape'}: something that is no generated landscape; expected")
 
 
 def test_no_command_is_answered_with_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -365,7 +388,12 @@ def test_a_home_that_cannot_be_used_is_a_sentence(
 def test_a_name_that_is_shipped_is_refused(configs: Path, root: Path) -> None:
     done = _program("init", "demo", str(root))
     assert done.returncode == 1
-    assert "demo.yaml: it exists; expected a name that is free" in done.stderr
+    (configs / "legends" / "demo-2.yaml").touch()
+    taken = "demo.yaml: 'demo' is taken; expected a name that is free. Fix: choose another one, as demo-2; "
+    assert taken in done.stderr
+    assert "`landcover check demo` reads what is there" in done.stderr
+    again = _program("init", "demo", str(root)).stderr
+    assert "as demo-3; " in again, "what a message advises is free"
     assert _program("init", "vaihingen", str(root)).returncode == 1
 
 

@@ -399,7 +399,9 @@ def test_migrate_adds_what_the_settings_of_an_earlier_home_lack(
     assert line.endswith("without `storage:` and `compute_logs:`: `landcover migrate` adds it")
     assert main(["migrate"]) == 0
     printed = capsys.readouterr().out
-    assert f"`storage:` added to {settings}, history stays" in printed
+    (former,) = settings.parent.glob("dagster.yaml.*")
+    assert f"`storage:` and `compute_logs:` added to {settings}, history stays; as it was: {former}\n" in printed
+    assert former.read_text() == written
     assert "of the installed versions" not in printed
     assert settings.read_text().startswith(f"{written}\nstorage:\n  custom:")
     with instance.opened() as dagster:
@@ -415,6 +417,7 @@ def test_migrate_adds_what_the_settings_of_an_earlier_home_lack(
     assert main(["migrate"]) == 1
     assert "settings that lines can be added to" in capsys.readouterr().err
     assert settings.read_text() == "{telemetry: {enabled: false}}\n"
+    assert list(settings.parent.glob("dagster.yaml.*")) == [former]
 
 
 def started(dagster: dg.DagsterInstance, name: str) -> InstigatorState:

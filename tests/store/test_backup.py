@@ -56,8 +56,18 @@ def test_any_other_file_is_refused(target: Path, tmp_path: Path) -> None:
         (tmp_path / "a.tar").write_bytes(content)
         with pytest.raises(PublishError, match="expected a backup"):
             backup.restore(tmp_path / "a.tar", target, tmp_path / "configs")
-    with pytest.raises(PublishError, match="No such file"):
+
+
+def test_a_backup_that_is_not_there_is_answered_with_the_newest_of_its_folder(target: Path, tmp_path: Path) -> None:
+    with pytest.raises(PublishError, match=r"none.tar: no such file; expected a backup.* Fix: name the .tar file"):
         backup.restore(tmp_path / "none.tar", target, tmp_path / "configs")
+    for month in ("03", "01"):
+        archive(tmp_path / f"landcover-2027{month}01T030000Z.tar", {"home/a": "x"})
+    newest = rf"Fix: landcover restore {tmp_path}/landcover-20270301T030000Z\.tar"
+    for place, actual in ((tmp_path / "none.tar", "no such file"), (tmp_path, "a folder")):
+        with pytest.raises(PublishError, match=rf"{place}: {actual}; .*{newest}"):
+            backup.restore(place, target, tmp_path / "configs")
+    assert not target.parent.exists(), "nothing is made"
 
 
 def test_what_an_interrupted_restore_left_is_replaced_and_own_configurations_stay(target: Path, tmp_path: Path) -> None:
@@ -77,7 +87,12 @@ def test_what_an_interrupted_restore_left_is_replaced_and_own_configurations_sta
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    with pytest.raises(PublishError, match="choose a folder that can be written"):
-        backup.back_up(tmp_path / "nowhere" / "a.tar", home, home / "dagster", tmp_path / "configs")
+    folder = tmp_path / "no where"
+    with pytest.raises(PublishError, match=f"{folder}: no such folder; .* Fix: mkdir -p '{folder}', or name another"):
+        backup.back_up(folder / "a.tar", home, home / "dagster", tmp_path / "configs")
+    with pytest.raises(
+        PublishError, match=r"a\.tar: .*[a-z]; expected a backup. Fix: choose a folder that can be written"
+    ):
+        backup.back_up(Path("/proc/a.tar"), home, home / "dagster", tmp_path / "configs")
     with pytest.raises(PublishError, match="expected a home to back up"):
         backup.back_up(tmp_path / "a.tar", tmp_path / "none", home, tmp_path / "configs")
