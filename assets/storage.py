@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,6 +26,7 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import NullPool
 
+SQLITE = "sqlite:///"
 BUSY_S = 30
 """Seconds that a writer waits for another one."""
 
@@ -50,10 +52,16 @@ def prepare(url: str, make: Callable[[], object]) -> None:
     PREPARED[url] = inode(url) or 0
 
 
+def require_folder(folder: Path) -> None:
+    """Raises FileNotFoundError where a folder that held databases of this process is gone: nothing makes it anew."""
+    if not folder.is_dir() and any(Path(url.removeprefix(SQLITE)).is_relative_to(folder) for url in PREPARED):
+        raise FileNotFoundError(errno.ENOENT, "the home was moved away or deleted", str(folder))
+
+
 def inode(url: str) -> int | None:
     """Which file a database is; None where there is none."""
     try:
-        return Path(url.removeprefix("sqlite:///")).stat().st_ino
+        return Path(url.removeprefix(SQLITE)).stat().st_ino
     except FileNotFoundError:
         return None
 
@@ -173,4 +181,5 @@ class SqliteStorage(DagsterSqliteStorage):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]) -> SqliteStorage:
         """The storage below the folder `base_dir`."""
+        require_folder(Path(config_value["base_dir"]))
         return cls.from_local(inst_data=inst_data, **config_value)

@@ -29,6 +29,16 @@ def ours(folder: Path) -> Iterator[dg.DagsterInstance]:
         yield opened
 
 
+def test_a_folder_that_is_gone_is_not_made_anew(ours: dg.DagsterInstance, folder: Path) -> None:
+    reference = ours.get_ref()
+    folder.rename(folder.with_name("moved"))
+    with pytest.raises(FileNotFoundError, match="moved away or deleted"):
+        dg.DagsterInstance.from_ref(reference).get_runs()
+    assert not folder.exists()
+    folder.with_name("moved").rename(folder)
+    assert dg.DagsterInstance.from_ref(reference).get_runs() == []
+
+
 def dagsters_own(folder: Path) -> dg.DagsterInstance:
     """An instance over the same folder with Dagster's default storage."""
     (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
