@@ -15,13 +15,16 @@ from landcover_orch.planner.retention import left_behind
 
 
 def main(names: Sequence[str]) -> int:
-    """Observes the files of datasets, of all that are served where none is named; prints a line each."""
+    """Observes the files of datasets, of all that are served where none is named; prints a line each.
+
+    Of the latter those with a fault in their configuration are left out: loading the definitions named it.
+    """
     from assets import status  # loads all definitions
 
     with instance.opened() as dagster:
         if not names:
             end_departed(dagster)
-        for name in names or config.served_datasets():
+        for name in names or [name for name in config.served_datasets() if config.fault(name) is None]:
             try:
                 dataset = config.load_dataset(name)
                 observed = sources.observe(dagster, dataset)
@@ -45,9 +48,9 @@ def end_departed(dagster: dg.DagsterInstance) -> None:
         print(text, flush=True)
 
 
-def start(names: Sequence[str] = (), environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """Starts the observation in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "assets.observe", *names], env=environment)
+def start(environment: dict[str, str] | None = None, stdout: int | None = None) -> subprocess.Popen[bytes]:
+    """Starts the observation of all in a process of its own."""
+    return subprocess.Popen([sys.executable, "-m", "assets.observe"], env=environment, stdout=stdout)
 
 
 if __name__ == "__main__":

@@ -48,7 +48,8 @@ class Reloader:
         before: Callable[[], object] = lambda: None,
     ) -> None:
         self.client, self.log, self.clock, self.before = client, log, clock, before
-        self.loaded = loadable()
+        self.left_out: dict[str, str] = {}
+        self.loaded = self.loadable()
         self.files = self.seen = configuration_files()
         self.changed_at: float | None = None
 
@@ -67,17 +68,22 @@ class Reloader:
             self.log(f"Not reloaded, the definitions stay as they were: {text}")
         if faults:
             return False
-        self.files, self.loaded = files, loadable()
+        self.files, self.loaded = files, self.loadable()
         self.before()
         self.log(self.client.reload())
         return True
+
+    def loadable(self) -> list[str]:
+        """Names of the served datasets that can be loaded; the fault of another is a line once, until it changes."""
+        faults = {name: config.fault(name) for name in config.served_datasets()}
+        left_out = {name: text for name, text in faults.items() if text is not None}
+        for name, text in left_out.items():
+            if text != self.left_out.get(name):
+                self.log(f"Dataset {name} is not loaded: {text}")
+        self.left_out = left_out
+        return [name for name in faults if name not in left_out]
 
     def faults(self) -> list[str]:
         """What is wrong with datasets that are loaded; one whose file was taken away is none."""
         remaining = [name for name in self.loaded if name in config.served_datasets()]
         return [text for name in remaining if (text := config.fault(name)) is not None]
-
-
-def loadable() -> list[str]:
-    """Names of the served datasets that can be loaded."""
-    return [name for name in config.served_datasets() if config.fault(name) is None]

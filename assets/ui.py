@@ -6,6 +6,8 @@ import contextlib
 import fcntl
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,25 +16,36 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
+
+import dagster as dg
 
 from assets import instance, observe
 from assets.client import Client
 from assets.execution import LOCATION, MODULE
+from assets.processes import PROCESS
 from assets.reload import Reloader
 from landcover_orch import config, tracking
 from landcover_orch.checks.doctor import PORTS, SERVED, is_taken
+from landcover_orch.config.serving import FAULTS
 from landcover_orch.errors import LandcoverError, Problem
 
 HOST = "127.0.0.1"
 PATIENCE_S, START_S, WATCH_S = 15, 180, 1
 LOOK_S = 20
 """How long a start and a reload wait for the look at new datasets."""
+
+NOISE = re.compile(
+    r"Registry store URI not provided|\[MLflow\] Security middleware enabled"
+    r"|StarletteDeprecationWarning|^  from starlette\.middleware\.wsgi import"
+    r"|EventLogConsumerDaemon.*No cursor for event type|^serving Dagster on "
+)
+"""Lines of the servers about themselves, at their start: nobody can do anything about them."""
 
 MOST_RESTARTS, RESTARTS_S = 3, 600
 """How often a server that ends is started again, within so many seconds."""
@@ -43,6 +56,10 @@ WORKSPACE = "workspace.yaml"
 
 class ServerError(LandcoverError):
     """The servers cannot be started, or one of them ended."""
+
+
+class HomeGoneError(ServerError):
+    """The folder that is served was moved away or deleted."""
 
 
 @dataclass
@@ -68,10 +85,14 @@ class Servers:
         Thread(target=self.pass_on, args=(process.stdout,), daemon=True).start()
 
     def pass_on(self, lines: BinaryIO) -> None:
-        """Prints the lines of a process; those after the end has begun are read, so that it does not wait, and lost."""
+        """Prints the lines of a process, without its noise.
+
+        Those after the end has begun are read, so that it does not wait, and lost.
+        """
         for line in lines:
-            if not self.ending.is_set():
-                print_line(line.decode(errors="replace").rstrip("\n"))
+            text = line.decode(errors="replace").rstrip("\n")
+            if not self.ending.is_set() and not NOISE.search(text):
+                print_line(text)
 
     def require_running(self) -> None:
         """Raises ServerError where a process has ended."""
@@ -110,15 +131,15 @@ class Servers:
                 raise ServerError(Problem(name, f"no answer at {url} in {START_S} s", "one", fix))
             time.sleep(WATCH_S)
 
-    def end(self) -> None:
-        """Ends all: SIGTERM, then SIGKILL after `PATIENCE_S`."""
+    def end(self, patience_s: float = PATIENCE_S) -> None:
+        """Ends all: SIGTERM, then SIGKILL after the patience."""
         self.ending.set()
         for process in reversed(self.running.values()):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGTERM)
         for process in self.running.values():
             try:
-                process.wait(PATIENCE_S)
+                process.wait(patience_s)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
 
@@ -129,33 +150,83 @@ def main() -> int:
         signal.signal(number, signal.default_int_handler)
     home = config.home()
     home.mkdir(parents=True, exist_ok=True)
-    with locked(home) as address, tempfile.TemporaryDirectory(prefix="landcover-") as folder:
+    with locked(home) as lock, tempfile.TemporaryDirectory(prefix="landcover-") as folder:
         dagster_port, mlflow_port = free_ports()
-        address(f"http://{HOST}:{dagster_port}", tracking.public_url())
+        # what another command of this home asks for
+        print(f"http://{HOST}:{dagster_port}", tracking.public_url() or "", file=lock, flush=True)
         servers = Servers(environment())
         try:
-            serve(servers, home, Path(folder) / "code.sock", dagster_port, mlflow_port)
+            serve(servers, home, lock, Path(folder) / "code.sock", dagster_port, mlflow_port)
         except KeyboardInterrupt:
-            return 0
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would leave servers
+            end_with_runs(servers)
+        except HomeGoneError:
+            servers.end(patience_s=0)  # at once: what goes on would write half a home
+            raise
         finally:
             servers.end()
     return 0
 
 
-def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, mlflow_port: int) -> None:
+def end_with_runs(servers: Servers) -> None:
+    """Ends the servers, and says so, and what becomes of the runs that are under way in them."""
+    print_line("Ending the servers.")
+    runs = runs_of_servers()
+    servers.end()
+    for line in run_lines(runs):
+        print_line(line)
+
+
+def runs_of_servers() -> list[str]:
+    """Ids of the runs that are under way; without those of other commands, which go on."""
+    from assets.chain import UNDER_WAY
+
+    with instance.opened() as dagster:
+        runs = dagster.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
+        return [run.run_id for run in runs if PROCESS not in run.tags]
+
+
+def run_lines(runs: Sequence[str]) -> Iterator[str]:
+    """What became of runs when the servers ended, a line each."""
+    if not runs:
+        return
+    with instance.opened() as dagster:
+        for run in dagster.get_runs(dg.RunsFilter(run_ids=list(runs))):
+            title = f"Run {run.run_id[:8]} ({run.job_name})"
+            match run.status:
+                case dg.DagsterRunStatus.SUCCESS:
+                    yield f"{title} was finished."
+                case dg.DagsterRunStatus.QUEUED:
+                    yield f"{title} stays queued: it starts with the next `landcover ui`."
+                case _:
+                    yield f"{title} was cut off; what it had finished stays. Launch it again to go on."
+
+
+def require_home(home: Path, lock: TextIO) -> None:
+    """Raises HomeGoneError where a home does not hold the lock of these servers any more; says where that is now."""
+    held = os.fstat(lock.fileno())
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        if os.path.samestat((home / SERVED).stat(), held):
+            return
+    actual, fix = "it was deleted", "landcover restore FILE brings a backup back; landcover ui begins a new home"
+    if held.st_nlink:
+        present = Path(f"/proc/self/fd/{lock.fileno()}").readlink().parent
+        actual, path = f"it was moved to {present}", shlex.quote(str(present))
+        fix = f"move it back, or: export LANDCOVER_HOME={path} && landcover migrate && landcover ui"
+    raise HomeGoneError(Problem(str(home), actual, "the home that is served; the servers were ended", fix))
+
+
+def serve(servers: Servers, home: Path, lock: TextIO, code_socket: Path, dagster_port: int, mlflow_port: int) -> None:
     """Starts the servers one behind the other, and watches them and the configurations until one ends."""
     with instance.opened():
         pass  # its databases are there before two servers would both create them
     tracking.client(home)
-    observer = observe.start(environment=servers.environment)
+    observer = Observer(servers.environment)
+    observation = observer.start()
     workspace = write_workspace(home, code_socket)
     python = sys.executable
-
-    def observe_first() -> None:
-        wait_for_look(observe.start(environment=servers.environment))
-
     webserver = Client(f"http://{HOST}:{dagster_port}", tracking.public_url())
-    reloader = Reloader(webserver, print_line, before=observe_first)
+    reloader = Reloader(webserver, print_line, before=lambda: wait_for_look(observer.start()))
     code = ["-m", "dagster", "code-server", "start", "-m", MODULE, "--location-name", LOCATION, "-s", str(code_socket)]
     servers.start("Dagster's code server", [python, *code, "--log-level", "warning"])
     servers.start("MLflow", tracking.server_command(home, mlflow_port))
@@ -175,16 +246,45 @@ def serve(servers: Servers, home: Path, code_socket: Path, dagster_port: int, ml
         "Dagster's daemon", [python, "-m", "dagster._daemon", "run", "--log-level", "warning", "-w", str(workspace)]
     )
     servers.wait_for("MLflow", f"http://{HOST}:{mlflow_port}/health")
-    wait_for_look(observer)
+    wait_for_look(observation)
     print_line(f"Dagster  {tracking.dagster_interface()}")
     print_line(f"Pages    {tracking.dagster_interface()}/pages/")
     print_line(f"MLflow   {tracking.training_view(tracking.interface() + '/#/experiments')}")
     print_line("Ctrl-C ends all.")
     while True:
+        require_home(home, lock)
         servers.restart_ended(time.monotonic())
-        observer.poll()  # an ended one is no zombie then
         reloader.poll()
         time.sleep(WATCH_S)
+
+
+@dataclass
+class Observer:
+    """Looks at the files of the datasets; what the last look printed, too, is not printed again."""
+
+    environment: dict[str, str]
+    printed: frozenset[str] = frozenset()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Starts a look in a process of its own."""
+        process = observe.start(environment=self.environment, stdout=subprocess.PIPE)
+        Thread(target=self.follow, args=(process,), daemon=True).start()
+        return process
+
+    def follow(self, process: subprocess.Popen[bytes]) -> None:
+        """Prints what a look says, and waits for its end: an ended one is no zombie then."""
+        if process.stdout is not None:
+            self.pass_on(process.stdout)
+        process.wait()
+
+    def pass_on(self, lines: Iterable[bytes]) -> None:
+        """Prints the lines of a look that are new."""
+        texts = []
+        for line in lines:
+            texts.append(line.decode(errors="replace").rstrip("\n"))
+            if texts[-1] not in self.printed:
+                print_line(texts[-1])
+        self.printed = frozenset(texts)
 
 
 def wait_for_look(observer: subprocess.Popen[bytes]) -> None:
@@ -204,6 +304,7 @@ def environment() -> dict[str, str]:
         "LANDCOVER_HOME": str(config.home()),
         "LANDCOVER_CONFIGS": str(config.own_configs()),
         "DAGSTER_HOME": str(instance.prepare()),
+        FAULTS: "shown",
     }
     return {**tracking.server_environment(), **folders}
 
@@ -261,9 +362,10 @@ def answers(url: str) -> bool:
 
 
 @contextmanager
-def locked(home: Path) -> Iterator[Callable[[str, str | None], object]]:
-    """Holds a home for one set of servers: two daemons would start everything twice. Takes the addresses to tell
-    others: on loopback, and the public one.
+def locked(home: Path) -> Iterator[TextIO]:
+    """Holds a home for one set of servers: two daemons would start everything twice.
+
+    Gives the file, which tells others the addresses: on loopback, and the public one.
 
     Raises:
         ServerError: another one serves it.
@@ -278,6 +380,6 @@ def locked(home: Path) -> Iterator[Callable[[str, str | None], object]]:
             raise ServerError(Problem(str(home), "it is served already", "one `landcover ui` a home", fix)) from None
         try:
             file.truncate(0)
-            yield lambda url, public: print(url, public or "", file=file, flush=True)
+            yield file
         finally:
             file.truncate(0)

@@ -12,6 +12,9 @@ from landcover_orch.errors import ConfigError, LandcoverError
 DATASETS = "LANDCOVER_DATASETS"
 """Environment variable: names of the datasets that are served, separated by commas; others are left untouched."""
 
+FAULTS = "LANDCOVER_FAULTS"
+"""Environment variable of the servers' processes: `shown` where who started them names datasets that have a fault."""
+
 
 def served_datasets() -> list[str]:
     """Names of the datasets that Dagster loads.

@@ -74,7 +74,7 @@ class Served:
         if self.process.poll() is not None:
             return []
         server = psutil.Process(self.process.pid)
-        return [server, *server.children(recursive=True)]
+        return [server, *(child for child in server.children(recursive=True) if is_alive(child.pid))]
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of the command line in the same home."""

@@ -96,4 +96,7 @@ def test_what_the_servers_launched_ends_with_its_command_and_outlives_them(tmp_p
     run.interrupt()
     _, left = psutil.wait_procs(family, timeout=30)
     assert left == []
-    assert not re.search(r"Traceback|Stack Trace|KeyboardInterrupt", "\n".join(served.lines()[before:]))
+    printed = served.lines()[before:]
+    assert not re.search(r"Traceback|Stack Trace|KeyboardInterrupt", "\n".join(printed))
+    end = printed.index("Ending the servers.")
+    assert any(re.match(r"Run \w{8} \(tiny_train\) was cut off; what it had finished stays", x) for x in printed[end:])

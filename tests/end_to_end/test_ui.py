@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import socket
 from pathlib import Path
 
@@ -92,6 +94,9 @@ def test_a_click_edits_while_it_runs_and_the_end(project: Path, home: Path, tmp_
         served.wait_for_line("Configurations changed: reloaded.")
         assert served.status(run) == "STARTED"
         assert served.ask(STATE, sensor)["sensorOrError"]["sensorState"]["status"] == "RUNNING"
+        printed = "\n".join(served.lines())
+        assert printed.count("Dataset other is not loaded: ") == printed.count("datasets/other.yaml: root: ") == 1
+        assert not re.search("Registry store|Security middleware|Starlette|No cursor|serving Dagster", printed)
         edit(file, "stride: 16", "stride: [16")
         served.wait_for_line("Not reloaded, the definitions stay as they were")
         (project / "datasets" / "other.yaml").unlink()
@@ -109,6 +114,25 @@ def test_a_click_edits_while_it_runs_and_the_end(project: Path, home: Path, tmp_
         assert {run["repositoryOrigin"]["repositoryLocationName"] for run in runs} == {"landcover_orch"}
         assert "tiny_prepare" in {run["jobName"] for run in runs}
     assert served.process.returncode == 0
+    assert served.left == []
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_home_that_goes_away_ends_the_servers_and_is_not_made_anew(
+    project: Path, home: Path, tmp_path: Path, deleted: bool
+) -> None:
+    present = tmp_path / "present"
+    with Served(tmp_path) as served:
+        home.rename(present)
+        if deleted:
+            shutil.rmtree(present)
+        assert served.process.wait(60) == 1
+    text = served.lines()[-1]
+    assert text.startswith(
+        f"{home}: it was {'deleted' if deleted else f'moved to {present}'}; expected the home that is"
+    )
+    assert deleted or f"export LANDCOVER_HOME={present} && landcover migrate && landcover ui" in text
+    assert not home.exists()
     assert served.left == []
 
 

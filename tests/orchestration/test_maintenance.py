@@ -368,7 +368,7 @@ def test_migrate_brings_an_earlier_home_up_once_after_a_backup(
     assert {database.owner for database in outdated} == {"MLflow", "Dagster"}
     assert main(["migrate"]) == 0
     printed = capsys.readouterr().out
-    assert "MLflow: 1 databases upgraded" in printed
+    assert "MLflow: 1 database upgraded" in printed
     assert f"Dagster: {len(outdated) - 1} databases upgraded" in printed
     assert "MLflow's artifacts: 1 location names the server" in printed
     assert "1 product is of an earlier version" in printed

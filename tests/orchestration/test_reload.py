@@ -83,6 +83,13 @@ def test_a_new_file_with_a_fault_stops_only_itself(desk: Desk) -> None:
     assert desk.wait(5) == 1
     desk.edit("stride: 32", "stride: 16")  # the faulty one, which never was loaded, holds nothing up
     assert desk.wait(5) == 1
+    (line, *_), reloaded = desk.lines, desk.lines[1:]
+    assert line.startswith("Dataset other is not loaded: ")
+    assert reloaded == ["reloaded", "reloaded"], "a fault is said once"
+    (desk.configs / "datasets" / "other.yaml").write_text("name: 3\n")
+    assert desk.wait(5) == 1
+    assert desk.lines[3].startswith("Dataset other is not loaded: ")
+    assert desk.lines[3] != line, "until it changes"
 
 
 def test_a_dataset_that_is_taken_away_ends(desk: Desk) -> None:
