@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import dagster as dg
@@ -46,7 +47,9 @@ def instance_file() -> Path:
 
 @contextmanager
 def opened() -> Iterator[dg.DagsterInstance]:
-    """The project's instance, its history kept."""
-    prepare()
-    with dg.DagsterInstance.get() as instance:
+    """The project's instance, its history kept; one process makes its databases while the others wait."""
+    with ExitStack() as stack:
+        with (prepare() / ".opening.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            instance = stack.enter_context(dg.DagsterInstance.get())
         yield instance

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 
 import dagster as dg
 
@@ -12,9 +14,15 @@ from assets.definitions import collect, lineage
 from assets.execution import InProcess
 from assets.launch import launcher
 from assets.overview import record_state, write_index
+from landcover_orch import config
 from landcover_orch.config import Dataset
+from landcover_orch.errors import BusyError
+from landcover_orch.store import publish
 
 __all__ = ["MaterialisationError", "Outcome", "materialise"]
+
+LOCK = "materialise"
+"""Name of the lock in a dataset's folder that a command holds while it materialises it."""
 
 
 class StepLine(logging.Formatter):
@@ -60,8 +68,31 @@ def materialise(
 ) -> Outcome:
     """Materialises what is missing or stale of a dataset, with the definitions of its file; see `advance`.
 
-    However that ends, the index page below LANDCOVER_HOME shows what there is then.
+    However that ends, the index page below LANDCOVER_HOME shows what there is then. A second command waits for the
+    first, and finds what that has built.
     """
+    with one_at_a_time(dataset.name, log):
+        return materialise_alone(dagster, dataset, assets, force, log)
+
+
+@contextmanager
+def one_at_a_time(dataset: str, log: Log) -> Iterator[None]:
+    """Lock of a dataset's materialisation; where another command has it, this one says so and waits."""
+    folder = config.home() / dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(publish.locked(folder, LOCK, patience_s=0))
+        except BusyError as error:
+            log(f"  waits: another command materialises {dataset} ({error.problems[0].found})")
+            stack.enter_context(publish.locked(folder, LOCK, patience_s=math.inf))
+        yield
+
+
+def materialise_alone(
+    dagster: dg.DagsterInstance, dataset: Dataset, assets: Collection[str] | None, force: Collection[str], log: Log
+) -> Outcome:
+    """Materialises a dataset whose lock is held, and writes its index page."""
     definitions = collect([dataset], {"console": console})
     try:
         in_process = InProcess(dagster, log, {"loggers": {"console": {}}})

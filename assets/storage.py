@@ -24,6 +24,7 @@ from dagster._core.storage.sqlite import create_db_conn_string
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
 
 SQLITE = "sqlite:///"
@@ -133,6 +134,13 @@ class EventLogStorage(SqliteEventLogStorage):
             prepare(url, lambda: self._initdb(engine(url)))
             with engine(url).begin() as connection:
                 yield connection
+
+    def add_dynamic_partitions(self, partitions_def_name: str, partition_keys: Sequence[str]) -> None:
+        """Adds partitions; those that another process adds at the same time are there the second time."""
+        try:
+            super().add_dynamic_partitions(partitions_def_name, partition_keys)
+        except IntegrityError:
+            super().add_dynamic_partitions(partitions_def_name, partition_keys)
 
     def has_table(self, table_name: str) -> bool:
         """Whether the index has a table."""

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import dagster as dg
 import pytest
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from sqlalchemy.exc import IntegrityError
 
 from assets import events, instance, storage
 
@@ -27,6 +30,22 @@ def ours(folder: Path) -> Iterator[dg.DagsterInstance]:
         assert type(opened.event_log_storage) is storage.EventLogStorage
         assert type(opened.run_storage) is storage.RunStorage
         yield opened
+
+
+def test_tiles_that_two_processes_add_at_once_are_there(ours: dg.DagsterInstance) -> None:
+    add = SqliteEventLogStorage.add_dynamic_partitions
+
+    def meanwhile(self: SqliteEventLogStorage, name: str, keys: list[str]) -> None:
+        with mock.patch.object(SqliteEventLogStorage, "add_dynamic_partitions", add):
+            ours.add_dynamic_partitions(name, keys)
+        raise IntegrityError("INSERT", None, ValueError("UNIQUE constraint failed"))
+
+    with mock.patch.object(
+        SqliteEventLogStorage, "add_dynamic_partitions", side_effect=meanwhile, autospec=True
+    ) as sql:
+        sql.side_effect = lambda *given: meanwhile(*given) if sql.call_count == 1 else add(*given)
+        ours.add_dynamic_partitions("tiles", TILES)
+    assert sorted(ours.get_dynamic_partitions("tiles")) == TILES
 
 
 def test_a_folder_that_is_gone_is_not_made_anew(ours: dg.DagsterInstance, folder: Path) -> None:
