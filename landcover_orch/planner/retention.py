@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -186,7 +187,8 @@ def unneeded(
 def unlisted(dataset: Dataset, home: Path) -> dict[Unlisted, int]:
     """Experiments and tiles with products that the dataset no longer has, and the bytes of those products.
 
-    The champion, registered models, and what they were trained on are not counted: they stay in use.
+    The champion, registered models, and what they were trained on are not counted: they stay in use. MLflow is asked
+    which those are only where it makes a difference: where a model, or what it was trained on, was taken out.
 
     Raises:
         ConfigError, CatalogueError: what the dataset has cannot be said.
@@ -197,11 +199,26 @@ def unlisted(dataset: Dataset, home: Path) -> dict[Unlisted, int]:
     taken_out = Listed.of(dataset).lacking(products, home / dataset.name)
     if not taken_out:
         return {}
-    staying = {*pinned(dataset.name, home), *tracking.registered_models(home)}
-    for product in unneeded(taken_out, products, retention.used(products, staying, lambda product: False)):
+
+    def removed(models: Collection[str]) -> list[StoredProduct]:
+        """What goes where these models stay."""
+        staying = {*pinned(dataset.name, home), *models}
+        return unneeded(taken_out, products, retention.used(products, staying, lambda product: False))
+
+    models = {text for product in products if product.path.parent.name == MODEL for text in product.identities}
+    going = removed(models)
+    if going != removed(()):
+        going = removed(registered(home, tracking.database_state(home)))
+    for product in going:
         entry = taken_out[product]
         sizes[entry] = sizes.get(entry, 0) + retention.size(product.path)
     return dict(sorted(sizes.items()))
+
+
+@lru_cache(1)
+def registered(home: Path, state: object) -> frozenset[str]:
+    """Fingerprints of the registered models; asked once a state of MLflow's database, for every page and dataset."""
+    return tracking.registered_models(home)
 
 
 def left_behind(home: Path, dataset: str | None = None) -> Iterator[str]:

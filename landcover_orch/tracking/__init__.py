@@ -16,7 +16,7 @@ from landcover_orch.tracking.registry import (
     version_of,
 )
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
-from landcover_orch.tracking.retention import OldRun, delete_runs, old_runs, registered_models
+from landcover_orch.tracking.retention import OldRun, database_state, delete_runs, old_runs, registered_models
 from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
 from landcover_orch.tracking.schema import upgrade_schema
 from landcover_orch.tracking.server import (
@@ -46,6 +46,7 @@ __all__ = [
     "champion",
     "client",
     "dagster_interface",
+    "database_state",
     "delete_runs",
     "download_model",
     "export",

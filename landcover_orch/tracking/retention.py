@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,16 @@ def has_database(home: Path) -> bool:
     """Whether there is an MLflow to ask: a server, or a database that somebody made."""
     uri = address(home)
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).is_file()
+
+
+def database_state(home: Path) -> object:
+    """What differs once something was written to the MLflow of `home`; of a server, once time has passed."""
+    uri = address(home)
+    if not uri.startswith(SQLITE):
+        return time.monotonic()
+    path = Path(uri.removeprefix(SQLITE))
+    files = [path.with_name(f"{path.name}{ending}") for ending in ("", "-wal")]
+    return tuple((status.st_mtime_ns, status.st_size) for file in files if file.is_file() and (status := file.stat()))
 
 
 def registered_models(home: Path) -> frozenset[str]:

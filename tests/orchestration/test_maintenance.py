@@ -462,9 +462,20 @@ def test_what_is_taken_out_ends_its_sensors_and_is_named_with_what_stays(
     assert main(["status", "tiny"]) == 0
     assert stays in capsys.readouterr().out
     everything = frozenset().union(*(p.identities for p in retention.stored_products(home / tiny.NAME)))
-    with mock.patch("landcover_orch.tracking.registered_models", return_value=everything):
+    with mock.patch("landcover_orch.tracking.registered_models", return_value=everything) as asked:
+        (home / "mlflow.db").touch()  # as a registration does
+        for _ in range(3):
+            assert main(["status", "tiny"]) == 0
+            assert stays not in capsys.readouterr().out, "registered models stay, and clean removes none of them"
+        assert asked.call_count == 1, "MLflow is asked again once something was written there"
+        products = sorted((home / tiny.NAME / "model").glob("former*"))
+        aside = [path.rename(folder / path.name) for path in products]
+        (home / "mlflow.db").touch()
         assert main(["status", "tiny"]) == 0
-        assert stays not in capsys.readouterr().out, "registered models stay, and clean removes none of them"
+        assert stays in capsys.readouterr().out, "reports and maps are left"
+        assert asked.call_count == 1, "no model was taken out"
+        for path, product in zip(aside, products, strict=True):
+            path.rename(product)
     assert main(["clean", "tiny", "--keep", "9"]) == 0
     assert "nothing to remove" in capsys.readouterr().out
     assert main(["clean", "tiny", "--keep", "9", "--unlisted", "--yes"]) == 0
