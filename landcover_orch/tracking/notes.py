@@ -145,7 +145,14 @@ def training_note(experiment: str, manifest: DatasetManifest) -> str:
 
 
 def version_note(
-    number: str, tags: Mapping[str, str], champion: bool, product: Product, home: Path, scored: Mapping[str, Report]
+    number: str,
+    tags: Mapping[str, str],
+    champion: bool,
+    product: Product,
+    home: Path,
+    scored: Mapping[str, Report],
+    logged: Report | None = None,
+    successor: str | None = None,
 ) -> str:
     """Description of a registered version, which its run bears too.
 
@@ -156,22 +163,24 @@ def version_note(
         product: its model.
         home: folder everything is written below.
         scored: `reports` of the dataset.
+        logged: the report that scored the version last, where none of these does any more.
+        successor: number of the version that superseded it.
     """
     contract = load_contract(product.path)
     manifest = manifest_of(contract.dataset, contract.data_digest, home)
     summary, dataset = product.json(SUMMARY), contract.dataset
-    report = report_of(product, scored)
-    links = {"the data": (DATASET_MANIFEST, MANIFEST_NAME)} | (
-        {"report": (REPORT, report["experiment"])} if report else {}
-    )
+    report = report_of(product, scored) or logged
+    links = {"the data": (DATASET_MANIFEST, MANIFEST_NAME)}
+    if report and not successor:  # else the page is, or will be, that of its successor
+        links["report"] = (REPORT, report["experiment"])
+    superseded = f", superseded by version {successor}" if successor else ""
+    unscored = "was not scored on test ground" if successor else "is not scored on test ground yet"
     return cut(
         [
-            model_verdict(report, contract, home)
-            if report
-            else f"{escaped(contract.experiment)} is not scored on test ground yet.",
+            model_verdict(report, contract, home) if report else f"{escaped(contract.experiment)} {unscored}.",
             f"Land-cover classifier of the experiment **{escaped(contract.experiment)}** ({contract.model.name}, "
-            f"{format_number(summary.get('parameters', 0))} parameters), version {number} of {escaped(dataset)}. "
-            f"{promotion(tags, champion)}".rstrip(),
+            f"{format_number(summary.get('parameters', 0))} parameters), version {number} of {escaped(dataset)}"
+            f"{superseded}. {promotion(tags, champion)}".rstrip(),
             data(manifest) if manifest else f"Data: manifest `{contract.data_digest}`.",
             validation_scores(summary),
             test_scores(report, contract, scored) if report else "",

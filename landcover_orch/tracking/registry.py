@@ -21,7 +21,7 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
 from landcover_orch.store.products import HISTORY, MODEL, SUMMARY, THROUGHPUT
 from landcover_orch.store.publish import Product
-from landcover_orch.tracking.describe import CHAMPION, describe, describe_scored
+from landcover_orch.tracking.describe import CHAMPION, REPORTED, describe, describe_scored
 from landcover_orch.tracking.metrics import epoch_metrics, report_metrics, training_metrics
 from landcover_orch.tracking.runs import (
     DATA_DIGEST,
@@ -117,7 +117,7 @@ def register(
     known = find_version(name, product, home)
     if known is not None:
         with reachable(home, "describing a model") as client:
-            describe(client, name, known.version, product, home)
+            describe(client, name, known.version, home)
         return known
     contract = load_contract(product.path)
     fold = contract.fold if contract.data_digest != manifest.digest else None
@@ -138,7 +138,7 @@ def register(
         client.set_registered_model_tag(name, DATASET, name)
         if challenger:
             client.set_registered_model_alias(name, CHALLENGER, version)
-        describe(client, name, version, product, home)
+        describe(client, name, version, home)
         return ModelVersion.of(client.get_model_version(name, version), home)
 
 
@@ -328,11 +328,11 @@ def log_report(run_id: str, product: Product, home: Path) -> None:
     with reachable(home, "logging a report") as client:
         parent = client.get_run(run_id).data.tags.get(PARENT)
         for run in (run_id, parent) if parent else (run_id,):
-            if client.get_run(run).data.tags.get("landcover.report") == product.fingerprint:
+            if client.get_run(run).data.tags.get(REPORTED) == product.fingerprint:
                 continue
             client.log_artifacts(run, str(product.path), "report")
             MetricEntry.now(0, report_metrics(product.json(SUMMARY))).log(client, run)
-            client.set_tag(run, "landcover.report", product.fingerprint)
+            client.set_tag(run, REPORTED, product.fingerprint)
         versions = client.search_model_versions(f"run_id = '{run_id}'")
         for name in {version.name for version in versions}:
             describe_scored(client, name, home, {str(version.version) for version in versions})

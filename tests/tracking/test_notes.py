@@ -108,6 +108,26 @@ def test_who_lost_the_alias_is_champion_no_more(home: Path) -> None:
     assert "after version 1" in texts["version 2"]
 
 
+def test_a_superseded_version_keeps_its_scores_and_names_the_version_that_superseded_it(home: Path) -> None:
+    product = champions.crowned(home)
+    version = tracking.champion(NAME, home)
+    assert version is not None
+    tracking.log_report(version.run_id, _report(home, "quick", product.fingerprint, 0.5), home)
+    champions.crowned(home, seed=1)
+    _report(home, "quick", "of version 2", 0.25)
+    texts = _descriptions(home)
+    assert texts["version 1"].startswith("quick: mean IoU 0.500, 0.250 above the most frequent class alone.\n")
+    assert "version 1 of classroom, superseded by version 2. Was made champion on 20" in texts["version 1"]
+    assert "- **quick**: mean IoU 0.500, accuracy 0.750" in texts["version 1"]
+    assert "/report/quick/" not in texts["version 1"], "that page is of version 2"
+    assert texts["version 1"] == texts[f"run {product.fingerprint}"]
+    assert texts["version 2"].startswith("quick is not scored on test ground yet.")
+    assert "superseded" not in texts["version 2"]
+    tracking.register(champions.crowned(home), classroom.manifest(), home)  # its recipe is as it was before
+    assert "superseded by version 1." in _descriptions(home)["version 2"]
+    assert "superseded" not in _descriptions(home)["version 1"]
+
+
 def test_years_and_long_lists_are_short(home: Path) -> None:
     (tile,) = classroom.manifest().tiles
     tiles = tuple(
