@@ -356,8 +356,10 @@ def notices(
     causes += failed_checks(dataset, instance, now, notice)
     history = load_decisions(dataset.name, config.home())
     today = now.date().isoformat()
-    for decision in history:
-        if decision.at.startswith(today) and decision.previous != decision.champion.fingerprint:
+    for before, decision in zip([None, *history], history, strict=False):
+        former = before.champion.fingerprint if before else decision.previous
+        is_new = former != decision.champion.fingerprint or (before and before.champion.name != decision.champion.name)
+        if decision.at.startswith(today) and is_new:
             causes.append(notice(f"champion changed to {decision.champion.experiment}", decision.reason))
     if history and history[-1].challenger:
         waiting = history[-1].challenger.experiment

@@ -96,7 +96,7 @@ def present_score(
     from landcover_orch.prediction.build import build as predict
 
     for candidate in entries:
-        if candidate.model.fingerprint == incumbent.fingerprint:
+        if candidate.model.name == incumbent.name:
             return candidate
     trained = incumbent.product(home)
     if not tiles_to_predict(manifest):
@@ -138,12 +138,12 @@ def elect(
         promotion: the dataset's rule.
         manifest: the dataset's.
         home: folder everything is written below.
-        passed_over: fingerprints of the models that a person did not choose; none of them is elected again.
+        passed_over: names of the models that a person did not choose; none of them is elected again.
 
     Raises:
         PromotionError: no model can be elected, or the first champion waits for a person's hand.
     """
-    fit = [c for c in entries if c.unfit is None and c.model.fingerprint not in passed_over]
+    fit = [c for c in entries if c.unfit is None and not c.model.is_among(passed_over)]
     best = max(fit, key=lambda candidate: candidate.model.mean_iou, default=None)
     lost = ""
     if incumbent is not None:
@@ -191,7 +191,7 @@ def challenge(
     from landcover_orch.evaluation.paired import compare
 
     ours = present.model
-    rivals = [c for c in fit if c.model.fingerprint != ours.fingerprint and c.model.mean_iou > ours.mean_iou]
+    rivals = [c for c in fit if c.model.name != ours.name and c.model.mean_iou > ours.mean_iou]
     if not rivals:
         return Election(ours, f"{ours.experiment} stays: no challenger has a better mean IoU than {ours.mean_iou:.3f}")
     incumbent = resampling_units(present, manifest, home)
@@ -272,8 +272,8 @@ def _decide(
     incumbent = last.champion if last else find(dataset.name, home)
     entries = candidates(dataset, manifest, reports, home)
     result = elect(incumbent, entries, dataset.promotion, manifest, home, person.passed_over if person else ())
-    reason = result.reason
-    if person and result.champion.fingerprint == person.champion.fingerprint:
+    reason = result.reason + same_training(result.champion, entries)
+    if person and result.champion.name == person.champion.name:
         reason += f"; chosen by {person.user or 'a person'} on {person.at[:10]}"
     decision = Decision(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -286,6 +286,13 @@ def _decide(
     )
     record(dataset.name, decision, home)
     return decision
+
+
+def same_training(elected: Champion, entries: Sequence[Candidate]) -> str:
+    """Names the experiments whose training is the champion's: they differ in prediction, or in nothing."""
+    names = [c.model.experiment for c in entries if c.model.fingerprint == elected.fingerprint]
+    others = [name for name in names if name != elected.experiment]
+    return f"; {', '.join(others)} {'is' if len(others) == 1 else 'are'} the same training" if others else ""
 
 
 def load(dataset: str, home: Path) -> Champion:

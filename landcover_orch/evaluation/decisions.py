@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,15 @@ class Champion(BaseModel):
     test_digest: str = Field(description="of the test tiles and labels of the score")
     mean_iou: float = Field(description="on those tiles, over the classes that occur there")
 
+    @property
+    def name(self) -> str:
+        """Experiment and fingerprint of the training: two experiments may be the same training."""
+        return Path(self.model).name
+
+    def is_among(self, passed_over: Collection[str]) -> bool:
+        """Whether a person passed it over; earlier decisions name a training whatever its experiment."""
+        return self.name in passed_over or self.fingerprint in passed_over
+
     def product(self, home: Path) -> Product:
         """The model itself.
 
@@ -50,7 +60,7 @@ class Decision(BaseModel):
     previous: str | None = Field(default=None, description="fingerprint of the champion before; None: there was none")
     reason: str
     election: str = Field(default="", description="digest of what the rule compared; empty for a person's")
-    passed_over: tuple[str, ...] = Field(default=(), description="fingerprints of the models a person did not choose")
+    passed_over: tuple[str, ...] = Field(default=(), description="names of the models a person did not choose")
     challenger: Champion | None = Field(default=None, description="the model that waits for a person's hand")
 
 

@@ -171,7 +171,7 @@ def build(
     recipe = Recipe(asset=LEADERBOARD, version=VERSION, inputs=inputs, configuration=configuration)
 
     def write(stage: Stage) -> None:
-        rows = rank(manifest, contents, models, baselines)
+        rows = champion_first(rank(manifest, contents, models, baselines), decision)
         rows += [
             replace(experiment_row(name, {}, manifest, {}, baseline=name in baselines), failed=failed[name])
             for name in sorted(failed)
@@ -249,6 +249,12 @@ def rank(
         leads = [None if row.baseline or row.mean_iou is None else row.mean_iou - best.mean_iou for row in rows]
         rows = [replace(row, above_baseline=lead) for row, lead in zip(rows, leads, strict=True)]
     return sorted(rows, key=lambda row: row.rank)
+
+
+def champion_first(rows: Sequence[LeaderboardRow], decision: Decision | None) -> list[LeaderboardRow]:
+    """Ranked rows, the champion before its equals: two experiments may be the same training."""
+    elected = decision.champion.experiment if decision else None
+    return sorted(rows, key=lambda row: (row.rank[:2], row.experiment != elected))
 
 
 def repetition_measures(content: Any, manifest: DatasetManifest) -> dict[str, Measures]:

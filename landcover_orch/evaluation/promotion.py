@@ -68,9 +68,9 @@ def follow_alias(dataset: Dataset, home: Path) -> str | None:
             _remember_alias(dataset.name, alias.version, home)
             return f"the alias `champion` was moved to version {alias.version} by hand: recorded"
         chosen = election.load(dataset.name, home)
-        if alias is None or alias.tags.get(tracking.FINGERPRINT) != chosen.fingerprint:
+        if alias is None or alias.model != chosen.name:
             last = load_decisions(dataset.name, home)[-1:]
-            if not last or last[0].champion.fingerprint == chosen.fingerprint:
+            if not last or last[0].champion.name == chosen.name:
                 set_aliases(dataset, home, "a later look")
                 return f"the alias `champion` is set to {chosen.experiment}"
     except (TrackingError, IncompleteError):
@@ -103,12 +103,7 @@ def decide(dataset: Dataset, version: ModelVersion, user: str | None, how: str, 
         IncompleteError: its product is no longer there.
         PromotionError: it does not fit the dataset.
     """
-    trained = publish.load(
-        home
-        / dataset.name
-        / MODEL
-        / f"{version.tags.get(tracking.EXPERIMENT)}-{version.tags.get(tracking.FINGERPRINT)}"
-    )
+    trained = publish.load(folder(home, dataset.name, MODEL) / version.model)
     manifest, history = load_current(home, dataset.name), load_decisions(dataset.name, home)
     require_fit(dataset, version, trained, manifest.legend.names)
     last = history[-1] if history else None
@@ -121,7 +116,7 @@ def decide(dataset: Dataset, version: ModelVersion, user: str | None, how: str, 
         mean_iou=0.0,
     )
     models = (home / dataset.name / MODEL).glob("[!.]*-*")
-    others = {path.name.rpartition("-")[2] for path in models if path.is_dir()} - {trained.fingerprint}
+    others = {path.name for path in models if path.is_dir() and not path.is_symlink()} - {trained.path.name}
     record(
         dataset.name,
         Decision(

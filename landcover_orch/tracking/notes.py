@@ -43,6 +43,9 @@ LISTED = 12
 Report = Mapping[str, Any]
 """Contents of a report.json."""
 
+Identity = tuple[str, str]
+"""Experiment and fingerprint of a model: two experiments may be the same training."""
+
 REPORT_KEYS = {"experiment", "metrics", "models", "repetitions", "scored_on", "test_digest", "verdict"}
 """What is read of a report; one of another version without them counts as none."""
 
@@ -95,7 +98,9 @@ def model_verdict(report: Report, contract: Contract, home: Path) -> str:
     return escaped(report["verdict"])
 
 
-def experiment_note(verdict: str, manifest: DatasetManifest, scored: Mapping[str, Report], champion: str | None) -> str:
+def experiment_note(
+    verdict: str, manifest: DatasetManifest, scored: Mapping[str, Report], champion: Identity | None
+) -> str:
     """Description of a dataset's MLflow experiment; arguments as those of `model_note`."""
     name = manifest.dataset.name
     return cut(
@@ -113,7 +118,7 @@ def experiment_note(verdict: str, manifest: DatasetManifest, scored: Mapping[str
 
 
 def model_note(
-    verdict: str, manifest: DatasetManifest, contract: Contract, scored: Mapping[str, Report], champion: str | None
+    verdict: str, manifest: DatasetManifest, contract: Contract, scored: Mapping[str, Report], champion: Identity | None
 ) -> str:
     """Description of a dataset's registered model.
 
@@ -122,7 +127,7 @@ def model_note(
         manifest: the dataset's present one.
         contract: of one of its models: what they take and give.
         scored: `reports` of the dataset.
-        champion: fingerprint of the champion; None: there is none.
+        champion: `champion_of` the dataset.
     """
     name = manifest.dataset.name
     return cut(
@@ -260,12 +265,12 @@ def test_scores(report: Report, contract: Contract, scored: Mapping[str, Report]
     return ranking(heading, {**others, contract.experiment: metrics}, contract.experiment, contract.dataset)
 
 
-def results(manifest: DatasetManifest, scored: Mapping[str, Report], champion: str | None) -> str:
+def results(manifest: DatasetManifest, scored: Mapping[str, Report], champion: Identity | None) -> str:
     """Test scores of all experiments on the present test pixels, the champion's in bold; empty where there are none."""
     present = {name: report for name, report in scored.items() if report["test_digest"] == manifest.test_digest}
     if not present:
         return ""
-    bold = next((name for name, report in present.items() if champion in report["models"].values()), None)
+    bold = next((name for name, report in present.items() if champion in report["models"].items()), None)
     first = next(iter(present.values()))
     mark = ", the champion in bold" if bold else ""
     pixels = format_number(first["metrics"]["pixels"])
@@ -358,13 +363,15 @@ def reports(dataset: str, home: Path) -> dict[str, Report]:
 
 def report_of(product: Product, scored: Mapping[str, Report]) -> Report | None:
     """The report that scored a model; None where there is none."""
-    return next((report for report in scored.values() if product.fingerprint in report["models"].values()), None)
+    identity = load_contract(product.path).experiment, product.fingerprint
+    return next((report for report in scored.values() if identity in report["models"].items()), None)
 
 
-def champion_of(dataset: str, home: Path) -> str | None:
-    """Fingerprint of the champion's model; None where nobody was elected yet."""
+def champion_of(dataset: str, home: Path) -> Identity | None:
+    """The champion's model; None where nobody was elected yet."""
     product = published_products(folder(home, dataset, CHAMPION), [CHAMPION]).get(CHAMPION)
-    return str(product.json(SUMMARY)["fingerprint"]) if product else None
+    summary = product.json(SUMMARY) if product else None
+    return (str(summary["experiment"]), str(summary["fingerprint"])) if summary else None
 
 
 def manifest_of(dataset: str, digest: str, home: Path) -> DatasetManifest | None:

@@ -68,6 +68,11 @@ class ModelVersion:
     run_url: str
     tags: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def model(self) -> str:
+        """Name of the model's product: experiment and fingerprint."""
+        return f"{self.tags.get(EXPERIMENT)}-{self.tags.get(FINGERPRINT)}"
+
     @classmethod
     def of(cls, version: Any, home: Path) -> ModelVersion:
         """The version as MLflow's client gives it."""

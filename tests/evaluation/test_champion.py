@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,31 @@ def test_what_a_person_did_not_choose_is_not_elected_again(scene: Scored, labels
     later = candidate(scene, "later", wrong(labels, 0.15))
     assert chosen(scene, standing, best, passed_over=(best.model.fingerprint,)).champion == standing.model
     assert chosen(scene, standing, best, later, passed_over=(best.model.fingerprint,)).champion == later.model
+
+
+def renamed(entry: Candidate, name: str) -> Candidate:
+    """The same training, by an experiment of another name."""
+    model = entry.model.model_copy(
+        update={"experiment": name, "model": f"scored/model/{name}-{entry.model.fingerprint}"}
+    )
+    return replace(entry, model=model)
+
+
+def test_two_experiments_of_one_training_are_two_candidates(scene: Scored, labels: Classes) -> None:
+    standing = candidate(scene, "standing", wrong(labels, 0.3))
+    copied = renamed(standing, "copied")
+    result = elect(standing.model, [copied, standing], AUTOMATIC, scene.manifest, scene.home)
+    assert result.champion == standing.model
+    assert "standing stays" in result.reason
+    said = champion.same_training(result.champion, [copied, standing])
+    assert said == "; copied is the same training"
+    assert champion.same_training(copied.model, [copied]) == ""
+    best = renamed(candidate(scene, "best", wrong(labels, 0.1)), "smoothed")  # of the same model, another map
+    best = replace(best, model=best.model.model_copy(update={"fingerprint": standing.model.fingerprint}))
+    gained = elect(standing.model, [standing, best], AUTOMATIC, scene.manifest, scene.home)
+    assert gained.champion.experiment == "smoothed"
+    passed_over = (best.model.name,)
+    assert chosen(scene, standing, best, passed_over=passed_over).champion == standing.model
 
 
 def test_a_model_that_learnt_nothing_is_never_elected(scene: Scored, labels: Classes) -> None:

@@ -17,6 +17,7 @@ from landcover_orch.config.experiments import losses
 from landcover_orch.errors import GridError
 from landcover_orch.evaluation import leaderboard
 from landcover_orch.evaluation.choices import COLUMNS, choices
+from landcover_orch.evaluation.decisions import Champion, Decision
 from landcover_orch.pages.verdict import software
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product, Recipe
@@ -89,6 +90,20 @@ def test_the_best_comes_first(scene: Scored) -> None:
     assert product.json("summary.json")["best"] == "b"
     page = product.file("index.html").read_text(encoding="utf-8")
     assert page.index(">b<") < page.index(">a<") < page.index(">d<")
+
+
+def test_the_champion_stands_before_an_equal_of_another_name(scene: Scored) -> None:
+    reports = {name: report(scene, name, matrix(0.6)) for name in ("copied", "unet")}
+    models = {name: {name: scene.model} for name in reports}
+    elected = Champion(
+        experiment="unet", model="scored/model/unet-1", fingerprint="1", data_digest="", test_digest="", mean_iou=0.5
+    )
+    decision = Decision(at="2026-11-30T00:00:00+00:00", by="rule", champion=elected, reason="")
+    product = leaderboard.build(scene.manifest, reports, models, scene.home, decision=decision)
+    summary = product.json("summary.json")
+    assert summary["best"] == "unet"
+    assert summary["verdict"].startswith("unet is the best of 2 models")
+    assert summary["verdict"].endswith("Champion, by the rule on 2026-11-30: unet.")
 
 
 def test_baselines_that_look_at_no_pixel_have_their_known_scores(scene: Scored) -> None:
