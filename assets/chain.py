@@ -17,7 +17,7 @@ from assets.results import check_result, table
 from landcover_orch import config, notifications
 from landcover_orch.config import Dataset
 from landcover_orch.errors import ConfigError, LandcoverError, Problem, pluralise
-from landcover_orch.planner import Plan, Run, State, Step, next_runs, plan
+from landcover_orch.planner import Partition, Plan, Run, State, Step, by_hand, next_runs, plan
 from landcover_orch.planner.retraining import Rule
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import DATASET_MANIFEST
@@ -80,6 +80,11 @@ class Inspection:
     """What a look at a dataset led to: runs to request, and sentences about what was done, or why nothing was."""
 
     plan: Plan | None
+    """By the rule of the dataset's `retraining` block."""
+
+    state: Plan | None = None
+    """What is missing or stale whether or not a training is due, as `landcover materialise` builds it."""
+
     runs: tuple[Run, ...] = ()
     active: bool = False
     """Whether runs of the dataset are under way."""
@@ -115,7 +120,9 @@ def inspect(dataset: Dataset, assets: Sequence[dg.AssetsDefinition], instance: d
     if message := promotion.follow_alias(dataset, config.home()):
         done.append(message)
     rule = Rule(dataset, config.home())
-    described = plan(asset_graph(dataset, assets, instance), rule.held)
+    graph = asset_graph(dataset, assets, instance)
+    examined: dict[tuple[str, Partition], Step] = {}
+    described = plan(graph, rule.held, examined)
     covered = under_way(dataset, assets, instance)
     history.report(instance, dataset, described)
     runs, stuck = [], []
@@ -128,7 +135,20 @@ def inspect(dataset: Dataset, assets: Sequence[dg.AssetsDefinition], instance: d
     active = bool(covered)
     if settled := rule.settle(described, active or bool(runs)):
         done.append(settled)
-    return Inspection(described, tuple(runs), active, tuple(done), why_not(described, active), (*waiting, *stuck))
+    return Inspection(
+        described,
+        by_hand(plan(graph, examined=examined), Rule(dataset, config.home(), records=False).held),
+        tuple(runs),
+        active,
+        tuple(done),
+        why_not(described, active),
+        (*waiting, *stuck),
+    )
+
+
+def state_plan(dataset: Dataset, assets: Iterable[dg.AssetsDefinition], instance: dg.DagsterInstance) -> Plan:
+    """What is missing or stale of a dataset, as `landcover materialise` builds it; says what the rule would hold."""
+    return by_hand(plan(asset_graph(dataset, assets, instance)), Rule(dataset, config.home(), records=False).held)
 
 
 ANY = "*"
@@ -274,14 +294,14 @@ def state_events(
     dataset: Dataset, seen: Inspection, memory: dict[str, Any], instance: dg.DagsterInstance
 ) -> list[dg.AssetCheckEvaluation]:
     """The evaluation of the check of the group, where its outcome has changed."""
-    if seen.plan is None or instance.get_latest_materialization_event(up_to_date_key(dataset).asset_key) is None:
+    if seen.state is None or instance.get_latest_materialization_event(up_to_date_key(dataset).asset_key) is None:
         return []
-    rows = state_rows(seen.plan)
+    rows = state_rows(seen.state)
     state = [[row["asset"], row["partition"], row["state"], row["why"]] for row in rows]
     if memory.get("state") == (described := digest(state)):
         return []
     memory["state"] = described
-    return [state_evaluation(dataset, seen.plan)]
+    return [state_evaluation(dataset, seen.state)]
 
 
 def state_evaluation(dataset: Dataset, described: Plan) -> dg.AssetCheckEvaluation:
@@ -299,7 +319,7 @@ def state_evaluation(dataset: Dataset, described: Plan) -> dg.AssetCheckEvaluati
 
 def state_rows(described: Plan) -> list[dict[str, Any]]:
     """What of a plan is not current, the broken first: asset, partition, state, why, rough seconds."""
-    order = [State.FAILED, State.BLOCKED, State.BUILD, State.WAITING, State.NOT_DUE]
+    order = [State.FAILED, State.BLOCKED, State.BUILD, State.WAITING]
     return [
         {
             "asset": step.asset,
@@ -335,7 +355,7 @@ def up_to_date_check(dataset: Dataset, assets: Sequence[dg.AssetsDefinition]) ->
         description="Every product of the group is whole, and made of what its inputs are now.",
     )
     def group_up_to_date(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        rows = state_rows(plan(asset_graph(dataset, assets, context.instance)))
+        rows = state_rows(state_plan(dataset, assets, context.instance))
         return check_result(not rows, stale_problem(dataset, rows), {"steps": table(rows)} if rows else {})
 
     return group_up_to_date

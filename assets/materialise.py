@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 import dagster as dg
 
+from assets import chain
 from assets.advance import Log, MaterialisationError, Outcome, advance
 from assets.definitions import collect, lineage
 from assets.execution import InProcess
@@ -93,14 +94,15 @@ def materialise_alone(
     dagster: dg.DagsterInstance, dataset: Dataset, assets: Collection[str] | None, force: Collection[str], log: Log
 ) -> Outcome:
     """Materialises a dataset whose lock is held, and writes its index page."""
-    definitions = collect([dataset], {"console": console})
+    definitions, known = collect([dataset], {"console": console}), lineage(dataset)
     try:
         in_process = InProcess(dagster, log, {"loggers": {"console": {}}})
         execute = launcher(dataset, in_process, log)
-        outcome = advance(
-            dagster, dataset, definitions, lineage(dataset), assets, force=force, execute=execute, log=log
-        )
-        record_state(dagster, dataset, outcome.plan)
+        outcome = advance(dagster, dataset, definitions, known, assets, force=force, execute=execute, log=log)
+        record_state(dagster, dataset, outcome.plan if assets is None else chain.state_plan(dataset, known, dagster))
+    except MaterialisationError:
+        record_state(dagster, dataset, chain.state_plan(dataset, known, dagster))
+        raise
     finally:
         write_index(dagster, dataset)
     return outcome

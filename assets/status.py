@@ -8,20 +8,18 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets import sources
+from assets import chain, sources
 from assets.definitions import lineage
-from assets.graph import asset_graph
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
-from landcover_orch.planner import Plan, Run, State, Step, next_runs, plan
-from landcover_orch.planner.retraining import Rule
+from landcover_orch.planner import Plan, Run, State, Step, next_runs
 from landcover_orch.store import publish
 from landcover_orch.store.costs import format_duration
 from landcover_orch.store.costs import format_size as size
 from landcover_orch.store.products import folder
 
-ORDER = (State.FAILED, State.BLOCKED, State.BUILD, State.WAITING, State.NOT_DUE)
+ORDER = (State.FAILED, State.BLOCKED, State.BUILD, State.WAITING)
 NAMES_SHOWN = 4
 
 
@@ -85,7 +83,7 @@ def status(dataset: Dataset, instance: dg.DagsterInstance) -> Status:
         ConfigError, CatalogueError: nothing can be looked at.
     """
     waiting = sources.observe(instance, dataset).waiting
-    described = plan(asset_graph(dataset, lineage(dataset), instance), Rule(dataset, config.home()).held)
+    described = chain.state_plan(dataset, lineage(dataset), instance)
     return Status(dataset.name, described, tuple(next_runs(described)), waiting, tuple(disk_usage(dataset, described)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -108,7 +108,11 @@ class Plan:
                     yield upstream, self.steps[upstream.name, name], each
 
 
-def plan(assets: Sequence[Asset], held: Held = lambda step: None) -> Plan:
+def plan(
+    assets: Sequence[Asset],
+    held: Held = lambda step: None,
+    examined: dict[tuple[str, Partition], Step] | None = None,
+) -> Plan:
     """State of every step of a lineage: its build's dry run against what `current` points to, whole.
 
     A partition that cannot be examined is blocked with its sentence; the others are examined all the same.
@@ -116,7 +120,9 @@ def plan(assets: Sequence[Asset], held: Held = lambda step: None) -> Plan:
     Args:
         assets: the asset graph.
         held: says why a step that would be built is not due.
+        examined: steps that another plan of the same assets looked at, which are not looked at again; gets the others.
     """
+    examined = {} if examined is None else examined
     steps: dict[tuple[str, Partition], Step] = {}
     described = Plan(tuple(in_order(assets)), steps)
     for asset in described.assets:
@@ -124,12 +130,30 @@ def plan(assets: Sequence[Asset], held: Held = lambda step: None) -> Plan:
         for partition in asset.partitions:
             step = _by_upstream(described, asset, partition)
             if step is None:
-                build = _prepared(asset) if build is None else build
-                step = _examined(asset, partition, build)
+                if (asset.name, partition) not in examined:
+                    build = _prepared(asset) if build is None else build
+                    examined[asset.name, partition] = _examined(asset, partition, build)
+                step = examined[asset.name, partition]
                 if step.state is State.BUILD and (why := held(step)) is not None:
                     step = _step(asset, partition, State.NOT_DUE, f"{step.reason}; {why}", step.fingerprint)
             steps[asset.name, partition] = step
     return described
+
+
+def by_hand(described: Plan, held: Held) -> Plan:
+    """The plan of what a person's `landcover materialise` builds, where each step that a rule holds says so.
+
+    Args:
+        described: the plan without a rule.
+        held: the rule.
+    """
+
+    def noted(step: Step) -> Step:
+        why = held(step) if step.state is State.BUILD else None
+        note = f"{step.reason}; not due for the schedule ({why}); `landcover materialise` builds it now"
+        return step if why is None else replace(step, reason=note)
+
+    return Plan(described.assets, {key: noted(step) for key, step in described.steps.items()})
 
 
 def _step(

@@ -79,10 +79,11 @@ class Rule:
     Args:
         dataset: whose trainings they are.
         home: folder everything is written below.
+        records: whether a training that is due is recorded, for the sensor to do; else nothing is written.
     """
 
-    def __init__(self, dataset: Dataset, home: Path) -> None:
-        self._dataset, self._home = dataset, home
+    def __init__(self, dataset: Dataset, home: Path, *, records: bool = True) -> None:
+        self._dataset, self._home, self._records = dataset, home, records
         self._settings = dataset.retraining or NEVER
         named = [name for file in self._settings.experiments for name in experiment_names(file)]
         self._chosen = set(named) or set(experiments_of(dataset))
@@ -123,7 +124,7 @@ class Rule:
         return cost is not None and cost.exists() and step.cause != "stale"
 
     def _not_due(self, step: Step) -> str | None:
-        """Why no training is due; None where one is, which is then recorded."""
+        """Why no training is due; None where one is."""
         manifest = self._present()
         if manifest is None:
             return "no manifest yet"
@@ -131,8 +132,11 @@ class Rule:
             reason, why_not = self._judged(manifest, step)
             if reason is None:
                 return why_not
-            request(self._dataset.name, reason, self._home)
-            self.memory = load(self._dataset.name, self._home)
+            if self._records:
+                request(self._dataset.name, reason, self._home)
+                self.memory = load(self._dataset.name, self._home)
+            else:
+                self.memory = replace(self.memory, due=Due("", reason))
         self._begin(manifest, step)
         return None
 
@@ -145,7 +149,7 @@ class Rule:
             self.memory = replace(self.memory, due=due, tried=manifest.digest, tried_at=time.time())
         if step.fingerprint is not None:
             self.memory = replace(self.memory, attempts={**self.memory.attempts, name: step.fingerprint})
-        if self.memory != before:
+        if self._records and self.memory != before:
             save(self._dataset.name, self.memory, self._home)
 
     def _judged(self, manifest: DatasetManifest, step: Step) -> tuple[str | None, str]:

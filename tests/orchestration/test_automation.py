@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import yaml
 
-from assets import chain, partitions, sources
+from assets import chain, overview, partitions, sources, status
 from assets.definitions import collect, lineage
 from assets.materialise import MaterialisationError, materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError
-from landcover_orch.planner import State
+from landcover_orch.planner import State, next_runs
 from landcover_orch.store import publish
 from tests import tiny
 from tests.in_process import training_in_process
@@ -180,6 +180,27 @@ def test_a_build_that_ends_without_a_result_is_tried_twice(dagster: dg.DagsterIn
     seen = look(dagster, dataset)
     assert seen.runs == ()
     assert "2 runs failed" in seen.sentence()
+
+
+def test_status_check_and_sensor_say_of_a_training_that_is_not_due_that_it_is_built_by_hand(
+    dagster: dg.DagsterInstance, configs: Path, home: Path, tmp_path: Path
+) -> None:
+    dataset = tiny.write(configs, tmp_path / "raw", retraining={"when": "never"})
+    materialise(dagster, dataset, PREPARED, log=lambda line: None)
+    assert not overview.last_state(dagster, tiny.NAME).current, "what was not asked for is not up to date either"
+    lines = list(status.status(dataset, dagster).lines())
+    note = "models are trained by hand (`retraining.when: never`)"
+    held = f"not due for the schedule ({note}); `landcover materialise` builds it now"
+    assert "up to date" not in lines[0]
+    assert any(line.endswith(held) for line in lines)
+    assert f"  next run model {tiny.EXPERIMENT}" in lines
+    assert lines[-1] == "Next: landcover materialise tiny"
+    seen = look(dagster, dataset)
+    assert seen.state is not None
+    assert seen.runs == ()
+    assert held in seen.state.steps["model", tiny.EXPERIMENT].reason
+    assert chain.state_rows(seen.state) == chain.state_rows(chain.state_plan(dataset, lineage(dataset), dagster))
+    assert [run.key for run in next_runs(seen.state)] == [run.key for run in next_runs(described(dagster, dataset))]
 
 
 def test_of_eighteen_tiles_with_one_truncated_seventeen_are_built(

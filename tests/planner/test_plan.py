@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landcover_orch.errors import BusyError, ConfigError, LabelError, Problem, TrackingError
-from landcover_orch.planner import Asset, Build, Dependency, Partition, Plan, Run, State, Step, next_runs, plan
+from landcover_orch.planner import Asset, Build, Dependency, Partition, Plan, Run, State, Step, by_hand, next_runs, plan
 from landcover_orch.store import publish
 from landcover_orch.store.publish import MANIFEST, Product, Recipe, Stage
 
@@ -127,9 +127,13 @@ class Lineage:
         """An asset by its name."""
         return next(asset for asset in self.assets if asset.name == name)
 
-    def plan(self, held: Callable[[Step], str | None] = lambda step: None) -> Plan:
+    def plan(
+        self,
+        held: Callable[[Step], str | None] = lambda step: None,
+        examined: dict[tuple[str, Partition], Step] | None = None,
+    ) -> Plan:
         """The plan of all assets."""
-        return plan(self.assets, held)
+        return plan(self.assets, held, examined)
 
     def make(self) -> list[tuple[str, Partition]]:
         """Builds round by round what the plan gives, until it gives nothing; what was built, in order."""
@@ -591,6 +595,24 @@ def test_what_is_not_due_is_held_with_its_reason_and_so_is_what_is_made_of_it(ch
     assert (page.state, page.reason) == (State.NOT_DUE, "waits for table, which is not due")
     assert not described.up_to_date
     assert next_runs(described) == []
+
+
+def test_by_hand_it_is_built_all_the_same_and_says_what_the_rule_would_hold(chain: Lineage) -> None:
+    chain.make()
+    chain.inputs["table"].sources["code"] = "2"
+    examined: dict[tuple[str, Partition], Step] = {}
+
+    def held(step: Step) -> str | None:
+        return "on Sunday" if step.asset == "table" else None
+
+    chain.plan(held, examined)
+    asked = len(examined)
+    described = by_hand(chain.plan(examined=examined), held)
+    assert len(examined) == asked, "nothing is looked at twice"
+    table, page = described.steps["table", None], described.steps["page", None]
+    note = "not due for the schedule (on Sunday); `landcover materialise` builds it now"
+    assert (table.state, table.reason) == (State.BUILD, f"code new; {note}")
+    assert (page.state, page.reason) == (State.WAITING, "waits for table")
 
 
 def test_only_what_would_be_built_is_asked_whether_it_is_due(failed: Lineage) -> None:

@@ -434,6 +434,14 @@ def test_models_are_trained_by_hand_alone(chain: Chain, block: dict[str, Any] | 
     assert described.steps[MANIFEST].state is State.CURRENT
 
 
+def test_who_looks_alone_records_no_training(chain: Chain) -> None:
+    chain.rule("never")
+    chain.rest()
+    chain.rule("new_data")
+    assert chain.look(Rule(chain.dataset, chain.home, records=False)).steps[MODEL].state is State.BUILD
+    assert chain.memory == Memory()
+
+
 def test_cron_trains_only_when_requested(chain: Chain) -> None:
     chain.rule(SUNDAYS)
     assert chain.rest() == ([], [])
