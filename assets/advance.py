@@ -15,8 +15,8 @@ from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError, Problem, did_you_mean, one_of
 from landcover_orch.planner import Plan, Run, State, next_runs, plan
+from landcover_orch.planner.durations import time_in_words, total
 from landcover_orch.store import publish
-from landcover_orch.store.costs import format_duration
 from landcover_orch.store.products import folder
 
 Log = Callable[[str], object]
@@ -112,8 +112,8 @@ def advance(
 def remaining(described: Plan) -> str:
     """How much of a plan is to be built, in words, with rough minutes where past builds took more than one."""
     steps = described.of(State.BUILD, State.WAITING)
-    seconds = sum(step.seconds or 0 for step in steps)
-    time = f", about {format_duration(seconds)}" if seconds >= 60 else ""
+    seconds = [step.seconds for step in steps]
+    time = f", {time_in_words(seconds)}" if (total(seconds) or 0) >= 60 else ""
     return f" ({len(steps)} to build{time})" if len(steps) > 1 else ""
 
 

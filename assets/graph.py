@@ -70,6 +70,7 @@ def described(
         partitions=tuple(names),
         partitioning=partition_name(partitioning),
         builder=lambda: getattr(importlib.import_module(artifact.module), artifact.name)(dataset),
+        products=products.folder(config.home(), dataset.name, name),
         stands=lambda: stands is not None and products.is_published(config.home(), dataset.name, name, str(stands)),
         per_run=(policy.max_partitions_per_run or len(names) or 1) if policy else 1,
     )

@@ -14,8 +14,8 @@ from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
 from landcover_orch.planner import Plan, Run, State, Step, next_runs
+from landcover_orch.planner.durations import time_in_words
 from landcover_orch.store import publish
-from landcover_orch.store.costs import format_duration
 from landcover_orch.store.costs import format_size as size
 from landcover_orch.store.products import folder
 
@@ -44,12 +44,6 @@ class Status:
 
     disk: tuple[Disk, ...]
 
-    @property
-    def seconds(self) -> float | None:
-        """Rough time of all that is to be built, by what past builds took."""
-        known = [step.seconds for step in self.plan.of(State.BUILD, State.WAITING) if step.seconds is not None]
-        return sum(known) if known else None
-
     def lines(self) -> Iterator[str]:
         """The status as text."""
         todo = self.plan.of(State.BUILD, State.WAITING)
@@ -57,8 +51,8 @@ class Status:
         if self.plan.up_to_date:
             yield f"{self.dataset}: everything is up to date."
         else:
-            time = "" if self.seconds is None else f", {rough(self.seconds)}"
-            yield f"{self.dataset}: {len(todo)} to build{time}; {len(broken)} cannot be built."
+            time = time_in_words([step.seconds for step in todo])
+            yield f"{self.dataset}: {len(todo)} to build{time and f', {time}'}; {len(broken)} cannot be built."
         for steps in groups(self.plan):
             yield f"  {steps[0].state.value:<8} {title(steps)}"
             yield f"           {steps[0].reason}"
@@ -124,8 +118,3 @@ def disk_usage(dataset: Dataset, described: Plan) -> Iterator[Disk]:
 def links(folder: Path) -> list[Path]:
     """The links of current products in a folder of an asset, and in those of its experiments."""
     return [path for path in (*folder.glob("[!.]*"), *folder.glob("[!.]*/[!.]*")) if path.is_symlink()]
-
-
-def rough(seconds: float) -> str:
-    """An estimate of a duration in words: 'about 12 min'."""
-    return format_duration(seconds) if seconds < 1 else f"about {format_duration(seconds)}"

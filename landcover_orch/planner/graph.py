@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 from landcover_orch.store.publish import Product
 
@@ -51,6 +52,9 @@ class Asset:
 
     per_run: int = 1
     """Most partitions that one run takes."""
+
+    products: Path | None = None
+    """Folder of its products, beside which lies what their builds took."""
 
     def reads(self, upstream: Asset, dependency: Dependency, partition: Partition) -> tuple[Partition, ...]:
         """The partitions of an upstream asset that a partition of this one is made of."""

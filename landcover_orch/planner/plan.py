@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import statistics
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from landcover_orch.errors import LandcoverError, Problem
+from landcover_orch.planner.durations import estimate, past_durations
 from landcover_orch.planner.graph import Asset, Build, Partition, in_order
 from landcover_orch.store import publish
 from landcover_orch.store.publish import NotCurrentError
@@ -37,9 +36,6 @@ class State(StrEnum):
     """Something that it is made of failed, or it cannot be made of what is there."""
 
 
-FINGERPRINT_DIGITS = 16
-
-
 @dataclass(frozen=True)
 class Step:
     """A partition of an asset, its state, and why."""
@@ -62,7 +58,7 @@ class Step:
     """What failed, of a step that failed or is blocked."""
 
     seconds: float | None = None
-    """Rough cost of a build: what past ones took."""
+    """Rough cost of a build: what past ones of the asset took."""
 
     @property
     def key(self) -> tuple[str, Partition]:
@@ -127,6 +123,7 @@ def plan(
     described = Plan(tuple(in_order(assets)), steps)
     for asset in described.assets:
         build: Build | LandcoverError | None = None
+        past: dict[str, float] | None = None
         for partition in asset.partitions:
             step = _by_upstream(described, asset, partition)
             if step is None:
@@ -136,6 +133,9 @@ def plan(
                 step = examined[asset.name, partition]
                 if step.state is State.BUILD and (why := held(step)) is not None:
                     step = _step(asset, partition, State.NOT_DUE, f"{step.reason}; {why}", step.fingerprint)
+            if step.state in (State.BUILD, State.WAITING, State.NOT_DUE):
+                past = past_durations(asset.products) if past is None else past
+                step = replace(step, seconds=estimate(past, partition))
             steps[asset.name, partition] = step
     return described
 
@@ -228,32 +228,10 @@ def _to_build(asset: Asset, partition: Partition, error: NotCurrentError) -> Ste
     if failure is not None and failure.fingerprint == fingerprint:
         return _step(asset, partition, State.FAILED, str(failure), fingerprint, failure.problems)
     reason = error.reason if error.state in ("stale", "requested") else f"{error.state}: {error.reason}"
-    seconds = past_seconds(error.folder, error.name)
     product = error.folder / f"{error.name}-{fingerprint}"
-    return Step(
-        asset.name, partition, asset.stage, State.BUILD, reason, fingerprint, error.state, product, seconds=seconds
-    )
+    return Step(asset.name, partition, asset.stage, State.BUILD, reason, fingerprint, error.state, product)
 
 
 def _sentence(error: LandcoverError) -> str:
     more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
     return f"{error.problems[0]}{more}" if error.problems else type(error).__name__
-
-
-def past_seconds(folder: Path, name: str) -> float | None:
-    """Wall seconds that a build took before: of this name, else the median of the others in its folder."""
-    costs = _seconds(folder.glob(f".{name}-{'?' * FINGERPRINT_DIGITS}.cost.json"))
-    costs = costs[-1:] or _seconds(folder.glob(".*.cost.json"))
-    return statistics.median(costs) if costs else None
-
-
-def _seconds(paths: Iterable[Path]) -> list[float]:
-    known = []
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime)[-20:]:
-        try:
-            wall = json.loads(path.read_text(encoding="utf-8"))["wall_s"]
-        except (OSError, ValueError, KeyError):
-            continue
-        if wall is not None:
-            known.append(float(wall))
-    return known

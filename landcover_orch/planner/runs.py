@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from landcover_orch.planner.durations import total
 from landcover_orch.planner.graph import Asset, Partition
 from landcover_orch.planner.plan import Plan, State, Step
 from landcover_orch.store.canonical import digest
@@ -42,8 +43,7 @@ class Run:
     @property
     def seconds(self) -> float | None:
         """Rough cost: what past builds of its steps took together, as far as that is known."""
-        known = [step.seconds for step in self.steps if step.seconds is not None]
-        return sum(known) if known else None
+        return total(step.seconds for step in self.steps)
 
     def __str__(self) -> str:
         return f"{', '.join(self.assets)}{_listed([name or '' for name in self.partitions])}"

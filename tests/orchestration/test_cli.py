@@ -430,6 +430,19 @@ def test_status_says_how_long_it_takes_as_far_as_it_is_known(seconds: float | No
     assert first == f"town: 1 to build{text}; 0 cannot be built."
 
 
+def test_status_says_what_was_never_timed() -> None:
+    from assets.advance import remaining
+    from assets.status import Status
+    from landcover_orch.planner import Plan, State, Step
+
+    states = zip(("t0", "t1", "t2"), (600.0, None, None), strict=True)
+    steps = [Step("patches", name, "cut", State.WAITING, "waits", seconds=seconds) for name, seconds in states]
+    described = Plan((), {step.key: step for step in steps})
+    time = "3 to build, at least about 10 min, 2 steps were never timed"
+    assert next(Status("town", described, (), (), ()).lines()) == f"town: {time}; 0 cannot be built."
+    assert remaining(described) == f" ({time})"
+
+
 def test_of_many_datasets_a_handful_is_named_the_closest_first(
     configs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

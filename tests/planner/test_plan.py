@@ -77,6 +77,7 @@ class Lineage:
             partitions=partitions,
             partitioning=None if partitions == (None,) else partitioning,
             builder=lambda: self.builder(name),
+            products=self.root / name,
             stands=lambda: stands is not None and (self.root / name / stands).exists(),
             per_run=per_run,
         )
@@ -733,6 +734,19 @@ def test_seconds_are_unknown_where_nothing_was_measured(chain: Lineage) -> None:
     costs(folder, f"b-{'1' * 16}", None, 1000)
     (folder / f".a-{'1' * 16}.cost.json").write_text('{"wall_s": 3.')
     assert chain.plan().steps["truth", "b"].seconds is None
+
+
+def test_what_waits_has_its_seconds_too_and_an_experiment_those_of_all_its_tiles(tmp_path: Path) -> None:
+    lineage = Lineage(tmp_path)
+    lineage.add("model", partitions=("unet", "segnet"), partitioning="experiments")
+    lineage.add("prediction", ["model"], ("unet", "segnet"), partitioning="experiments")
+    folder = tmp_path / "prediction" / "unet"
+    folder.mkdir(parents=True)
+    costs(folder, f"t0-{'1' * 16}", 10.0, 1000)
+    costs(folder, f"t1-{'1' * 16}", 30.0, 1000)
+    described = lineage.plan()
+    assert states(described, "prediction") == [State.WAITING, State.WAITING]
+    assert [described.steps["prediction", name].seconds for name in ("unet", "segnet")] == [40.0, 40.0]
 
 
 def test_seconds_of_a_name_are_not_those_of_a_longer_name(tmp_path: Path) -> None:
