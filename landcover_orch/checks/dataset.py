@@ -144,7 +144,7 @@ def check_dataset(name: str, *, deep: bool = False) -> DatasetCheck:
     if dataset is None:
         return DatasetCheck(name, problems=tuple(problems))
     legend = _load(problems, partial(load_legend, dataset.legend))
-    tiles = _load(problems, partial(catalogue.tiles, dataset))
+    tiles = usable_tiles(problems, dataset)
     findings, data = None, None
     if legend is not None and tiles is not None:
         findings = _load(problems, partial(check, dataset, legend, tiles, deep=deep))
@@ -159,6 +159,16 @@ def check_dataset(name: str, *, deep: bool = False) -> DatasetCheck:
         return result
     costs = () if experiments else cost_lines(dataset, data)
     return replace(result, table=(*data.table(), *data.cannot_be_learnt(), *costs))
+
+
+def usable_tiles(problems: dict[Problem, None], dataset: Dataset) -> Sequence[Tile] | None:
+    """The tiles that can be used; what is wrong with the others, or with the whole, is added. None where none can."""
+    try:
+        seen = catalogue.survey(dataset)
+    except LandcoverError:
+        return _load(problems, partial(catalogue.tiles, dataset))  # which names the tiles that wait as well
+    problems |= dict.fromkeys(seen.problems)
+    return seen.tiles
 
 
 def sound_training_data(

@@ -23,7 +23,7 @@ _PLACES = re.compile(r"\{tile(?::0(?P<digits>\d))?\}")
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The tiles of a dataset that are complete, sorted by name, and what is wrong with each of the others."""
+    """The tiles of a dataset that can be used, sorted by name, and what is wrong with each of the others."""
 
     tiles: tuple[Tile, ...]
     waiting: Mapping[str, tuple[Problem, ...]]
@@ -50,12 +50,12 @@ def tiles(dataset: Dataset) -> list[Tile]:
 
 
 def survey(dataset: Dataset) -> Catalogue:
-    """The tiles that are complete, and those that wait for a file, named: one of them does not hide the others.
+    """The tiles that can be used, and those that wait for a file or a valid name: none of them hides the others.
 
-    A tile that validation or test names may not be missing.
+    A tile that validation or test names may not be among these.
 
     Raises:
-        CatalogueError: everything that is wrong with the whole: names, overrides, splits and their tiles.
+        CatalogueError: everything that is wrong with the whole: overrides, splits and their tiles, names that meet.
     """
     catalogue, problems = _survey(dataset)
     held_out = {*dataset.splits.validation.tiles, *dataset.splits.test.tiles} & catalogue.waiting.keys()
@@ -76,11 +76,12 @@ def _survey(dataset: Dataset) -> tuple[Catalogue, list[Problem]]:
     for name, pattern in (*((name, None) for name in names), *((name, dataset.tiles.unlabelled) for name in bare)):
         of_tile = TileSearch(dataset, search.root, [])
         tile = of_tile.tile(name, pattern)
+        of_tile.problems.extend(name_problems([name]))
         if tile is None or of_tile.problems:
             waiting[name] = tuple(of_tile.problems)
         else:
             complete.append(tile)
-    problems = [*search.problems, *name_problems([*names, *bare]), *duplicate_problems(dataset, complete)]
+    problems = [*search.problems, *duplicate_problems(dataset, complete)]
     problems += [*missing_csv_problems(dataset), *(unknown_tile_problems(dataset, names, bare) if names else ())]
     problems += held_out_problems(dataset)
     return Catalogue(tuple(sorted(complete, key=lambda tile: tile.name)), waiting), problems
@@ -268,7 +269,7 @@ def name_problems(names: Iterable[str]) -> list[Problem]:
             f"tile {name!r}",
             "a name that Dagster cannot take as a partition",
             "letters a to z, digits, '_' and '-' alone",
-            f"rename the file, as {transliterate(name, 'tile')}, or list the tiles in `names` and give this one its "
+            f"rename its files, as {transliterate(name, 'tile')}, or list the tiles in `names` and give this one its "
             "`image` and `label` in `overrides`, under such a name",
         )
         for name in names

@@ -213,7 +213,7 @@ def test_letters_beyond_ascii_are_transliterated_and_names_that_meet_stay_apart(
         text[:start] + 'tiles: {image: "{tile}.tif", label: "{tile}.gpkg"}\n' + text[text.index("\nbands:", start) :]
     )
     assert main(["check", "town"]) == 1
-    assert "rename the file, as Mullheim_1," in capsys.readouterr().out
+    assert "rename its files, as Mullheim_1," in capsys.readouterr().out
 
 
 def test_what_all_names_share_is_left_out_of_names_that_cannot_be_keys(configs: Path, tmp_path: Path) -> None:

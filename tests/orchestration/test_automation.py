@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from assets import chain, overview, partitions, sources, status
+from assets.cli import main
 from assets.definitions import collect, lineage
 from assets.materialise import MaterialisationError, materialise
 from landcover_orch import config
@@ -231,6 +232,22 @@ def test_of_eighteen_tiles_with_one_truncated_seventeen_are_built(
 
     tiny.write_tile(tmp_path / "raw", "t5", column=5)
     assert weeks.pass_week() == ["prepare t5"], "it was mended; the manifest goes on without it as long as it says so"
+
+
+def test_a_tile_of_an_invalid_name_is_named_and_the_others_are_built(
+    dagster: dg.DagsterInstance, dataset: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write_tile(dataset.folder, "t 3", column=3)
+    (run,) = look(dagster, dataset).runs
+    assert run.partitions == ("t0", "t1", "t2")
+    assert "waits: tile 't 3': a name that Dagster cannot take" in look(dagster, dataset).sentence()
+    lines: list[str] = []
+    materialise(dagster, dataset, ["ground_truth"], log=lines.append)
+    assert any("rename its files, as t-3" in line for line in lines)
+    assert main(["check", tiny.NAME]) == 1
+    text = capsys.readouterr().out
+    assert "problem: tile 't 3'" in text
+    assert "tiny: 3 tiles, 1 problems" in text
 
 
 def test_a_diverging_recipe_is_a_row_and_the_command_ends_with_it(

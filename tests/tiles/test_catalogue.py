@@ -244,6 +244,18 @@ def test_going_on_without_all_tiles_of_a_split_is_refused(tmp_path: Path) -> Non
         catalogue.survey(dataset(tmp_path, {"go_on_without": ["b", "c"]}, splits=splits))
 
 
+def test_a_tile_of_an_invalid_name_does_not_hide_the_others(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.tif", "labels/a.gpkg", "images/Mü 1.tif", "labels/Mü 1.gpkg")
+    result = catalogue.survey(dataset(tmp_path))
+    assert [tile.name for tile in result.tiles] == ["a"]
+    (problem,) = result.waiting["Mü 1"]
+    assert str(problem).startswith("tile 'Mü 1': a name that Dagster cannot take as a partition")
+    assert "rename its files, as Mu-1, or list" in problem.fix
+    for kind in ("images/{}.tif", "labels/{}.gpkg"):
+        (tmp_path / kind.format("Mü 1")).rename(tmp_path / kind.format("Mu-1"))
+    assert [tile.name for tile in catalogue.tiles(dataset(tmp_path))] == ["Mu-1", "a"]
+
+
 def test_a_tile_that_waits_does_not_hide_the_others(tmp_path: Path) -> None:
     put(tmp_path, "images/a.tif", "labels/a.gpkg", "images/b.tif")
     result = catalogue.survey(dataset(tmp_path))
