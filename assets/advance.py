@@ -204,7 +204,13 @@ def failures(dataset: Dataset, described: Plan, tried: dict[str, list[str]]) -> 
     ]
     stopped = [run for run in next_runs(described) if run.key in tried and not tried[run.key]]
     problems += [Problem(f"{dataset.name}: {run}", "its run ended without it", "a product", fix) for run in stopped]
-    return list(dict.fromkeys(problems))
+    return without_repeats(dict.fromkeys(problems))
+
+
+def without_repeats(problems: Collection[Problem]) -> list[Problem]:
+    """Problems without those that another one contains, as the manifest's does of a tile that it cannot do without."""
+    texts = [f"{problem.where}: {problem.found}" for problem in problems]
+    return [p for p, text in zip(problems, texts, strict=True) if not any(text in q.found for q in problems)]
 
 
 class RunMessage(Problem):

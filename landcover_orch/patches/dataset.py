@@ -152,10 +152,15 @@ def current_products(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], ho
 
 def missing_product(dataset: Dataset, tile: str, home: Path) -> list[Problem]:
     """Why a tile has no ground truth or patches, where its build failed; nothing where it was not tried."""
-    fix = f"mend it, or go on without it: `tiles.go_on_without: [{tile}]`"
+    without = f"go on without it: `tiles.go_on_without: [{tile}]`"
     failures = ((asset, failure(home / dataset.name / asset, tile)) for asset in (GROUND_TRUTH, PATCHES))
     return [
-        Problem(f"tile {tile}", f"no `{asset}`: {problem.where}: {problem.found}", f"{problem.expected}", fix)
+        Problem(
+            f"tile {tile}",
+            f"no `{asset}`: {problem.where}: {problem.found}",
+            problem.expected,
+            f"{problem.fix}, or {without}" if not problem.fix.endswith("?") else f"{problem.fix} Or {without}",
+        )
         for asset, failed in failures
         if failed is not None
         for problem in failed.problems

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import dagster as dg
 import numpy as np
 import pytest
 import yaml
+from shapely.geometry import box
 
 from assets import chain, overview, partitions, sources, status
 from assets.cli import main
@@ -26,7 +28,7 @@ from tests import tiny
 from tests.in_process import training_in_process
 from tests.orchestration.weeks import Weeks, versions
 from tests.planned import PREPARE, described, stale
-from tests.scenes import write_geotiff
+from tests.scenes import ORIGIN, write_geotiff, write_polygons
 
 PREPARED = (*PREPARE, "label_quality")
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -232,6 +234,36 @@ def test_of_eighteen_tiles_with_one_truncated_seventeen_are_built(
 
     tiny.write_tile(tmp_path / "raw", "t5", column=5)
     assert weeks.pass_week() == ["prepare t5"], "it was mended; the manifest goes on without it as long as it says so"
+
+
+def truncated(raw: Path) -> None:
+    image = raw / "t1.tif"
+    image.write_bytes(image.read_bytes()[:300])
+
+
+def no_geopackage(raw: Path) -> None:
+    (raw / "t1.gpkg").write_bytes(b"no GeoPackage")
+
+
+def unknown_code(raw: Path) -> None:
+    (raw / "t1.gpkg").unlink()
+    x, y = ORIGIN[0] + tiny.SIDE, ORIGIN[1]
+    write_polygons(raw / "t1.gpkg", [(box(x, y - tiny.SIDE, x + tiny.SIDE, y), "99")])
+
+
+@pytest.mark.parametrize("spoil", [truncated, no_geopackage, unknown_code])
+def test_each_fault_of_a_tile_is_told_once(
+    dagster: dg.DagsterInstance, dataset: Dataset, spoil: Callable[[Path], None]
+) -> None:
+    spoil(dataset.folder)
+    for tries in ("that runs it", "that finds it failed"):
+        with pytest.raises(MaterialisationError) as failed:
+            materialise(dagster, dataset, PREPARED, log=lambda line: None)
+        texts = [str(problem) for problem in failed.value.problems]
+        assert all(text.startswith("tile t1: no `ground_truth`: ") for text in texts), tries
+        assert all("or go on without it: `tiles.go_on_without: [t1]`" in text.lower() for text in texts), tries
+        faults = [text.partition("no `ground_truth`: ")[2].partition(" Fix: ")[0] for text in texts]
+        assert len(faults) == len({*faults}) > 0, tries
 
 
 def test_a_tile_of_an_invalid_name_is_named_and_the_others_are_built(
