@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -94,8 +95,9 @@ def collect(
         definitions += [*of_dataset, *jobs.definitions(dataset, assets, partial(collect, [dataset]))]
         if not root_outcome(dataset)[0]:
             definitions += [root_check(dataset), root_sensor(dataset)]
+    called = Counter(config.identifier(name) for name in (*(dataset.name for dataset in datasets), *faults))
     for name, text in faults.items():
-        definitions += faulty(name, text)
+        definitions += faulty(name, text, is_called_alone=called[config.identifier(name)] == 1)
     return dg.Definitions(
         assets=[item for item in definitions if is_asset(item)],
         asset_checks=[item for item in definitions if isinstance(item, dg.AssetChecksDefinition)],
@@ -108,10 +110,18 @@ def collect(
     )
 
 
-def faulty(name: str, text: str) -> list[Any]:
-    """What stands for a dataset that cannot be loaded: its file as an asset, with a check that fails and says why."""
-    group = re.sub(r"[^A-Za-z0-9_]", "_", name)
-    shown = name if re.fullmatch(KEY, name) else f"{group}_{digest(name)[:4]}"  # a file may be called as no asset may
+def faulty(name: str, text: str, *, is_called_alone: bool = True) -> list[Any]:
+    """What stands for a dataset that cannot be loaded: its file as an asset, with a check that fails and says why.
+
+    Args:
+        name: of its file.
+        text: what is wrong with it.
+        is_called_alone: whether no other dataset has its identifier.
+    """
+    group = config.identifier(name)
+    unique = f"{group}_{digest(name)[:4]}"
+    is_valid = re.fullmatch(KEY, name) is not None  # a file may be called as no asset may
+    shown = name if is_valid else unique
     key = dg.AssetKey([shown, "configuration"])
     file = dg.AssetSpec(key, description=text, group_name=group, kinds={"yaml"}, owners=["team:mapping"])
 
@@ -126,7 +136,7 @@ def faulty(name: str, text: str) -> list[Any]:
         return text, dg.AssetCheckEvaluation(asset_key=key, check_name="dataset_loads", **outcome())
 
     description = "Reports the check `dataset_loads` of a dataset that cannot be loaded."
-    return [file, dataset_loads, fault_sensor(re.sub("-", "_", shown), description, evaluate)]
+    return [file, dataset_loads, fault_sensor(group if is_valid and is_called_alone else unique, description, evaluate)]
 
 
 def fault_sensor(

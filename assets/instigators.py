@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection
 
@@ -37,7 +36,7 @@ def end_departed(instance: dg.DagsterInstance) -> list[str]:
 def is_departed(state: InstigatorState, defined: Collection[str], waiting: Collection[str]) -> bool:
     """Whether a state is of this project, of no definition, and of no dataset that may come back by itself."""
     location = state.origin.repository_origin.code_location_origin.location_name
-    name, prefixes = state.instigator_name, [re.sub(r"[^A-Za-z0-9_]", "_", dataset) for dataset in waiting]
+    name, prefixes = state.instigator_name, [config.identifier(dataset) for dataset in waiting]
     return (
         location == LOCATION
         and name not in defined

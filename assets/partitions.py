@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 
 import dagster as dg
@@ -34,7 +33,7 @@ def key(dataset: Dataset, asset: str) -> dg.AssetKey:
 
 def identifier(dataset: Dataset) -> str:
     """The dataset's name as Dagster wants groups, jobs and sensors to be called: letters, digits and underscores."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", dataset.name)
+    return config.identifier(dataset.name)
 
 
 RANGE_START, RANGE_END = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"

@@ -23,6 +23,7 @@ from landcover_orch.config.files import (
     load_legend,
     load_search,
     names,
+    of_identifier,
     with_members,
 )
 from landcover_orch.config.labels import Component, Labels, Values
@@ -41,6 +42,7 @@ from landcover_orch.config.retraining import AtLeast, Cron, Promotion, Retrainin
 from landcover_orch.config.serving import fault, has_data, load_served, served_datasets
 from landcover_orch.config.splits import SPLIT_NAMES, BlockFold, Splits, SplitSpec
 from landcover_orch.config.studies import add_study, studies
+from landcover_orch.config.valid_names import identifier
 
 __all__ = [
     "SPLIT_NAMES",
@@ -75,6 +77,7 @@ __all__ = [
     "find",
     "has_data",
     "home",
+    "identifier",
     "inside",
     "is_described",
     "load_dataset",
@@ -85,6 +88,7 @@ __all__ = [
     "load_search",
     "load_served",
     "names",
+    "of_identifier",
     "own_configs",
     "served_datasets",
     "shipped_configs",

@@ -13,9 +13,9 @@ from landcover_orch.config.experiments import KEY, Experiment, matrix, models, r
 from landcover_orch.config.experiments import search as searching
 from landcover_orch.config.experiments.search import Search
 from landcover_orch.config.launchers import LOCAL, Launcher
-from landcover_orch.config.paths import STUDIES, config_folders, file_label, inside, own_configs
+from landcover_orch.config.paths import STUDIES, config_folders, file_label, home, inside, own_configs
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
-from landcover_orch.config.valid_names import transliterate
+from landcover_orch.config.valid_names import identifier, transliterate
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
 from landcover_orch.errors import ConfigError, Problem, did_you_mean, one_of, pluralise
 from landcover_orch.legend import Legend
@@ -59,9 +59,13 @@ def load_dataset(name: str) -> Dataset:
     among their `tiles`.
 
     Where such a file is not there, as on a machine without the data, its key stays, for the checks to find.
+
+    Raises:
+        ConfigError: there is no such file, it is invalid, or its name is another one's in Dagster.
     """
     is_study = re.match(KEY, name) and find("datasets", name) is None and find(STUDIES, name) is not None
     kind = STUDIES if is_study else "datasets"
+    require_identifier(name)
     dataset = _load(kind, name, Dataset)
     require_known_experiments(dataset)
     specs = {split: read_listed_tiles(dataset, split) for split in SPLIT_NAMES}
@@ -70,6 +74,30 @@ def load_dataset(name: str) -> Dataset:
         return dataset
     splits = parse({**dict(dataset.splits), **listed}, Splits, f"{file_label(kind, name)}: splits")
     return dataset.model_copy(update={"splits": splits})
+
+
+def of_identifier(name: str) -> list[str]:
+    """Names of the datasets and studies that Dagster's jobs and sensors are called by as by this one, sorted."""
+    described = {*names("datasets"), *names(STUDIES)}
+    return sorted(other for other in described if identifier(other) == identifier(name))
+
+
+def require_identifier(name: str) -> None:
+    """Raises ConfigError where Dagster's jobs and sensors of a dataset would be called as those of one before it.
+
+    The first is the one with products, else the one that is first by name: it goes on as it was.
+    """
+    same = of_identifier(name)
+    if len(same) < 2 or name not in same:
+        return
+    first = min(same, key=lambda other: (not any((home() / other).glob("[!.]*/*")), other))
+    if name != first:
+        called = (
+            f"Dagster's jobs and sensors {identifier(name)}_..., which are those of {file_label('datasets', first)}"
+        )
+        expected = "a name that differs in more than '-' and '_'"
+        fix = f"rename the file and its `name`, as {name}-2"
+        raise ConfigError(Problem(file_label("datasets", name), called, expected, fix))
 
 
 def require_known_experiments(dataset: Dataset) -> None:

@@ -1,4 +1,7 @@
-"""Transliteration: the name of a dataset, a tile or an experiment that is closest to a text with other characters."""
+"""Transliteration: the name of a dataset, a tile or an experiment that is closest to a text with other characters.
+
+And a dataset's identifier, the name of its groups, jobs and sensors in Dagster.
+"""
 
 from __future__ import annotations
 
@@ -21,3 +24,8 @@ def transliterate(text: str, otherwise: str) -> str:
     plain = unicodedata.normalize("NFKD", text.translate(WITHOUT_DECOMPOSITION))
     letters = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return re.sub(r"[^A-Za-z0-9_-]+", "-", letters).strip("-") or otherwise
+
+
+def identifier(name: str) -> str:
+    """A dataset's name as Dagster wants groups, jobs and sensors to be called: letters, digits and underscores."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.config import STUDIES, Dataset, file_label, find, own_configs
+from landcover_orch.config import STUDIES, Dataset, file_label, find, of_identifier, own_configs
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.valid_names import transliterate
 from landcover_orch.config.yamlfile import parse, read_yaml
@@ -124,6 +124,9 @@ def require_free(name: str, target: Path) -> None:
         free = next(other for number in count(2) if not files_of(other := f"{name}-{number}", target))
         fix = f"choose another one, as {free}; `landcover check {name}` reads what is there"
         raise ConfigError(Problem(", ".join(map(str, files)), f"{name!r} is taken", "a name that is free", fix))
+    for other in of_identifier(name):
+        called = f"Dagster calls {name} and {other} alike"
+        raise ConfigError(Problem(file_label("datasets", other), called, "a name that is free", "choose another name"))
 
 
 def files_of(name: str, target: Path) -> list[Path]:

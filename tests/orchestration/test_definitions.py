@@ -11,9 +11,11 @@ import dagster as dg
 import pytest
 
 from assets import chain, definitions
+from assets.cli import main
 from assets.definitions import collect, defs, lineage
 from assets.graph import BUILDER, STAGE, stages
 from landcover_orch import config
+from landcover_orch.store.canonical import digest
 from tests import tiny
 
 HEAVY = ("torch", "mlflow", "dask", "rasterio", "geopandas", "lightning", "zarr", "tensorstore", "matplotlib", "optuna")
@@ -160,6 +162,33 @@ def test_a_dataset_with_a_fault_stops_itself_alone(
     assert isinstance(event, dg.AssetCheckEvaluation)
     assert not event.passed
     assert says in str(event.metadata["problem"].value)
+
+
+def test_of_two_datasets_that_dagster_calls_alike_the_first_is_loaded(
+    configs: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write(configs, tmp_path / "raw")
+    text = (configs / "datasets" / "tiny.yaml").read_text()
+    for name in ("a_b", "a-b"):
+        (configs / "datasets" / f"{name}.yaml").write_text(text.replace("name: tiny", f"name: {name}"))
+    (home / "a_b" / "patches" / "t0-1").mkdir(parents=True)
+    repository = definitions.load().get_repository_def()
+    fault = f"a_b_{digest('a-b')[:4]}_fault"
+    assert {sensor.name for sensor in repository.sensor_defs} >= {"demo_watch", "tiny_watch", "a_b_watch", fault}
+    assert dg.AssetKey(["a_b", "patches"]) in repository.asset_graph.get_all_asset_keys()
+    assert main(["check", "a-b"]) == 1
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("problem: ")]
+    for file in ("a-b.yaml: ", "those of", "a_b.yaml"):
+        assert file in line
+    assert "rename the file and its `name`, as a-b-2" in line
+    assert main(["init", "a-b", str(tmp_path / "raw")]) == 1
+    assert main(["init", "tin-y", str(tmp_path / "raw")]) == 0
+    assert main(["init", "tin_y", str(tmp_path / "raw")]) == 1
+    assert "tin-y.yaml" in capsys.readouterr().err
+    renamed = (configs / "datasets" / "a-b.yaml").rename(configs / "datasets" / "a-b-2.yaml")
+    renamed.write_text(text.replace("name: tiny", "name: a-b-2"))
+    sensors = {sensor.name for sensor in definitions.load().get_repository_def().sensor_defs}
+    assert sensors >= {"a_b_watch", "a_b_2_watch"}
 
 
 def test_served_are_the_datasets_whose_data_can_be_there(
