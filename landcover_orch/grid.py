@@ -207,6 +207,11 @@ def unit_of_length(grid: GeoBox) -> str | None:
     return "m" if in_metres(grid) else "degrees" if grid.crs.geographic else str(grid.crs.units[0])
 
 
+def unit_of_area(grid: GeoBox) -> str:
+    """Unit of areas on a grid as people write it: 'm²', 'US survey foot²', 'degrees²'."""
+    return f"{unit_of_length(grid) or 'm'}²"
+
+
 def hectares(pixels: int, grid: GeoBox) -> float | None:
     """Hectares of pixels; None where the CRS is not in metres."""
     return round(pixels * resolution(grid) ** 2 / HECTARE, 4) if in_metres(grid) else None

@@ -147,3 +147,17 @@ def test_names_and_bounds_in_other_systems() -> None:
     assert west == pytest.approx(-3.0, abs=1e-4)
     assert west < east < -2.99
     assert 42.4 < south < north < 42.5
+
+
+@pytest.mark.parametrize(
+    ("crs", "length", "area"),
+    [
+        ("EPSG:25833", "m", "m²"),
+        ("EPSG:2263", "US survey foot", "US survey foot²"),
+        ("EPSG:4326", "degrees", "degrees²"),
+        (None, None, "m²"),
+    ],
+)
+def test_lengths_and_areas_have_the_unit_of_the_crs(crs: str | None, length: str | None, area: str) -> None:
+    box = GeoBox((4, 4), Affine(1, 0, 0, 0, -1, 4), crs)
+    assert (grid.unit_of_length(box), grid.unit_of_area(box)) == (length, area)

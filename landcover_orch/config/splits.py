@@ -56,7 +56,9 @@ class Splits(Settings):
         description="the split whose patches choose the checkpoint; test where a study chose and scored on the same "
         "tiles, which flatters its scores",
     )
-    block: float = Field(default=128.0, gt=0, description="side of a spatial block in units of the CRS (metres)")
+    block: float = Field(
+        default=128.0, gt=0, description="side of a spatial block in the unit of the CRS: metres, feet or degrees"
+    )
     seed: int = Field(default=0, description="draws the blocks and tiles")
     on_overlap: Literal["refuse", "drop"] = Field(
         default="refuse",

@@ -22,6 +22,7 @@ from landcover_orch.evaluation.evaluate import tiles_to_predict
 from landcover_orch.evaluation.figures import View
 from landcover_orch.evaluation.repetition import TEST_SPLIT, Repetition, Score, Scores, score_repetitions
 from landcover_orch.evaluation.tables import CORNER, class_rows, csv_text, defined_classes, summary, words
+from landcover_orch.grid import unit_of_length
 from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Value
 from landcover_orch.metrics.spread import Spread, spreads
@@ -331,6 +332,7 @@ class Report:
             manifest=subject.manifest,
             experiment=subject.experiment,
             contract=load_contract(model.path),
+            unit=unit_of_length(subject.manifest.tiles[0].grid) or "m",
             classical=isinstance(subject.experiment.model, Classical),
             model=model,
             learnt=model.json(SUMMARY) if SUMMARY in model.files else {},

@@ -101,6 +101,7 @@ def test_the_page_says_what_was_counted_and_what_it_cost(report: Product) -> Non
     ):
         assert words in text
     assert f"{report.json('summary.json')['accuracy']:.3f}" in text
+    assert "as uint8 at 1 m a pixel" in text
 
 
 def test_costs_are_summed_and_what_nobody_measured_stays_unknown(scene: Scored) -> None:

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import raster
 from landcover_orch.config import Dataset, file_label
 from landcover_orch.errors import Problem, pluralise
-from landcover_orch.grid import in_metres, resolution
+from landcover_orch.grid import in_metres, resolution, unit_of_area
 from landcover_orch.ground_truth import build as truth
 from landcover_orch.ground_truth.areas import area_problems
 from landcover_orch.ground_truth.quality import figures as pictures
@@ -35,7 +35,7 @@ from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
 SURFACE = "surface.npy"
-VERSION = 4
+VERSION = 5
 """Raised when the same inputs would give other bytes."""
 
 SCAN = 4096
@@ -132,6 +132,7 @@ def examine(
         "moved": list(tile.shift),
         "advice": advice and line({tile.name: advice}),
         "pixel": resolution(image.grid),
+        "unit_of_area": unit_of_area(image.grid),
         **(topology.facts if topology else {}),
         "worst": list(topology.worst) if topology else None,
         "codes": truth_summary["codes"],
@@ -298,7 +299,7 @@ def topology_problems(summary: Row) -> list[Problem]:
     return [
         Problem(
             f"tile {summary['tile']}",
-            f"{pluralise(summary[kind], kind[:-1])} ({summary[f'{kind}_area']:,.1f} in units of the CRS squared)",
+            f"{pluralise(summary[kind], kind[:-1])} ({summary[f'{kind}_area']:,.1f} {summary['unit_of_area']})",
             f"no {kind}",
             "correct the worst polygons that the page lists, at their source",
         )

@@ -105,11 +105,16 @@ def test_a_shift_within_the_limit_is_advised_but_not_refused(home: Path) -> None
 def test_topology_and_areas_are_told(tmp_path: Path, home: Path, scene: landscape.Scene) -> None:
     pond = box(X + 50, Y - 60, X + 70, Y - 50)
     dataset = written(tmp_path / "raw", scene, 0, 0, [(pond, "310")])
-    summary = examined(dataset, home).json("summary.json")
+    product = examined(dataset, home)
+    summary = product.json("summary.json")
     assert summary["overlaps"] >= 1
     assert summary["overlaps_area"] == pytest.approx(200, abs=0.01)
     assert summary["worst"][0]["what"] == "overlap"
     assert "overlaps" in str(topology_problems(summary)[0])
+    assert "overlaps (200.0 m²); expected no overlaps" in str(topology_problems(summary)[0])
+    page = product.file("index.html").read_text(encoding="utf-8")
+    assert "Areas in m²;" in page
+    assert "By class, in m²." in page
     assert conservation_problems(summary) == []
     assert sum(row["raster"] for row in summary["classes"]) == pytest.approx(320 * 384 / 4)
 
