@@ -16,10 +16,11 @@ from assets.overview import dataset_links, last_state, left_behind_lines
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError
 from landcover_orch.overview import index
-from landcover_orch.pages.links import MLFLOW, PAGES, Link
+from landcover_orch.pages.links import MLFLOW, PAGES, TRAININGS, Link
 from landcover_orch.store import publish
+from landcover_orch.store.products import MODEL, folder
 from landcover_orch.store.publish import MANIFEST
-from landcover_orch.tracking import interface, training_view
+from landcover_orch.tracking import finished_run, interface, run_url, training_view
 
 HEADERS = {
     "Content-Security-Policy": "sandbox allow-scripts allow-popups allow-popups-to-escape-sandbox allow-downloads",
@@ -32,6 +33,8 @@ What its links open in a new tab, as Dagster's pages, works as if it were opened
 """
 
 MLFLOW_PATH = re.compile(r"(experiments/\d+(/runs/[0-9a-f]{32})?|models(/[\w-]{1,200}(/versions/\d+)?)?)")
+
+TRAINING_PATH = re.compile(TRAININGS + r"/([\w-]{1,200})/([\w.-]{1,200})/([0-9a-f]{8,64})")
 
 SERVERS = (Link("Dagster", "/"), Link("models in MLflow", f"{MLFLOW}/models"))
 """Links of the list of datasets."""
@@ -82,9 +85,25 @@ def page(request: Request) -> Response:
 def mlflow(request: Request) -> Response:
     """Redirects to the present address of a run, a registered model or a version in MLflow's pages."""
     path = request.path_params["path"]
+    if (training := TRAINING_PATH.fullmatch(path)) is not None:
+        return training_run(*training.groups())
     if MLFLOW_PATH.fullmatch(path) is None:
         return PlainTextResponse("No run, model or version of MLflow.", 404, HEADERS)
     return RedirectResponse(training_view(f"{interface()}/#/{path}"), 302)
+
+
+def training_run(dataset: str, experiment: str, fingerprint: str) -> Response:
+    """Redirects to the MLflow run of the training that gave the model of a fingerprint."""
+    home = config.home()
+    try:
+        run_id = finished_run(dataset, experiment, fingerprint, home) if folder(home, dataset, MODEL).is_dir() else None
+        url = run_url(run_id, home) if run_id else None
+    except LandcoverError as error:
+        return PlainTextResponse(str(error), 503, HEADERS)
+    if url is None:
+        fix = f"`landcover materialise {dataset}` registers the model, and its run with it"
+        return PlainTextResponse(f"No run in MLflow of this training of {experiment}. Fix: {fix}.", 404, HEADERS)
+    return RedirectResponse(url, 302)
 
 
 def published_file(home: Path, path: str) -> Path | None:
@@ -98,11 +117,13 @@ def published_file(home: Path, path: str) -> Path | None:
         return None
     if parts[-1] == "":
         parts[-1] = "index.html"
-    for folder, file in divisions(home, parts):
-        if not (folder / MANIFEST).is_file() or not folder.resolve().is_relative_to((home / parts[0]).resolve()):
+    for product_folder, file in divisions(home, parts):
+        if not (product_folder / MANIFEST).is_file() or not product_folder.resolve().is_relative_to(
+            (home / parts[0]).resolve()
+        ):
             continue
         try:
-            product = publish.load(folder.resolve())
+            product = publish.load(product_folder.resolve())
         except (LandcoverError, OSError, ValueError):
             return None
         return product.path / file if file in product.files and (product.path / file).is_file() else None

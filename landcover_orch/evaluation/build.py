@@ -28,7 +28,7 @@ from landcover_orch.metrics.confusion import Value
 from landcover_orch.metrics.spread import Spread, spreads
 from landcover_orch.models.contract import load_contract
 from landcover_orch.pages import page, picture
-from landcover_orch.pages.links import asset_link, registered_model_link
+from landcover_orch.pages.links import asset_link, registered_model_link, training_run_link
 from landcover_orch.pages.verdict import software
 from landcover_orch.patches.baselines import verdict_on
 from landcover_orch.patches.ground import hectares, one_class_warnings, scored_ground
@@ -316,12 +316,13 @@ class Report:
         """HTML page, with the figures by file."""
         subject, scores, model = self.subject, self.scores, self.subject.chosen.model
         maps = [product for repetition in subject.repetitions for product in repetition.maps.values()]
-        models = [repetition.model for repetition in subject.repetitions]
+        models, contract = [repetition.model for repetition in subject.repetitions], load_contract(model.path)
         return page.render(
             "report.html",
             links=[
                 asset_link(subject.manifest.dataset.name, REPORT, subject.experiment.name),
                 registered_model_link(subject.manifest.dataset.name),
+                training_run_link(subject.manifest.dataset.name, contract.experiment, model.fingerprint),
             ],
             title=f"{subject.manifest.dataset.name} · {subject.experiment.name}",
             verdict=self.content["verdict"],
@@ -331,7 +332,7 @@ class Report:
             worst=self.ranked_tiles()[:PICTURED],
             manifest=subject.manifest,
             experiment=subject.experiment,
-            contract=load_contract(model.path),
+            contract=contract,
             unit=unit_of_length(subject.manifest.tiles[0].grid) or "m",
             classical=isinstance(subject.experiment.model, Classical),
             model=model,

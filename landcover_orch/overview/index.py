@@ -16,7 +16,7 @@ from landcover_orch.errors import LandcoverError
 from landcover_orch.evaluation.decisions import Decision, load_decisions
 from landcover_orch.overview.listing import ASSETS, Listed, listing
 from landcover_orch.pages import page
-from landcover_orch.pages.links import Link
+from landcover_orch.pages.links import Link, training_run_link
 from landcover_orch.pages.verdict import NOT_SCORED, software
 from landcover_orch.store import retention
 from landcover_orch.store.products import (
@@ -221,6 +221,7 @@ def index_page(home: Path, name: str, state: State, left_behind: Sequence[str] =
         reported=reported,
         version=registered_version(home, name),
         assets=ASSETS,
+        training_run=lambda entry: training_run_link(name, entry.name, entry.fingerprint),
         software=software(),
         now=datetime.now(UTC),
     )

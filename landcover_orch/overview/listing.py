@@ -59,7 +59,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Listed:
-    """Current product: its asset, its name, link of its page, files, and when it was published (UTC)."""
+    """Current product: its asset, its name, link of its page, files, when it was published (UTC), and fingerprint."""
 
     asset: str
     name: str
@@ -67,6 +67,7 @@ class Listed:
     files: tuple[FileEntry, ...]
     published: datetime
     damaged: bool = False
+    fingerprint: str = ""
 
     @property
     def bytes(self) -> int:
@@ -99,7 +100,7 @@ def listed(folder: Path, asset: str, link: Path) -> Listed:
         return Listed(asset, name, None, (), published, damaged=True)
     prefix = f"{asset}/{name}"
     page = f"{prefix}/{PAGE}" if PAGE in product.files else None
-    return Listed(asset, name, page, tuple(file_entries(product, prefix)), published)
+    return Listed(asset, name, page, tuple(file_entries(product, prefix)), published, fingerprint=product.fingerprint)
 
 
 def file_entries(product: publish.Product, prefix: str) -> Iterator[FileEntry]:

@@ -9,6 +9,9 @@ from urllib.parse import quote
 PAGES, MLFLOW = "/pages", "/go/mlflow"
 """Where Dagster's webserver serves files of published products, and sends people on to MLflow's pages."""
 
+TRAININGS = "trainings"
+"""Below MLFLOW: runs of trainings by DATASET/EXPERIMENT/FINGERPRINT."""
+
 
 @dataclass(frozen=True)
 class Link:
@@ -27,6 +30,12 @@ def asset_link(dataset: str, asset: str, partition: str | None = None) -> Link:
 def registered_model_link(dataset: str) -> Link:
     """Link to the registered model of a dataset in MLflow."""
     return Link("registered model in MLflow", f"{MLFLOW}/models/{quote(dataset)}")
+
+
+def training_run_link(dataset: str, experiment: str, fingerprint: str) -> Link:
+    """Link to the MLflow run of a training, by its model's fingerprint: a page is made of its recipe, not of a run."""
+    path = "/".join(quote(part, safe="") for part in (dataset, experiment, fingerprint))
+    return Link(f"training run of {experiment} in MLflow", f"{MLFLOW}/{TRAININGS}/{path}")
 
 
 def page_path(home: Path, path: Path) -> str:

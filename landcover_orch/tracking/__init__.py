@@ -17,7 +17,17 @@ from landcover_orch.tracking.registry import (
 )
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
 from landcover_orch.tracking.retention import OldRun, database_state, delete_runs, old_runs, registered_models
-from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, Log, Start, Tracker, find_run, run_url, untracked
+from landcover_orch.tracking.runs import (
+    EXPERIMENT,
+    FINGERPRINT,
+    Log,
+    Start,
+    Tracker,
+    find_run,
+    finished_run,
+    run_url,
+    untracked,
+)
 from landcover_orch.tracking.schema import upgrade_schema
 from landcover_orch.tracking.server import (
     address,
@@ -53,6 +63,7 @@ __all__ = [
     "file_locations_problem",
     "find_run",
     "find_version",
+    "finished_run",
     "host_and_origin",
     "interface",
     "log_leaderboard",

@@ -104,6 +104,12 @@ def test_the_page_says_what_was_counted_and_what_it_cost(report: Product) -> Non
     assert "as uint8 at 1 m a pixel" in text
 
 
+def test_the_page_links_to_the_registered_model_and_to_the_training_run(scene: Scored, report: Product) -> None:
+    text = report.file("index.html").read_text(encoding="utf-8")
+    assert 'href="/go/mlflow/models/scored"' in text
+    assert f'href="/go/mlflow/trainings/scored/small/{scene.model.fingerprint}"' in text
+
+
 def test_costs_are_summed_and_what_nobody_measured_stays_unknown(scene: Scored) -> None:
     usage = resource_usage(scene.manifest, [scene.model], [*scene.predictions.values()], scene.home)
     assert {name: count for name, (count, _) in usage.items()} == {

@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from assets import files
-from landcover_orch.pages.links import mlflow_path, page_path
+from landcover_orch import tracking
+from landcover_orch.pages.links import mlflow_path, page_path, training_run_link
 from landcover_orch.store.publish import Product, Recipe, Stage, publish
 
 
@@ -184,6 +185,30 @@ def test_links_to_mlflow_lead_to_its_present_address(client: TestClient, monkeyp
     expected = f"http://127.0.0.1:5007/#/experiments/3/runs/{run}?workflowType=machine_learning"
     assert answer.headers["location"] == expected
     assert client.get("/go/mlflow/models/town/versions/4").status_code == 302
+
+
+def test_the_link_of_a_training_leads_to_its_run(
+    client: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANDCOVER_MLFLOW_UI", "http://127.0.0.1:5007")
+    monkeypatch.setenv("LANDCOVER_DATASETS", "demo")
+    model = publish(
+        home / "demo" / "model", "small", Recipe("model", 1, {}, {}), lambda stage: stage.write_json("a", 1)
+    )
+    link = training_run_link("demo", "small", model.fingerprint).path
+    assert f'<a href="{link}"' in client.get("/pages/demo/").text
+    answer = client.get(link)
+    assert (answer.status_code, "landcover materialise demo" in answer.text) == (404, True)
+    mlflow = tracking.client(home)
+    tags = {tracking.EXPERIMENT: "small", tracking.FINGERPRINT: model.fingerprint}
+    run = mlflow.create_run(mlflow.create_experiment("demo"), tags=tags)
+    mlflow.set_terminated(run.info.run_id, "FINISHED")
+    answer = client.get(link)
+    assert answer.status_code == 302
+    start = f"http://127.0.0.1:5007/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}?"
+    assert answer.headers["location"].startswith(start)
+    assert not (home / "else").exists()
+    assert client.get("/go/mlflow/trainings/else/small/0123456789abcdef").status_code == 404
 
 
 @pytest.mark.parametrize("path", ["", "/evil.example", "experiments/x", "models/a/b", "runs/../..", "//evil.example/"])
