@@ -30,7 +30,7 @@ REPOSITORY = "__repository__"
 
 
 MAX_RETRIES = "dagster/max_retries"
-"""Tag by which Dagster's daemon starts no run anew by itself: who ran the command runs it again."""
+"""Tag by which Dagster's daemon starts no run anew by itself: a person runs it again, or a sensor that is on."""
 
 CANCELLED = (dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCELED)
 

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets import chain, partitions
 from assets.advance import advance
-from assets.execution import InProcess
+from assets.execution import MAX_RETRIES, InProcess
 from assets.graph import stages
 from assets.results import sentences
 from landcover_orch import config
@@ -15,6 +15,9 @@ from landcover_orch.config import Cron, Dataset
 from landcover_orch.errors import pluralise
 from landcover_orch.planner import retraining
 from landcover_orch.store.products import ORTHOPHOTO
+
+NO_RETRIES = {MAX_RETRIES: "0"}
+"""Tags of every job: an instance whose dagster.yaml retries runs starts none of them anew."""
 
 
 def definitions(
@@ -37,7 +40,7 @@ def stage_jobs(dataset: Dataset, assets: Sequence[dg.AssetsDefinition]) -> dict[
         stage: dg.define_asset_job(
             chain.job_name(dataset, stage),
             selection=stage_selection(dataset, assets, keys),
-            tags=chain.configuration_tags(dataset),
+            tags={**chain.configuration_tags(dataset), **NO_RETRIES},
             description=f"Materialises {', '.join(key.path[-1] for key in keys)}.",
         )
         for stage, keys in stages(assets).items()
@@ -71,7 +74,7 @@ def everything_job(
 
     @dg.job(
         name=chain.job_name(dataset, chain.EVERYTHING),
-        tags=chain.configuration_tags(dataset),
+        tags={**chain.configuration_tags(dataset), **NO_RETRIES},
         description="Materialises all that is missing or stale, as `landcover materialise` does.",
     )
     def job() -> None:

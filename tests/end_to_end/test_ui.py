@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,9 @@ RUNS = """
 { runsOrError(limit: 200) { ... on Runs { results { runId jobName status tags { key value }
   repositoryOrigin { repositoryLocationName } } } } }
 """
+DAEMON_S = 20
+"""Long enough for Dagster's daemon to see which runs failed, and to start them anew where it may."""
+
 ASSETS = "{ assetNodes { assetKey { path } isMaterializable } }"
 
 
@@ -57,6 +61,11 @@ def runs_of(served: Served, backfill: str, status: str) -> list[str]:
     runs = served.ask(RUNS)["runsOrError"]["results"]
     mark = {"key": "dagster/backfill", "value": backfill}
     return [run["runId"] for run in runs if mark in run["tags"] and run["status"] == status]
+
+
+def job_runs(served: Served) -> list[tuple[str, str]]:
+    """Job and status of each run."""
+    return [(run["jobName"], run["status"]) for run in served.ask(RUNS)["runsOrError"]["results"]]
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -134,6 +143,26 @@ def test_a_home_that_goes_away_ends_the_servers_and_is_not_made_anew(
     assert deleted or f"export LANDCOVER_HOME={present} && landcover migrate && landcover ui" in text
     assert not home.exists()
     assert served.left == []
+
+
+@pytest.mark.long
+def test_what_ended_with_the_servers_starts_by_nobody(project: Path, home: Path, tmp_path: Path) -> None:
+    with instance.opened() as dagster:
+        materialise(dagster, config.load_dataset("tiny"), {*PREPARE, DATASET_MANIFEST})
+    ended = []
+    with Served(tmp_path) as served:
+        ended.append(served.launch(["tiny", "model"], "endless"))
+        served.wait_for_run(ended[0], "STARTED")
+    with Served(tmp_path) as served:
+        assert served.status(ended[0]) in ("FAILURE", "CANCELED")
+        ended.append(served.launch_job("tiny_everything"))
+        served.wait_for(lambda: ("tiny_train", "STARTED") in job_runs(served), "the training that the job runs")
+    with Served(tmp_path) as served:
+        assert served.status(ended[1]) in ("FAILURE", "CANCELED")
+        before = job_runs(served)
+        time.sleep(DAEMON_S)
+        assert job_runs(served) == before
+        assert {status for _, status in before} <= {"SUCCESS", "FAILURE", "CANCELED"}
 
 
 def test_ports_that_are_taken_are_found_before_anything_starts(project: Path, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from assets import chain, definitions
 from assets.cli import main
 from assets.definitions import collect, defs, lineage
+from assets.execution import MAX_RETRIES
 from assets.graph import BUILDER, STAGE, stages
 from landcover_orch import config
 from landcover_orch.store.canonical import digest
@@ -56,6 +58,13 @@ def everything() -> dg.Definitions:
 def test_definitions_are_loadable(everything: dg.Definitions) -> None:
     dg.Definitions.validate_loadable(defs)
     dg.Definitions.validate_loadable(everything)
+
+
+def test_the_daemon_starts_no_run_anew(everything: dg.Definitions) -> None:
+    settings = yaml.safe_load((config.shipped_configs() / "dagster" / "dagster.yaml").read_text())
+    assert settings["run_retries"] == {"enabled": False}
+    jobs = [job for job in everything.get_repository_def().get_all_jobs() if not job.name.startswith("__")]
+    assert {job.run_tags.get(MAX_RETRIES) for job in jobs} == {"0"}
 
 
 def test_every_dataset_has_the_whole_lineage(everything: dg.Definitions) -> None:
