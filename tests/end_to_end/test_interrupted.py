@@ -65,7 +65,7 @@ class Materialising:
         with self.output as output:
             rest = output.read()
         assert self.process.wait(60) == 130
-        assert "Traceback" not in rest
+        assert "Traceback" not in rest, rest
         assert rest.endswith("Interrupted. The same command goes on where this one ended.\n")
         return rest
 

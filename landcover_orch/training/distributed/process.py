@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 PARENT = "LANDCOVER_PARENT"
@@ -52,12 +53,17 @@ def end_with_parent(parent: int | None = None, number: signal.Signals = signal.S
 
 
 def end_when_asked() -> None:
-    """Graceful shutdown: SIGTERM and SIGINT raise SystemExit; the next training resumes from the checkpoint."""
+    """Graceful shutdown: SIGTERM and SIGINT raise SystemExit; the next training resumes from the checkpoint.
+
+    A terminal's Ctrl-C comes again from those who pass it on: but for the first one they are ignored, also where
+    Lightning has put this handler back behind the training.
+    """
+    asked = threading.Event()
 
     def exit_with_status(number: int, frame: FrameType | None) -> None:
-        for other in (signal.SIGTERM, signal.SIGINT):  # a terminal's Ctrl-C comes again from those who pass it on
-            signal.signal(other, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+        if not asked.is_set():
+            asked.set()
+            raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, exit_with_status)
