@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 
 from landcover_orch.errors import LandcoverError, Problem, did_you_mean, pluralise
+from landcover_orch.interrupts import resend_lost
 
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Name of a file in configs/datasets.")]
 UPKEEP = "Upkeep"
@@ -432,6 +433,8 @@ def doctor(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 1 after a sentence about the input, 2 for a wrong command."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        resend_lost()
     try:
         app(args=given or ["--help"], prog_name="landcover")
     except SystemExit as end:

@@ -125,7 +125,7 @@ def test_a_truncated_file_is_found_without_reading_it(tmp_path: Path, profile: d
     whole = image(tmp_path / "a.tif", **profile).read_bytes()
     (tmp_path / "a.tif").write_bytes(whole[: len(whole) * 3 // 4])
     polygons(tmp_path / "a.gpkg")
-    assert "blocks lie beyond the file's end, the first at row" in only(look(dataset(tmp_path)))
+    assert "beyond the file's end, the first at row" in only(look(dataset(tmp_path)))
 
 
 def test_a_corrupt_block_is_found_by_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -279,7 +279,7 @@ def test_a_tile_of_an_invalid_name_is_named_and_the_others_are_built(
     assert main(["check", tiny.NAME]) == 1
     text = capsys.readouterr().out
     assert "problem: tile 't 3'" in text
-    assert "tiny: 3 tiles, 1 problems" in text
+    assert "tiny: 3 tiles, 1 problem, " in text
 
 
 def test_a_diverging_recipe_is_a_row_and_the_command_ends_with_it(

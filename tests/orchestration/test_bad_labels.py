@@ -358,8 +358,8 @@ def _replace(tile: Tile, wkb: bytes) -> None:
     ("prepare", "note", "seen"),
     [
         (lambda tile: tile.draw([BOW, RIGHT]), "1 invalid polygons repaired", [FOREST] * 2 + [NONE] * 6 + [FOREST] * 2),
-        (lambda tile: tile.draw([None, RIGHT]), "has 1 features without geometry, which are left out", [NONE] * 10),
-        (lambda tile: tile.draw([Polygon(), RIGHT]), "has 1 features without geometry", [NONE] * 10),
+        (lambda tile: tile.draw([None, RIGHT]), "has 1 feature without geometry, left out", [NONE] * 10),
+        (lambda tile: tile.draw([Polygon(), RIGHT]), "has 1 feature without geometry", [NONE] * 10),
         (
             lambda tile: tile.draw([Polygon([(X, Y), (X + 9, Y), (X, Y)]), RIGHT]),
             "1 geometries without area left out",

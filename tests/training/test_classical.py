@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from landcover_orch.config.experiments import models
-from landcover_orch.errors import TrainingError
+from landcover_orch.errors import TrainingError, pluralise
 from landcover_orch.models import networks
 from landcover_orch.store import publish
 from landcover_orch.training import build, classical, setup
@@ -55,7 +55,7 @@ def test_it_learns_and_travels_like_a_network(home: Path, family: str) -> None:
     assert (predicted == seen.label)[seen.label != 255].mean() == pytest.approx(summary["accuracy"])
     assert contract.model.name == family
     assert set(products.json("throughput.json")["images_per_second"].values()) == {None}
-    assert lines[0] == f"training on the CPU, {torch.get_num_threads()} threads, in float32"
+    assert lines[0] == f"training on the CPU, {pluralise(torch.get_num_threads(), 'thread')}, in float32"
     assert lines[1].startswith("fitted: loss ")
     assert "optimiser" not in products.recipe.configuration
 

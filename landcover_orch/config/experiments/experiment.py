@@ -179,8 +179,8 @@ def schedule_problems(experiment: Experiment) -> list[str]:
         and experiment.schedule.patience >= experiment.patience
     ):
         problems.append(
-            f"training stops after {pluralise(experiment.patience, 'epoch')} without improvement, before the plateau's"
-            f" {experiment.schedule.patience} lower the rate: raise `patience`, or lower `schedule.patience`"
+            f"training stops after {pluralise(experiment.patience, 'epoch', 'epochs')} without improvement, before the "
+            f"plateau's {experiment.schedule.patience} lower the rate: raise `patience`, or lower `schedule.patience`"
         )
     steps = experiment.epochs * experiment.steps_per_epoch if experiment.steps_per_epoch else None
     if isinstance(experiment.schedule, Constant | Polynomial) and steps and experiment.schedule.warmup >= steps:

@@ -12,6 +12,8 @@ import sys
 import threading
 from types import FrameType
 
+from landcover_orch.interrupts import resend_lost
+
 PARENT = "LANDCOVER_PARENT"
 """Environment variable with the id of the parent process, with which a training ends."""
 
@@ -59,6 +61,7 @@ def end_when_asked() -> None:
     Lightning has put this handler back behind the training.
     """
     asked = threading.Event()
+    resend_lost(asked.clear)
 
     def exit_with_status(number: int, frame: FrameType | None) -> None:
         if not asked.is_set():
