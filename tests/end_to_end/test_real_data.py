@@ -76,6 +76,7 @@ def test_baker_lake(home: Path, real_data: Path) -> None:
     assert pooled.sum() == _labelled_test_pixels(home, "bakerlake") > 0
 
 
+@pytest.mark.long
 def test_slovenia(home: Path, real_data: Path) -> None:
     _materialised("slovenia")
     published = np.load(real_data / "eolearn-slovenia" / "LULC.npy").squeeze()

@@ -28,6 +28,7 @@ def home(tmp_path: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
+@pytest.mark.long
 def test_slovenia(home: Path, real_data: Path) -> None:
     dataset = config.load_dataset("slovenia-label-review")
     with dg.DagsterInstance.ephemeral() as dagster:

@@ -131,8 +131,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+FIRST, *OTHERS = RECIPES
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [FIRST, *(pytest.param(name, marks=pytest.mark.long) for name in OTHERS)])
 def test_killed_at_random_steps_it_ends_with_the_same_bytes(tmp_path: Path, name: str) -> None:
     recipe, uninterrupted, cut = {**SIX_STEPS, **RECIPES[name]}, tmp_path / "whole", tmp_path / "cut"
     draw = random.Random(name)

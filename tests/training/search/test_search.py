@@ -361,6 +361,7 @@ def _statuses(runs: list[list[Any]]) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_killed_half_way_it_goes_on_and_ends_with_the_same_trials_and_recipe(tmp_path: Path) -> None:
     uninterrupted, cut = tmp_path / "whole", tmp_path / "cut"
     kill = int(signal.SIGKILL)
