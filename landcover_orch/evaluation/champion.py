@@ -199,13 +199,15 @@ def challenge(
     ranked = sorted(compared, key=lambda pair: -pair[0].model.mean_iou)
     won = [(c, comparison) for c, comparison in ranked if comparison.exceeds(promotion.margin)]
     nearest, comparison = won[0] if won else ranked[0]
-    sentence = f"{nearest.model.experiment} {comparison.sentence}"
+    same = nearest.model.experiment == ours.experiment
+    sentence = f"{'its new training' if same else nearest.model.experiment} {comparison.sentence}"
     bound = "an interval above zero" if promotion.margin is None else f"more than {promotion.margin}"
     if not won:
         return Election(ours, f"{ours.experiment} stays: {sentence}; to replace it takes {bound}")
     if promotion.by == "hand":
         return Election(ours, f"{ours.experiment} stays until a person decides: {sentence}", nearest.model)
-    return Election(nearest.model, f"{sentence} over {ours.experiment}; it takes {bound}")
+    subject = f"{ours.experiment}: {sentence} over the former one" if same else f"{sentence} over {ours.experiment}"
+    return Election(nearest.model, f"{subject}; it takes {bound}")
 
 
 def resampling_units(candidate: Candidate, manifest: DatasetManifest, home: Path) -> Units:

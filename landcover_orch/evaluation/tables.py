@@ -73,18 +73,19 @@ def means_excluding(
         names: the classes.
         matrix: (actual, predicted), of all classes.
         minor: the classes to leave out.
-        among: which classes the means are taken over, before the minor ones are left out; None: all.
+        among: which classes the means are taken over, before the minor ones are left out; None: those that occur.
     """
     if not minor:
         return {}
-    included = among or [True] * len(names)
+    included = among or confusion.occurring(matrix)
     major = [name not in minor and used for name, used in zip(names, included, strict=True)]
     means = confusion.summary(matrix, major)
     return {f"{mean} without {', '.join(minor)}": means[mean] for mean in MEANS}
 
 
 def defined_classes(names: Sequence[str], matrix: Matrix) -> dict[str, list[str]]:
-    """Defined classes of each mean: those where the measure has a value."""
+    """Defined classes of each mean: those that occur as actual, where the measure has a value."""
+    among = confusion.occurring(matrix)
     measures = {
         "mean_recall": confusion.recall(matrix),
         "mean_precision": confusion.precision(matrix),
@@ -92,6 +93,6 @@ def defined_classes(names: Sequence[str], matrix: Matrix) -> dict[str, list[str]
         "mean_iou": confusion.iou(matrix),
     }
     return {
-        mean: [name for name, value in zip(names, values, strict=True) if value is not None]
+        mean: [name for name, value, occurs in zip(names, values, among, strict=True) if occurs and value is not None]
         for mean, values in measures.items()
     }

@@ -142,9 +142,10 @@ def summary(matrix: Counts, among: Sequence[bool] | None = None) -> dict[str, Va
 
     Args:
         matrix: (actual, predicted).
-        among: the classes that means are taken over, where they have a value; None: all.
+        among: the classes that means are taken over; None: those that occur as actual, the same for all maps of the
+            same pixels. A class that is predicted and does not occur lowers the precision of others, and no mean.
     """
-    chosen = [True] * len(matrix) if among is None else among
+    chosen = occurring(matrix) if among is None else among
     return {
         "accuracy": accuracy(matrix),
         "mean_recall": mean([*compress(recall(matrix), chosen)]),
