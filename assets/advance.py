@@ -27,12 +27,14 @@ INTERRUPTS = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 class MaterialisationError(LandcoverError):
-    """Some of a dataset could not be materialised; the rest was."""
+    """Some of a dataset could not be materialised; the rest was, as its outcome says."""
+
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The runs that a materialisation took, and the plan after it."""
+    """The runs of a materialisation that ended well, and the plan after it."""
 
     built: tuple[Run, ...]
     plan: Plan
@@ -98,14 +100,16 @@ def advance(
         log(f"  {run}{remaining(described)}")
         job = definitions.resolve_job_def(chain.job_name(dataset, run.stage))
         tried[run.key] = messages(dagster, execute(job, run_request(dataset, known, run)))
-        built.append(run)
+        built += [] if tried[run.key] else [run]
         described = planned()
     history.report(dagster, dataset, described)
     problems = failures(dataset, described, tried)
     if problems:
         for line in broken_table(described):
             log(line)
-        raise MaterialisationError(*problems)
+        error = MaterialisationError(*problems)
+        error.outcome = Outcome(tuple(built), described)
+        raise error
     return Outcome(tuple(built), described)
 
 

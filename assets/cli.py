@@ -167,11 +167,19 @@ def materialise(
 
     described = config.load_dataset(dataset)  # a misspelt name ends here, before Dagster is loaded
     from assets import instance, summary
+    from assets.materialise import MaterialisationError
     from assets.materialise import materialise as materialise_dataset
 
     started = time.monotonic()
     with instance.opened() as dagster:
-        outcome = materialise_dataset(dagster, described, force=force or ())
+        try:
+            outcome = materialise_dataset(dagster, described, force=force or ())
+        except MaterialisationError as error:
+            if error.outcome is not None:
+                for line in summary.lines(dagster, described, error.outcome, time.monotonic() - started):
+                    typer.echo(line)
+                typer.echo("")
+            raise
         for line in summary.lines(dagster, described, outcome, time.monotonic() - started):
             typer.echo(line)
 

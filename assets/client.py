@@ -48,7 +48,7 @@ class Client:
     """
 
     def __init__(self, url: str, public: str | None = None) -> None:
-        self.url = url
+        self.url, self.public = url, public or url
         host, origin = host_and_origin(public or url)
         self._headers = {"content-type": "application/json", "host": host, "origin": origin}
 

@@ -11,6 +11,7 @@ import dagster as dg
 
 from assets import history
 from assets.advance import Outcome
+from assets.client import running
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError, pluralise
@@ -34,7 +35,8 @@ def lines(instance: dg.DagsterInstance, dataset: Dataset, outcome: Outcome, seco
 def built_line(outcome: Outcome, seconds: float) -> str:
     """What was built, by asset."""
     if not outcome.built:
-        return f"Everything is up to date ({format_duration(seconds)})."
+        done = "Everything is up to date" if outcome.plan.up_to_date else "Nothing was built"
+        return f"{done} ({format_duration(seconds)})."
     counts: Counter[str] = Counter()
     for run in outcome.built:
         counts.update({asset: len(run.partitions) for asset in run.assets})
@@ -113,9 +115,11 @@ def champion_lines(dataset: Dataset) -> Iterator[str]:
 
 def next_lines(dataset: Dataset) -> Iterator[str]:
     """Where to look next: the index page as a file, and on the servers."""
-    port = os.environ.get("LANDCOVER_DAGSTER_PORT", "3000")
+    port, client = os.environ.get("LANDCOVER_DAGSTER_PORT", "3000"), running(config.home())
+    address = client.public if client else f"http://127.0.0.1:{port}"
     yield f"All pages of {dataset.name}, as files: {relative(config.home() / dataset.name / PAGE)}"
-    yield f"Next: landcover ui, then http://127.0.0.1:{port}/pages/{dataset.name}/ has all pages of {dataset.name}"
+    first = "" if client else "landcover ui, then "
+    yield f"Next: {first}{address}/pages/{dataset.name}/ has all pages of {dataset.name}"
 
 
 def relative(path: Path) -> str:

@@ -36,6 +36,9 @@ MAX_STARTS = 128
 MAX_COMPARED = 200_000
 """Windows of all tiles up to which those on held-out ground of other tiles are sought."""
 
+ONE_CLASS = 0.85
+"""Fraction of a split's labelled pixels above which one class makes it hard to tell models apart."""
+
 FEW = 1_000
 """Train pixels below which a class is called rare."""
 
@@ -114,11 +117,23 @@ class TrainingData:
         ):
             if not self.patches[split]:
                 yield f"no patch is {split}, so {use}: correct `splits`, or take a smaller `patches.size`"
+        yield from self.uneven_splits()
         present = self.pixels[:, : len(self.names)].sum(axis=0)
         if (present > 0).sum() == 1:
             yield f"nothing can be learnt: all labels are {self.names[int(present.argmax())]!r}"
         for number, name in enumerate(self.names):
             yield from self.class_remarks(name, self.pixels[:3, number], number in self.held)
+
+    def uneven_splits(self) -> Iterator[str]:
+        """Splits that choose or judge models on ground of hardly more than one class, where training has others."""
+        fractions = [row / row.sum() if row.sum() else row for row in self.pixels[:3, : len(self.names)]]
+        for split, row in zip(SPLITS[1:], fractions[1:], strict=True):
+            number = int(row.argmax())
+            if row[number] > ONE_CLASS > fractions[0][number]:
+                use = "chosen" if split == "validation" else "judged"
+                held, trained = (f"{100 * part[number]:.0f} %" for part in (row, fractions[0]))
+                ground = f"{split} ground is {held} {self.names[number]}, train ground {trained}"
+                yield f"{ground}: models are hardly to be {use} by it; name other tiles in `splits`"
 
     def class_remarks(self, name: str, pixels: NDArray[np.float64], held: bool) -> Iterator[str]:
         """Why a class cannot be learnt or scored.

@@ -172,11 +172,26 @@ def elect(
 def no_candidate(manifest: DatasetManifest, entries: Sequence[Candidate], lost: str) -> list[Problem]:
     """Why there is nobody to elect: a problem a model."""
     where, fix = f"champion of {manifest.dataset.name}", "train longer, or correct the experiment or the labels"
+    if (most := most_frequent(manifest, "validation")) and most[1] > ONE_CLASS:
+        name, fraction = most
+        fix += f", or `splits`: {100 * fraction:.0f} % of the validation ground is {name}, which hides what was learnt"
     expected = "a model that learnt"
     unfits = [Problem(where, f"{c.model.experiment}: {c.unfit}", expected, fix) for c in entries if c.unfit]
     return unfits or [
         Problem(where, f"no report{lost}", "one of the present models", report_first(manifest.dataset.name))
     ]
+
+
+ONE_CLASS = 0.85
+"""Fraction of a split's ground above which its most frequent class tells a model that learnt from none."""
+
+
+def most_frequent(manifest: DatasetManifest, split: str) -> tuple[str, float] | None:
+    """The most frequent class of a split's labelled pixels, and its fraction of them; None without any."""
+    pixels = np.sum([tile.class_pixels[split] for tile in manifest.tiles], axis=0)
+    if not pixels.sum():
+        return None
+    return manifest.legend.names[int(pixels.argmax())], float(pixels.max() / pixels.sum())
 
 
 def report_first(dataset: str) -> str:

@@ -98,6 +98,25 @@ def test_what_cannot_be_learnt_is_said_with_its_reason(town: Path, configs: Path
     assert "no test pixel" not in table
 
 
+def test_ground_that_hardly_tells_models_apart_is_named(town: Path, configs: Path) -> None:
+    assert not any("hardly to be chosen" in line for line in checked().table)
+    data = summaries.TrainingData(
+        names=("field", "water"),
+        tiles=dict.fromkeys(("train", "validation", "test"), 1),
+        patches=dict.fromkeys(("train", "validation", "test", "dropped", "excluded"), 1),
+        pixels=np.pad(np.array([[600.0, 400.0], [97.0, 3.0], [50.0, 50.0], [0.0, 0.0]]), ((0, 0), (0, 254))),
+        size=1,
+        labelled_tiles=3,
+        read_tiles=3,
+        complete=True,
+        held=frozenset({0, 1}),
+    )
+    text = "validation ground is 97 % field, train ground 60 %: models are hardly to be chosen by it"
+    assert [line for line in data.cannot_be_learnt() if "hardly to be" in line and "ground" in line] == [
+        f"{text}; name other tiles in `splits`"
+    ]
+
+
 def test_labels_of_one_class_with_the_rest_ignored_are_refused_with_a_fix_that_works(town: Path, configs: Path) -> None:
     describe(configs, town, labels={"attribute": "code"})
     (problem,) = checked().problems

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from shapely.geometry import box
 
-from assets import chain, overview, partitions, sources, status
+from assets import chain, overview, partitions, sources, status, summary
 from assets.cli import main
 from assets.definitions import collect, lineage
 from assets.materialise import MaterialisationError, materialise
@@ -290,6 +290,11 @@ def test_a_diverging_recipe_is_a_row_and_the_command_ends_with_it(
     with training_in_process(), pytest.raises(MaterialisationError, match="diverged at epoch 1") as failed:
         materialise(dagster, dataset)
     assert len(failed.value.problems) == 1, "the same problem once, whatever waits for it"
+    assert failed.value.outcome is not None
+    shown = "\n".join(summary.lines(dagster, dataset, failed.value.outcome, 1.0))
+    assert "Scores on the test ground" in shown, "what was built is shown all the same"
+    assert "Champion: quick" in shown
+    assert "wild" not in shown.splitlines()[0], "its run built nothing"
     assert publish.current(home / tiny.NAME / "champion", "champion").json("champion.json")["experiment"] == "quick"
     page = publish.current(home / tiny.NAME / "leaderboard", "leaderboard").file("index.html").read_text()
     assert "failed: diverged at epoch 1" in page
