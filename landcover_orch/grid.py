@@ -18,6 +18,10 @@ if TYPE_CHECKING:  # a bare GPU machine has neither odc-geo nor PROJ; Dagster's 
 Edge = Literal["shift_back", "pad", "drop", "drop_strict"]
 
 
+RESOLUTION_TOLERANCE = 0.1
+"""Fraction by which pixels may differ in size and one model still maps both."""
+
+
 class Window(NamedTuple):
     """A box of pixels: offsets of its upper left corner, then its size, all in pixels."""
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from landcover_orch import compute
+from landcover_orch.checks.consistency import check_consistency
 from landcover_orch.checks.costs import cost_lines
 from landcover_orch.checks.experiments import experiment_problems
 from landcover_orch.checks.training_data import TrainingData, single_class_problem, training_data
@@ -21,14 +22,16 @@ from landcover_orch.tiles.tile import Tile
 
 
 def check(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], *, deep: bool = False) -> Issues:
-    """Everything that is wrong with a dataset: its configuration against the legend, then every tile.
+    """Everything that is wrong with a dataset: its configuration against the legend, every tile, then all together.
 
     A deep check reads every block of every raster; else only rasters of at most `pixels.SMALL` are read whole, and
     of larger ones the list of blocks is held against the file's size.
     """
     each = partial(check_tile, dataset, legend, deep=deep)
     by_tile = compute.run(each, tiles, cluster=dataset.cluster, label="check") if deep else [each(t) for t in tiles]
-    return merge([check_configuration(dataset, legend, tiles), *by_tile])
+    together = IssueLog()
+    check_consistency(together, dataset, tiles)
+    return merge([check_configuration(dataset, legend, tiles), *by_tile, together.report()])
 
 
 def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = False) -> Issues:

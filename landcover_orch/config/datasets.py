@@ -163,6 +163,14 @@ class Limits(Settings):
     )
 
 
+NodataRule = Literal["any", "all"]
+
+
+def nodata_rule(dtype: str) -> NodataRule:
+    """Which bands must be nodata for a pixel to be hidden, by default: any of measurements, all of colours."""
+    return "all" if dtype.startswith("uint") else "any"
+
+
 class Dataset(Settings):
     """Dataset: tiles, legend, patch settings and experiments: one file of configs/datasets."""
 
@@ -188,6 +196,17 @@ class Dataset(Settings):
     )
     nodata: float | Literal["file", "none"] = Field(
         default="file", description="nodata value: what the file says, none (its tag is wrong), or a number"
+    )
+    nodata_bands: Literal["any", "all"] | None = Field(
+        default=None,
+        description="whether nodata in any band hides a pixel, or only in all that have a nodata value, of all its "
+        "files; empty: any for measurements (int16, float32), all for colours (uint8, uint16), in which it is a value",
+    )
+    band_names: Literal["check", "ignore"] = Field(
+        default="check",
+        exclude=True,  # no product depends on it
+        description="whether band names and colours that the files state are held against `bands`; ignore: theirs are "
+        "wrong",
     )
     radiometry: Match | None = Field(
         default=None,
@@ -280,7 +299,13 @@ class Dataset(Settings):
         files = {"select": self.tiles.select, "further": self.tiles.further}
         georeference = {"crs": self.crs, "resolution": self.resolution}
         matched = {"radiometry": self.radiometry} if self.radiometry else {}
-        return {"bands": self.bands, "dtype": self.dtype, "nodata": self.nodata, **files, **georeference, **matched}
+        nodata = {"nodata": self.nodata, "nodata_rule": self.nodata_rule}
+        return {"bands": self.bands, "dtype": self.dtype, **nodata, **files, **georeference, **matched}
+
+    @property
+    def nodata_rule(self) -> NodataRule:
+        """Which bands must be nodata for a pixel to be hidden."""
+        return self.nodata_bands or nodata_rule(self.dtype)
 
     @property
     def years(self) -> dict[str, object]:

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from landcover_orch.config.experiments import Fold, Model
 from landcover_orch.errors import ContractError, Problem
+from landcover_orch.grid import RESOLUTION_TOLERANCE
 from landcover_orch.legend import Legend
 
 CONTRACT = "contract.json"
 WEIGHTS = "model.safetensors"
-RESOLUTION_TOLERANCE = 0.1
 
 
 class Member(BaseModel):

@@ -14,6 +14,7 @@ from landcover_orch import compute, raster
 from landcover_orch.config import Dataset, Promotion, file_label
 from landcover_orch.config.experiments import ClassWeights
 from landcover_orch.errors import CatalogueError, IncompleteError, LeakError, Problem
+from landcover_orch.grid import RESOLUTION_TOLERANCE
 from landcover_orch.ground_truth import build as ground_truth
 from landcover_orch.labels.fingerprints import tile_fingerprints
 from landcover_orch.legend import IGNORE, Legend
@@ -182,6 +183,7 @@ def _write(
     weights = class_weights(ClassWeights(name="inverse", clip=dataset.limits.weight_clip), train.tolist(), legend.names)
     require_patches(dataset, entries)
     require_classes(dataset, legend, entries)
+    require_one_resolution(dataset, entries)
     manifest = DatasetManifest(
         dataset=essential, legend=legend, tiles=tuple(entries), bands=bands, class_weights=weights
     )
@@ -285,6 +287,17 @@ def require_classes(dataset: Dataset, legend: Legend, entries: Sequence[TileEntr
     problem = one_class_problem(dataset, legend, held, float(counts.sum()), float(total))
     if problem:
         raise CatalogueError(problem)
+
+
+def require_one_resolution(dataset: Dataset, entries: Sequence[TileEntry]) -> None:
+    """Raises CatalogueError where train pixels are of several sizes, which one model would not take."""
+    trained = [entry for entry in entries if any(entry.class_pixels["train"])]
+    sizes = {round(entry.resolution, 4): entry.name for entry in trained}
+    if sizes and max(sizes) - min(sizes) > RESOLUTION_TOLERANCE * min(sizes):
+        shown = ", ".join(f"{size:g} ({name})" for size, name in sorted(sizes.items()))
+        fix = "resample the tiles to one resolution (gdalwarp -tr X Y -r average), or put them in a dataset each"
+        where = f"{file_label('datasets', dataset.name)}: tiles"
+        raise CatalogueError(Problem(where, f"train pixels of several sizes: {shown}", "one resolution", fix))
 
 
 def matched_pictures(sources: Sequence[TileProducts]) -> dict[str, bytes]:

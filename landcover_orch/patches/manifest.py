@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -69,6 +70,12 @@ class TileEntry(_Frozen):
         return self.shape[0] * self.shape[1] - self.excluded_pixels
 
     @property
+    def resolution(self) -> float:
+        """Ground sample distance in units of the CRS: the square root of a pixel's area."""
+        a, b, _, d, e, _ = self.transform
+        return float(abs(a * e - b * d) ** 0.5)
+
+    @property
     def grid(self) -> GeoBox:
         """Where the tile's pixels lie."""
         from affine import Affine
@@ -114,6 +121,12 @@ class DatasetManifest(_Frozen):
         """The years of each tile."""
         limit = self.dataset.limits.max_year_gap
         return [TileYears(t.name, t.year, t.label_year, t.year_gap, limit) for t in self.tiles]
+
+    @property
+    def resolution(self) -> float:
+        """Ground sample distance of the tiles that are trained on, in units of the CRS: the median."""
+        trained = [tile for tile in self.tiles if any(tile.class_pixels["train"])] or self.tiles
+        return median(tile.resolution for tile in trained)
 
     @property
     def digest(self) -> str:

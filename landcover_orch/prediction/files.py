@@ -5,10 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from landcover_orch import config, raster, tracking
+from landcover_orch.config.datasets import nodata_rule
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.config.experiments.prediction import Prediction
 from landcover_orch.errors import ConfigError, ContractError, LandcoverError, Problem
@@ -103,7 +104,7 @@ def image_source(path: Path, contract: Contract, memory: Path) -> ImageSource:
     Raises:
         RasterError: it cannot be read.
     """
-    inspected = raster.inspect(path)
+    inspected = replace(raster.inspect(path), nodata_rule=nodata_rule(contract.dtype))
     bands = contract.bands if inspected.count == len(contract.bands) else tuple(map(str, inspected.bands))
     return ImageSource(inspected, bands, inspected.dtype, "file", fingerprint(path, memory))
 

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Literal
@@ -40,6 +41,7 @@ Driver = Literal["GTiff", "ENVI", "JPEG", "BMP"]
 PICTURES: Mapping[str, Driver] = {".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
 """Ending of a file's name -> the format that heights are sometimes delivered in beside a GeoTIFF."""
 
+NodataRule = Literal["any", "all"]
 MaskKind = Literal["none", "nodata", "mask band", "alpha"]
 
 _QUIET = Lock()
@@ -60,6 +62,8 @@ class Raster:
     `bands` are the numbers, from 1, of the bands that are read, in order: all but an alpha band, or those asked for.
     Bands of `further` rasters, pixel by pixel on the same grid, follow them wherever this one is read. `tables` says
     what values of the file become wherever pixels are read (see `value_maps`); nodata must remain what it is.
+    `nodata_rule` says what hides a pixel: nodata in any band, or in all that have a nodata value, of all its files.
+    `scale_offset` are the tags of each band, which are compared between tiles and never applied.
     """
 
     path: Path
@@ -74,6 +78,8 @@ class Raster:
     driver: Driver = "GTiff"
     further: tuple[Raster, ...] = ()
     tables: Path | None = None
+    nodata_rule: NodataRule = "all"
+    scale_offset: tuple[tuple[float, float], ...] = ()
 
     @property
     def files(self) -> tuple[Raster, ...]:
@@ -90,7 +96,13 @@ class Raster:
         """What is read besides the files' bytes, as JSON values: of each file its bands and nodata; then the grid."""
         files = [[*file.bands, file.mask, None if file.nodata is None else str(file.nodata)] for file in self.files]
         matched = [file_hash(file.tables) for file in self.files if file.tables]
-        return [*files, [self.crs, *self.grid.affine[:6]], *([["tables", *matched]] if matched else [])]
+        rule = [["nodata", self.nodata_rule]] if self.count > 1 and self.has_nodata else []
+        return [*files, [self.crs, *self.grid.affine[:6]], *rule, *([["tables", *matched]] if matched else [])]
+
+    @property
+    def has_nodata(self) -> bool:
+        """Whether a file of it has a nodata value."""
+        return any(file.nodata is not None for file in self.files)
 
     @property
     def unmatched(self) -> Raster:
@@ -137,6 +149,7 @@ def inspect(path: Path, driver: Driver = "GTiff", select: Sequence[int] = ()) ->
             mask=mask_kind(source, bands),
             block=source.block_shapes[0],
             descriptions=tuple(source.descriptions[band - 1] for band in bands),
+            scale_offset=tuple((source.scales[band - 1], source.offsets[band - 1]) for band in bands),
             palette=palette,
             driver=driver,
         )
@@ -213,64 +226,95 @@ class Reader:
         Raises:
             RasterError: a block is truncated or corrupt, or a value does not fit the dtype.
         """
-        data = self._map(self.exact_cast(self._read(window)))
+        data = self._map(self.cast(self.stored(window)))
         return np.concatenate([data, *(file.read(window) for file in self._further)]) if self._further else data
 
-    def exact_cast(self, data: NDArray[Any]) -> NDArray[Any]:
-        """Safe cast: pixels in the reader's dtype, each the same number.
+    def stored(self, window: Window) -> NDArray[Any]:
+        """Pixels (band, y, x) of a window as the raster's own file holds them."""
+        bands = list(self.raster.bands)
+        data: NDArray[Any] = self._blocks(window, lambda box: self._source.read(bands, window=box))
+        return data
+
+    def cast(self, data: NDArray[Any]) -> NDArray[Any]:
+        """Safe cast: pixels in the reader's dtype, each the same number; float64 is rounded to float32.
+
+        Nodata that the dtype cannot hold becomes 0: it is no value, and `valid` says where it lies.
 
         Raises:
             RasterError: a value does not fit.
         """
         if np.can_cast(data.dtype, self._dtype):
             return data.astype(self._dtype, copy=False)
-        with np.errstate(invalid="ignore"):  # what does not fit comes back different, and is an error below
+        if not self._nodata_fits:
+            data = np.where(self._is_nodata(data), data.dtype.type(0), data)
+        with np.errstate(invalid="ignore", over="ignore"):  # what does not fit comes back different: an error below
             cast = data.astype(self._dtype)
-        if not np.array_equal(cast.astype(data.dtype), data, equal_nan=data.dtype.kind == "f"):
-            actual, fix = (
-                f"{data.dtype} values from {data.min()} to {data.max()}",
-                "set the dataset's `dtype` to the file's",
-            )
+        rounded = data.dtype.kind == self._dtype.kind == "f"
+        same = np.isfinite(cast) == np.isfinite(data) if rounded else cast.astype(data.dtype) == data
+        if not same.all():
+            actual = f"{data.dtype} values from {data.min()} to {data.max()}"
+            fix = "set the dataset's `dtype` to one that holds them, or convert the file with gdal_translate -ot"
             raise RasterError(Problem(str(self.raster.path), actual, f"values that fit {self._dtype}", fix))
         return cast
+
+    @cached_property
+    def _nodata_fits(self) -> bool:
+        """Whether the nodata value is the same number in the reader's dtype."""
+        nodata = self.raster.nodata
+        if nodata is None or np.can_cast(self.raster.dtype, self._dtype):
+            return True
+        if np.isnan(nodata):
+            return self._dtype.kind == "f"
+        with np.errstate(invalid="ignore", over="ignore"):
+            return float(np.array(nodata).astype(self._dtype)) == nodata
+
+    def _is_nodata(self, data: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which pixels of bands as stored are nodata."""
+        nodata = self.raster.nodata
+        if nodata is None:
+            return np.zeros(data.shape, bool)
+        return np.asarray(np.isnan(data) if np.isnan(nodata) else data == nodata)
 
     @property
     def may_be_invalid(self) -> bool:
         """Whether `valid` could be false anywhere; where not, pixels need not be read to know it."""
-        return self._own_may_be_invalid or any(file.may_be_invalid for file in self._further)
+        return any(file.raster.mask != "none" or file.is_float for file in (self, *self._further))
 
     @property
-    def _own_may_be_invalid(self) -> bool:
-        return self.raster.mask != "none" or np.dtype(self.raster.dtype).kind == "f"
+    def is_float(self) -> bool:
+        """Whether the raster's own file holds floats, which may be no numbers."""
+        return np.dtype(self.raster.dtype).kind == "f"
 
     def valid(self, window: Window, data: NDArray[Any] | None = None) -> NDArray[np.bool_]:
-        """Where a window (y, x) holds data: not nodata in every band, finite, not masked, not transparent.
+        """Where a window (y, x) holds data: finite, not masked, not transparent, and not nodata.
 
-        Of several files each must hold data there. `data` (band, y, x) saves reading the pixels again.
+        Nodata hides a pixel by the raster's `nodata_rule`. `data` (band, y, x), as `read` gave it, saves reading the
+        pixels again.
         """
-        end = len(self.raster.bands)
-        valid = self._valid(window, None if data is None else data[:end])
-        for file in self._further:
-            first, end = end, end + file.raster.count
-            valid &= file.valid(window, None if data is None else data[first:end])
+        valid = np.ones((window.height, window.width), bool)
+        nodata: list[NDArray[np.bool_]] = []
+        end = 0
+        for file in (self, *self._further):
+            first, end = end, end + len(file.raster.bands)
+            nodata += file.hide(valid, window, None if data is None else data[first:end])
+        if nodata:
+            bands = nodata[0] if len(nodata) == 1 else np.concatenate(nodata)
+            valid &= ~(bands.any(axis=0) if self.raster.nodata_rule == "any" else bands.all(axis=0))
         return valid
 
-    def _valid(self, window: Window, data: NDArray[Any] | None) -> NDArray[np.bool_]:
+    def hide(self, valid: NDArray[np.bool_], window: Window, data: NDArray[Any] | None) -> list[NDArray[np.bool_]]:
+        """Clears `valid` where the raster's own file is masked or no number; gives where its bands are nodata."""
         if self.raster.mask in ("mask band", "alpha"):
-            return np.asarray(self._blocks(window, lambda box: self._source.dataset_mask(window=box)) > 0)
-        if not self._own_may_be_invalid:
-            return np.ones((window.height, window.width), bool)
-        data = self._read(window) if data is None else data
-        valid = np.isfinite(data).all(axis=0) if data.dtype.kind == "f" else np.ones(data.shape[1:], bool)
+            valid &= self._blocks(window, lambda box: self._source.dataset_mask(window=box)) > 0
+            return []
+        if self.raster.mask == "none" and not self.is_float:
+            return []
+        if data is None or not self._nodata_fits:
+            data = self.stored(window)
+        if data.dtype.kind == "f":
+            valid &= np.isfinite(data).all(axis=0)
         nodata = self.raster.nodata
-        if nodata is not None and not np.isnan(nodata):
-            valid &= (data != nodata).any(axis=0)
-        return valid
-
-    def _read(self, window: Window) -> NDArray[Any]:
-        bands = list(self.raster.bands)
-        data: NDArray[Any] = self._blocks(window, lambda box: self._source.read(bands, window=box))
-        return data
+        return [] if nodata is None or np.isnan(nodata) else [data == nodata]
 
     def _blocks(self, window: Window, read: Any) -> Any:
         try:
@@ -325,6 +369,25 @@ def color_interpretation(raster: Raster) -> tuple[str, ...]:
     """Colour interpretation, as GDAL calls it, of all bands of a raster's own file: red, gray, alpha, undefined."""
     with environment(), _open(raster.path, raster.driver) as source:
         return tuple(role.name for role in source.colorinterp)
+
+
+def control_points(raster: Raster) -> int:
+    """Number of ground control points (GCPs) of a raster's own file."""
+    with environment(), _open(raster.path, raster.driver) as source:
+        return len(source.gcps[0])
+
+
+def missing_blocks(raster: Raster) -> tuple[int, int]:
+    """How many blocks of a TIFF were never written, and how many there are; GDAL reads nodata, or 0, there."""
+    with environment(), _open(raster.path, raster.driver) as source:
+        bands = source.indexes if source.interleaving == Interleaving.band else [1]
+        height, width = raster.block
+        ends = [
+            block_end(source, box.row // height, box.col // width, band)
+            for box in blocks(raster.shape, height, width)
+            for band in bands
+        ]
+    return ends.count(0), len(ends)
 
 
 def truncated_blocks(raster: Raster) -> list[Window]:

@@ -53,7 +53,8 @@ def stacked(dataset: Dataset, paths: Sequence[Path]) -> Raster:
 
 def orthophoto(dataset: Dataset, path: Path) -> Raster:
     """The first file of an image: the dataset's bands of it, at their place."""
-    return placed(dataset, raster.inspect(path, select=dataset.tiles.select))
+    image = placed(dataset, raster.inspect(path, select=dataset.tiles.select))
+    return replace(image, nodata_rule=dataset.nodata_rule)
 
 
 def added(dataset: Dataset, index: int, path: Path, image: Raster | None) -> Raster:

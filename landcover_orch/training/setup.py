@@ -88,13 +88,12 @@ def _statistics(manifest: DatasetManifest) -> tuple[tuple[float, ...], tuple[flo
 
 def contract(manifest: DatasetManifest, experiment: Experiment, members: Mapping[str, Product]) -> Contract:
     """The model's contract: what it needs of a raster, and the data it was trained on."""
-    a, b, _, d, e, _ = manifest.tiles[0].transform
     mean, std = _statistics(manifest)
     return Contract(
         model=experiment.model,
         bands=manifest.dataset.bands,
         dtype=manifest.dataset.dtype,
-        resolution=abs(a * e - b * d) ** 0.5,
+        resolution=manifest.resolution,
         mean=mean,
         std=std,
         legend=manifest.legend,

@@ -355,7 +355,11 @@ class TestFurtherFiles:
         told = only(look(self.data(tmp_path, dtype="uint8")))
         assert "dsm/a.tif: float32 values from" in told
         self.heights(tmp_path, dtype="float64")
-        assert "float64 values" in only(look(self.data(tmp_path)))
+        assert look(self.data(tmp_path)).problems == (), "rounded to float32"
+        self.heights(tmp_path, dtype="float64")
+        with rasterio.open(tmp_path / "dsm" / "a.tif", "r+") as file:
+            file.write(np.full((1, 1), 1e300), 1, window=((0, 1), (0, 1)))
+        assert "float64 values from" in str(look(self.data(tmp_path)).problems)
         self.heights(tmp_path, dtype="uint16")
         assert "pixels of uint8; expected int16" not in str(look(self.data(tmp_path, dtype="int16")).problems)
 
@@ -368,3 +372,66 @@ class TestFurtherFiles:
         assert len(told) == 2
         assert "a.tif: 1 band; expected 3" in told[0]
         assert "dsm/a.tif: not readable as GeoTIFF" in told[1]
+
+
+class TestBandNames:
+    """What a file says of its bands is held against `bands`, and what it says of its display alone is not."""
+
+    def named(self, root: Path, descriptions: tuple[str, ...], colours: tuple[str, ...], **settings: Any) -> list[str]:
+        path = image(root / "a.tif", bands=len(descriptions), photometric="minisblack")
+        with rasterio.open(path, "r+") as file:
+            file.descriptions = descriptions
+            file.colorinterp = [rasterio.enums.ColorInterp[colour] for colour in colours]
+        polygons(root / "a.gpkg")
+        return [str(problem) for problem in look(dataset(root, **settings)).problems]
+
+    @pytest.mark.parametrize(
+        ("bands", "descriptions", "colours"),
+        [
+            (["nir", "red", "green"], ("", "", ""), ("red", "green", "blue")),  # colour infrared, tagged for display
+            (["nir", "red", "green"], ("Band 1", "IRRG", "2"), ("red", "green", "blue")),
+            (["red", "green", "blue"], ("Rot", "Band 2 (green)", "b"), ("gray", "undefined", "undefined")),
+            (["height", "red", "slope"], ("DSM", "r", "blue-ish"), ("gray", "undefined", "undefined")),
+        ],
+    )
+    def test_what_contradicts_nothing(
+        self, tmp_path: Path, bands: list[str], descriptions: tuple[str, ...], colours: tuple[str, ...]
+    ) -> None:
+        assert self.named(tmp_path, descriptions, colours, bands=bands) == []
+
+    def test_another_order(self, tmp_path: Path) -> None:
+        gray = ("gray", "undefined", "undefined")
+        (text,) = self.named(tmp_path, ("blue", "green", "red"), gray)
+        assert "a.tif: it names its bands blue, green, red; expected red, green, blue (`bands`)" in text
+        (text,) = self.named(tmp_path, ("", "", ""), ("red", "green", "blue"), bands=["blue", "green", "red"])
+        assert "it tags the colours of its bands red, green, blue; expected blue, green, red" in text
+        (text,) = self.named(tmp_path, ("red", "near infrared", "green"), gray, bands=["nir", "red", "green"])
+        assert "it names its bands red, nir, green; expected nir, red, green" in text
+        assert self.named(tmp_path, ("blue", "green", "red"), gray, band_names="ignore") == []
+
+
+def test_usual_nodata_values_without_a_tag_are_told(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(280, 9, (1, SIDE, SIDE)).astype("float32")
+    data[0, 0, :7] = -9999
+    scenes.write_geotiff(tmp_path / "a.tif", data)
+    polygons(tmp_path / "a.gpkg")
+    settings = {"bands": ["dsm"], "dtype": "float32"}
+    (note,) = look(dataset(tmp_path, **settings)).notes
+    assert "-9999 in 7 pixels, a usual nodata value that no tag names: if it is one, set `nodata: -9999`" in note
+    assert look(dataset(tmp_path, nodata=-9999, **settings)) == checks.Issues()
+
+
+def test_blocks_that_were_never_written_count_as_nodata_where_there_is_one(tmp_path: Path) -> None:
+    polygons(tmp_path / "a.gpkg")
+    profile = {"count": 3, "height": SIDE, "width": SIDE, "dtype": "uint8", "tiled": True, "blockxsize": 32}
+    place = {"crs": scenes.CRS, "transform": scenes.transform(), "blockysize": 32, "sparse_ok": True}
+    part = np.full((3, 32, 32), 9, "uint8")
+    for nodata in (None, 0):
+        with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", nodata=nodata, **profile, **place) as file:
+            file.write(part, window=((0, 32), (0, 32)))
+        result = look(dataset(tmp_path))
+        if nodata is None:
+            assert "a.tif: 3 of 4 blocks were never written" in only(result)
+        else:
+            assert result.problems == ()
+            assert "a.tif: 3 of 4 blocks were never written: they count as nodata" in result.notes[0]

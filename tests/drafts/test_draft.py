@@ -235,7 +235,8 @@ def test_other_crs_and_resolutions_are_named_with_what_to_do(configs: Path, tmp_
         crs="EPSG:25829",
     )  # fmt: skip
     init("town", tmp_path / "raw")
-    passes()
+    (problem,) = check_dataset("town").problems
+    assert "pixels of several sizes, 1 m: a; 2 m: b" in str(problem)
     text = unwrapped(texts(configs)[0])
     assert "EPSG:25830 in 1 (a.tif); EPSG:25829 in 1 (b.tif)" in text
     assert "QUESTION: tiles of several CRSs" in text
