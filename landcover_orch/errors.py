@@ -70,6 +70,10 @@ class BusyError(PublishError):
     """Another process is building the same product."""
 
 
+class InputChangedError(PublishError):
+    """Files were replaced while a product was made of them."""
+
+
 class IncompleteError(PublishError):
     """A product without a valid manifest, or whose files differ from it."""
 

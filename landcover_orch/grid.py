@@ -109,13 +109,59 @@ def crs_label(crs: Any) -> str:
     return f"EPSG:{known.to_epsg()}" if known.to_epsg() else str(known.name)
 
 
-def transform_bounds(grid: GeoBox, crs: str) -> tuple[float, float, float, float]:
-    """West, south, east, north of a grid in another CRS (its edges bend: they are followed at 21 points each)."""
+def transform_bounds(grid: GeoBox, crs: Any) -> tuple[float, float, float, float]:
+    """West, south, east, north of a grid in another CRS (its edges bend: they are followed at 21 points each).
+
+    In degrees east is less than west where the grid lies across the antimeridian.
+    """
     from pyproj import Transformer
 
     transformer = Transformer.from_crs(grid.crs.proj, crs, always_xy=True)
     left, bottom, right, top = transformer.transform_bounds(*grid.boundingbox)
     return left, bottom, right, top
+
+
+Bounds = tuple[float, float, float, float]
+
+
+def bounding_boxes(grid: GeoBox, crs: Any) -> list[Bounds]:
+    """Bounding boxes (left, bottom, right, top) in another CRS that together hold a grid: one, or two in degrees.
+
+    Across the antimeridian there is one on each side, each long enough for longitudes beyond 180 degrees.
+    """
+    left, bottom, right, top = transform_bounds(grid, crs)
+    if left <= right:
+        return [(left, bottom, right, top)]
+    return [(left, bottom, right + 360, top), (left - 360, bottom, right, top)]
+
+
+def reprojection(source: Any, target: Any, grid: GeoBox) -> str:
+    """The datum shift that leads from one CRS to another at a grid, in words, with its accuracy; empty where none is.
+
+    Where a better one needs a grid of PROJ that is not installed, it is named.
+    """
+    from pyproj.aoi import AreaOfInterest
+    from pyproj.transformer import TransformerGroup
+
+    boxes = bounding_boxes(grid, "EPSG:4326")
+    west, south, east, north = boxes[0][0], boxes[0][1], boxes[-1][2], boxes[0][3]
+    extent: Any = AreaOfInterest(west, south, east, north)
+    group = TransformerGroup(source, target, always_xy=True, area_of_interest=extent)
+    used = group.transformers[0]
+    if used.accuracy == 0:
+        return ""
+    known = used.accuracy is not None and used.accuracy > 0
+    text = f" by {used.description}, accuracy {f'{used.accuracy:g} m' if known else 'unknown'}"
+    missing = [
+        (operation.accuracy, file.short_name)
+        for operation in group.unavailable_operations
+        for file in operation.grids
+        if not file.available and 0 <= operation.accuracy < (used.accuracy if known else float("inf"))
+    ]
+    if missing:
+        accuracy, name = min(missing)
+        text += f"; one of {accuracy:g} m needs the grid {name}, which is missing here: projsync --file {name}"
+    return text
 
 
 def reproject(geometry: NDArray[Any], source: Any, target: Any) -> NDArray[Any]:

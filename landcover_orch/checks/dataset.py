@@ -13,6 +13,7 @@ from landcover_orch.checks.consistency import check_consistency
 from landcover_orch.checks.costs import cost_lines
 from landcover_orch.checks.experiments import experiment_problems
 from landcover_orch.checks.training_data import TrainingData, single_class_problem, training_data
+from landcover_orch.checks.unmatched_files import unmatched_notes
 from landcover_orch.config import Dataset, file_label, load_dataset, load_legend
 from landcover_orch.errors import LandcoverError, Problem, pluralise
 from landcover_orch.legend import IGNORE_NAME, Legend
@@ -157,7 +158,8 @@ def check_dataset(name: str, *, deep: bool = False) -> DatasetCheck:
         data = sound_training_data(problems, dataset, legend, tiles or ())
     experiments = experiment_problems(dataset)
     problems |= dict.fromkeys(experiments)
-    result = DatasetCheck(name, len(tiles or ()), tuple(problems), findings.notes if findings else ())
+    notes = (*findings.notes, *unmatched_notes(dataset, tiles or ())) if findings else ()
+    result = DatasetCheck(name, len(tiles or ()), tuple(problems), notes)
     if data is None:
         return result
     costs = () if experiments else cost_lines(dataset, data)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.config import Dataset
+from landcover_orch.config import Dataset, file_label
 from landcover_orch.errors import GridError, LandcoverError, Problem, pluralise
 from landcover_orch.grid import Window, blocks, starts
 from landcover_orch.legend import IGNORE, Legend
@@ -173,7 +173,9 @@ def training_data(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> Tr
         except LandcoverError as error:
             problems |= dict.fromkeys(error.problems)
     summaries, leaks = without_leaks(dataset, summaries)
-    return summed(legend, summaries, len(labelled), len(drawn), (*problems, *leaks))
+    data = summed(legend, summaries, len(labelled), len(drawn), (*problems, *leaks))
+    grids = [summary.windows.grid for summary in summaries]
+    return replace(data, problems=(*data.problems, *empty_split_problems(dataset, data, grids)))
 
 
 def without_leaks(dataset: Dataset, summaries: list[TileSummary]) -> tuple[list[TileSummary], list[Problem]]:
@@ -310,6 +312,33 @@ def tile_windows(
 def labelled_fraction(mask: NDArray[np.bool_], window: Window) -> float:
     """Fraction of a window that is labelled; what lies beyond the tile is not."""
     return float(mask[window.within(mask.shape).slices].sum()) / (window.height * window.width)
+
+
+def empty_split_problems(dataset: Dataset, data: TrainingData, grids: Sequence[GeoBox]) -> Iterator[Problem]:
+    """Problems of splits that are asked for by blocks and get no patch: blocks beyond the tiles, or patches too large.
+
+    Args:
+        dataset: its splits.
+        data: what they come to.
+        grids: of the tiles.
+    """
+    from landcover_orch.grid import resolution, unit_of_length
+
+    splits = dataset.splits
+    wanted = [split for split in ("validation", "test") if getattr(splits, split).blocks]
+    empty = [split for split in wanted if not data.patches[split]]
+    if not empty or not grids:
+        return
+    side = max(max(grid.shape) * resolution(grid) for grid in grids)
+    pixel, unit = resolution(grids[0]), unit_of_length(grids[0]) or "px"
+    where = f"{file_label('datasets', dataset.name)}: splits.block"
+    found = f"no patch is {' or '.join(empty)}: a block is {splits.block:g} {unit}, the largest tile {side:g} {unit}"
+    patch = dataset.patches.size * pixel
+    largest = max(patch, side / 4)
+    fix = f"set `splits.block: {largest:.3g}`, or name tiles in `splits.{empty[0]}.tiles`"
+    if patch > side / 2:
+        fix = f"take a smaller `patches.size` (a patch is {patch:g} {unit}), or name tiles in `splits.{empty[0]}.tiles`"
+    yield Problem(where, found, f"blocks smaller than a tile and larger than a patch ({patch:g} {unit})", fix)
 
 
 def single_class_problem(dataset: Dataset, legend: Legend, data: TrainingData) -> Problem | None:

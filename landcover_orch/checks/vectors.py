@@ -10,8 +10,16 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError, pluralise
-from landcover_orch.grid import crs_name, transform_bounds
-from landcover_orch.labels.vectors import CRS_FIX, corrected_layer, layer_of, readable, table_columns
+from landcover_orch.grid import crs_name, reprojection, transform_bounds
+from landcover_orch.labels.vectors import (
+    CRS_FIX,
+    corrected_layer,
+    id_fix,
+    layer_of,
+    meets,
+    readable,
+    table_columns,
+)
 from landcover_orch.legend import IGNORE_NAME
 from landcover_orch.tiles.issues import IssueLog, some
 from landcover_orch.tiles.tile import Tile
@@ -35,7 +43,8 @@ def check(log: IssueLog, dataset: Dataset, tile: Tile, path: Path, grid: GeoBox 
             elif grid is not None and grid.crs is not None:
                 check_overlap(log, dataset, tile, path, layer, grid, crs)
                 if grid.crs != crs:
-                    log.note(f"{path}: polygons in {crs} are reprojected to their orthophoto's {crs_name(grid)}")
+                    by = reprojection(crs, grid.crs.proj, grid)
+                    log.note(f"{path}: polygons in {crs} are reprojected to their orthophoto's {crs_name(grid)}{by}")
             if dataset.labels.content == "values":
                 table_columns(path, dataset.labels.values)
     except LabelError as error:
@@ -62,7 +71,9 @@ def check_spatial_index(log: IssueLog, path: Path, layer: str, info: dict[str, A
     geometry, indexed = info["geometry_name"], info["capabilities"]["fast_spatial_filter"]
     if info["driver"] == "GPKG" and geometry:
         index = _quoted(f"rtree_{layer}_{geometry}_rowid")
-        held = _count(path, f"SELECT COUNT(*) FROM {index}") if indexed else None  # noqa: S608 - quoted
+        table = f"rtree_{layer}_{geometry}_rowid".replace("'", "''")
+        exists = _count(path, f"SELECT COUNT(*) FROM sqlite_master WHERE name = '{table}'")  # noqa: S608 - quoted
+        held = _count(path, f"SELECT COUNT(*) FROM {index}") if exists else None  # noqa: S608 - quoted
         if held is None or held < info["features"]:
             check_indexed(log, path, layer, geometry, held)
     if info["features"] > MANY and not indexed:
@@ -102,7 +113,8 @@ def _columns(log: IssueLog, dataset: Dataset, path: Path, info: dict[str, Any]) 
         column = getattr(dataset.labels, key)
         if column and column not in columns:
             actual = f"no column {column!r}; there are {some(columns) or 'none'}"
-            log.problem(path, actual, f"the column {role}", f"correct `labels.{key}`")
+            fix = (key == "id" and id_fix(column, info)) or f"correct `labels.{key}`"
+            log.problem(path, actual, f"the column {role}", fix)
     kind = str(info["geometry_type"])
     if kind.removeprefix("Multi").split(" ")[0] in NO_AREA:
         log.problem(path, f"geometries of type {kind}", "polygons", "correct `labels.layer`")
@@ -110,11 +122,8 @@ def _columns(log: IssueLog, dataset: Dataset, path: Path, info: dict[str, Any]) 
 
 def check_overlap(log: IssueLog, dataset: Dataset, tile: Tile, path: Path, layer: str, grid: GeoBox, crs: str) -> None:
     """Writes down that no polygon lies on a tile."""
-    tile_bounds = transform_bounds(grid, crs)
-    west, south, east, north = tile_bounds
-    _, (left, bottom, right, top) = pyogrio.read_bounds(path, layer=layer, bbox=tile_bounds)
-    if ((left < east) & (bottom < north) & (right > west) & (top > south)).any():
-        return  # not one that only touches an edge
+    if meets(path, layer, grid, crs):
+        return
     if dataset.labels.unlabelled != IGNORE_NAME:
         log.note(f"{path}: no polygon on tile {tile.name}; all of it is {dataset.labels.unlabelled!r}")
         return
@@ -122,7 +131,7 @@ def check_overlap(log: IssueLog, dataset: Dataset, tile: Tile, path: Path, layer
     log.problem(
         path,
         f"no polygon on {tile.image}: they lie in {_bounds(total_bounds)}",
-        f"polygons in {_bounds(tile_bounds)} ({crs})",
+        f"polygons in {_bounds(transform_bounds(grid, crs))} ({crs})",
         "correct `tiles.label`, or the CRS of one of the files",
     )
 

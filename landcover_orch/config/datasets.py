@@ -13,7 +13,7 @@ from landcover_orch.config.labels import Labels
 from landcover_orch.config.paths import expand, file_label
 from landcover_orch.config.retraining import Promotion, Retraining
 from landcover_orch.config.splits import Splits
-from landcover_orch.errors import pluralise
+from landcover_orch.errors import ConfigError, Problem, pluralise
 from landcover_orch.grid import Edge
 
 
@@ -325,6 +325,12 @@ class Dataset(Settings):
         """`root` with its variables replaced, absolute.
 
         Raises:
-            ConfigError: a variable without a default is not set.
+            ConfigError: a variable without a default is not set, or the path is relative.
         """
-        return Path(expand(self.root, f"{file_label('datasets', self.name)}: root")).expanduser().resolve()
+        where = f"{file_label('datasets', self.name)}: root"
+        path = Path(expand(self.root, where)).expanduser()
+        if not path.is_absolute():
+            expected = "an absolute path: another working folder would lead elsewhere"
+            fix = "write all of the path, as /data/raw, or a ${VARIABLE} that holds such a path"
+            raise ConfigError(Problem(where, f"{self.root!r}, a relative path", expected, fix))
+        return path.resolve()

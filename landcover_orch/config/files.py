@@ -130,9 +130,34 @@ def read_listed_tiles(dataset: Dataset, split: str) -> SplitSpec | None:
     path = inside(root, spec.from_csv, f"{file_label('datasets', dataset.name)}: splits.{split}.from_csv")
     if not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8") as file:
-        names = [row[0].strip() for row in csv.reader(file) if row][1:]
+    names = first_column(path)
+    if names and not is_tile(dataset, root, names[0]):
+        names = names[1:]
     return spec.model_copy(update={"tiles": tuple(dict.fromkeys((*spec.tiles, *names))), "from_csv": None})
+
+
+def first_column(path: Path) -> list[str]:
+    """The first cells of a CSV file's lines, a header's too.
+
+    Raises:
+        ConfigError: it is not in UTF-8.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            return [row[0].strip() for row in csv.reader(file) if row and row[0].strip()]
+    except UnicodeDecodeError as error:
+        fix = f"convert it, as from latin-1: iconv -f latin1 -t utf-8 {path.name} > new.csv"
+        found = f"bytes that are no UTF-8, the first at byte {error.start}"
+        raise ConfigError(Problem(str(path), found, "a CSV file in UTF-8", fix)) from error
+
+
+def is_tile(dataset: Dataset, root: Path, name: str) -> bool:
+    """Whether a name is a tile's, and so no header of a list of tiles: it is listed, or has an orthophoto."""
+    tiles = dataset.tiles
+    override = tiles.overrides.get(name)
+    pattern = (override.image if override else None) or tiles.image
+    named = re.sub(r"\{tile(?::0\d)?\}", lambda _: name, pattern)
+    return name in tiles.names or ("{tile" in pattern and "/" not in name and (root / named).is_file())
 
 
 def load_legend(name: str) -> Legend:

@@ -101,16 +101,17 @@ def flow_text(value: object) -> str:
 
 
 class UniqueKeyLoader(yaml.SafeLoader):
-    """Safe loader that refuses duplicate keys, of which yaml takes the last."""
+    """Safe loader of keys as they are written, 010 and no as texts; it refuses those of which yaml takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Mapping of a node whose keys differ."""
+        """Mapping of a node whose keys differ; a bare key is its text, whatever number or truth YAML 1.1 reads."""
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
             if isinstance(key, yaml.ScalarNode):
                 seen.add(key.value)
+                key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import pyogrio
 import shapely
 
 from landcover_orch.drafts import labels
@@ -15,8 +14,8 @@ from landcover_orch.drafts.labels import LabelGuess
 from landcover_orch.drafts.pairing import LABEL_WORDS, paired
 from landcover_orch.drafts.samples import PixelSample, sample
 from landcover_orch.errors import CatalogueError, LandcoverError, Problem, pluralise
-from landcover_orch.grid import corner_distance, transform_bounds
-from landcover_orch.labels.vectors import readable
+from landcover_orch.grid import bounding_boxes, corner_distance
+from landcover_orch.labels.vectors import meets, readable
 from landcover_orch.tiles.imagery import TOLERANCE
 
 MAX_SHARED = 8
@@ -162,13 +161,9 @@ def lies_on(file: VectorFile, image: RasterFile) -> bool:
         return False
     try:
         with readable(file.full):
-            west, south, east, north = transform_bounds(grid, crs)
-            _, (left, bottom, right, top) = pyogrio.read_bounds(
-                file.full, layer=file.layer, bbox=(west, south, east, north)
-            )
+            return meets(file.full, file.layer, grid, crs)
     except LandcoverError:
         return False
-    return bool(((left < east) & (bottom < north) & (right > west) & (top > south)).any())
 
 
 def raster_candidates(
@@ -219,7 +214,10 @@ def overlapping(images: Sequence[RasterFile]) -> list[tuple[str, str]]:
     if not placed:
         return []
     crs = str(placed[0].raster.grid.crs)
-    boxes = [shapely.box(*transform_bounds(image.raster.grid, crs)) for image in placed]
+    boxes = [
+        shapely.union_all([shapely.box(*bounds) for bounds in bounding_boxes(image.raster.grid, crs)])
+        for image in placed
+    ]
     small = [shapely.buffer(box, -0.001 * box.length) for box in boxes]
     pairs = shapely.STRtree(small).query(small, predicate="intersects").T.tolist()
     return [(placed[i].path, placed[j].path) for i, j in pairs if i < j]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,8 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
         LabelError: labels that cannot be read as the dataset says, or that lie on another grid.
     """
     folder = home / dataset.name / GROUND_TRUTH
-    return publish(
-        folder, tile.name, recipe(dataset, legend, tile, home), lambda stage: _write(stage, dataset, legend, tile)
-    )
+    present = partial(recipe, dataset, legend, tile, home)
+    return publish(folder, tile.name, present(), lambda stage: _write(stage, dataset, legend, tile), present=present)
 
 
 def recipe(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Recipe:

@@ -17,11 +17,11 @@ from odc.geo.geobox import GeoBox
 from landcover_orch import raster
 from landcover_orch.config import Labels
 from landcover_orch.errors import LabelError, LandcoverError
-from landcover_orch.grid import hectares, reproject, transform_bounds
+from landcover_orch.grid import bounding_boxes, hectares, reproject
 from landcover_orch.labels import polygons, rasterise
 from landcover_orch.labels.codes import NULL, Coding, Strip
 from landcover_orch.labels.polygons import Features, Polygons
-from landcover_orch.labels.vectors import corrected_layer, readable
+from landcover_orch.labels.vectors import corrected_layer, read_within, readable
 from landcover_orch.store.fingerprint import fingerprint, remembered
 from landcover_orch.tiles.tile import Corrections, Tile
 
@@ -165,14 +165,12 @@ def corrections_digest(tile: Tile, corrections: Corrections) -> str:
     crs, grid = pyogrio.read_info(corrections.path, layer=layer)["crs"], raster.inspect(tile.image).grid
     if grid.crs is None and corrections.crs != "file":
         grid = GeoBox(grid.shape, grid.affine, corrections.crs)
-    meta, _, wkb, values = pyogrio.raw.read(
-        corrections.path, layer=layer, columns=list(corrections.columns), bbox=transform_bounds(grid, crs)
-    )
+    values, _, wkb = read_within(corrections.path, layer, corrections.columns, bounding_boxes(grid, crs))
     on_tile = overlaps(reproject(shapely.from_wkb(wkb, on_invalid="ignore"), crs, str(grid.crs)), grid)
     if not on_tile.any():
         return ""
-    order = np.argsort([str(name) for name in meta["fields"]])
-    parts = (repr([str(values[i][row]) for i in order]).encode() + bytes(wkb[row]) for row in np.flatnonzero(on_tile))
+    columns = [values[name] for name in sorted(values)]
+    parts = (repr([str(column[i]) for column in columns]).encode() + bytes(wkb[i]) for i in np.flatnonzero(on_tile))
     return f"sha256:{hashlib.sha256(b''.join(parts)).hexdigest()}"
 
 

@@ -12,12 +12,12 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from pyproj import CRS, Transformer
+from pyproj import CRS
 
 from landcover_orch.errors import LabelError, Problem, pluralise
-from landcover_orch.grid import crs_label, reproject
+from landcover_orch.grid import Bounds, bounding_boxes, crs_label, reproject, reprojection
 from landcover_orch.labels.codes import NULL, Coding, Decision, Stray, as_code, unknown_codes
-from landcover_orch.labels.vectors import layer_of, readable
+from landcover_orch.labels.vectors import id_fix, layer_of, read_within, readable
 from landcover_orch.legend import Legend
 
 POLYGON, MULTIPOLYGON, COLLECTION = 3, 6, 7
@@ -81,16 +81,14 @@ def read(path: Path, layer: str | None, attribute: str | None, grid: GeoBox, *, 
         require_columns(path, columns, info, grid)
         target, source = CRS.from_user_input(str(grid.crs)), CRS.from_user_input(info["crs"])
         same_crs = source.equals(target, ignore_axis_order=True) or (source.to_epsg() or -1) == target.to_epsg()
-        bounds: tuple[float, float, float, float] = grid.extent.boundingbox.bbox
-        if not same_crs:
-            bounds = Transformer.from_crs(target, source, always_xy=True).transform_bounds(*bounds, densify_pts=64)
-        meta, ids, wkb, data = pyogrio.raw.read(path, layer=layer, columns=columns, bbox=bounds, return_fids=True)
-    by_column = dict(zip(map(str, meta["fields"]), data, strict=True))
+        boxes: list[Bounds] = [grid.extent.boundingbox.bbox] if same_crs else bounding_boxes(grid, source)
+        by_column, ids, wkb = read_within(path, layer, columns, boxes)
     where = f"{path}, layer {layer}, column {columns[0]}"
     names = np.array([as_code(value) or NULL for value in (by_column[name] if name else ids)], object)
     geometry, notes = make_valid(parse_wkb(wkb, names, where))
     if not same_crs:
-        notes.append(f"polygons reprojected from {crs_label(source)} to {crs_label(target)}")
+        by = reprojection(source, target, grid)
+        notes.append(f"polygons reprojected from {crs_label(source)} to {crs_label(target)}{by}")
         geometry = reproject(geometry, source, target)
         _require_finite(geometry, names, where)
     meets = shapely.intersects(geometry, shapely.from_wkb(grid.extent.geom.wkb))
@@ -125,7 +123,7 @@ def require_columns(path: Path, names: list[str], info: dict[str, Any], grid: Ge
     columns = [str(name) for name in info["fields"]]
     fix = "correct `labels.attribute` or `labels.id`"
     problems = [
-        Problem(str(path), f"no column {name!r} among {columns}", "the columns of the labels", fix)
+        Problem(str(path), f"no column {name!r} among {columns}", "columns of the labels", id_fix(name, info) or fix)
         for name in names
         if name not in columns
     ]

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyogrio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj.exceptions import ProjError
 
 from landcover_orch.config import Values
 from landcover_orch.errors import LabelError, Problem, pluralise
+from landcover_orch.grid import Bounds, bounding_boxes
 from landcover_orch.tiles.issues import some
 
-SQLITE, SHAPEFILE, JSON = b"SQLite format 3\0", b"\0\0\x27\x0a", b"{"
+SQLITE, SHAPEFILE, JSON, BYTE_ORDER_MARK = b"SQLite format 3\0", b"\0\0\x27\x0a", b"{", b"\xef\xbb\xbf"
 """How the files begin that are read. Others may name further files, as GDAL's VRT, or end anywhere unnoticed."""
 
+
+MAX_TEXT = 10_000
+"""Letters of a code or a polygon's name; SIOSE's composites have some hundred."""
 
 CRS_FIX = "state it once with ogr2ogr -a_srs EPSG:n"
 UNREADABLE_FIX = "restore the file, or convert it with ogr2ogr -f GPKG"
@@ -39,6 +47,47 @@ def readable(path: Path) -> Iterator[None]:
     except ProjError as error:
         actual = f"a CRS from which no way leads to the orthophoto's ({error})"
         raise LabelError(Problem(str(path), actual, "a CRS with a place on the Earth", CRS_FIX)) from error
+
+
+def read_within(
+    path: Path, layer: str, columns: Sequence[str], boxes: Sequence[Bounds]
+) -> tuple[dict[str, NDArray[Any]], NDArray[Any], NDArray[Any]]:
+    """Column -> values, feature numbers and WKB of the features whose bounds meet one of some boxes, each once.
+
+    Raises:
+        LabelError: a text is longer than `MAX_TEXT`.
+    """
+    parts = [pyogrio.raw.read(path, layer=layer, columns=columns, bbox=box, return_fids=True) for box in boxes]
+    names = [str(field) for field in parts[0][0]["fields"]]
+    ids, wkb, *data = (
+        np.concatenate(arrays) for arrays in zip(*((ids, wkb, *data) for _, ids, wkb, data in parts), strict=True)
+    )
+    _, first = np.unique(ids, return_index=True)
+    once = np.sort(first)
+    values = dict(zip(names, (column[once] for column in data), strict=True))
+    require_short(path, values, ids[once])
+    return values, ids[once], wkb[once]
+
+
+def meets(path: Path, layer: str, grid: GeoBox, crs: str) -> bool:
+    """Whether the bounds of a feature of a layer meet a grid, and not in an edge alone."""
+    for west, south, east, north in bounding_boxes(grid, crs):
+        _, (left, bottom, right, top) = pyogrio.read_bounds(path, layer=layer, bbox=(west, south, east, north))
+        if ((left < east) & (bottom < north) & (right > west) & (top > south)).any():
+            return True
+    return False
+
+
+def require_short(path: Path, columns: Mapping[str, NDArray[Any]], ids: NDArray[Any]) -> None:
+    """Raises LabelError where a text of a column that is read is longer than `MAX_TEXT`: no code or name is."""
+    problems = []
+    for name, values in columns.items():
+        length, row = max(((len(value), i) for i, value in enumerate(values) if isinstance(value, str)), default=(0, 0))
+        if length > MAX_TEXT:
+            found = f"a text of {length:,} letters in column {name!r}, of polygon {ids[row]}"
+            problems.append(Problem(str(path), found, f"at most {MAX_TEXT:,}", "correct it, or name another column"))
+    if problems:
+        raise LabelError(*problems)
 
 
 def layer_of(path: Path, name: str | None, more: str = "") -> str:
@@ -71,6 +120,13 @@ def layer_of(path: Path, name: str | None, more: str = "") -> str:
             f"set `labels.layer`{more}",
         )
     )
+
+
+def id_fix(column: str, info: Mapping[str, Any]) -> str | None:
+    """What to do where `labels.id` names the feature numbers, which QGIS shows as a column; None where it does not."""
+    if column.casefold() not in ("fid", "ogc_fid", str(info.get("fid_column") or "fid").casefold()):
+        return None
+    return "leave `labels.id` empty: polygons are named by their feature number (fid) then"
 
 
 def corrected_layer(path: Path) -> str:
@@ -122,7 +178,9 @@ def require_complete(path: Path) -> None:
         if head[24:28] == head[92:96] and size < expected:  # else the count of pages is not kept up to date
             fix = "copy the file again from its source"
             raise LabelError(Problem(str(path), f"cut short: {size:,} bytes", f"{expected:,} bytes", fix))
-    elif path.suffix.lower() == ".gpkg" or not head.lstrip().startswith((SHAPEFILE, JSON)):
+    elif path.suffix.lower() == ".gpkg" or not head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(
+        (SHAPEFILE, JSON)
+    ):
         actual = f"it begins with {head[:16]!r}" if head else "an empty file"
         raise LabelError(Problem(str(path), actual, "a GeoPackage, a shapefile or GeoJSON", UNREADABLE_FIX))
 

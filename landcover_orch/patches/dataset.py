@@ -75,9 +75,15 @@ def build(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], home: Path, *
     used = [tile for tile in tiles if tile.name not in dataset.tiles.go_on_without]
     sources = current_products(dataset, legend, used, home)
     essential = essential_settings(dataset)
-    key = recipe(essential, legend, sources)
     folder = home / dataset.name / DATASET_MANIFEST
-    return publish(folder, name, key, lambda stage: _write(stage, dataset, essential, legend, sources, home))
+
+    def write(stage: Stage) -> None:
+        _write(stage, dataset, essential, legend, sources, home)
+
+    def present() -> Recipe:
+        return recipe(essential, legend, current_products(dataset, legend, used, home))
+
+    return publish(folder, name, recipe(essential, legend, sources), write, present=present)
 
 
 @dataclass(frozen=True)

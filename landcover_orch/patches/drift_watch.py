@@ -5,6 +5,7 @@ A tile that lies outside is mapped all the same; its map is to be trusted less, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,10 @@ def build(dataset: Dataset, tile: Tile, trained: Product, home: Path) -> Product
         row = known_row(described, dataset, tile.name, image, trained) or measure_row(dataset, tile, trained)
         stage.write_json(SUMMARY, row)
 
-    return publish(home / dataset.name / ASSET, tile.name, recipe, write)
+    def present() -> Recipe:
+        return replace(recipe, inputs={**recipe.inputs, "image": image_fingerprint(tile, home / MEMORY)})
+
+    return publish(home / dataset.name / ASSET, tile.name, recipe, write, present=present)
 
 
 def known_row(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,13 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path) -> Product:
         GridError: the tile is smaller than a patch and the edge policy is not `pad`.
     """
     labels = current(home / dataset.name / GROUND_TRUTH, tile.name)
-    folder, key = home / dataset.name / PATCHES, recipe(dataset, legend, tile, labels, home)
+    folder, present = home / dataset.name / PATCHES, partial(recipe, dataset, legend, tile, labels, home)
 
     def write(stage: Stage) -> None:
         require_agreement(labels)
         _write(stage, dataset, legend, tile, labels)
 
-    return publish(folder, tile.name, key, write)
+    return publish(folder, tile.name, present(), write, present=present)
 
 
 def require_agreement(labels: Product) -> None:

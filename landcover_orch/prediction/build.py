@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,8 +29,8 @@ from landcover_orch.prediction.source import ImageSource, prefetch, strips
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.products import CLASS_MAP, CONFIDENCE_MAP, LAND_COVER_MAP, PREDICTION, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage, publish
-from landcover_orch.tiles import imagery
-from landcover_orch.tiles.catalogue import image_fingerprint
+from landcover_orch.tiles import catalogue, imagery
+from landcover_orch.tiles.catalogue import image_fingerprint, images_fingerprint
 from landcover_orch.tiles.tile import Tile
 
 SMOOTHING = "smoothing.json"
@@ -41,13 +43,21 @@ CACHE = 32 * 2**20
 def build(manifest: DatasetManifest, entry: TileEntry, model: Product, experiment: Experiment, home: Path) -> Product:
     """An experiment's map of a tile of the manifest, for its evaluation; see `predict`."""
     image = _source(manifest.dataset, entry.images, entry.image_fingerprint, entry.year)
-    return predict(model, image, home / manifest.dataset.name / PREDICTION / experiment.name, entry.name, experiment)
+    folder, match = home / manifest.dataset.name / PREDICTION / experiment.name, manifest.dataset.radiometry
+    others = match is not None and match.reference != entry.name
+    reference = catalogue.images_of(manifest.dataset, match.reference) if match and others else ()
+
+    def present() -> str:
+        return images_fingerprint((*entry.images, *reference), home / MEMORY)
+
+    return predict(model, image, folder, entry.name, experiment, present=present)
 
 
 def build_map(dataset: Dataset, tile: Tile, model: Product, experiment: Experiment, home: Path) -> Product:
     """The map of any tile of a dataset, labelled or not, by a model of `experiment`; see `predict`."""
-    image = _source(dataset, tile.images, image_fingerprint(tile, home / MEMORY), tile.year)
-    return predict(model, image, home / dataset.name / LAND_COVER_MAP, tile.name, experiment)
+    present = partial(image_fingerprint, tile, home / MEMORY)
+    image = _source(dataset, tile.images, present(), tile.year)
+    return predict(model, image, home / dataset.name / LAND_COVER_MAP, tile.name, experiment, present=present)
 
 
 def _source(dataset: Dataset, paths: Sequence[Path], version: str, year: int | None) -> ImageSource:
@@ -76,12 +86,22 @@ def predict(
     experiment: Experiment,
     *,
     budget: int = BUDGET,
+    present: Callable[[], str] | None = None,
 ) -> Product:
     """The map of an orthophoto: class.tif and confidence.tif (steps of 1/254) on its grid, 255 where it has no data.
 
     Both say which year they show (see `raster.year`), where that is known. The bits do not depend on batch size, memory
     budget (in bytes) or interruptions. They may differ between kinds of devices, and in float32 between numbers of
     threads: convolution libraries choose their loops by both.
+
+    Args:
+        model: the trained model.
+        image: what is mapped.
+        folder: that the map is published in.
+        name: of the map.
+        experiment: how it is predicted.
+        budget: memory of predictions under way, in bytes.
+        present: fingerprint of the image's files as they are behind the prediction.
 
     Raises:
         ContractError: the model was not made for this raster; nothing is computed.
@@ -99,7 +119,14 @@ def predict(
             **({} if image.year is None else {"year": image.year}),
         },
     )
-    return publish(folder, name, recipe, lambda stage: predict_into(stage, model.path, image, experiment, budget))
+
+    def behind() -> Recipe:
+        return replace(recipe, inputs={**recipe.inputs, "image": present() if present else image.fingerprint})
+
+    def write(stage: Stage) -> None:
+        predict_into(stage, model.path, image, experiment, budget)
+
+    return publish(folder, name, recipe, write, present=behind)
 
 
 def predict_into(stage: Stage, model: Path, image: ImageSource, experiment: Experiment, budget: int) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from landcover_orch import config, raster, tracking
@@ -16,8 +17,9 @@ from landcover_orch.errors import ConfigError, ContractError, LandcoverError, Pr
 from landcover_orch.models.contract import CONTRACT, WEIGHTS, Contract, load_contract
 from landcover_orch.prediction.build import predict
 from landcover_orch.prediction.source import ImageSource
-from landcover_orch.store.fingerprint import MEMORY, file_hash, fingerprint
+from landcover_orch.store.fingerprint import MEMORY, file_hash
 from landcover_orch.store.publish import Product
+from landcover_orch.tiles.catalogue import raster_fingerprint
 
 REGISTERED = "models:/"
 
@@ -78,7 +80,8 @@ def predict_files(
                 source = image_source(path, contract, output / MEMORY)
                 link = output / path.stem
                 former = link.resolve() if link.exists() else None
-                maps[path] = predict(trained, source, output, path.stem, experiment)
+                present = partial(raster_fingerprint, path, output / MEMORY)
+                maps[path] = predict(trained, source, output, path.stem, experiment, present=present)
                 if former is not None and former != link.resolve():
                     report(f"{path}: the former map of this name stays as {former}")
             except LandcoverError as error:
@@ -106,7 +109,7 @@ def image_source(path: Path, contract: Contract, memory: Path) -> ImageSource:
     """
     inspected = replace(raster.inspect(path), nodata_rule=nodata_rule(contract.dtype))
     bands = contract.bands if inspected.count == len(contract.bands) else tuple(map(str, inspected.bands))
-    return ImageSource(inspected, bands, inspected.dtype, "file", fingerprint(path, memory))
+    return ImageSource(inspected, bands, inspected.dtype, "file", raster_fingerprint(path, memory))
 
 
 def prediction_settings(contract: Contract) -> Experiment:

@@ -6,6 +6,8 @@ A rasterio dataset must not be shared between threads nor inherited by a fork (b
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,6 +155,28 @@ def inspect(path: Path, driver: Driver = "GTiff", select: Sequence[int] = ()) ->
             palette=palette,
             driver=driver,
         )
+
+
+def metadata_digest(path: Path) -> str:
+    """SHA-256 of a raster's metadata as GDAL reads them: grid, dtypes, nodata, masks, bands; no statistics.
+
+    Raises:
+        RasterError: it cannot be read.
+    """
+    raw = any(file.is_file() for file in (path.with_suffix(".hdr"), path.with_name(f"{path.name}.hdr")))
+    driver: Driver = PICTURES.get(path.suffix.lower(), "ENVI" if raw else "GTiff")
+    with environment(), _open(path, driver) as source:
+        palette = source.colormap(1) if ColorInterp.palette in source.colorinterp else {}
+        points, points_crs = source.gcps
+        content = [
+            [source.shape, source.dtypes, list(map(str, source.nodatavals))],
+            [str(source.crs), source.transform[:6], str(points_crs), [point.asdict() for point in points]],
+            [source.descriptions, [role.name for role in source.colorinterp], sorted(palette.items())],
+            [source.scales, source.offsets, [[flag.name for flag in flags] for flags in source.mask_flag_enums]],
+        ]
+    for point in content[1][3]:
+        point.pop("id", None)  # drawn anew at each reading
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def select_bands(path: Path, source: Any, select: Sequence[int]) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Fingerprints of files: what their bytes are, remembered so that an unchanged terabyte is not read again."""
+"""Fingerprints of files: what is read of them, remembered so that an unchanged terabyte is not read again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from landcover_orch.errors import Problem, RasterError
+from landcover_orch.errors import Problem, PublishError, RasterError
 
 MEMORY = "fingerprints.sqlite"
 """Name of the SQLite file, below LANDCOVER_HOME, that remembers fingerprints."""
@@ -19,7 +19,7 @@ CLOCK_GRAIN_NS = 2_000_000_000
 
 
 def fingerprint(path: Path, memory: Path) -> str:
-    """SHA-256 of a file's bytes, as 'sha256:...'; remembered by path, size and time in the SQLite file `memory`.
+    """SHA-256 of a file's bytes, as 'sha256:...'; remembered by its status (see `status`) in the SQLite file `memory`.
 
     An unchanged terabyte is not read again. Files beside it that change what GDAL reads count too: masks and metadata
     of a raster (.msk, .aux.xml, world files; .hdr of a raw one), the parts of a shapefile (.dbf, .shx, .prj, .cpg).
@@ -29,21 +29,31 @@ def fingerprint(path: Path, memory: Path) -> str:
     """
     if not path.is_file():
         raise RasterError(Problem(str(path), "no such file", "a file", "restore it, or correct the dataset's paths"))
-    hashes = [_remembered_hash(part, memory) for part in (path, *_companions(path)) if part.is_file()]
-    combined = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-    return f"sha256:{combined}"
+    parts = [part for part in (path, *companions(path)) if part.is_file()]
+    return combined(remembered_hash(part, memory) for part in parts)
 
 
-def combined_fingerprint(paths: Iterable[Path], memory: Path) -> str:
-    """Fingerprint of several files in their order; that of the file where there is one alone."""
-    parts = [fingerprint(path, memory) for path in paths]
-    return parts[0] if len(parts) == 1 else f"sha256:{hashlib.sha256(''.join(parts).encode()).hexdigest()}"
+def combined(parts: Iterable[str]) -> str:
+    """Fingerprint of several, in their order; that of the one where there is one alone."""
+    hashes = [part.removeprefix("sha256:") for part in parts]
+    return f"sha256:{hashes[0] if len(hashes) == 1 else hashlib.sha256(''.join(hashes).encode()).hexdigest()}"
 
 
-def _companions(path: Path) -> list[Path]:
+def companions(path: Path) -> list[Path]:
+    """Files that may lie beside a file and change what is read of it."""
     if path.suffix.lower() == ".shp":
         return [path.with_suffix(end) for end in (".dbf", ".shx", ".prj", ".cpg")]
-    added = [path.with_name(path.name + end) for end in (".msk", ".aux.xml", ".hdr")]
+    return [mask_file(path), *metadata_files(path)]
+
+
+def mask_file(path: Path) -> Path:
+    """Where the mask of a raster may lie beside it."""
+    return path.with_name(f"{path.name}.msk")
+
+
+def metadata_files(path: Path) -> list[Path]:
+    """Where metadata of a raster may lie beside it: place, nodata, bands, and the statistics that QGIS writes."""
+    added = [path.with_name(path.name + end) for end in (".aux.xml", ".hdr")]
     return [*added, path.with_suffix(".hdr"), *_world_files(path)]
 
 
@@ -54,35 +64,44 @@ def _world_files(path: Path) -> list[Path]:
     return [path.with_suffix(spelt) for end in ends for spelt in (end, end.upper())]
 
 
-def _remembered_hash(path: Path, memory: Path) -> str:
-    stat = path.stat()
-    key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(memory, timeout=60, isolation_level=None)) as known:
-        known.execute("CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime INT, sha256 TEXT)")
-        row = known.execute("SELECT sha256 FROM files WHERE (path, size, mtime) = (?, ?, ?)", key).fetchone()
-        if row:
-            return str(row[0])
-        value = file_hash(path)
-        if time.time_ns() - stat.st_mtime_ns > CLOCK_GRAIN_NS:
-            known.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (*key, value))
-    return value
+def remembered_hash(path: Path, memory: Path) -> str:
+    """SHA-256 of a file's bytes, remembered."""
+    return remembered("bytes", (path,), memory, lambda: file_hash(path))
 
 
 def remembered(what: str, files: Sequence[Path], memory: Path, work: Callable[[], str]) -> str:
-    """What `work` gives, remembered in the SQLite file `memory` for as long as the files keep their size and time."""
-    stats = [path.stat() for path in files]
-    key = repr([what, *((str(p.resolve()), s.st_size, s.st_mtime_ns) for p, s in zip(files, stats, strict=True))])
+    """What `work` gives, remembered in the SQLite file `memory` for as long as the files keep their status.
+
+    Of each subject only the last result stays. What changed within `CLOCK_GRAIN_NS` is not remembered, nor what
+    changed while it was worked out.
+
+    Raises:
+        PublishError: the memory is damaged.
+    """
+    subject = repr([what, *(str(path.resolve()) for path in files)])
+    before = repr([status(path) for path in files])
     memory.parent.mkdir(parents=True, exist_ok=True)
-    with closing(sqlite3.connect(memory, timeout=60, isolation_level=None)) as known:
-        known.execute("CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, value TEXT)")
-        row = known.execute("SELECT value FROM results WHERE key = ?", (key,)).fetchone()
-        if row:
-            return str(row[0])
-        value = work()
-        if time.time_ns() - max(s.st_mtime_ns for s in stats) > CLOCK_GRAIN_NS:
-            known.execute("INSERT OR REPLACE INTO results VALUES (?, ?)", (key, value))
+    try:
+        with closing(sqlite3.connect(memory, timeout=60, isolation_level=None)) as known:
+            known.execute("CREATE TABLE IF NOT EXISTS digests (subject TEXT PRIMARY KEY, status TEXT, value TEXT)")
+            query = "SELECT value FROM digests WHERE (subject, status) = (?, ?)"
+            row = known.execute(query, (subject, before)).fetchone()
+            if row:
+                return str(row[0])
+            value = work()
+            recent = time.time_ns() - max(max(status(path)[2:]) for path in files) <= CLOCK_GRAIN_NS
+            if not recent and before == repr([status(path) for path in files]):
+                known.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (subject, before, value))
+    except sqlite3.DatabaseError as error:
+        fix = "delete it: it is made anew, and every file is read once more"
+        raise PublishError(Problem(str(memory), f"damaged ({error})", "the memory of fingerprints", fix)) from error
     return value
+
+
+def status(path: Path) -> tuple[int, int, int, int]:
+    """Inode, size, and times of the last change of content and of status in ns: `cp -p` keeps the first of them."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def file_hash(path: Path) -> str:

@@ -17,10 +17,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from landcover_orch.errors import BusyError, IncompleteError, LandcoverError, Problem, PublishError, TrackingError
+from landcover_orch.errors import (
+    BusyError,
+    IncompleteError,
+    InputChangedError,
+    LandcoverError,
+    Problem,
+    PublishError,
+    TrackingError,
+)
 from landcover_orch.store.canonical import canonical, digest
 from landcover_orch.store.costs import Cost, measured
 from landcover_orch.store.fingerprint import file_hash
@@ -129,7 +138,14 @@ class Stage:
         return {n: known.get(n) or _entry(self.path / n) for n in names if n not in (JOURNAL, RECIPE, MANIFEST)}
 
 
-def publish(folder: Path, name: str, recipe: Recipe, build: Callable[[Stage], None]) -> Product:
+def publish(
+    folder: Path,
+    name: str,
+    recipe: Recipe,
+    build: Callable[[Stage], None],
+    *,
+    present: Callable[[], Recipe] | None = None,
+) -> Product:
     """Atomic publish: the product of a recipe, found where it exists whole, else built by `build` below `stage.path`.
 
     Afterwards `current(folder, name)` gives it. What was damaged, or marked by `request_rebuild`, is built again. An
@@ -137,8 +153,16 @@ def publish(folder: Path, name: str, recipe: Recipe, build: Callable[[Stage], No
 
     Under `dry_run` nothing is built or written.
 
+    Args:
+        folder: of the asset.
+        name: of the product.
+        recipe: what it is made of.
+        build: writes its files.
+        present: the recipe of the inputs as they are behind the build, where it reads files that others may replace.
+
     Raises:
         BusyError: another process is building this name.
+        InputChangedError: inputs are others than before the build; nothing is published.
         NotCurrentError: under `dry_run`, where a build would have work to do.
     """
     final = folder / f"{name}-{recipe.fingerprint}"
@@ -149,10 +173,27 @@ def publish(folder: Path, name: str, recipe: Recipe, build: Callable[[Stage], No
         _end_swap(final)
         if not _is_whole(final):
             with failure_recorded(folder, name, recipe):
-                _build(folder, name, recipe, final, build)
+                _build(folder, name, recipe, final, partial(_write_unchanged, folder, name, recipe, build, present))
         product = load(final)
         _point(folder, name, final)
     return product
+
+
+def _write_unchanged(
+    folder: Path,
+    name: str,
+    recipe: Recipe,
+    build: Callable[[Stage], None],
+    present: Callable[[], Recipe] | None,
+    stage: Stage,
+) -> None:
+    """Builds, and raises InputChangedError where the inputs are others behind it."""
+    build(stage)
+    behind = present() if present else recipe
+    if behind.fingerprint != recipe.fingerprint:
+        found = f"replaced while it was read: {changes(recipe, behind)}"
+        fix = "materialise it again, once the files are copied"
+        raise InputChangedError(Problem(f"{folder.name} {name}", found, "inputs that stay as they are", fix))
 
 
 _dry: ContextVar[bool] = ContextVar("dry_run", default=False)

@@ -9,11 +9,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from landcover_orch.config import SPLIT_NAMES, Dataset, TileOverride, file_label, home, inside
+from landcover_orch.config import SPLIT_NAMES, Dataset, Labels, TileOverride, file_label, home, inside
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.valid_names import transliterate
-from landcover_orch.errors import CatalogueError, ConfigError, Problem, pluralise
-from landcover_orch.store.fingerprint import combined_fingerprint
+from landcover_orch.errors import CatalogueError, ConfigError, Problem, RasterError, pluralise
+from landcover_orch.store.fingerprint import (
+    combined,
+    fingerprint,
+    mask_file,
+    metadata_files,
+    remembered,
+    remembered_hash,
+)
 from landcover_orch.tiles.issues import some
 from landcover_orch.tiles.tile import Component, Corrections, Tile
 
@@ -103,7 +110,36 @@ def images_of(dataset: Dataset, name: str) -> tuple[Path, ...]:
 
 def image_fingerprint(tile: Tile, memory: Path) -> str:
     """Fingerprint of all files of a tile's image, and of the reference's where its radiometry is matched to one."""
-    return combined_fingerprint((*tile.images, *tile.reference), memory)
+    return images_fingerprint((*tile.images, *tile.reference), memory)
+
+
+def images_fingerprint(paths: Iterable[Path], memory: Path) -> str:
+    """Fingerprint of several rasters, in their order."""
+    return combined(raster_fingerprint(path, memory) for path in paths)
+
+
+def raster_fingerprint(path: Path, memory: Path) -> str:
+    """Fingerprint of what is read of a raster: its bytes, its mask, and its metadata as GDAL reads them.
+
+    Statistics that QGIS writes beside it change none of them. What cannot be read counts by its bytes.
+
+    Raises:
+        RasterError: there is no such file.
+    """
+    if not path.is_file():
+        return fingerprint(path, memory)
+    mask = [file for file in (mask_file(path),) if file.is_file()]
+    sidecars = [file for file in metadata_files(path) if file.is_file()]
+
+    def digest() -> str:
+        from landcover_orch.raster import metadata_digest  # rasterio, which a remembered one does without
+
+        return combined([*(remembered_hash(part, memory) for part in (path, *mask)), metadata_digest(path)])
+
+    try:
+        return remembered("raster", (path, *mask, *sidecars), memory, digest)
+    except RasterError:
+        return fingerprint(path, memory)
 
 
 def _where(dataset: Dataset, key: str) -> str:
@@ -170,6 +206,7 @@ class TileSearch:
             shift=override.shift,
             corrections=corrections,
             reference=self.reference(name),
+            columns=label_columns(self.dataset.labels),
         )
 
     def reference(self, name: str) -> tuple[Path, ...]:
@@ -243,6 +280,12 @@ class TileSearch:
     def problem(self, key: str, found: str, expected: str, fix: str) -> None:
         """Collects the problem of a key of the dataset."""
         self.problems.append(Problem(_where(self.dataset, key), found, expected, fix))
+
+
+def label_columns(labels: Labels) -> tuple[str, ...]:
+    """Columns that are read of vector labels; none where a table of covers is read too."""
+    columns = () if labels.content == "values" else (labels.attribute, labels.id)
+    return tuple(column for column in dict.fromkeys(columns) if column)
 
 
 def _matches(root: Path, pattern: str) -> list[str]:

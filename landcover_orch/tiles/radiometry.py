@@ -17,9 +17,10 @@ from landcover_orch.config import Dataset, Match
 from landcover_orch.grid import blocks
 from landcover_orch.raster.histogram import Histogram, distance
 from landcover_orch.raster.value_maps import Knots, Tables
-from landcover_orch.store.fingerprint import MEMORY, fingerprint
+from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.products import SUMMARY
 from landcover_orch.store.publish import Recipe, Stage, publish
+from landcover_orch.tiles.catalogue import raster_fingerprint
 
 ASSET = "radiometry"
 VERSION = 2
@@ -49,7 +50,7 @@ def value_map(
     recipe = Recipe(
         asset=ASSET,
         version=VERSION,
-        inputs={"image": fingerprint(image.path, memory), "reference": fingerprint(reference.path, memory)},
+        inputs={name: raster_fingerprint(of.path, memory) for name, of in (("image", image), ("reference", reference))},
         configuration={"match": match.match, "dtype": dataset.dtype, "reading": read_options},
     )
     dtype = np.dtype(dataset.dtype)

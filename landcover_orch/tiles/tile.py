@@ -30,6 +30,7 @@ class Tile:
     A tile without labels has no `label`. Where labels are of kind components, these hold them, and `label` only says
     where they lie. `further` are the files of the bands that follow those of `image`.
     `reference` are those of the tile that its radiometry is matched to.
+    `columns` are those that are read of vector labels; none where a table beside them is read too.
     `shift` is how many pixels (right, down) the labels are moved before they are rasterised.
     """
 
@@ -45,6 +46,7 @@ class Tile:
     shift: tuple[float, float] = (0.0, 0.0)
     corrections: Corrections | None = None
     reference: tuple[Path, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @property
     def images(self) -> tuple[Path, ...]:

@@ -198,6 +198,7 @@ def tick(dagster: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[s
     partition = str(partitions.tiles(dataset).name)
     before = set(dagster.get_dynamic_partitions(partition))
     sensor = definitions.collect([dataset]).get_repository_def().get_sensor_def(f"{NAME}_watch")
+    logging.disable(logging.NOTSET)  # the table of all cases is printed without lines of the steps
     with (
         dg.build_sensor_context(instance=dagster, cursor=cursor) as context,
         logged() as lines,

@@ -68,7 +68,9 @@ def test_polygons_in_another_crs_are_reprojected_with_a_note(tmp_path: Path) -> 
     geopandas.read_file(path).to_crs("EPSG:4326").to_file(tmp_path / "b.gpkg", layer="labels")
     moved = read_coded(tmp_path / "b.gpkg")
     assert shapely.hausdorff_distance(moved.geometry[0], square(3, 4)) < 1e-3
-    assert moved.notes == ("polygons reprojected from EPSG:4326 to EPSG:25830",)
+    (note,) = moved.notes
+    assert note.startswith("polygons reprojected from EPSG:4326 to EPSG:25830 by ")
+    assert note.endswith("accuracy 1 m"), "WGS 84 is taken for ETRS89"
 
 
 def test_invalid_geometry_is_repaired_with_a_note(tmp_path: Path) -> None:

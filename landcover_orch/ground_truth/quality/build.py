@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +70,13 @@ def build(dataset: Dataset, legend: Legend, tile: Tile, home: Path, cut: Cut) ->
         IncompleteError: the tile has no ground truth.
     """
     ground_truth = current(home / dataset.name / GROUND_TRUTH, tile.name)
-    key = recipe(dataset, tile, ground_truth, cut, home)
+    present = partial(recipe, dataset, tile, ground_truth, cut, home)
     folder = home / dataset.name / LABEL_QUALITY
-    return publish(folder, tile.name, key, lambda stage: _write(stage, dataset, legend, tile, ground_truth, cut))
+
+    def write(stage: Stage) -> None:
+        _write(stage, dataset, legend, tile, ground_truth, cut)
+
+    return publish(folder, tile.name, present(), write, present=present)
 
 
 def recipe(dataset: Dataset, tile: Tile, ground_truth: Product, cut: Cut, home: Path) -> Recipe:
