@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from landcover_orch.errors import GridError, Problem
@@ -146,7 +147,9 @@ def reprojection(source: Any, target: Any, grid: GeoBox) -> str:
     boxes = bounding_boxes(grid, "EPSG:4326")
     west, south, east, north = boxes[0][0], boxes[0][1], boxes[-1][2], boxes[0][3]
     extent: Any = AreaOfInterest(west, south, east, north)
-    group = TransformerGroup(source, target, always_xy=True, area_of_interest=extent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the best one is missing, which is said here
+        group = TransformerGroup(source, target, always_xy=True, area_of_interest=extent)
     used = group.transformers[0]
     if used.accuracy == 0:
         return ""

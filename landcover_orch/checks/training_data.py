@@ -332,13 +332,13 @@ def empty_split_problems(dataset: Dataset, data: TrainingData, grids: Sequence[G
     side = max(max(grid.shape) * resolution(grid) for grid in grids)
     pixel, unit = resolution(grids[0]), unit_of_length(grids[0]) or "px"
     where = f"{file_label('datasets', dataset.name)}: splits.block"
-    found = f"no patch is {' or '.join(empty)}: a block is {splits.block:g} {unit}, the largest tile {side:g} {unit}"
+    text = f"no patch is {' or '.join(empty)}: a block is {splits.block:g} {unit}, the largest tile {side:g} {unit}"
     patch = dataset.patches.size * pixel
     largest = max(patch, side / 4)
     fix = f"set `splits.block: {largest:.3g}`, or name tiles in `splits.{empty[0]}.tiles`"
     if patch > side / 2:
         fix = f"take a smaller `patches.size` (a patch is {patch:g} {unit}), or name tiles in `splits.{empty[0]}.tiles`"
-    yield Problem(where, found, f"blocks smaller than a tile and larger than a patch ({patch:g} {unit})", fix)
+    yield Problem(where, text, f"blocks smaller than a tile and larger than a patch ({patch:g} {unit})", fix)
 
 
 def single_class_problem(dataset: Dataset, legend: Legend, data: TrainingData) -> Problem | None:

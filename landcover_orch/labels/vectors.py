@@ -84,8 +84,8 @@ def require_short(path: Path, columns: Mapping[str, NDArray[Any]], ids: NDArray[
     for name, values in columns.items():
         length, row = max(((len(value), i) for i, value in enumerate(values) if isinstance(value, str)), default=(0, 0))
         if length > MAX_TEXT:
-            found = f"a text of {length:,} letters in column {name!r}, of polygon {ids[row]}"
-            problems.append(Problem(str(path), found, f"at most {MAX_TEXT:,}", "correct it, or name another column"))
+            longest = f"a text of {length:,} letters in column {name!r}, of polygon {ids[row]}"
+            problems.append(Problem(str(path), longest, f"at most {MAX_TEXT:,}", "correct it, or name another column"))
     if problems:
         raise LabelError(*problems)
 

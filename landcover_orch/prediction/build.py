@@ -120,13 +120,13 @@ def predict(
         },
     )
 
-    def behind() -> Recipe:
+    def present_recipe() -> Recipe:
         return replace(recipe, inputs={**recipe.inputs, "image": present() if present else image.fingerprint})
 
     def write(stage: Stage) -> None:
         predict_into(stage, model.path, image, experiment, budget)
 
-    return publish(folder, name, recipe, write, present=behind)
+    return publish(folder, name, recipe, write, present=present_recipe)
 
 
 def predict_into(stage: Stage, model: Path, image: ImageSource, experiment: Experiment, budget: int) -> None:

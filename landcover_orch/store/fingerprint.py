@@ -43,18 +43,17 @@ def companions(path: Path) -> list[Path]:
     """Files that may lie beside a file and change what is read of it."""
     if path.suffix.lower() == ".shp":
         return [path.with_suffix(end) for end in (".dbf", ".shx", ".prj", ".cpg")]
-    return [mask_file(path), *metadata_files(path)]
+    return [*pixel_files(path), *metadata_files(path)]
 
 
-def mask_file(path: Path) -> Path:
-    """Where the mask of a raster may lie beside it."""
-    return path.with_name(f"{path.name}.msk")
+def pixel_files(path: Path) -> list[Path]:
+    """Where pixels of a raster, or what lays them out, may lie beside it: its mask, the header of a raw file."""
+    return [path.with_name(f"{path.name}.msk"), path.with_suffix(".hdr"), path.with_name(f"{path.name}.hdr")]
 
 
 def metadata_files(path: Path) -> list[Path]:
     """Where metadata of a raster may lie beside it: place, nodata, bands, and the statistics that QGIS writes."""
-    added = [path.with_name(path.name + end) for end in (".aux.xml", ".hdr")]
-    return [*added, path.with_suffix(".hdr"), *_world_files(path)]
+    return [path.with_name(f"{path.name}.aux.xml"), *_world_files(path)]
 
 
 def _world_files(path: Path) -> list[Path]:
@@ -89,7 +88,7 @@ def remembered(what: str, files: Sequence[Path], memory: Path, work: Callable[[]
             if row:
                 return str(row[0])
             value = work()
-            recent = time.time_ns() - max(max(status(path)[2:]) for path in files) <= CLOCK_GRAIN_NS
+            recent = time.time_ns() - max(status(path)[2] for path in files) <= CLOCK_GRAIN_NS
             if not recent and before == repr([status(path) for path in files]):
                 known.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (subject, before, value))
     except sqlite3.DatabaseError as error:

@@ -189,11 +189,11 @@ def _write_unchanged(
 ) -> None:
     """Builds, and raises InputChangedError where the inputs are others behind it."""
     build(stage)
-    behind = present() if present else recipe
-    if behind.fingerprint != recipe.fingerprint:
-        found = f"replaced while it was read: {changes(recipe, behind)}"
+    present_recipe = present() if present else recipe
+    if present_recipe.fingerprint != recipe.fingerprint:
+        difference = f"replaced while it was read: {changes(recipe, present_recipe)}"
         fix = "materialise it again, once the files are copied"
-        raise InputChangedError(Problem(f"{folder.name} {name}", found, "inputs that stay as they are", fix))
+        raise InputChangedError(Problem(f"{folder.name} {name}", difference, "inputs that stay as they are", fix))
 
 
 _dry: ContextVar[bool] = ContextVar("dry_run", default=False)

@@ -16,8 +16,8 @@ from landcover_orch.errors import CatalogueError, ConfigError, Problem, RasterEr
 from landcover_orch.store.fingerprint import (
     combined,
     fingerprint,
-    mask_file,
     metadata_files,
+    pixel_files,
     remembered,
     remembered_hash,
 )
@@ -119,7 +119,7 @@ def images_fingerprint(paths: Iterable[Path], memory: Path) -> str:
 
 
 def raster_fingerprint(path: Path, memory: Path) -> str:
-    """Fingerprint of what is read of a raster: its bytes, its mask, and its metadata as GDAL reads them.
+    """Fingerprint of what is read of a raster: its bytes, its mask (and header), and its metadata as GDAL reads them.
 
     Statistics that QGIS writes beside it change none of them. What cannot be read counts by its bytes.
 
@@ -128,16 +128,16 @@ def raster_fingerprint(path: Path, memory: Path) -> str:
     """
     if not path.is_file():
         return fingerprint(path, memory)
-    mask = [file for file in (mask_file(path),) if file.is_file()]
+    parts = [path, *(file for file in pixel_files(path) if file.is_file())]
     sidecars = [file for file in metadata_files(path) if file.is_file()]
 
     def digest() -> str:
         from landcover_orch.raster import metadata_digest  # rasterio, which a remembered one does without
 
-        return combined([*(remembered_hash(part, memory) for part in (path, *mask)), metadata_digest(path)])
+        return combined([*(remembered_hash(part, memory) for part in parts), metadata_digest(path)])
 
     try:
-        return remembered("raster", (path, *mask, *sidecars), memory, digest)
+        return remembered("raster", (*parts, *sidecars), memory, digest)
     except RasterError:
         return fingerprint(path, memory)
 
