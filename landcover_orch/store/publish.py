@@ -32,7 +32,7 @@ from landcover_orch.errors import (
 )
 from landcover_orch.store.canonical import canonical, digest
 from landcover_orch.store.costs import Cost, measured
-from landcover_orch.store.fingerprint import file_hash
+from landcover_orch.store.fingerprint import file_hash, status
 
 SCHEMA = 2
 """Of manifests. 2 since build recipes say `asset`; what an earlier version wrote is never read, but built again."""
@@ -78,8 +78,25 @@ class Product:
     files: dict[str, dict[str, Any]]
 
     def file(self, name: str) -> Path:
-        """Path of one of the product's files or stores."""
+        """Path of one of the product's files or stores, whose bytes are held against the manifest's checksums.
+
+        A file is read whole the first time that a process asks for it. Of a store the metadata are: its shards carry
+        checksums, which are compared where they are decoded.
+
+        Raises:
+            IncompleteError: other bytes than were published; the product is built again by the next materialisation.
+        """
+        self.verify(name)
         return self.path / name
+
+    def verify(self, name: str) -> None:
+        """Raises IncompleteError where a file, or the metadata of a store, has other bytes than were published."""
+        store = self.path / name / STORE_METADATA
+        names = [name] if name in self.files else [f"{name}/{STORE_METADATA}"] if store.is_file() else []
+        damaged = [part for part in names if not _is_verified(self.path / part, self.files[part])]
+        if damaged:
+            rebuild_mark(self.path).touch()
+            raise IncompleteError(*(_damage(self.path, part, self.files[part]) for part in damaged))
 
     def json(self, name: str) -> Any:
         """Content of one of the product's JSON files."""
@@ -95,6 +112,34 @@ class Product:
         """What building it took; kept beside the product, so that its own bytes depend on the recipe alone."""
         path = cost_path(self.path)
         return Cost(**json.loads(path.read_text())) if path.exists() else Cost.unknown()
+
+
+STORE_METADATA = "zarr.json"
+
+SIDECARS = (".aux.xml", ".qml", ".qmd", "Thumbs.db")
+"""Ends of the names of files that programs leave where they only look."""
+
+_verified: set[tuple[str, int, int, int, int]] = set()
+"""Files whose bytes this process has held against their checksums, with their status then."""
+
+
+def _is_verified(path: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a file has the bytes of its manifest's entry; read the first time in a process, and when it changed."""
+    try:
+        key = (str(path), *status(path))
+        if key not in _verified and not (key[2] == entry["bytes"] and file_hash(path) == entry["sha256"]):
+            return False
+    except OSError:
+        return False
+    _verified.add(key)
+    return True
+
+
+def _damage(path: Path, name: str, entry: Mapping[str, Any]) -> Problem:
+    """The problem of a file of a product that is not what was published."""
+    expected = f"{entry['bytes']} bytes, sha256 {entry['sha256'][:12]}"
+    fix = f"materialise again: `{path.parent.name}` is built anew"
+    return Problem(str(path / name), "missing or changed", expected, fix)
 
 
 def version_of(built: Product | Mapping[tuple[str, ...], Product]) -> str:
@@ -401,15 +446,27 @@ def load(path: Path, *, deep: bool = False) -> Product:
     if recipe is None or not {"files", "fingerprint"} <= manifest.keys():
         raise IncompleteError(Problem(str(path / MANIFEST), "keys are missing", "a manifest", remedy))
     problems = [
-        Problem(
-            str(path / name), "missing or changed", f"{entry['bytes']} bytes, sha256 {entry['sha256'][:12]}", remedy
-        )
+        _damage(path, name, entry)
         for name, entry in manifest["files"].items()
         if not _matches(path / name, entry, deep=deep)
+    ]
+    problems += [
+        Problem(str(path / name), "a file that was not published", "the files of its manifest", f"delete {path / name}")
+        for name in _unpublished(path, manifest["files"])
     ]
     if problems:
         raise IncompleteError(*problems)
     return Product(path, manifest["fingerprint"], recipe, manifest["files"])
+
+
+def _unpublished(path: Path, files: Mapping[str, Any]) -> list[str]:
+    """Names in a product's folder that its manifest does not know; within stores nobody looks.
+
+    What programs that only look leave beside a file, as QGIS its statistics and styles, is no part of the product.
+    """
+    known = {MANIFEST, *(name.partition("/")[0] for name in files)}
+    names = (entry.name for entry in path.iterdir())
+    return sorted(n for n in names if n not in known and not n.startswith(".") and not n.endswith(SIDECARS))
 
 
 def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable[[Stage], None]) -> None:
