@@ -7,6 +7,7 @@ of the recipe (inputs and configuration), so the same recipe finds the product t
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -221,6 +222,8 @@ def publish(
                 _build(folder, name, recipe, final, partial(_write_unchanged, folder, name, recipe, build, present))
         product = load(final)
         _point(folder, name, final)
+        if (partial_path(folder, name) / MANIFEST).is_file():  # what it replaced, where a kill came before its removal
+            shutil.rmtree(partial_path(folder, name))
     return product
 
 
@@ -491,8 +494,14 @@ def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable
 
 
 def _swap(partial: Path, final: Path) -> None:
-    """Renames the staging folder to its final name; what lay there, damaged or to be replaced, goes first."""
-    if final.exists():
+    """Renames the staging folder to its final name; what lay there, damaged or to be replaced, gives way to it.
+
+    Both change places at once where the file system can do that; elsewhere nothing is current for a moment, which the
+    next build mends.
+    """
+    if final.exists() and exchange(partial, final):
+        shutil.rmtree(partial)
+    elif final.exists():
         final.rename(replaced_path(final))
         partial.rename(final)
         shutil.rmtree(replaced_path(final))
@@ -501,9 +510,26 @@ def _swap(partial: Path, final: Path) -> None:
     rebuild_mark(final).unlink(missing_ok=True)
 
 
+def exchange(path: Path, other: Path) -> bool:
+    """Atomic exchange of two folders (Linux: renameat2 with RENAME_EXCHANGE); False where it cannot be done."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    done = libc.renameat2(AT_FDCWD, os.fsencode(path), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE)
+    return bool(done == 0)
+
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+def partial_path(folder: Path, name: str) -> Path:
+    """The staging folder of a name."""
+    return folder / f".{name}.partial"
+
+
 def _partial(folder: Path, name: str, recipe: Recipe) -> Path:
     """The staging folder: what a killed build of the same recipe left, else empty."""
-    partial = folder / f".{name}.partial"
+    partial = partial_path(folder, name)
     same = partial / RECIPE
     if partial.exists() and not (same.is_file() and same.read_text(encoding="utf-8") == canonical(recipe)):
         shutil.rmtree(partial)
