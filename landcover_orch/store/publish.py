@@ -446,8 +446,11 @@ def load(path: Path, *, deep: bool = False) -> Product:
         fix = f"materialise the asset `{path.parent.name}` again, or give LANDCOVER_HOME a new folder"
         raise IncompleteError(Problem(str(path), problem, f"schema {SCHEMA}", fix))
     recipe = _manifest_recipe(path)
-    if recipe is None or not {"files", "fingerprint"} <= manifest.keys():
+    if recipe is None or not _is_described(manifest):
         raise IncompleteError(Problem(str(path / MANIFEST), "keys are missing", "a manifest", remedy))
+    if not recipe.fingerprint == manifest["fingerprint"] == path.name[-len(recipe.fingerprint) :]:
+        found = f"fingerprint {manifest['fingerprint']} of a recipe of {recipe.fingerprint}"
+        raise IncompleteError(Problem(str(path / MANIFEST), found, "those of its folder's name", remedy))
     problems = [
         _damage(path, name, entry)
         for name, entry in manifest["files"].items()
@@ -460,6 +463,19 @@ def load(path: Path, *, deep: bool = False) -> Product:
     if problems:
         raise IncompleteError(*problems)
     return Product(path, manifest["fingerprint"], recipe, manifest["files"])
+
+
+def _is_described(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest says what its product is, and of each file its size and checksum."""
+    files = manifest.get("files")
+    return (
+        isinstance(manifest.get("fingerprint"), str)
+        and isinstance(files, dict)
+        and all(
+            isinstance(entry, dict) and isinstance(entry.get("bytes"), int) and isinstance(entry.get("sha256"), str)
+            for entry in files.values()
+        )
+    )
 
 
 def _unpublished(path: Path, files: Mapping[str, Any]) -> list[str]:
