@@ -10,6 +10,8 @@ from landcover_orch.config.experiments import Fold, Model
 from landcover_orch.errors import ContractError, Problem
 from landcover_orch.grid import RESOLUTION_TOLERANCE
 from landcover_orch.legend import Legend
+from landcover_orch.store.canonical import digest
+from landcover_orch.store.fingerprint import file_hash
 
 CONTRACT = "contract.json"
 WEIGHTS = "model.safetensors"
@@ -46,6 +48,12 @@ class Contract(BaseModel):
     fold: Fold | None = Field(default=None, description="which fold of the dataset it was trained on, where it was one")
     experiment: str = Field(description="name of the experiment")
     members: tuple[Member, ...] = Field(default=(), description="of an ensemble: the models in it, in order")
+    checksum: str | None = Field(default=None, description="of the weights and of all else that stands here")
+
+    def with_checksum(self, weights: Path) -> Contract:
+        """The contract with the checksum of a file of weights and of itself."""
+        content = self.model_dump(mode="json", exclude={"checksum"})
+        return self.model_copy(update={"checksum": digest([file_hash(weights), content])})
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -86,5 +94,15 @@ class Contract(BaseModel):
 
 
 def load_contract(folder: Path) -> Contract:
-    """The contract in a folder."""
-    return Contract.model_validate_json((folder / CONTRACT).read_text(encoding="utf-8"))
+    """The contract in a folder.
+
+    Raises:
+        ContractError: it is missing, damaged, or of another version.
+    """
+    path = folder / CONTRACT
+    try:
+        return Contract.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        text = " ".join(str(error).split())[:200]
+        fix = "train the experiment again (`landcover materialise`), or restore the whole folder"
+        raise ContractError(Problem(str(path), f"cannot be read ({text})", "a model's contract", fix)) from error

@@ -101,16 +101,28 @@ def save(folder: Path, module: Normalised, contract: Contract) -> None:
     """Writes model.safetensors (the network's weights) and contract.json into a folder."""
     state = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
     save_file(state, folder / WEIGHTS)
-    contract.save(folder)
+    contract.with_checksum(folder / WEIGHTS).save(folder)
+
+
+def require_checksum(folder: Path, contract: Contract) -> None:
+    """Raises ContractError where weights or contract have other bytes than were trained: a flipped bit maps wrongly."""
+    weights = folder / WEIGHTS
+    if contract.checksum is None or not weights.is_file():
+        return  # of an earlier version, or told where they are loaded
+    if contract.with_checksum(weights).checksum != contract.checksum:
+        fix = "train the experiment again (`landcover materialise`), or restore the whole folder"
+        raise ContractError(Problem(str(weights), "damaged, or those of another contract.json", "its checksum", fix))
 
 
 def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, Contract]:
-    """Loads the trained model of a folder, in evaluation mode on a device, and its contract.
+    """Loads the trained model of a folder, in evaluation mode on a device, and its contract less the checksum.
 
     Raises:
         ContractError: the weights are missing, damaged, or not those of the contract's network.
     """
-    contract = load_contract(folder)
+    stored = load_contract(folder)
+    require_checksum(folder, stored)
+    contract = stored.model_copy(update={"checksum": None})
     network = untrained(contract)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))

@@ -18,7 +18,7 @@ from landcover_orch.config import Dataset
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE, Legend
-from landcover_orch.models.contract import load_contract
+from landcover_orch.models.contract import CONTRACT, WEIGHTS, load_contract
 from landcover_orch.pages import picture
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.prediction import VERSION
@@ -106,6 +106,9 @@ def predict(
     Raises:
         ContractError: the model was not made for this raster; nothing is computed.
     """
+    if isinstance(model, Product):
+        for file in (CONTRACT, WEIGHTS):
+            model.verify(file)
     image.require(load_contract(model.path))
     recipe = Recipe(
         asset=PREDICTION,

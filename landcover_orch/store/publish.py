@@ -449,8 +449,8 @@ def load(path: Path, *, deep: bool = False) -> Product:
     if recipe is None or not _is_described(manifest):
         raise IncompleteError(Problem(str(path / MANIFEST), "keys are missing", "a manifest", remedy))
     if not recipe.fingerprint == manifest["fingerprint"] == path.name[-len(recipe.fingerprint) :]:
-        found = f"fingerprint {manifest['fingerprint']} of a recipe of {recipe.fingerprint}"
-        raise IncompleteError(Problem(str(path / MANIFEST), found, "those of its folder's name", remedy))
+        mismatch = f"fingerprint {manifest['fingerprint']} of a recipe of {recipe.fingerprint}"
+        raise IncompleteError(Problem(str(path / MANIFEST), mismatch, "those of its folder's name", remedy))
     problems = [
         _damage(path, name, entry)
         for name, entry in manifest["files"].items()

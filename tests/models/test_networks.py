@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from itertools import pairwise
@@ -18,7 +19,7 @@ from landcover_orch.config.experiments import Model, models
 from landcover_orch.errors import ContractError
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.models import networks
-from landcover_orch.models.contract import WEIGHTS, Contract
+from landcover_orch.models.contract import CONTRACT, WEIGHTS, Contract
 from landcover_orch.models.segnet import SegNet, pool, unpool
 
 ORACLES = Path(__file__).resolve().parents[3] / "shared" / "facts" / "oracles.json"
@@ -179,3 +180,19 @@ def test_naming_the_rooms_loads_no_torch(module: str) -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("file", [WEIGHTS, CONTRACT])
+def test_no_bit_of_a_stored_model_is_read_as_another_one(tmp_path: Path, file: str) -> None:
+    _stored(tmp_path)
+    path = tmp_path / file
+    content = path.read_bytes()
+    draw = random.Random(0)
+    for bit in [draw.randrange(8 * len(content)) for _ in range(300)]:
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ContractError, match="Fix: "):
+            networks.load(tmp_path)
+    path.write_bytes(content)
+    assert networks.load(tmp_path)[1] == contract()

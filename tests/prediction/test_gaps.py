@@ -22,7 +22,7 @@ def test_missing_and_extra_pixels_are_counted(tmp_path: Path) -> None:
     photo = write_geotiff(tmp_path / "a.tif", image, nodata=0)
     mapped = write_geotiff(tmp_path / "class.tif", classes, nodata=255)
     described = SimpleNamespace(
-        dtype="uint8", nodata="file", crs="file", radiometry=None, tiles=SimpleNamespace(select=())
+        nodata_rule="all", dtype="uint8", nodata="file", crs="file", radiometry=None, tiles=SimpleNamespace(select=())
     )
     manifest: Any = SimpleNamespace(dataset=described)
     entry: Any = SimpleNamespace(images=(photo,))
