@@ -136,6 +136,23 @@ def bounding_boxes(grid: GeoBox, crs: Any) -> list[Bounds]:
     return [(left, bottom, right + 360, top), (left - 360, bottom, right, top)]
 
 
+def area_of_use(crs: Any) -> Bounds | None:
+    """Area of use of a CRS, in its own coordinates; None where it states none, or has no such corners."""
+    from math import isfinite
+
+    from pyproj import CRS, Transformer
+
+    known = CRS.from_user_input(crs)
+    if known.area_of_use is None:
+        return None
+    left, bottom, right, top = known.area_of_use.bounds
+    if not known.is_geographic:
+        to_crs = Transformer.from_crs("EPSG:4326", known, always_xy=True)
+        left, bottom, right, top = to_crs.transform_bounds(left, bottom, right, top)
+    bounds = left, bottom, right, top
+    return bounds if all(map(isfinite, bounds)) and left < right else None
+
+
 def reprojection(source: Any, target: Any, grid: GeoBox) -> str:
     """The datum shift that leads from one CRS to another at a grid, in words, with its accuracy; empty where none is.
 

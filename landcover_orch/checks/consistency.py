@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from landcover_orch.checks.vectors import check_shared_labels
 from landcover_orch.config import Dataset, file_label
 from landcover_orch.errors import RasterError
 from landcover_orch.grid import RESOLUTION_TOLERANCE, resolution, unit_of_length
@@ -25,6 +26,7 @@ def check_consistency(log: IssueLog, dataset: Dataset, tiles: Sequence[Tile]) ->
             continue
     check_scales(log, rasters)
     check_resolutions(log, dataset, tiles, rasters)
+    check_shared_labels(log, dataset, tiles, {name: raster.grid for name, raster in rasters.items()})
 
 
 def check_scales(log: IssueLog, rasters: Mapping[str, Raster]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from landcover_orch import config
 from landcover_orch.config import file_label
 from landcover_orch.config.datasets import Dataset
+from landcover_orch.config.experiments import Experiment
 from landcover_orch.config.files import experiments_of, load_experiment, load_experiments, load_search, with_members
-from landcover_orch.errors import ConfigError, Problem, did_you_mean, one_of
+from landcover_orch.errors import ConfigError, Problem, TrainingError, did_you_mean, one_of
+from landcover_orch.models import weights
 
 
 def experiment_problems(dataset: Dataset) -> list[Problem]:
@@ -16,8 +19,9 @@ def experiment_problems(dataset: Dataset) -> list[Problem]:
     for name in (*dataset.experiments, *dataset.baselines):
         try:
             for experiment in load_experiments(name):
-                with_members(experiment)
-        except ConfigError as error:
+                for member in with_members(experiment):
+                    require_weights(member)
+        except (ConfigError, TrainingError) as error:
             problems.extend(error.problems)
     for name in dataset.searches:
         try:
@@ -25,6 +29,12 @@ def experiment_problems(dataset: Dataset) -> list[Problem]:
         except ConfigError as error:
             problems.extend(error.problems)
     return problems or [*label_review_problems(dataset)]
+
+
+def require_weights(experiment: Experiment) -> None:
+    """Raises TrainingError where an experiment starts from pretrained weights that are not there."""
+    if file := weights.named_by(experiment.model):
+        weights.find(file, config.home() / weights.FOLDER)
 
 
 def label_review_problems(dataset: Dataset) -> Iterator[Problem]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +12,8 @@ import pyogrio
 from odc.geo.geobox import GeoBox
 
 from landcover_orch.config import Dataset
-from landcover_orch.errors import LabelError, pluralise
-from landcover_orch.grid import crs_name, reprojection, transform_bounds
+from landcover_orch.errors import LabelError, Problem, pluralise
+from landcover_orch.grid import Bounds, area_of_use, crs_name, reprojection, transform_bounds
 from landcover_orch.labels.vectors import (
     CRS_FIX,
     corrected_layer,
@@ -21,6 +24,7 @@ from landcover_orch.labels.vectors import (
     table_columns,
 )
 from landcover_orch.legend import IGNORE_NAME
+from landcover_orch.tiles.catalogue import PLACE
 from landcover_orch.tiles.issues import IssueLog, some
 from landcover_orch.tiles.tile import Tile
 
@@ -121,19 +125,82 @@ def _columns(log: IssueLog, dataset: Dataset, path: Path, info: dict[str, Any]) 
 
 
 def check_overlap(log: IssueLog, dataset: Dataset, tile: Tile, path: Path, layer: str, grid: GeoBox, crs: str) -> None:
-    """Writes down that no polygon lies on a tile."""
+    """Writes down that no polygon lies on a tile.
+
+    Where all else is a class (`labels.unlabelled`), a shared file may have none there, and so may an empty one, or one
+    that was cut with a margin; a file of the tile's own whose polygons lie further off is of another place, and would
+    make all of it that class.
+    """
     if meets(path, layer, grid, crs):
         return
-    if dataset.labels.unlabelled != IGNORE_NAME:
+    bounds = total_bounds(path, layer, path.stat().st_mtime_ns)
+    if (problem := misplaced(path, bounds, crs)) is not None:
+        log.problem(problem.where, problem.found, problem.expected, problem.fix)
+        return
+    tile_bounds = transform_bounds(grid, crs)
+    elsewhere = bounds is not None and PLACE in dataset.tiles.label and not is_near(tile_bounds, bounds)
+    if dataset.labels.unlabelled != IGNORE_NAME and not elsewhere:
         log.note(f"{path}: no polygon on tile {tile.name}; all of it is {dataset.labels.unlabelled!r}")
         return
-    total_bounds = pyogrio.read_info(path, layer=layer, force_total_bounds=True)["total_bounds"]
     log.problem(
         path,
-        f"no polygon on {tile.image}: they lie in {_bounds(total_bounds)}",
-        f"polygons in {_bounds(transform_bounds(grid, crs))} ({crs})",
+        f"no polygon on {tile.image}: they lie in {_bounds(bounds)}",
+        f"polygons in {_bounds(tile_bounds)} ({crs})",
         "correct `tiles.label`, or the CRS of one of the files",
     )
+
+
+def is_near(tile: Bounds, other: Bounds) -> bool:
+    """Whether bounds meet those of a tile, enlarged by its own size on each side."""
+    width, height = tile[2] - tile[0], tile[3] - tile[1]
+    left, bottom, right, top = tile[0] - width, tile[1] - height, tile[2] + width, tile[3] + height
+    return other[0] <= right and other[2] >= left and other[1] <= top and other[3] >= bottom
+
+
+def check_shared_labels(log: IssueLog, dataset: Dataset, tiles: Sequence[Tile], grids: Mapping[str, GeoBox]) -> None:
+    """Writes down a label file of several tiles that has a polygon on none of them."""
+    if dataset.labels.kind != "vector" or dataset.labels.unlabelled == IGNORE_NAME:
+        return
+    sharing: dict[tuple[Path, str | None], list[str]] = {}
+    for tile in tiles:
+        if tile.label and tile.name in grids and grids[tile.name].crs is not None:
+            sharing.setdefault((tile.label, tile.layer), []).append(tile.name)
+    for (path, name), names in sharing.items():
+        try:
+            with readable(path):
+                layer = layer_of(path, name)
+                crs, bounds = pyogrio.read_info(path, layer=layer)["crs"], total_bounds(path, layer, 0)
+                if len(names) < 2 or crs is None or bounds is None:
+                    continue
+                if not any(meets(path, layer, grids[tile], crs) for tile in names):
+                    fix = "correct `tiles.label`, or the CRS of one of the files"
+                    log.problem(path, f"no polygon on any of {some(names)}", "polygons on the tiles", fix)
+        except LabelError:
+            continue  # its own check says so
+
+
+@lru_cache(maxsize=256)
+def total_bounds(path: Path, layer: str, _: int) -> tuple[float, float, float, float] | None:
+    """Bounds of all features of a layer; None where it has none."""
+    bounds = pyogrio.read_info(path, layer=layer, force_total_bounds=True)["total_bounds"]
+    return None if bounds is None or not all(map(isfinite, bounds)) else tuple(bounds)
+
+
+def misplaced(path: Path, bounds: tuple[float, float, float, float] | None, crs: str) -> Problem | None:
+    """The problem of coordinates that cannot be those of their CRS, as degrees that are called metres."""
+    usable = area_of_use(crs)
+    if bounds is None or usable is None:
+        return None
+    left, bottom, right, top = bounds
+    west, south, east, north = usable
+    width, height = east - west, north - south
+    degrees = max(map(abs, bounds)) <= 360 < max(map(abs, usable))
+    inside = left <= east + width and right >= west - width and bottom <= north + height and top >= south - height
+    if inside and not degrees:
+        return None
+    kind, code = ("degrees", "4326") if degrees else ("coordinates of another CRS", "n")
+    fix = f"state the right CRS: ogr2ogr -a_srs EPSG:{code} out.gpkg {path.name}"
+    return Problem(str(path), f"{kind}, {_bounds(bounds)}, in {crs}", f"coordinates in {_bounds(usable)}", fix)
 
 
 def _bounds(bounds: tuple[float, float, float, float] | None) -> str:

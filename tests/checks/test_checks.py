@@ -194,6 +194,7 @@ def test_polygons_elsewhere_are_no_labels(tmp_path: Path) -> None:
     image(tmp_path / "a.tif")
     scenes.write_polygons(tmp_path / "a.gpkg", [(box(X + 900, Y, X + 950, Y + 50), "1")])
     assert "no polygon on" in only(look(dataset(tmp_path)))
+    scenes.write_polygons(tmp_path / "a.gpkg", [(box(X + SIDE + 9, Y, X + SIDE + 20, Y + 50), "1")])  # its margin
     result = look(dataset(tmp_path, labels={"attribute": "code", "unlabelled": "field"}))
     assert result.problems == ()
     assert "all of it is 'field'" in result.notes[0]
@@ -435,3 +436,43 @@ def test_blocks_that_were_never_written_count_as_nodata_where_there_is_one(tmp_p
         else:
             assert result.problems == ()
             assert "a.tif: 3 of 4 blocks were never written: they count as nodata" in result.notes[0]
+
+
+class TestLabelsOfAnotherPlace:
+    """Where all else is a class, labels that lie elsewhere would make a whole tile that class."""
+
+    def far(self, path: Path, crs: str = scenes.CRS, shift: float = 50_000) -> None:
+        scenes.write_polygons(path, [(box(X + shift, Y - 40, X + shift + 30, Y), "1")], crs=crs)
+
+    def test_a_tiles_own_file(self, tmp_path: Path) -> None:
+        image(tmp_path / "a.tif")
+        self.far(tmp_path / "a.gpkg")
+        for unlabelled in ("ignore", "field"):
+            text = only(look(dataset(tmp_path, labels={"attribute": "code", "unlabelled": unlabelled})))
+            assert "a.gpkg: no polygon on" in text
+
+    def test_degrees_that_are_called_metres(self, tmp_path: Path) -> None:
+        image(tmp_path / "a.tif")
+        scenes.write_polygons(tmp_path / "a.gpkg", [(box(-3.01, 42.44, -3.0, 42.45), "1")])
+        text = only(look(dataset(tmp_path, labels={"attribute": "code", "unlabelled": "field"})))
+        assert "a.gpkg: degrees, (-3.0, 42.4, -3.0, 42.5), in EPSG:25830" in text
+        assert "ogr2ogr -a_srs EPSG:4326 out.gpkg a.gpkg" in text
+
+    def test_a_file_that_tiles_share(self, tmp_path: Path) -> None:
+        for i, tile in enumerate("ab"):
+            image(tmp_path / f"{tile}.tif", origin=(X + SIDE * i, Y))
+        labels = {"attribute": "code", "unlabelled": "field"}
+        shared = {"image": "{tile}.tif", "label": "all.gpkg"}
+        self.far(tmp_path / "all.gpkg")
+        result = look(dataset(tmp_path, tiles=shared, labels=labels))
+        assert "all.gpkg: no polygon on any of a, b" in only(result)
+        polygons(tmp_path / "all.gpkg")
+        result = look(dataset(tmp_path, tiles=shared, labels=labels))
+        assert result.problems == ()
+        assert any("no polygon on tile b; all of it is 'field'" in note for note in result.notes)
+
+    def test_a_file_without_polygons_is_all_the_other_class(self, tmp_path: Path) -> None:
+        image(tmp_path / "a.tif")
+        scenes.write_polygons(tmp_path / "a.gpkg", [])
+        result = look(dataset(tmp_path, labels={"attribute": "code", "unlabelled": "field"}))
+        assert result.problems == ()
