@@ -8,6 +8,7 @@ of the recipe (inputs and configuration), so the same recipe finds the product t
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import json
 import os
@@ -215,7 +216,7 @@ def publish(
     if _dry.get():
         return _examine(folder, name, recipe, final)
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, name):
+    with disk_full_told(folder), locked(folder, name):
         _end_swap(final)
         if not _is_whole(final):
             with failure_recorded(folder, name, recipe):
@@ -225,6 +226,29 @@ def publish(
         if (partial_path(folder, name) / MANIFEST).is_file():  # what it replaced, where a kill came before its removal
             shutil.rmtree(partial_path(folder, name))
     return product
+
+
+@contextmanager
+def disk_full_told(folder: Path) -> Iterator[None]:
+    """Raises PublishError where what it holds ended for want of disk space, whatever a library made of that.
+
+    What a build had finished stays; the next one goes on from there.
+    """
+    try:
+        yield
+    except LandcoverError:
+        raise
+    except Exception as error:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and shutil.disk_usage(folder).free > FULL_BYTES:
+            raise
+        fix = "free some, and materialise again: it goes on where it was"
+        problem = Problem(str(folder), f"no space left on its disk ({error})", "space for what is built", fix)
+        raise PublishError(problem) from error
+
+
+FULL_BYTES = 2**20
+"""Free bytes up to which a disk counts as full: GDAL, SQLite and zarr each say it in their own words."""
 
 
 def _write_unchanged(

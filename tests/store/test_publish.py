@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from landcover_orch.errors import BusyError, IncompleteError, PublishError
 from landcover_orch.store import publish as module
-from landcover_orch.store.publish import MANIFEST, Recipe, Stage, current, load, publish
+from landcover_orch.store.publish import MANIFEST, Recipe, Stage, current, failure, load, publish
 from tests.store.built import writes
 
 RECIPE = Recipe("test", 1, {"a": "sha256:1"}, {"size": 3, "side": 4})
@@ -222,3 +223,29 @@ def test_a_copy_where_the_link_should_be_gives_way_to_it(tmp_path: Path) -> None
     (tmp_path / "t1").mkdir()
     with pytest.raises(PublishError, match="move the folder away"):
         publish(tmp_path, "t1", RECIPE, writes("x"))
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), RuntimeError("TIFFWriteBlock")])
+def test_a_full_disk_is_told_and_the_next_build_goes_on(
+    tmp_path: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fills(stage: Stage) -> None:
+        (stage.path / "store").mkdir()
+        (stage.path / "store/0").write_text("ha")
+        raise error
+
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+        with pytest.raises(PublishError, match=r"no space left on its disk .* Fix: free some"):
+            publish(tmp_path, "t1", RECIPE, fills)
+    assert failure(tmp_path, "t1") is None, "nobody waits for a hand"
+    assert publish(tmp_path, "t1", RECIPE, writes("half")).file("store/0").read_text() == "half"
+
+
+def test_an_error_with_space_left_stays_what_it_is(tmp_path: Path) -> None:
+    def fails(stage: Stage) -> None:
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        publish(tmp_path, "t1", RECIPE, fails)
