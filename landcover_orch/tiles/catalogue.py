@@ -253,6 +253,8 @@ class TileSearch:
             return path
         expected = f"the {kind} file of tile {name!r}"
         fix = f"add the file, take {name!r} out of the tiles, or correct `{key}.{kind}`"
+        if kind == "label":
+            fix = f"{fix}; orthophotos that are only to be mapped go into a folder of their own: `tiles.unlabelled`"
         self.problems.append(Problem(str(path), "no such file", expected, fix))
         return None
 
