@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from assets.overview import dataset_links, last_state, left_behind_lines
 from landcover_orch import config
-from landcover_orch.errors import LandcoverError
+from landcover_orch.errors import IncompleteError, LandcoverError
 from landcover_orch.overview import index
 from landcover_orch.pages.links import MLFLOW, PAGES, TRAININGS, Link
 from landcover_orch.store import publish
@@ -75,7 +75,10 @@ def index_page(path: str, dagster: dg.DagsterInstance | None) -> Response | None
 
 def page(request: Request) -> Response:
     """A file of a published product; 404 for anything else."""
-    path = published_file(config.home(), request.path_params["path"])
+    try:
+        path = published_file(config.home(), request.path_params["path"])
+    except IncompleteError as error:
+        return PlainTextResponse(str(error), 500, HEADERS)
     if path is None:
         text = f"No published file of that name. The index of a dataset lists those there are: {PAGES}/DATASET/"
         return PlainTextResponse(text, 404, HEADERS)
@@ -111,6 +114,9 @@ def published_file(home: Path, path: str) -> Path | None:
 
     NAME is that of the current product, or of any with its fingerprint. Databases, logs, files that are being written
     and everything beside the products are none.
+
+    Raises:
+        IncompleteError: its bytes are not those that were published.
     """
     parts = path.split("/")
     if len(parts) < 3 or any(not part or part.startswith(".") for part in parts[:-1]):
@@ -126,7 +132,7 @@ def published_file(home: Path, path: str) -> Path | None:
             product = publish.load(product_folder.resolve())
         except (LandcoverError, OSError, ValueError):
             return None
-        return product.path / file if file in product.files and (product.path / file).is_file() else None
+        return product.file(file) if file in product.files and (product.path / file).is_file() else None
     return None
 
 

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from assets import files
 from landcover_orch import tracking
 from landcover_orch.pages.links import mlflow_path, page_path, training_run_link
-from landcover_orch.store.publish import Product, Recipe, Stage, publish
+from landcover_orch.store.publish import Product, Recipe, Stage, publish, rebuild_mark
 
 
 def build(home: Path, asset: str, name: str, content: bytes = b"<h1>report</h1>") -> Product:
@@ -166,6 +166,16 @@ def test_a_fault_of_the_configuration_stands_on_the_index(
 def test_a_damaged_product_is_not_served(client: TestClient, product: Product) -> None:
     (product.path / "index.html").write_text("other")
     assert client.get("/pages/town/report/small/").status_code == 404
+
+
+def test_a_file_of_other_bytes_is_told_and_built_again(client: TestClient, product: Product) -> None:
+    path = product.path / "index.html"
+    path.write_bytes(path.read_bytes().replace(b"report", b"repost"))
+    answer = client.get("/pages/town/report/small/index.html")
+    assert answer.status_code == 500
+    assert "index.html: missing or changed" in answer.text
+    assert "Fix: materialise again" in answer.text
+    assert rebuild_mark(product.path).exists()
 
 
 def test_a_product_that_links_outside_the_home_is_not_served(client: TestClient, home: Path, tmp_path: Path) -> None:
