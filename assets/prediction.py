@@ -64,10 +64,11 @@ def land_cover_map_builder(dataset: Dataset) -> Build:
     """What maps a tile by the champion."""
     from landcover_orch.evaluation import champion
     from landcover_orch.prediction.build import build_map
+    from landcover_orch.prediction.settings import experiment_of
 
     home, tiles = config.home(), sources.tiles_by_name(dataset)
-    chosen = champion.load(dataset.name, home)
-    trained, experiment = chosen.product(home), config.load_experiment(chosen.experiment)
+    trained = champion.load(dataset.name, home).product(home)
+    experiment = experiment_of(trained)
     return lambda name: build_map(dataset, tiles[str(name)], trained, experiment, home)
 
 

@@ -38,6 +38,10 @@ class ConfigError(LandcoverError, ValueError):
     """A file of configs/ does not say what it must."""
 
 
+class MissingConfigError(ConfigError):
+    """No configuration has what is named: there is no such file, or it has no such combination or repetition."""
+
+
 class GridError(LandcoverError, ValueError):
     """Windows or grids that do not fit each other."""
 

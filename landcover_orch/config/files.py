@@ -17,7 +17,7 @@ from landcover_orch.config.paths import STUDIES, config_folders, file_label, hom
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
 from landcover_orch.config.valid_names import identifier, transliterate
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
-from landcover_orch.errors import ConfigError, Problem, did_you_mean, one_of, pluralise
+from landcover_orch.errors import ConfigError, MissingConfigError, Problem, did_you_mean, one_of, pluralise
 from landcover_orch.legend import Legend
 
 RENAMED_FILES = {"doctor": "label-review", "changes": "label-changes", "symmetries": "tta"}
@@ -177,7 +177,8 @@ def load_experiment(name: str) -> Experiment:
     A combination is called <file>__<choice>-<choice>, a repetition of either <name>.seed-1.fold-2.
 
     Raises:
-        ConfigError: there is no such file, it is invalid, or has no such combination or repetition.
+        MissingConfigError: there is no such file, or it has no such combination or repetition.
+        ConfigError: it is invalid.
     """
     base = repetitions.base_of(name)
     contents, where = _read_experiments(base)
@@ -190,7 +191,7 @@ def load_experiment(name: str) -> Experiment:
             else f"no experiment {base}"
         )
         fix = did_you_mean(base, known) or "name one of them"
-        raise ConfigError(Problem(where, content, expected, fix))
+        raise MissingConfigError(Problem(where, content, expected, fix))
     experiment = parse(contents[base], Experiment, where if len(contents) == 1 else f"{where} ({base})")
     if experiment.name == name:
         return experiment
@@ -198,7 +199,8 @@ def load_experiment(name: str) -> Experiment:
     if repeated is None:
         expected = experiment.protocol.words() or "no repetitions"
         where = f"{where}: protocol"
-        raise ConfigError(Problem(where, f"no repetition {name}", expected, "add it to `protocol`, or name another"))
+        fix = "add it to `protocol`, or name another"
+        raise MissingConfigError(Problem(where, f"no repetition {name}", expected, fix))
     return repeated
 
 
@@ -293,7 +295,7 @@ def _read(kind: str, name: str) -> tuple[object, str]:
         raise ConfigError(Problem(file_label(kind, name), "its name", "letters a to z, digits, '_' and '-' alone", fix))
     path = find(kind, name) if re.match(KEY, name) else None
     if path is None:
-        raise ConfigError(missing(kind, name))
+        raise MissingConfigError(missing(kind, name))
     return read_yaml(path), file_label(kind, name)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from landcover_orch.config import Dataset, Promotion, load_experiment
+from landcover_orch.config import Dataset, Promotion
 from landcover_orch.errors import ConfigError, IncompleteError, LandcoverError, Problem, PromotionError, pluralise
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.decisions import Champion, Decision, load_decisions, record
@@ -94,6 +94,7 @@ def present_score(
     """
     from landcover_orch.evaluation.evaluate import evaluate, tiles_to_predict
     from landcover_orch.prediction.build import build as predict
+    from landcover_orch.prediction.settings import experiment_of
 
     for candidate in entries:
         if candidate.model.name == incumbent.name:
@@ -105,7 +106,7 @@ def present_score(
     if load_contract(trained.path).legend.names != manifest.legend.names:
         expected = ", ".join(manifest.legend.names)
         raise IncompleteError(Problem(str(trained.path), "other classes", expected, "elect another model"))
-    experiment = load_experiment(incumbent.experiment).model_copy(update={"name": CHAMPION})
+    experiment = experiment_of(trained).model_copy(update={"name": CHAMPION})
     maps = {entry.name: predict(manifest, entry, trained, experiment, home) for entry in tiles_to_predict(manifest)}
     return Candidate(scored(manifest, trained, evaluate(manifest, maps, home).pooled, home), trained, maps)
 
@@ -150,8 +151,9 @@ def elect(
         try:
             present = present_score(incumbent, entries, manifest, home)
         except ConfigError as error:
-            fix = "restore its file, or choose by `landcover promote`"
-            reason = f"{incumbent.experiment} stays: it cannot be compared ({error.problems[0].found}); {fix}"
+            fix = "correct its file, or choose by `landcover promote`"
+            problem = error.problems[0]
+            reason = f"{incumbent.experiment} stays: it cannot be compared ({problem.where}: {problem.found}); {fix}"
             return Election(incumbent, reason)
         except LandcoverError as error:
             lost = f"; the champion before, {incumbent.experiment}, cannot be used any more: {error.problems[0]}"

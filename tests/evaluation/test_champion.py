@@ -184,11 +184,12 @@ def test_who_may_be_elected(
     assert reason is None or reason in str(unfit)
 
 
-def test_a_champion_whose_experiment_left_the_configurations_stays(scene: Scored, labels: Classes) -> None:
+def test_a_champion_without_an_experiment_that_can_be_read_stays(scene: Scored, labels: Classes) -> None:
+    """Neither has a configuration its experiment, nor does the build recipe of its model say what it was."""
     former, best = candidate(scene, "former", wrong(labels, 0.4)), candidate(scene, "best", wrong(labels, 0.1))
     result = elect(former.model, [best], AUTOMATIC, scene.manifest, scene.home)
     assert result.champion == former.model
-    assert "no file former.yaml" in result.reason
+    assert "manifest.json: model: nothing" in result.reason
     assert "landcover promote" in result.reason
 
 
