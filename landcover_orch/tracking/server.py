@@ -7,12 +7,15 @@ import logging
 import os
 import sqlite3
 import sys
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
+from urllib.request import urlopen
 
 from landcover_orch.errors import ConfigError, Problem, TrackingError
 from landcover_orch.pages.links import PAGES
@@ -27,11 +30,19 @@ TRAINING_VIEW = "?workflowType=machine_learning"
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool",  # a database that was deleted or put back is opened anew
 }
+
+PROBE_S, SILENCE_S = 5.0, 30.0
+"""How long a server may take to say that it is there, and how long one that did not is not asked again."""
+
+_silent_until: dict[str, float] = {}
+"""Addresses of servers that did not answer in time, and until when they are not asked again."""
 
 
 def address(home: Path) -> str:
@@ -154,6 +165,7 @@ def client(home: Path) -> Any:
     get_registered_artifact_repositories()[SCHEME] = repository  # where the plugin is not installed, only on the path
     uri = address(home)
     if not uri.startswith(SQLITE):
+        require_answer(uri)
         return MlflowClient(uri, uri)
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".mlflow.lock").open("a") as lock:
@@ -165,6 +177,25 @@ def client(home: Path) -> Any:
             if has_tables is None:
                 create_database(uri)
             return MlflowClient(uri, uri)
+
+
+def require_answer(uri: str) -> None:
+    """Raises TimeoutError where a server accepts connections and answers none: each call would wait for its timeout.
+
+    Whatever it answers will do. What cannot be asked so (another scheme, a refused connection) is MLflow's to say.
+    """
+    text = f"no answer within {PROBE_S:.0f} s"
+    if time.monotonic() < _silent_until.get(uri, 0.0):
+        raise TimeoutError(text)
+    try:
+        if urlsplit(uri).scheme in DEFAULT_PORTS:
+            urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_S).close()  # noqa: S310 - the address that a person set
+    except OSError as error:
+        if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+            _silent_until[uri] = time.monotonic() + SILENCE_S
+            raise TimeoutError(text) from error
+        if isinstance(error, HTTPError):
+            error.close()
 
 
 def create_database(uri: str) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import logging
+import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from landcover_orch import tracking
-from landcover_orch.errors import ConfigError
+from landcover_orch.errors import ConfigError, TrackingError
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking import server
 from tests.tracking import champions
@@ -175,3 +177,21 @@ def test_links_open_the_pages_of_training(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("LANDCOVER_URL", "https://maps.example.org/")
     assert server.dagster_interface() == "https://maps.example.org"
     assert server.run_page("7", "abc").startswith("https://maps.example.org/mlflow/#/experiments/7/")
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up_at_once_and_not_asked_again_for_a_while(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "PROBE_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        started = time.monotonic()
+        for _ in range(50):
+            with pytest.raises(TrackingError, match="no answer within 0 s"):
+                tracking.champion("demo", home)
+        assert time.monotonic() - started < 5
+
+
+def test_whatever_a_server_answers_will_do(port: int) -> None:
+    for path in ("", "/nowhere", "/"):
+        server.require_answer(f"http://127.0.0.1:{port}{path}")
