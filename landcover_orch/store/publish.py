@@ -482,7 +482,7 @@ def load(path: Path, *, deep: bool = False) -> Product:
     ]
     problems += [
         Problem(str(path / name), "a file that was not published", "the files of its manifest", f"delete {path / name}")
-        for name in _unpublished(path, manifest["files"])
+        for name in _unpublished(path, manifest["files"], deep=deep)
     ]
     if problems:
         raise IncompleteError(*problems)
@@ -502,14 +502,16 @@ def _is_described(manifest: Mapping[str, Any]) -> bool:
     )
 
 
-def _unpublished(path: Path, files: Mapping[str, Any]) -> list[str]:
-    """Names in a product's folder that its manifest does not know; within stores nobody looks.
+def _unpublished(path: Path, files: Mapping[str, Any], *, deep: bool) -> list[str]:
+    """Names in a product's folder that its manifest does not know; within stores only a deep check asks.
 
     What programs that only look leave beside a file, as QGIS its statistics and styles, is no part of the product.
     """
-    known = {MANIFEST, *(name.partition("/")[0] for name in files)}
-    names = (entry.name for entry in path.iterdir())
-    return sorted(n for n in names if n not in known and not n.startswith(".") and not n.endswith(SIDECARS))
+    known = {MANIFEST, *files, *(name.partition("/")[0] for name in files)}
+    entries = (entry for entry in path.rglob("*") if entry.is_file()) if deep else path.iterdir()
+    names = (entry.relative_to(path).as_posix() for entry in entries)
+    others = (name for name in names if name not in known and not name.endswith(SIDECARS))
+    return sorted(name for name in others if not any(part.startswith(".") for part in name.split("/")))
 
 
 def _build(folder: Path, name: str, recipe: Recipe, final: Path, build: Callable[[Stage], None]) -> None:
