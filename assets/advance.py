@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -76,14 +76,13 @@ def advance(
         MaterialisationError: some could not be made; every one is named, with its reason.
         ConfigError, CatalogueError: nothing could be looked at.
     """
-    from landcover_orch.evaluation import promotion
+    from landcover_orch.evaluation import promotion, registration
 
     processes.end_dead_runs(dagster, chain.UNDER_WAY)
     observed = sources.observe(dagster, dataset)
-    for text in observed.waiting:
-        log(f"  waits: {text}")
-    if message := promotion.follow_alias(dataset, config.home()):
-        log(f"  {message}")
+    log_lines((f"waits: {text}" for text in observed.waiting), log)
+    followed = {line for line in [promotion.follow_alias(dataset, config.home())] if line}
+    log_lines(followed, log)
 
     def planned() -> Plan:
         graph = asset_graph(dataset, known, dagster)
@@ -103,6 +102,7 @@ def advance(
         built += [] if tried[run.key] else [run]
         described = planned()
     history.report(dagster, dataset, described)
+    log_lines((line for line in registration.reconcile(dataset, config.home()) if line not in followed), log)
     problems = failures(dataset, described, tried)
     if problems:
         for line in broken_table(described):
@@ -111,6 +111,12 @@ def advance(
         error.outcome = Outcome(tuple(built), described)
         raise error
     return Outcome(tuple(built), described)
+
+
+def log_lines(lines: Iterable[str], log: Log) -> None:
+    """Logs lines of a dataset, indented as those of its runs."""
+    for line in lines:
+        log(f"  {line}")
 
 
 def remaining(described: Plan) -> str:

@@ -37,6 +37,9 @@ TICK_S, LOOK_S = 10, 60
 READ_S = 30.0
 """How long one tick may read new files; what it does not get to, the next tick does."""
 
+MEND_S = 20.0
+"""How long one tick may begin to make again what MLflow has lost; what it does not get to, the next tick does."""
+
 MOST_TRIES = 2
 """Runs of the same build that may end without a result and without a reason on disk, before it waits for a hand."""
 
@@ -133,6 +136,8 @@ def inspect(dataset: Dataset, assets: Sequence[dg.AssetsDefinition], instance: d
         runs += [] if held else [run]
         stuck += [held] if held else []
     active = bool(covered)
+    if not active and not runs:
+        done += mended(dataset, done)
     if settled := rule.settle(described, active or bool(runs)):
         done.append(settled)
     return Inspection(
@@ -144,6 +149,17 @@ def inspect(dataset: Dataset, assets: Sequence[dg.AssetsDefinition], instance: d
         why_not(described, active),
         (*waiting, *stuck),
     )
+
+
+def mended(dataset: Dataset, done: Collection[str]) -> list[str]:
+    """What was made again in MLflow from disk, less what was said already; where MLflow is away, the next look does."""
+    from landcover_orch.evaluation import registration
+
+    try:
+        lines = registration.mend(dataset, config.home(), MEND_S)
+    except LandcoverError:
+        return []
+    return [line for line in lines if line not in done]
 
 
 def state_plan(dataset: Dataset, assets: Iterable[dg.AssetsDefinition], instance: dg.DagsterInstance) -> Plan:

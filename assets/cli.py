@@ -425,17 +425,21 @@ def service(
         typer.echo(line)
 
 
-@app.command(rich_help_panel=UPKEEP, epilog="Example: landcover doctor, or landcover doctor --history")
+@app.command(rich_help_panel=UPKEEP, epilog="Example: landcover doctor, or landcover doctor --deep demo")
 def doctor(
     history: Annotated[
         bool, typer.Option("--history", help="Compare Dagster's history with the products on disk.")
     ] = False,
+    deep: Annotated[
+        str | None, typer.Option("--deep", metavar="DATASET", help="Read every byte of a dataset's products.")
+    ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Make again from disk what MLflow's registry has lost.")] = False,
 ) -> None:
-    """Print what this machine has, and the fix for what is wrong: packages, disk, ports, databases, datasets."""
+    """Print what this machine has, and the fix for what is wrong: packages, disk, ports, databases, data, MLflow."""
     from assets import upkeep
     from landcover_orch.checks import doctor as machine
 
-    raise typer.Exit(machine.main(upkeep.findings(history=history)))
+    raise typer.Exit(machine.main(upkeep.findings(history=history, fix=fix, deep=deep)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

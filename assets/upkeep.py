@@ -1,4 +1,4 @@
-"""Findings of `landcover doctor` beyond the machine: what was taken out and stays on disk, Dagster's history."""
+"""Findings of `landcover doctor` beyond the machine: what was taken out, registry and history, bytes of products."""
 
 from __future__ import annotations
 
@@ -8,13 +8,62 @@ from landcover_orch import config
 from landcover_orch.checks.doctor import Finding
 from landcover_orch.errors import LandcoverError, pluralise
 from landcover_orch.planner.retention import left_behind
+from landcover_orch.store.costs import format_size
+from landcover_orch.store.products import MODEL, folder
+from landcover_orch.store.verification import verify
 
 
-def findings(*, history: bool = False) -> Iterator[Finding]:
-    """What stays on disk of what was taken out of the configurations; on demand, Dagster's history against the disk."""
+def findings(*, history: bool = False, fix: bool = False, deep: str | None = None) -> Iterator[Finding]:
+    """What stays on disk of what was taken out of the configurations, and MLflow's registry against the disk.
+
+    Args:
+        history: also Dagster's history against the disk.
+        fix: what the registry lacks is made again from disk first.
+        deep: name of a dataset whose products are read whole.
+    """
     yield from (Finding("Taken out", text) for text in left_behind(config.home()))
+    yield from compare_registry(fix=fix)
     if history:
         yield from compare_history()
+    if deep is not None:
+        yield from verify_products(deep)
+
+
+def compare_registry(*, fix: bool) -> Iterator[Finding]:
+    """Whether MLflow has of each served dataset with a model what is on disk; what it lacks is made on demand."""
+    from landcover_orch.evaluation import registration
+
+    for name in config.served_datasets():
+        if not folder(config.home(), name, MODEL).is_dir():
+            continue
+        what = f"Registry of {name}"
+        try:
+            dataset = config.load_dataset(name)
+            made = registration.mend(dataset, config.home()) if fix else []
+            yield from (Finding(what, line) for line in made)
+            lacking = registration.differences(dataset, config.home())
+        except LandcoverError as error:
+            yield Finding(what, error.problems[0].found, error.problems[0].fix)
+            continue
+        text, remedy = "; ".join(map(str, lacking)), f"landcover doctor --fix, or landcover materialise {name}"
+        yield Finding(what, text, remedy) if lacking else Finding(what, "as on disk")
+
+
+def verify_products(name: str) -> Iterator[Finding]:
+    """Whether every byte of a dataset's products is what was published; what is damaged is built again.
+
+    Raises:
+        ConfigError: there is no such dataset.
+    """
+    if not (config.home() / name).is_dir():
+        config.load_dataset(name)
+    products = list(verify(config.home() / name))
+    for product in (product for product in products if product.problems):
+        damage = "; ".join(f"{problem.where}: {problem.found}" for problem in product.problems)
+        fix = f"landcover materialise {name}" if product.is_current else "restore it from a backup, if it is used"
+        yield Finding(f"{product.path.parent.relative_to(config.home() / name)} {product.path.name}", damage, fix)
+    size = format_size(sum(product.bytes for product in products))
+    yield Finding(f"Products of {name}", f"{pluralise(len(products), 'product')} read, {size} whole")
 
 
 def compare_history() -> Iterator[Finding]:

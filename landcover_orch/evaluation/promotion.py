@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,11 +23,13 @@ ALIAS = "alias.json"
 """File beside the decisions: the version that this project last gave the alias `champion`."""
 
 
-def set_aliases(dataset: Dataset, home: Path, promoter: str) -> None:
+def set_aliases(dataset: Dataset, home: Path, promoter: str) -> ModelVersion:
     """Gives the alias `champion` to the champion's version, and `challenger` to the one that waits for a hand.
 
+    What MLflow has no version of is registered again; gives the champion's version.
+
     Raises:
-        TrackingError: MLflow does not answer, or has no such version.
+        TrackingError: MLflow does not answer, or what such a model was trained on is gone.
     """
     product = publish.current(folder(home, dataset.name, CHAMPION), CHAMPION)
     summary = product.json(SUMMARY)
@@ -36,6 +39,7 @@ def set_aliases(dataset: Dataset, home: Path, promoter: str) -> None:
     if summary.get("challenger"):
         waiting = Champion.model_validate(summary["challenger"])
         tracking.set_challenger(dataset.name, waiting.product(home), home)
+    return version
 
 
 def _remember_alias(dataset: str, version: str, home: Path) -> None:
@@ -52,32 +56,76 @@ def _remembered_alias(dataset: str, home: Path) -> str | None:
         return None
 
 
+@dataclass(frozen=True)
+class AliasMoved:
+    """A person moved the alias `champion` to a version, which is champion from now on."""
+
+    version: ModelVersion
+
+    def __str__(self) -> str:
+        return f"the alias `champion` was moved to version {self.version.version} by hand"
+
+
+@dataclass(frozen=True)
+class AliasLost:
+    """The alias `champion` is not on the champion's version: MLflow was away, reset or restored, or it was deleted."""
+
+    champion: Champion
+    version: str | None
+    """The version that bears it; None: none does."""
+
+    def __str__(self) -> str:
+        where = f"is on version {self.version}" if self.version else "is on no version"
+        return f"the alias `champion` {where}, for that of {self.champion.name}"
+
+
+def compare_alias(dataset: str, home: Path) -> AliasMoved | AliasLost | None:
+    """What the alias `champion` says against champion.json; None where both say the same, or nobody was elected.
+
+    Where it stands on another version than this project last gave it to, a person moved it. A registry that does not
+    know of that last time was reset, or restored from an older copy: what it says by a former election is not a
+    person's word.
+
+    Raises:
+        TrackingError: MLflow does not answer.
+    """
+    chosen, last_given = election.find(dataset, home), _remembered_alias(dataset, home)
+    if chosen is None and last_given is None:
+        return None
+    alias = tracking.champion(dataset, home) if tracking.has_database(home) else None
+    if alias is not None and last_given is not None and alias.version != last_given:
+        former = tracking.PROMOTED in alias.tags and not tracking.was_promoted(dataset, last_given, home)
+        if not former:
+            return AliasMoved(alias)
+    if chosen is None or (alias is not None and alias.model == chosen.name):
+        return None
+    last = load_decisions(dataset, home)[-1:]
+    decided = not last or last[0].champion.name == chosen.name  # else a new champion is being built
+    return AliasLost(chosen, alias.version if alias else None) if decided else None
+
+
 def follow_alias(dataset: Dataset, home: Path) -> str | None:
     """Compares the alias `champion` with what this project last gave it to; says in a sentence what was done.
 
     Where a person moved it, the decision is recorded, and that version is the champion from now on. Where it is gone,
-    or could not be moved earlier, it is set.
+    or could not be moved earlier, it is set; a champion that MLflow has no version of is registered again.
     """
-    if election.find(dataset.name, home) is None and _remembered_alias(dataset.name, home) is None:
-        return None
     try:
-        alias = tracking.champion(dataset.name, home)
-        known = _remembered_alias(dataset.name, home)
-        if alias is not None and alias.version != known and known is not None:
-            decide(dataset, alias, None, "the alias `champion` was moved in MLflow", home)
-            _remember_alias(dataset.name, alias.version, home)
-            return f"the alias `champion` was moved to version {alias.version} by hand: recorded"
-        chosen = election.load(dataset.name, home)
-        if alias is None or alias.model != chosen.name:
-            last = load_decisions(dataset.name, home)[-1:]
-            if not last or last[0].champion.name == chosen.name:
-                set_aliases(dataset, home, "a later look")
-                return f"the alias `champion` is set to {chosen.experiment}"
-    except (TrackingError, IncompleteError):
-        return None  # MLflow is away, or the champion is being built: the next look compares
+        difference = compare_alias(dataset.name, home)
+        match difference:
+            case AliasMoved(version):
+                decide(dataset, version, None, "the alias `champion` was moved in MLflow", home)
+                _remember_alias(dataset.name, version.version, home)
+                return f"{difference}: recorded"
+            case AliasLost(chosen):
+                version = set_aliases(dataset, home, "a later look")
+                return f"the alias `champion` is set to {chosen.experiment}, version {version.version}"
+            case None:
+                return None
+    except TrackingError:
+        return None  # MLflow is away: the next look compares
     except LandcoverError as error:
         return f"the alias `champion` in MLflow is not followed: {error}"
-    return None
 
 
 def promote(dataset: Dataset, version: str, home: Path, user: str | None) -> ModelVersion:
@@ -85,8 +133,7 @@ def promote(dataset: Dataset, version: str, home: Path, user: str | None) -> Mod
 
     Raises:
         TrackingError: MLflow does not answer, or has no such version.
-        IncompleteError: its product is no longer there.
-        PromotionError: it does not fit the dataset.
+        PromotionError: its model is no longer on disk, or does not fit the dataset.
     """
     registered = tracking.version_of(dataset.name, version, home)
     chosen = decide(dataset, registered, user, "`landcover promote`", home)
@@ -100,10 +147,9 @@ def decide(dataset: Dataset, version: ModelVersion, user: str | None, how: str, 
     """Records that a person chose a registered version.
 
     Raises:
-        IncompleteError: its product is no longer there.
-        PromotionError: it does not fit the dataset.
+        PromotionError: its model is no longer on disk, or does not fit the dataset.
     """
-    trained = publish.load(folder(home, dataset.name, MODEL) / version.model)
+    trained = model_of(version, home)
     manifest, history = load_current(home, dataset.name), load_decisions(dataset.name, home)
     require_fit(dataset, version, trained, manifest.legend.names)
     last = history[-1] if history else None
@@ -131,6 +177,21 @@ def decide(dataset: Dataset, version: ModelVersion, user: str | None, how: str, 
         home,
     )
     return chosen
+
+
+def model_of(version: ModelVersion, home: Path) -> Product:
+    """The product that a registered version is of.
+
+    Raises:
+        PromotionError: it is not on disk, or damaged.
+    """
+    try:
+        return publish.load(folder(home, version.name, MODEL) / version.model)
+    except IncompleteError as error:
+        where = f"registry, {version.name} version {version.version}"
+        fix = "move the alias `champion` to another version, or choose one by `landcover promote`"
+        reason = f"its model is not on disk ({error.problems[0].where}: {error.problems[0].found})"
+        raise PromotionError(Problem(where, reason, "a version whose model is on disk", fix)) from error
 
 
 def require_fit(dataset: Dataset, version: ModelVersion, trained: Product, classes: tuple[str, ...]) -> None:

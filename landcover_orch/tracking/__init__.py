@@ -1,8 +1,17 @@
 """MLflow tracking, its only importer: runs, their data and metrics, registered models and their aliases."""
 
+from landcover_orch.tracking.comparison import (
+    LoggedModel,
+    has_challenger,
+    logged_leaderboard,
+    logged_models,
+    restore_files,
+    was_promoted,
+)
 from landcover_orch.tracking.leaderboard import log_leaderboard
 from landcover_orch.tracking.locations import Migration, file_locations_problem, move_artifacts
 from landcover_orch.tracking.registry import (
+    PROMOTED,
     ModelVersion,
     champion,
     download_model,
@@ -16,7 +25,14 @@ from landcover_orch.tracking.registry import (
     version_of,
 )
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
-from landcover_orch.tracking.retention import OldRun, database_state, delete_runs, old_runs, registered_models
+from landcover_orch.tracking.retention import (
+    OldRun,
+    database_state,
+    delete_runs,
+    has_database,
+    old_runs,
+    registered_models,
+)
 from landcover_orch.tracking.runs import (
     EXPERIMENT,
     FINGERPRINT,
@@ -45,7 +61,9 @@ from landcover_orch.tracking.server import (
 __all__ = [
     "EXPERIMENT",
     "FINGERPRINT",
+    "PROMOTED",
     "Log",
+    "LoggedModel",
     "Migration",
     "ModelVersion",
     "OldRun",
@@ -64,10 +82,14 @@ __all__ = [
     "find_run",
     "find_version",
     "finished_run",
+    "has_challenger",
+    "has_database",
     "host_and_origin",
     "interface",
     "log_leaderboard",
     "log_report",
+    "logged_leaderboard",
+    "logged_models",
     "move_artifacts",
     "old_runs",
     "product_page",
@@ -76,6 +98,7 @@ __all__ = [
     "register",
     "register_repetitions",
     "registered_models",
+    "restore_files",
     "run_url",
     "serve",
     "server_command",
@@ -85,4 +108,5 @@ __all__ = [
     "untracked",
     "upgrade_schema",
     "version_of",
+    "was_promoted",
 ]

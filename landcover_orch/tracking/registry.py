@@ -6,7 +6,8 @@ import importlib.metadata
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch.errors import Problem, TrackingError
+from landcover_orch.errors import BusyError, Problem, TrackingError
 from landcover_orch.models.contract import CONTRACT, WEIGHTS, Contract, load_contract
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store import publish
 from landcover_orch.store.products import HISTORY, MODEL, SUMMARY, THROUGHPUT
 from landcover_orch.store.publish import Product
+from landcover_orch.tracking import notes
 from landcover_orch.tracking.describe import CHAMPION, REPORTED, describe, describe_scored
 from landcover_orch.tracking.metrics import epoch_metrics, report_metrics, training_metrics
 from landcover_orch.tracking.runs import (
@@ -49,6 +51,12 @@ FAMILY_REQUIREMENTS = {
     "zoo": ("segmentation-models-pytorch", "timm", "torchvision"),
 }
 """Additional requirements of some families."""
+
+PROMOTED = "landcover.champion.at"
+"""Tag of a version that this project gave the alias `champion`: when."""
+
+LOCK, PATIENCE_S = "registry", 60.0
+"""Name of the lock in a dataset's folder while a model is registered, and how long others wait for it."""
 
 TAGGED_ALREADY = {"data_digest", "experiment", "fingerprint", "model", "previous"}
 """Parts of a decision on the champion that the version has as tags anyway."""
@@ -116,14 +124,35 @@ def register(
         challenger: whether a version that is made gets this alias.
 
     Raises:
-        TrackingError: MLflow does not answer.
+        TrackingError: MLflow does not answer, or another process registers for longer than a minute.
     """
     name = manifest.dataset.name
-    known = find_version(name, product, home)
-    if known is not None:
-        with reachable(home, "describing a model") as client:
-            describe(client, name, known.version, home)
-        return known
+    with one_at_a_time(name, home):
+        known = find_version(name, product, home)
+        if known is None:
+            return new_version(product, manifest, home, tags, challenger)
+    with reachable(home, "describing a model") as client:
+        describe(client, name, known.version, home)
+    return known
+
+
+@contextmanager
+def one_at_a_time(name: str, home: Path) -> Iterator[None]:
+    """Lock of a dataset's registered model: two processes that find a model unregistered register it once."""
+    (home / name).mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(publish.locked(home / name, LOCK, PATIENCE_S))
+        except BusyError as error:
+            raise TrackingError(*error.problems) from error
+        yield
+
+
+def new_version(
+    product: Product, manifest: DatasetManifest, home: Path, tags: Mapping[str, str] | None, challenger: bool
+) -> ModelVersion:
+    """Registers a model; arguments as those of `register`."""
+    name = manifest.dataset.name
     contract = load_contract(product.path)
     fold = contract.fold if contract.data_digest != manifest.digest else None
     seen = folds.described(manifest, fold) if fold else manifest
@@ -268,28 +297,39 @@ def version_of(name: str, number: str, home: Path) -> ModelVersion:
     return ModelVersion.of(matches[0], home)
 
 
-def require_version(name: str, product: Product, home: Path) -> ModelVersion:
-    """The version that a model is registered as; TrackingError where there is none."""
-    version = find_version(name, product, home)
-    if version is None:
-        fix = "materialise `model` or `report` while MLflow is reachable"
-        raise TrackingError(Problem(f"registry, {name}", f"no version of {product.path.name}", "one", fix))
-    return version
+def registered(product: Product, home: Path) -> ModelVersion:
+    """The version that a model is registered as; where MLflow has none, it is made again from the product.
+
+    Raises:
+        TrackingError: MLflow does not answer, or what the model was trained on is no longer on disk.
+    """
+    contract = load_contract(product.path)
+    version = find_version(contract.dataset, product, home)
+    if version is not None:
+        return version
+    manifest = notes.manifest_of(contract.dataset, contract.data_digest, home)
+    if manifest is None:
+        fix = f"promote another version by `landcover promote {contract.dataset} VERSION`, or restore a backup"
+        reason = f"no version of {product.path.name}, and its manifest {contract.data_digest} is gone"
+        raise TrackingError(Problem(f"registry, {contract.dataset}", reason, "a version, or its manifest", fix))
+    return register(product, manifest, home, challenger=False)
 
 
 def set_challenger(name: str, product: Product, home: Path) -> None:
-    """Gives the alias `challenger` to a model's version.
+    """Gives the alias `challenger` to a model's version, which is registered where it is not.
 
     Raises:
-        TrackingError: MLflow does not answer, or the model is not registered.
+        TrackingError: as `registered`.
     """
-    version = require_version(name, product, home)
+    version = registered(product, home)
     with reachable(home, "naming a challenger") as client:
         client.set_registered_model_alias(name, CHALLENGER, version.version)
 
 
 def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str, home: Path) -> ModelVersion:
-    """Gives a registered model the alias `champion`, with tags `landcover.champion.*`: when, by whom, after whom, why.
+    """Gives a model's version the alias `champion`, with tags `landcover.champion.*`: when, by whom, after whom, why.
+
+    A model that is not registered is.
 
     Args:
         name: the dataset.
@@ -300,15 +340,15 @@ def promote(name: str, product: Product, facts: Mapping[str, Any], promoter: str
         home: folder everything is written below.
 
     Raises:
-        TrackingError: MLflow does not answer, or the model is not registered.
+        TrackingError: as `registered`.
     """
-    version = require_version(name, product, home)
+    version = registered(product, home)
     chosen_by = {key: fact for key, fact in facts.items() if fact is not None and key not in TAGGED_ALREADY}
     current_champion = champion(name, home)
     if current_champion is not None and current_champion.version == version.version:
         return current_champion
     tags = {
-        "landcover.champion.at": datetime.now(UTC).isoformat(timespec="seconds"),
+        PROMOTED: datetime.now(UTC).isoformat(timespec="seconds"),
         "landcover.champion.run": promoter,
         "landcover.champion.previous": current_champion.version if current_champion else "none",
         **flattened(chosen_by, "landcover.champion"),

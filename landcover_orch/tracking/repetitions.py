@@ -34,6 +34,7 @@ def register_repetitions(
     home: Path,
     *,
     tags: Mapping[str, str] | None = None,
+    challenger: bool = True,
 ) -> RegisteredRepetitions:
     """Registers each repetition's model and nests its run; what MLflow has already is left as it is.
 
@@ -48,13 +49,15 @@ def register_repetitions(
         manifest: that of the dataset.
         home: folder everything is written below.
         tags: of the runs, where they are made.
+        challenger: whether the chosen one's version gets this alias, where it is made.
 
     Raises:
         TrackingError: MLflow does not answer.
     """
     chosen = str(summary.json(SUMMARY)["chosen"])
     versions = {
-        name: register(model, manifest, home, tags=tags, challenger=name == chosen) for name, model in models.items()
+        name: register(model, manifest, home, tags=tags, challenger=challenger and name == chosen)
+        for name, model in models.items()
     }
     run_id = finished_run(manifest.dataset.name, experiment, summary.fingerprint, home)
     if run_id is None:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch import config
-from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem, TrackingError, TrainingError
 from landcover_orch.pages.facts import name_scores, rounded
 from landcover_orch.pages.links import markdown_picture, mlflow_path
 from landcover_orch.store.products import REPETITIONS_JSON, SUMMARY, current_manifest
 from landcover_orch.store.publish import Product
-from landcover_orch.tracking import ModelVersion, RegisteredRepetitions, Start, Tracker, register, register_repetitions
+from landcover_orch.tracking import ModelVersion, RegisteredRepetitions, Start, Tracker
 from landcover_orch.training.distributed.process import (
     PARENT,
     UNDER_DAGSTER,
@@ -165,7 +164,9 @@ def manifest_of(home: Path, dataset: str) -> Product:
 
 def train(dataset: str, experiment: str, home: Path, reporter: Console | Pipes) -> Product:
     """Trains, registers and reports; an MLflow that does not answer leaves models unregistered, with a line."""
+    from landcover_orch.patches import manifest
     from landcover_orch.training import protocol
+    from landcover_orch.training.registration import register_training
 
     settings = config.load_experiment(experiment)
     manifest_product = manifest_of(home, dataset)
@@ -176,25 +177,12 @@ def train(dataset: str, experiment: str, home: Path, reporter: Console | Pipes) 
     product = protocol.train(manifest_product, settings, home, tracker=tracker, progress=reporter.line)
     registered = None
     try:
-        registered = register_product(product, manifest_product, settings, home, reporter)
+        data = manifest.load(manifest_product.path)
+        registered = register_training(product, settings.name, data, home, tags=reporter.tags)
     except TrackingError as error:
         reporter.line(f"not registered: {error}")
     reporter.done(product, registered)
     return product
-
-
-def register_product(
-    product: Product, manifest_product: Product, experiment: Experiment, home: Path, reporter: Console | Pipes
-) -> ModelVersion | RegisteredRepetitions:
-    """Registers a product with MLflow: its model, or all repetitions."""
-    from landcover_orch.patches import manifest
-    from landcover_orch.training import protocol
-
-    data = manifest.load(manifest_product.path)
-    if not experiment.protocol.repeats:
-        return register(product, data, home, tags=reporter.tags)
-    models, figures = protocol.models_of(product, home), protocol.figures(product.json(SUMMARY))
-    return register_repetitions(product, models, experiment.name, figures, data, home, tags=reporter.tags)
 
 
 def find(dataset: str, experiment: str, home: Path, picture: Path) -> None:

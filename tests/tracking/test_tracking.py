@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -314,9 +315,14 @@ def test_promotion_moves_the_alias_and_says_after_whom(home: Path) -> None:
     assert again.tags["landcover.champion.run"] == "dagster-2"
 
 
-def test_a_model_that_is_not_registered_cannot_be_promoted(home: Path) -> None:
-    with pytest.raises(TrackingError, match="no version of quick-"):
-        tracking.promote(NAME, _train(home), {}, "r", home)
+def test_a_model_that_is_not_registered_is_by_its_promotion_while_its_manifest_is_there(home: Path) -> None:
+    product = _train(home)
+    version = tracking.promote(NAME, product, {}, "run-1", home)
+    assert version.model == product.path.name
+    tracking.client(home).delete_model_version(NAME, version.version)
+    shutil.rmtree(home / NAME / "dataset_manifest")
+    with pytest.raises(TrackingError, match=r"no version of quick-.*landcover promote classroom VERSION"):
+        tracking.promote(NAME, product, {}, "run-1", home)
 
 
 def test_a_report_is_logged_once(home: Path) -> None:
