@@ -155,6 +155,17 @@ def test_a_version_that_was_deleted_is_registered_again_from_disk(project: CaseR
     assert require_agreement(project) == "small"
 
 
+def test_an_alias_that_a_person_gave_stands_where_the_former_champion_s_version_was_deleted(project: CaseRun) -> None:
+    registry, former = client(config.home()), champion_alias()
+    chosen = next(number for number, model in versions().items() if model.startswith("second"))
+    registry.delete_model_version(NAME, former.version)
+    registry.set_registered_model_alias(NAME, "champion", chosen)
+    lines = materialised(project).lines
+    assert f"  the alias `champion` was moved to version {chosen} by hand: recorded" in lines
+    assert require_agreement(project) == "second"
+    assert former.model in versions().values(), "registered again all the same"
+
+
 def test_any_version_that_was_deleted_is_told_by_the_doctor_and_mended_by_its_fix(
     project: CaseRun, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from landcover_orch import tracking
+from landcover_orch.evaluation import registration
 from landcover_orch.pages.facts import rounded
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product, Recipe, Stage
@@ -94,6 +95,25 @@ def test_where_mlflow_was_down_the_next_command_tells_it_all(home: Path, capsys:
     (home / "mlflow.db").rmdir()
     assert _train(home).path == product.path
     _require_nested(home, product)
+
+
+@pytest.mark.parametrize("version", [None, "2"])
+def test_what_mlflow_has_lost_is_made_again_from_disk_as_it_was(home: Path, version: str | None) -> None:
+    """The whole database, or the version of one repetition."""
+    product = _train(home)
+    if version is None:
+        (home / "mlflow.db").unlink()
+    else:
+        tracking.client(home).delete_model_version(NAME, version)
+    dataset = classroom.manifest().dataset.model_copy(update={"experiments": ("quick",), "baselines": ()})
+    assert registration.mend(dataset, home) == [f"MLflow had no version of {product.path.name}: registered from disk"]
+    _require_nested(home, product)
+    versions = tracking.client(home).search_model_versions(f"name = '{NAME}'")
+    assert sorted(version.tags["landcover.experiment"] for version in versions) == BOTH
+    name, _ = protocol.chosen_of(product, home)
+    challenger = tracking.client(home).get_model_version_by_alias(NAME, "challenger")
+    assert challenger.tags["landcover.experiment"] == name
+    assert registration.mend(dataset, home) == []
 
 
 def test_a_repetition_trained_by_itself_joins_the_others_later(home: Path) -> None:
