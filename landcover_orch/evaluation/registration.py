@@ -92,8 +92,8 @@ def training_differences(dataset: Dataset, experiment: str, trained: Product, ho
     try:
         models = protocol.models_of(trained, home)
         chosen = protocol.chosen_of(trained, home)[1].path.name
-    except LandcoverError:
-        return  # a repetition's model is gone: the training is built again
+    except (LandcoverError, ValueError):
+        return  # a repetition's model is gone, or of another version of the contract: the training is built again
     names = {product.path.name: product for product in models.values()}
     logged: dict[str, LoggedModel] = tracking.logged_models(dataset.name, names, home)
     if len(logged) < len(names) and manifest_of(dataset.name, manifest_digest(trained), home) is not None:
