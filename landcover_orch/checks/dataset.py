@@ -12,7 +12,12 @@ from landcover_orch import compute
 from landcover_orch.checks.consistency import check_consistency
 from landcover_orch.checks.costs import cost_lines
 from landcover_orch.checks.experiments import experiment_problems
-from landcover_orch.checks.training_data import TrainingData, single_class_problem, training_data
+from landcover_orch.checks.training_data import (
+    TrainingData,
+    empty_split_problems,
+    single_class_problem,
+    training_data,
+)
 from landcover_orch.checks.unmatched_files import unmatched_notes
 from landcover_orch.config import Dataset, file_label, load_dataset, load_legend
 from landcover_orch.errors import LandcoverError, Problem, pluralise
@@ -185,7 +190,7 @@ def sound_training_data(
     places = {problem.where.partition(": rows")[0] for problem in problems}
     sound = [tile for tile in tiles if places.isdisjoint(map(str, (*tile.images, tile.label)))]
     data = training_data(dataset, legend, sound)
-    problems |= dict.fromkeys(data.problems)
+    problems |= dict.fromkeys((*data.problems, *empty_split_problems(dataset, data)))
     if not data.size:
         return None
     alone = single_class_problem(dataset, legend, data) if len(sound) == len(tiles) else None

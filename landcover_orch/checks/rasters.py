@@ -144,7 +144,7 @@ def check_bands(log: IssueLog, raster: Raster, names: Sequence[str]) -> None:
 
 def check_names(log: IssueLog, dataset: Dataset, raster: Raster, names: Sequence[str]) -> None:
     """Writes down band names and colours of a file that contradict the dataset's, and indices into a colour table."""
-    if raster.palette:
+    if any(colour != (value,) * 3 for value, colour in raster.palette.items()):  # a grey ramp holds the values
         fix = f"expand it once: gdal_translate -expand rgb {raster.path.name} expanded.tif"
         log.problem(raster.path, "indices into a palette (colour table)", "pixels that are measured values", fix)
     if dataset.band_names == "check":

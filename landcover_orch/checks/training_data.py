@@ -78,6 +78,7 @@ class TrainingData:
     complete: bool
     held: frozenset[int] = frozenset()
     problems: tuple[Problem, ...] = field(default=())
+    grids: tuple[GeoBox, ...] = ()
 
     def table(self) -> Iterator[str]:
         """Lines of a table: a column a split, a row for tiles, patches, and each class's fraction of labelled pixels.
@@ -173,9 +174,7 @@ def training_data(dataset: Dataset, legend: Legend, tiles: Sequence[Tile]) -> Tr
         except LandcoverError as error:
             problems |= dict.fromkeys(error.problems)
     summaries, leaks = without_leaks(dataset, summaries)
-    data = summed(legend, summaries, len(labelled), len(drawn), (*problems, *leaks))
-    grids = [summary.windows.grid for summary in summaries]
-    return replace(data, problems=(*data.problems, *empty_split_problems(dataset, data, grids)))
+    return summed(legend, summaries, len(labelled), len(drawn), (*problems, *leaks))
 
 
 def without_leaks(dataset: Dataset, summaries: list[TileSummary]) -> tuple[list[TileSummary], list[Problem]]:
@@ -215,6 +214,7 @@ def summed(
         complete=all(tile.complete for tile in summaries),
         held=frozenset().union(*(tile.classes for tile in summaries)),
         problems=problems,
+        grids=tuple(tile.windows.grid for tile in summaries),
     )
 
 
@@ -314,30 +314,21 @@ def labelled_fraction(mask: NDArray[np.bool_], window: Window) -> float:
     return float(mask[window.within(mask.shape).slices].sum()) / (window.height * window.width)
 
 
-def empty_split_problems(dataset: Dataset, data: TrainingData, grids: Sequence[GeoBox]) -> Iterator[Problem]:
-    """Problems of splits that are asked for by blocks and get no patch: blocks beyond the tiles, or patches too large.
-
-    Args:
-        dataset: its splits.
-        data: what they come to.
-        grids: of the tiles.
-    """
+def empty_split_problems(dataset: Dataset, data: TrainingData) -> Iterator[Problem]:
+    """The problem of splits that are asked for by blocks and get no patch, as a block is larger than any tile."""
     from landcover_orch.grid import resolution, unit_of_length
 
     splits = dataset.splits
-    wanted = [split for split in ("validation", "test") if getattr(splits, split).blocks]
-    empty = [split for split in wanted if not data.patches[split]]
-    if not empty or not grids:
+    by_blocks = [split for split in ("validation", "test") if getattr(splits, split).blocks]
+    empty = [split for split in by_blocks if not data.patches[split]]
+    side = max((max(grid.shape) * resolution(grid) for grid in data.grids), default=0)
+    patch = dataset.patches.size * resolution(data.grids[0]) if data.grids else 0.0
+    if not empty or splits.block <= side or side < 2 * patch:  # a smaller block would not help either
         return
-    side = max(max(grid.shape) * resolution(grid) for grid in grids)
-    pixel, unit = resolution(grids[0]), unit_of_length(grids[0]) or "px"
-    where = f"{file_label('datasets', dataset.name)}: splits.block"
+    unit = unit_of_length(data.grids[0]) or "px"
     text = f"no patch is {' or '.join(empty)}: a block is {splits.block:g} {unit}, the largest tile {side:g} {unit}"
-    patch = dataset.patches.size * pixel
-    largest = max(patch, side / 4)
-    fix = f"set `splits.block: {largest:.3g}`, or name tiles in `splits.{empty[0]}.tiles`"
-    if patch > side / 2:
-        fix = f"take a smaller `patches.size` (a patch is {patch:g} {unit}), or name tiles in `splits.{empty[0]}.tiles`"
+    fix = f"set `splits.block: {max(patch, side / 4):.3g}`, or name tiles in `splits.{empty[0]}.tiles`"
+    where = f"{file_label('datasets', dataset.name)}: splits.block"
     yield Problem(where, text, f"blocks smaller than a tile and larger than a patch ({patch:g} {unit})", fix)
 
 

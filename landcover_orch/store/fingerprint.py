@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from landcover_orch.errors import Problem, PublishError, RasterError
@@ -79,22 +79,34 @@ def remembered(what: str, files: Sequence[Path], memory: Path, work: Callable[[]
     """
     subject = repr([what, *(str(path.resolve()) for path in files)])
     before = repr([status(path) for path in files])
+    with digests(memory) as known:
+        query = "SELECT value FROM digests WHERE (subject, status) = (?, ?)"
+        row = known.execute(query, (subject, before)).fetchone()
+    if row:
+        return str(row[0])
+    value = work()
+    recent = time.time_ns() - max(status(path)[2] for path in files) <= CLOCK_GRAIN_NS
+    if not recent and before == repr([status(path) for path in files]):
+        with digests(memory) as known:
+            known.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (subject, before, value))
+    return value
+
+
+@contextmanager
+def digests(memory: Path) -> Iterator[sqlite3.Connection]:
+    """The memory of digests, open.
+
+    Raises:
+        PublishError: it is damaged.
+    """
     memory.parent.mkdir(parents=True, exist_ok=True)
     try:
         with closing(sqlite3.connect(memory, timeout=60, isolation_level=None)) as known:
             known.execute("CREATE TABLE IF NOT EXISTS digests (subject TEXT PRIMARY KEY, status TEXT, value TEXT)")
-            query = "SELECT value FROM digests WHERE (subject, status) = (?, ?)"
-            row = known.execute(query, (subject, before)).fetchone()
-            if row:
-                return str(row[0])
-            value = work()
-            recent = time.time_ns() - max(status(path)[2] for path in files) <= CLOCK_GRAIN_NS
-            if not recent and before == repr([status(path) for path in files]):
-                known.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (subject, before, value))
+            yield known
     except sqlite3.DatabaseError as error:
         fix = "delete it: it is made anew, and every file is read once more"
         raise PublishError(Problem(str(memory), f"damaged ({error})", "the memory of fingerprints", fix)) from error
-    return value
 
 
 def status(path: Path) -> tuple[int, int, int, int]:

@@ -59,9 +59,9 @@ def test_the_message_quotes_the_file_and_its_fix_works(
     load(configs, **{key: mended})
 
 
-def test_a_key_that_is_a_number_to_yaml_is_quoted_as_it_stands(configs: Path) -> None:
+def test_a_key_that_is_a_number_to_yaml_is_read_as_it_stands(configs: Path) -> None:
     tiles: dict[str, Any] = {"image": "{tile}.tif", "label": "{tile}.gpkg"}
     text = yaml.safe_dump(tiles, default_flow_style=True).strip().removesuffix("}")
-    with pytest.raises(ConfigError, match="put 22978945_15 in quotes"):
-        load(configs, tiles=text + ", overrides: {22978945_15: {dtype: uint16}}}")
-    load(configs, tiles=text + ", overrides: {'22978945_15': {dtype: uint16}}}")
+    for key in ("22978945_15", "'22978945_15'"):
+        dataset = load(configs, tiles=text + f", overrides: {{{key}: {{dtype: uint16}}}}}}")
+        assert [*dataset.tiles.overrides] == ["22978945_15"]

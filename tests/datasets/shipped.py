@@ -25,7 +25,7 @@ def prepared(dataset: Dataset, home: Path) -> Product:
     """The manifest of a dataset as a product, after every raw check passed and every tile was cut."""
     legend, tiles = config.load_legend(dataset.legend), catalogue.tiles(dataset)
     findings = checks.check(dataset, legend, tiles, deep=True)
-    assert findings.problems == ()
+    assert findings.problems == (), findings.problems
     for tile in tiles:
         truth.build(dataset, legend, tile, home)
         write.build(dataset, legend, tile, home)

@@ -377,7 +377,7 @@ def test_ground_that_gives_too_little_says_so(configs: Path, tmp_path: Path) -> 
         tmp_path / "raw/a.gpkg", [(box(X, Y - 20, X + 10, Y), "1"), (box(X + 10, Y - 20, X + 20, Y), "2")]
     )
     draft, _ = init("town", tmp_path / "raw")
-    assert any("the ground gives no 50 train, 10 validation" in question for question in draft.questions)
+    assert any("the ground gives no 50 train, 10 validation" in question for question in draft.questions), draft
     passes()
 
 

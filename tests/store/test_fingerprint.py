@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from landcover_orch.errors import RasterError
+from landcover_orch.errors import PublishError, RasterError
 from landcover_orch.store import fingerprint as module
-from landcover_orch.store.fingerprint import fingerprint
+from landcover_orch.store.fingerprint import fingerprint, remembered
 
 LONG_AGO = 1_600_000_000_000_000_000
 
@@ -79,3 +80,21 @@ def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "none.tfw").write_bytes(b"a sidecar alone is no raster")
     with pytest.raises(RasterError, match="no such file"):
         fingerprint(tmp_path / "none.tif", tmp_path / "m.db")
+
+
+def test_a_damaged_memory_is_named_and_the_fix_works(file: Path, tmp_path: Path) -> None:
+    memory = tmp_path / "m.db"
+    before = fingerprint(file, memory)
+    memory.write_bytes(b"SQLite format 3\0" + bytes(5000))
+    with pytest.raises(PublishError, match=r"m\.db: damaged .* Fix: delete it"):
+        fingerprint(file, memory)
+    memory.unlink()
+    assert fingerprint(file, memory) == before
+
+
+def test_an_error_of_the_work_is_no_fault_of_the_memory(file: Path, tmp_path: Path) -> None:
+    def fails() -> str:
+        raise sqlite3.DatabaseError("malformed")
+
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        remembered("features", (file,), tmp_path / "m.db", fails)
