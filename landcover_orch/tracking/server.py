@@ -239,9 +239,14 @@ def failures() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def reachable(home: Path, doing: str) -> Iterator[Any]:
-    """A client whose failures become one TrackingError, which says what was being done and how to start MLflow."""
+    """A client whose failures become one TrackingError, which says what was being done and how to start MLflow.
+
+    A TrackingError of what it was asked for goes on as it is: MLflow did answer.
+    """
     try:
         yield client(home)
+    except TrackingError:  # is an OSError, as the failures are
+        raise
     except failures() as error:
         raise TrackingError(
             Problem(

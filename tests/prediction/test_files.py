@@ -96,6 +96,7 @@ def test_a_model_that_is_nowhere_is_named(
     assert main(["predict", raster, "--model", model, "--output", str(tmp_path / "maps")]) == 1
     printed = capsys.readouterr().err
     assert says in printed
+    assert "MLflow at" not in printed, "it answered: the sentence alone"
     assert "Traceback" not in printed
 
 
