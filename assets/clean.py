@@ -71,11 +71,13 @@ def clean_all(dataset: str, *, yes: bool = False) -> Iterator[str]:
     """Removes everything of a dataset that has no configuration any more: its folder, and what Dagster knows of it.
 
     Raises:
-        ConfigError: it has a configuration, or there is nothing of that name.
+        ConfigError: it has a configuration, or there is nothing of that name, or the configuration folder is not there.
         PublishError: something of it is being built, or other datasets use it; nothing was removed.
     """
     home = config.home()
     require_known(dataset, home)
+    if (problem := config.missing_configs()) is not None:
+        raise ConfigError(problem)
     file, fix = config.find("datasets", dataset), f"take the file away first, or: landcover clean {dataset} --keep 0"
     if config.is_described(dataset):
         raise ConfigError(Problem(str(file or dataset), "a configuration", "a dataset that was taken out", fix))

@@ -18,8 +18,11 @@ def end_departed(instance: dg.DagsterInstance) -> list[str]:
     """Ends the sensors and schedules that no definition stands for any more; gives their names.
 
     Dagster's daemon keeps the state of a sensor for ever, of a schedule for twelve hours, and a tick that a reload cut
-    short stays STARTED. Those of a dataset that is described and not loaded, as for a fault, stay.
+    short stays STARTED. Those of a dataset that is described and not loaded, as for a fault, stay; so do all while the
+    configuration folder that is set is not there.
     """
+    if config.missing_configs() is not None:
+        return []
     from assets.definitions import load
 
     repository = load().get_repository_def()

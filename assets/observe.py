@@ -42,6 +42,8 @@ def main(names: Sequence[str]) -> int:
 
 def end_departed(dagster: dg.DagsterInstance) -> None:
     """Ends sensors and schedules without a definition; says so, and what stays on disk of what was taken out."""
+    if (problem := config.missing_configs()) is not None:
+        print(problem, flush=True)
     for name in instigators.end_departed(dagster):
         print(f"{name}: ended, its definition is gone", flush=True)
     for text in left_behind(config.home()):

@@ -84,6 +84,11 @@ class Reloader:
         return [name for name in faults if name not in left_out]
 
     def faults(self) -> list[str]:
-        """What is wrong with datasets that are loaded; one whose file was taken away is none."""
+        """What is wrong with datasets that are loaded; one whose file was taken away is none.
+
+        Where the whole folder of configurations is not there, nothing was taken away.
+        """
+        if (problem := config.missing_configs()) is not None:
+            return [str(problem)]
         remaining = [name for name in self.loaded if name in config.served_datasets()]
         return [text for name in remaining if (text := config.fault(name)) is not None]

@@ -32,6 +32,7 @@ from assets.processes import PROCESS
 from assets.reload import Reloader
 from landcover_orch import config, tracking
 from landcover_orch.checks.doctor import PORTS, SERVED, is_taken
+from landcover_orch.config.paths import CONFIGS
 from landcover_orch.config.serving import FAULTS
 from landcover_orch.errors import LandcoverError, Problem
 
@@ -299,10 +300,10 @@ def print_line(line: str) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Environment of the servers: the folders as absolute paths, whatever they are started in."""
+    """Environment of the servers: the folders as absolute paths; configurations in the working folder are not set."""
     folders = {
         "LANDCOVER_HOME": str(config.home()),
-        "LANDCOVER_CONFIGS": str(config.own_configs()),
+        **({CONFIGS: str(config.own_configs())} if CONFIGS in os.environ else {}),
         "DAGSTER_HOME": str(instance.prepare()),
         FAULTS: "shown",
     }

@@ -98,7 +98,9 @@ def check_versions() -> Finding:
 
 
 def check_configurations() -> Finding:
-    """Whether the configuration folder holds datasets."""
+    """Whether the configuration folder is there and holds datasets."""
+    if (problem := config.missing_configs()) is not None:
+        return Finding("Configurations", f"{problem.where}: {problem.found}", problem.fix)
     count, folders = len(config.dataset_names()), " and ".join(map(str, config.config_folders()))
     fix = None if count else "set LANDCOVER_CONFIGS to the folder that holds `datasets`, or write a dataset there"
     return Finding("Configurations", f"{pluralise(count, 'dataset')} in {folders}", fix)

@@ -13,7 +13,7 @@ from landcover_orch.config.experiments import KEY, Experiment, matrix, models, r
 from landcover_orch.config.experiments import search as searching
 from landcover_orch.config.experiments.search import Search
 from landcover_orch.config.launchers import LOCAL, Launcher
-from landcover_orch.config.paths import STUDIES, config_folders, file_label, home, inside, own_configs
+from landcover_orch.config.paths import STUDIES, config_folders, file_label, home, inside, missing_configs, own_configs
 from landcover_orch.config.splits import SPLIT_NAMES, Splits, SplitSpec
 from landcover_orch.config.valid_names import identifier, transliterate
 from landcover_orch.config.yamlfile import Model, parse, read_yaml
@@ -300,7 +300,12 @@ def _read(kind: str, name: str) -> tuple[object, str]:
 
 
 def missing(kind: str, name: str) -> Problem:
-    """The problem of a configuration that is in no folder: which there are, and where they were looked for."""
+    """The problem of a configuration that is in no folder: which there are, and where they were looked for.
+
+    Where the folder of a person's own is not there, that is the problem.
+    """
+    if kind != STUDIES and (problem := missing_configs()) is not None:
+        return problem
     studies = names(STUDIES) if kind == "datasets" else []
     known = sorted({*names(kind), *studies})
     former = [name.replace(old, new) for old, new in RENAMED_FILES.items() if name.replace(old, new) in known]

@@ -11,6 +11,9 @@ from landcover_orch.errors import ConfigError, Problem
 STUDIES = "studies"
 """Folder of the shipped datasets of published studies: loaded where they are named, and by no server."""
 
+CONFIGS = "LANDCOVER_CONFIGS"
+"""Environment variable: folder of a person's own configurations."""
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -26,7 +29,28 @@ def dagster_home() -> Path:
 
 def own_configs() -> Path:
     """Folder of a person's own configurations: LANDCOVER_CONFIGS, or `configs` in the working folder."""
-    return Path(os.environ.get("LANDCOVER_CONFIGS", "configs")).expanduser().resolve()
+    return Path(os.environ.get(CONFIGS, "configs")).expanduser().resolve()
+
+
+def missing_configs() -> Problem | None:
+    """The problem of a configuration folder that is set and not there, as of a disk that is not mounted; else None."""
+    folder = own_configs()
+    if CONFIGS not in os.environ or folder.is_dir():
+        return None
+    fix = f"mount or make the folder, or correct {CONFIGS}; until then nothing counts as taken out"
+    return Problem(CONFIGS, f"{folder}, which is not there", "the folder of your configurations", fix)
+
+
+def configs_to_write() -> Path:
+    """Folder of a person's own configurations, to write into: it may be made, in a folder that is there.
+
+    Raises:
+        ConfigError: the folder that it would be made in is not there either, as of a disk that is not mounted.
+    """
+    folder, problem = own_configs(), missing_configs()
+    if problem is not None and not folder.parent.is_dir():
+        raise ConfigError(problem)
+    return folder
 
 
 def shipped_configs() -> Path:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from landcover_orch.config.files import find, load_dataset, missing, names
-from landcover_orch.config.paths import STUDIES, own_configs
+from landcover_orch.config.paths import STUDIES, configs_to_write
 from landcover_orch.errors import ConfigError, Problem
 
 
@@ -19,12 +19,12 @@ def add_study(name: str) -> Path:
     """Copies a study into one's own configurations, where servers load it; gives the file. Nothing is overwritten.
 
     Raises:
-        ConfigError: there is no such study, or one's own datasets have that name already.
+        ConfigError: there is no such study, one's own datasets have that name already, or their folder is nowhere.
     """
     source = find(STUDIES, name) if name in names(STUDIES) else None
     if source is None:
         raise ConfigError(missing(STUDIES, name))
-    target = own_configs() / "datasets" / source.name
+    target = configs_to_write() / "datasets" / source.name
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.new")
     partial.write_bytes(source.read_bytes())

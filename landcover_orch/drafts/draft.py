@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.config import STUDIES, Dataset, file_label, find, of_identifier, own_configs
+from landcover_orch.config import STUDIES, Dataset, configs_to_write, file_label, find, of_identifier
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.valid_names import transliterate
 from landcover_orch.config.yamlfile import parse, read_yaml
@@ -75,10 +75,10 @@ def init(name: str, folder: Path) -> tuple[Draft, list[Path]]:
     """Drafts the dataset `name` of the files below a folder and writes it; the paths written.
 
     Raises:
-        ConfigError: the name is none, or taken; no file is ever overwritten.
+        ConfigError: the name is none, or taken, or the folder of configurations is nowhere; nothing is overwritten.
         CatalogueError: the folder holds no orthophotos, or no labels of them.
     """
-    target = own_configs()
+    target = configs_to_write()
     require_free(name, target)
     result = draft(name, folder)
     contents = {

@@ -157,7 +157,7 @@ def overview(home: Path, name: str, state: State) -> Overview:
         dataset = config.load_dataset(name)
     except LandcoverError:
         dataset = None
-    is_taken_out = not config.is_described(name) and (home / name).is_dir()
+    is_taken_out = not config.is_described(name) and config.missing_configs() is None and (home / name).is_dir()
     manifests = published_products(folder(home, name, DATASET_MANIFEST), [MANIFEST_NAME])
     boards = published_products(folder(home, name, LEADERBOARD), [LEADERBOARD])
     return Overview(

@@ -222,7 +222,12 @@ def registered(home: Path, state: object) -> frozenset[str]:
 
 
 def left_behind(home: Path, dataset: str | None = None) -> Iterator[str]:
-    """What stays on disk of datasets, experiments and tiles that are no longer there, and what to do; of one or all."""
+    """What stays on disk of datasets, experiments and tiles that are no longer there, and what to do; of one or all.
+
+    Nothing where the configuration folder that is set is not there: then nobody took anything out.
+    """
+    if config.missing_configs() is not None:
+        return
     for folder in dataset_folders(home):
         if dataset not in (None, folder.name):
             continue

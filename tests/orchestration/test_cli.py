@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from shapely.geometry import box
 
+from assets import upkeep
 from assets.cli import main
 from landcover_orch import config
 from landcover_orch.checks import doctor
@@ -335,6 +336,7 @@ def test_materialise_ends_with_the_sentence_of_a_file_that_is_wrong(
 def test_a_dataset_that_is_nowhere_is_named_with_the_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "nowhere").mkdir()
     monkeypatch.setenv("LANDCOVER_CONFIGS", str(tmp_path / "nowhere"))
     assert main(["check", "xylem"]) == 1
     captured = capsys.readouterr()
@@ -343,6 +345,30 @@ def test_a_dataset_that_is_nowhere_is_named_with_the_folders(
     assert f"no file xylem.yaml in {tmp_path / 'nowhere' / 'datasets'} or {shipped}" in text
     assert "set LANDCOVER_CONFIGS" in text
     assert doctor.check_configurations().found.startswith(f"1 dataset in {tmp_path / 'nowhere'} and ")
+
+
+def test_a_folder_of_configurations_that_is_not_there_is_the_problem_and_nothing_is_made_or_removed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "disk" / "configs"
+    monkeypatch.setenv("LANDCOVER_CONFIGS", str(folder))
+    (home / "town" / "dataset_manifest").mkdir(parents=True)
+    (tmp_path / "raw").mkdir()
+    init = ["init", "village", str(tmp_path / "raw")]
+    for command in (["status", "town"], ["clean", "town", "--all", "--yes"], init, ["studies", "add", "vaihingen"]):
+        assert main(command) == 1
+        printed = capsys.readouterr()
+        assert f"LANDCOVER_CONFIGS: {folder}, which is not there; expected" in printed.err
+        assert "landcover clean" not in printed.out + printed.err
+    assert (home / "town").is_dir()
+    assert not folder.parent.exists()
+    finding = doctor.check_configurations()
+    assert finding.found == f"LANDCOVER_CONFIGS: {folder}, which is not there"
+    assert "mount or make the folder" in str(finding.fix)
+    assert list(upkeep.findings()) == []
+    folder.parent.mkdir()
+    assert main(["studies", "add", "vaihingen"]) == 0, "it is made in a folder that is there"
+    assert doctor.check_configurations().fix is None
 
 
 @pytest.mark.parametrize(

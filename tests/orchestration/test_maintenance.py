@@ -487,6 +487,12 @@ def test_what_is_taken_out_ends_its_sensors_and_is_named_with_what_stays(
 
     file.write_text("- no dataset")
     assert "tiny_watch: ended" not in observed(), "a fault is mended"
+    aside = file.parents[1].rename(folder / "aside")
+    text = observed()
+    assert f"LANDCOVER_CONFIGS: {file.parents[1]}, which is not there; expected" in text
+    assert "its definition is gone" not in text
+    assert "landcover clean" not in text
+    aside.rename(file.parents[1])
     file.unlink()
     lines = observed().splitlines()
     assert "tiny_watch: ended, its definition is gone" in lines

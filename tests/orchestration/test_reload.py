@@ -97,5 +97,14 @@ def test_a_dataset_that_is_taken_away_ends(desk: Desk) -> None:
     assert desk.wait(5) == 1
 
 
+def test_definitions_stay_while_the_folder_of_configurations_is_not_there(desk: Desk) -> None:
+    aside = desk.configs.rename(desk.configs.with_name("aside"))
+    assert desk.wait(5) == 0
+    (line,) = desk.lines
+    assert line.startswith(f"Not reloaded, the definitions stay as they were: LANDCOVER_CONFIGS: {desk.configs}, which")
+    aside.rename(desk.configs)
+    assert desk.wait(5) == 0, "it is as it was"
+
+
 def test_a_webserver_that_is_not_there_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "the webserver did not reload them" in Client("http://127.0.0.1:1").reload()

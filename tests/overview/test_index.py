@@ -160,6 +160,19 @@ def test_a_dataset_that_was_taken_out_says_so_and_how_to_remove_or_restore_it(sc
     assert f"landcover clean {NAME} --all --yes" in index.datasets_page(scene.home, [NAME], lambda _: FRESH)
 
 
+def test_without_the_folder_of_configurations_the_page_names_it_and_advises_no_removal(
+    scene: Scored, configs: Path
+) -> None:
+    configs.rename(configs.with_name("aside"))
+    for text in (
+        index.index_page(scene.home, NAME, FRESH),
+        index.datasets_page(scene.home, [NAME], lambda _: FRESH),
+    ):
+        assert f"LANDCOVER_CONFIGS: {configs}, which is not there" in text
+        assert "Taken out" not in text
+        assert "landcover clean" not in text
+
+
 def test_names_are_escaped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = index.index_page(home, NAME, State(False, "<img src=x onerror=alert(1)>", None))
     assert "<img src=x" not in text
