@@ -50,7 +50,7 @@ def report_builder(dataset: Dataset) -> Build:
 def leaderboard_builder(dataset: Dataset) -> Build:
     """What ranks the experiments of a dataset; those that failed stand below."""
     from landcover_orch.evaluation.build import current_reports
-    from landcover_orch.evaluation.decisions import load_decisions
+    from landcover_orch.evaluation.decisions import present_decision
     from landcover_orch.evaluation.leaderboard import build
     from landcover_orch.training.protocol import current_models, failures
 
@@ -62,7 +62,7 @@ def leaderboard_builder(dataset: Dataset) -> Build:
         baselines = [name for file in dataset.baselines for name in config.experiment_names(file)]
         manifest = patches.manifest(dataset)
         failed = {name: why for name, why in failures(manifest, dataset, home).items() if name not in reports}
-        decision = next(reversed(load_decisions(dataset.name, home)), None)
+        decision = present_decision(dataset.name, home)
         return build(manifest, reports, models, home, baselines, failed, decision, competition=dataset.competition)
 
     return rank
@@ -223,16 +223,15 @@ def champion_decided_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         description="The champion is chosen, by the rule or by a person, and no challenger waits for a person's hand.",
     )
     def champion_decided() -> dg.AssetCheckResult:
-        from landcover_orch.evaluation.decisions import load_decisions
+        from landcover_orch.evaluation.decisions import present_decision
 
-        history = load_decisions(dataset.name, config.home())
-        last = history[-1] if history else None
+        last = present_decision(dataset.name, config.home())
         waiting = last.challenger.experiment if last and last.challenger else None
         return dg.AssetCheckResult(
             passed=last is not None and waiting is None,
             severity=dg.AssetCheckSeverity.WARN,
             description=last.reason if last else "nobody was elected yet",
-            metadata={"champion": last.champion.experiment, "by": last.by, "at": last.at} if last else {},
+            metadata={"champion": last.champion.experiment, "by": last.decider, "at": last.at} if last else {},
         )
 
     return champion_decided

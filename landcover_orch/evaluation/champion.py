@@ -13,7 +13,7 @@ import numpy as np
 from landcover_orch.config import Dataset, Promotion
 from landcover_orch.errors import ConfigError, IncompleteError, LandcoverError, Problem, PromotionError, pluralise
 from landcover_orch.evaluation import VERSION
-from landcover_orch.evaluation.decisions import Champion, Decision, load_decisions, record
+from landcover_orch.evaluation.decisions import Champion, Decision, attributed, load_decisions, record
 from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.metrics.learning import has_learnt, not_learnt
@@ -270,7 +270,8 @@ def build(dataset: Dataset, home: Path) -> Product:
     def write(stage: Stage) -> None:
         known = load_decisions(dataset.name, home)
         decision = known[-1] if repeated else _decide(dataset, manifest, reports, known, election, home)
-        facts = decision.model_dump(mode="json", exclude={"champion", "passed_over", "election"})
+        present = attributed([*known, decision])
+        facts = present.model_dump(mode="json", exclude={"champion", "passed_over", "election"})
         stage.write_json(FILE, decision.champion.model_dump())
         stage.write_json(SUMMARY, {**decision.champion.model_dump(), **facts})
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +63,29 @@ class Decision(BaseModel):
     election: str = Field(default="", description="digest of what the rule compared; empty for a person's")
     passed_over: tuple[str, ...] = Field(default=(), description="names of the models a person did not choose")
     challenger: Champion | None = Field(default=None, description="the model that waits for a person's hand")
+
+    @property
+    def decider(self) -> str:
+        """Who or what decided, in words."""
+        return "the rule" if self.by == "rule" else self.user or "a person"
+
+
+def present_decision(dataset: str, home: Path) -> Decision | None:
+    """The last decision on a dataset's champion, by the person whose choice the rule only confirmed since.
+
+    Raises:
+        PromotionError: a line is damaged; all of them are named.
+    """
+    history = load_decisions(dataset, home)
+    return attributed(history) if history else None
+
+
+def attributed(history: Sequence[Decision]) -> Decision:
+    """The last of some decisions; with the date and name of the person whose choice the rule only confirmed since."""
+    last = history[-1]
+    of_champion = takewhile(lambda decision: decision.champion.name == last.champion.name, reversed(history))
+    person = next((decision for decision in of_champion if decision.by == "person"), last)
+    return last.model_copy(update={"at": person.at, "by": person.by, "user": person.user})
 
 
 def load_decisions(dataset: str, home: Path) -> list[Decision]:

@@ -475,5 +475,4 @@ def decision_words(decision: Decision | None) -> str:
     """Who is champion, by whom and since when; nothing where nobody was elected."""
     if decision is None:
         return ""
-    by = "the rule" if decision.by == "rule" else decision.user or "a person"
-    return f"Champion, by {by} on {decision.at[:10]}: {decision.champion.experiment}."
+    return f"Champion, by {decision.decider} on {decision.at[:10]}: {decision.champion.experiment}."

@@ -13,7 +13,7 @@ from typing import Any
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
-from landcover_orch.evaluation.decisions import Decision, load_decisions
+from landcover_orch.evaluation.decisions import Decision, present_decision
 from landcover_orch.overview.listing import ASSETS, Listed, listing
 from landcover_orch.pages import page
 from landcover_orch.pages.links import Link, training_run_link
@@ -175,10 +175,9 @@ def overview(home: Path, name: str, state: State) -> Overview:
 def last_decision(home: Path, name: str) -> Decision | None:
     """The last decision on a dataset's champion; None where there is none, or its history is damaged."""
     try:
-        decisions = load_decisions(name, home)
+        return present_decision(name, home)
     except LandcoverError:
         return None
-    return decisions[-1] if decisions else None
 
 
 def registered_version(home: Path, name: str) -> str | None:

@@ -21,6 +21,7 @@ from assets.materialise import MaterialisationError, materialise
 from landcover_orch import tracking
 from landcover_orch.evaluation import champion
 from landcover_orch.evaluation.decisions import load_decisions
+from landcover_orch.store.products import current
 from tests import tiny
 from tests.in_process import training_in_process
 from tests.orchestration.weeks import Weeks, versions
@@ -102,6 +103,14 @@ def test_by_hand_a_person_decides_and_is_remembered(
     assert alias(home) == second
     person = load_decisions(tiny.NAME, home)[0]
     assert (person.by, person.user) == ("person", "ana")
+    assert load_decisions(tiny.NAME, home)[-1].by == "rule", "it confirms the choice"
+    summary = current(home, tiny.NAME, "champion", "champion").json("summary.json")
+    assert (summary["by"], summary["user"], summary["at"]) == ("person", "ana", person.at)
+    assert main(["materialise", tiny.NAME]) == 0
+    capsys.readouterr()
+    words = f"Champion, by ana on {person.at[:10]}: second."
+    assert current(home, tiny.NAME, "leaderboard", "leaderboard").json("summary.json")["verdict"].endswith(words)
+    assert words in tracking.client(home).get_registered_model(tiny.NAME).description
 
     # the alias is moved in MLflow: the other version is the champion from then on, and the maps are its own
     first = version_of(home, tiny.EXPERIMENT)

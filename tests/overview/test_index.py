@@ -108,7 +108,20 @@ def test_a_challenger_that_waits_is_a_warning(scene: Scored) -> None:
     record(NAME, decision, scene.home)
     text = index.index_page(scene.home, NAME, FRESH)
     assert f"larger waits for a person to make it champion. Fix: landcover promote {NAME} VERSION." in text
-    assert "decided 2026-11-28" in text
+    assert "champion, by Ana on 2026-11-28" in text
+
+
+def test_a_persons_choice_that_the_rule_confirmed_is_the_persons(scene: Scored) -> None:
+    model = Champion(experiment="small", model="m", fingerprint="f", data_digest="d", test_digest="t", mean_iou=0.5)
+    choice = Decision(at="2026-11-28T10:00:00+00:00", by="person", user="Ana", champion=model, reason="chosen")
+    confirmed = choice.model_copy(update={"at": "2026-11-30T10:00:00+00:00", "by": "rule", "user": None})
+    for decision in (choice, confirmed, confirmed):
+        record(NAME, decision, scene.home)
+    assert "champion, by Ana on 2026-11-28" in index.index_page(scene.home, NAME, FRESH)
+    other = confirmed.model_copy(update={"champion": model.model_copy(update={"model": "n", "experiment": "larger"})})
+    for decision in (other, confirmed):
+        record(NAME, decision, scene.home)
+    assert "champion, by the rule on 2026-11-30" in index.index_page(scene.home, NAME, FRESH), "it was elected again"
 
 
 @pytest.mark.parametrize(
