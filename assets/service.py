@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from landcover_orch import config
+from landcover_orch.checks.doctor import PORTS, port_of
 from landcover_orch.config.serving import DATASETS
 from landcover_orch.errors import ConfigError, LandcoverError, Problem
 
@@ -18,8 +19,7 @@ SETTINGS = (
     DATASETS,
     "LANDCOVER_URL",
     "LANDCOVER_LAUNCHER",
-    "LANDCOVER_DAGSTER_PORT",
-    "LANDCOVER_MLFLOW_PORT",
+    *PORTS,
     "LANDCOVER_DAGSTER_UI",
     "LANDCOVER_MLFLOW_UI",
     "LANDCOVER_DATA",
@@ -48,7 +48,12 @@ def units(backups: Path, *, system: bool = False) -> dict[str, str]:
     Args:
         backups: folder of the weekly backups.
         system: units of the system, run as the present user; else of the user.
+
+    Raises:
+        ConfigError: a port is none, or a folder's name has a line break.
     """
+    for variable in PORTS:
+        port_of(variable)
     target = "multi-user.target" if system else "default.target"
     clean = f"clean --every --keep {FORMER_PRODUCTS} --history {HISTORY_DAYS} --yes"
     return {

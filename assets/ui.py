@@ -31,10 +31,10 @@ from assets.execution import LOCATION, MODULE
 from assets.processes import PROCESS
 from assets.reload import Reloader
 from landcover_orch import config, tracking
-from landcover_orch.checks.doctor import PORTS, SERVED, is_taken
+from landcover_orch.checks.doctor import PORTS, SERVED, is_taken, port_of
 from landcover_orch.config.paths import CONFIGS
 from landcover_orch.config.serving import FAULTS
-from landcover_orch.errors import LandcoverError, Problem
+from landcover_orch.errors import ConfigError, LandcoverError, Problem
 
 HOST = "127.0.0.1"
 PATIENCE_S, START_S, WATCH_S = 15, 180, 1
@@ -326,14 +326,16 @@ def free_ports() -> list[int]:
     Raises:
         ServerError: one of them is taken, or is no number; both are named together.
     """
-    problems, ports = [], []
-    for variable, default in PORTS.items():
-        text = os.environ.get(variable, str(default))
-        port = int(text) if text.isdecimal() else 0
+    problems: list[Problem] = []
+    ports: list[int] = []
+    for variable in PORTS:
+        try:
+            port = port_of(variable)
+        except ConfigError as error:
+            problems += error.problems
+            continue
         ports.append(port)
-        if not 0 < port < 2**16:
-            problems.append(Problem(variable, repr(text), "a port from 1 to 65535", f"export {variable}={default}"))
-        elif is_taken(port):
+        if is_taken(port):
             fix = f"end what holds it, or export {variable}={unused_port()}"
             problems.append(Problem(variable, f"port {port} is taken", "a free one", fix))
     if not problems and len({*ports}) < len(ports):

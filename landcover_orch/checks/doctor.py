@@ -18,7 +18,7 @@ import psutil
 from landcover_orch import config, notifications
 from landcover_orch.compute import workers
 from landcover_orch.config.instance_settings import FILE, missing_blocks
-from landcover_orch.errors import ConfigError, pluralise
+from landcover_orch.errors import ConfigError, Problem, pluralise
 from landcover_orch.store import databases
 from landcover_orch.store.costs import format_size
 from landcover_orch.tracking import file_locations_problem
@@ -57,7 +57,7 @@ def findings() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     fix = "end other programs, or lower batch_size" if memory.available < FREE_MEMORY_GIB * GIB else None
     yield Finding("Memory", f"{memory.available / GIB:.0f} of {memory.total / GIB:.0f} GiB available", fix)
-    yield from (check_port(variable, default) for variable, default in PORTS.items())
+    yield from map(check_port, PORTS)
     yield check_artifacts()
     yield from check_databases()
     yield check_instance_settings()
@@ -177,11 +177,30 @@ def is_taken(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def check_port(variable: str, default: int) -> Finding:
-    """Whether the port of a server is free."""
-    port = int(os.environ.get(variable, default))
-    taken = is_taken(port)
+def port_of(variable: str) -> int:
+    """The port that an environment variable sets for a server, or its default.
+
+    Raises:
+        ConfigError: it is no port.
+    """
+    text = os.environ.get(variable, str(PORTS[variable]))
+    port = int(text) if text.isdecimal() else 0
+    if not 0 < port < 2**16:
+        fix = f"export {variable}={PORTS[variable]}"
+        raise ConfigError(Problem(variable, repr(text), "a port from 1 to 65535", fix))
+    return port
+
+
+def check_port(variable: str) -> Finding:
+    """Whether the port of a server is one, and free."""
     name = variable.split("_")[1].capitalize()
+    try:
+        port = port_of(variable)
+    except ConfigError as error:
+        (problem,) = error.problems
+        found = f"{problem.where}: {problem.found}; expected {problem.expected}"
+        return Finding(f"{name} port", found, problem.fix)
+    taken = is_taken(port)
     served = config.home() / SERVED
     if taken and served.is_file() and served.read_text(encoding="utf-8").strip():
         return Finding(f"{name} port", f"{port} is taken: `landcover ui` serves {config.home()}")

@@ -10,6 +10,7 @@ import pytest
 
 from assets import service
 from assets.cli import main
+from landcover_orch.checks import doctor
 from landcover_orch.errors import ConfigError
 from tests import tiny
 
@@ -65,6 +66,18 @@ def test_systemd_accepts_the_units(odd_home: Path, tmp_path: Path, options: list
     names = [str(path) for path in folder.iterdir()]
     done = subprocess.run([program, "verify", *names], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("text", ["abc", "99999", "0"])
+def test_a_port_that_is_none_is_a_sentence_of_the_doctor_and_of_service(
+    odd_home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    monkeypatch.setenv("LANDCOVER_MLFLOW_PORT", text)
+    assert main(["service"]) == 1
+    sentence = f"LANDCOVER_MLFLOW_PORT: {text!r}; expected a port from 1 to 65535"
+    assert f"{sentence}. Fix: export LANDCOVER_MLFLOW_PORT=5000." in capsys.readouterr().err
+    finding = doctor.check_port("LANDCOVER_MLFLOW_PORT")
+    assert (finding.found, finding.fix) == (sentence, "export LANDCOVER_MLFLOW_PORT=5000")
 
 
 def test_a_folder_of_two_lines_is_refused() -> None:
