@@ -18,7 +18,7 @@ import psutil
 from landcover_orch import config, notifications
 from landcover_orch.compute import workers
 from landcover_orch.config.instance_settings import FILE, missing_blocks
-from landcover_orch.errors import ConfigError, Problem, pluralise
+from landcover_orch.errors import ConfigError, LandcoverError, Problem, pluralise
 from landcover_orch.store import databases
 from landcover_orch.store.costs import format_size
 from landcover_orch.tracking import file_locations_problem
@@ -198,8 +198,8 @@ def check_port(variable: str) -> Finding:
         port = port_of(variable)
     except ConfigError as error:
         (problem,) = error.problems
-        found = f"{problem.where}: {problem.found}; expected {problem.expected}"
-        return Finding(f"{name} port", found, problem.fix)
+        text = f"{problem.where}: {problem.found}; expected {problem.expected}"
+        return Finding(f"{name} port", text, problem.fix)
     taken = is_taken(port)
     served = config.home() / SERVED
     if taken and served.is_file() and served.read_text(encoding="utf-8").strip():
@@ -212,10 +212,19 @@ def check_port(variable: str) -> Finding:
 
 
 def check_datasets() -> Iterator[Finding]:
-    """Whether the files of each dataset are there."""
+    """Whether each dataset can be loaded and its files are there; where its `root` is not set, that is a note."""
     for name in config.dataset_names():
         try:
-            folder = config.load_dataset(name).folder
+            dataset = config.load_served(name)
+        except LandcoverError as error:
+            problem, *others = error.problems
+            more = f", and {pluralise(len(others), 'further problem')}" if others else ""
+            text = f"{problem.where}: {problem.found}; expected {problem.expected}{more}"
+            fix = f"{problem.fix}; `landcover check {name}` names all" if others else problem.fix
+            yield Finding(f"Dataset {name}", text, fix)
+            continue
+        try:
+            folder = dataset.folder
         except ConfigError as error:
             problem = error.problems[0]
             yield Finding(f"Dataset {name}", f"{problem.found}; to use it: {problem.fix}")

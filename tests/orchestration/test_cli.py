@@ -372,6 +372,34 @@ def test_a_folder_of_configurations_that_is_not_there_is_the_problem_and_nothing
 
 
 @pytest.mark.parametrize(
+    ("file", "old", "new", "found", "fix"),
+    [
+        ("datasets/town.yaml", "legend: cover", "legned: cover", "1 further", "; `landcover check town` names all"),
+        ("datasets/town.yaml", "baselines", "baselinse", "baselinse", "did you mean 'baselines'?"),
+        ("datasets/town.yaml", "name: town", "name: [town", "datasets/town.yaml", ""),
+        ("legends/cover.yaml", "{1: field}", "{1: feild}", "legends/cover.yaml", ""),
+        ("experiments/small.yaml", "model: unet", "model: unett", "experiments/small.yaml", ""),
+    ],
+)
+def test_a_dataset_that_cannot_be_loaded_is_to_fix_and_one_whose_root_is_not_set_is_not(
+    root: Path, configs: Path, file: str, old: str, new: str, found: str, fix: str
+) -> None:
+    def finding() -> doctor.Finding:
+        return next(finding for finding in doctor.check_datasets() if finding.what == "Dataset town")
+
+    path = configs / "datasets" / "town.yaml"
+    text = path.read_text()
+    assert finding() == doctor.Finding("Dataset town", str(root))
+    path.write_text(text.replace(str(root), "${NOT_SET_ANYWHERE}"))
+    assert finding().fix is None
+    path.write_text(text)
+    (configs / file).write_text((configs / file).read_text().replace(old, new))
+    assert found in finding().found
+    assert finding().fix
+    assert fix in str(finding().fix)
+
+
+@pytest.mark.parametrize(
     ("setting", "found", "mended"),
     [
         ("", "off (LANDCOVER_NOTIFY)", False),
