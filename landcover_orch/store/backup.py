@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import shutil
+import sqlite3
 import tarfile
 import tempfile
 import time
@@ -16,12 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from landcover_orch.errors import Problem, PublishError
-from landcover_orch.store.databases import BACKUPS, COMPANIONS, copy, databases
+from landcover_orch.store.databases import BACKUPS, COMPANIONS, connected, copy, databases
+from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.publish import MANIFEST
 
 FORMAT = 1
 HOME, CONFIGS, DAGSTER, LAST = "home", "configs", "dagster", "backup.json"
 """Names in the tar file; `backup.json` is its last member, so that a file that was cut is known."""
+
+FORMER = ".former"
+"""Name beside them of an unused home while it is replaced."""
 
 TEMPORARY = (".partial", ".replaced", ".removed", ".lock", ".new", ".link")
 LEFT_OUT = ("workspace.yaml", f"{DAGSTER}/.logs_queue", BACKUPS)
@@ -203,11 +208,13 @@ def _add_bytes(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def restore(source: Path, home: Path, configs: Path) -> Restored:
     """Restores a backup into an empty home, which appears whole; own configurations that are not there are added.
 
+    A home that holds only what commands make that look at a dataset counts as empty, and is replaced.
+
     Raises:
         PublishError: the home is not empty, or the file is no whole backup; nothing was changed.
     """
     require_file(source)
-    if home.exists() and (not home.is_dir() or any(home.iterdir())):
+    if home.exists() and (not home.is_dir() or not is_unused(home)):
         fix = "point LANDCOVER_HOME at a new folder, or move this one away"
         raise PublishError(Problem(str(home), "it is not empty", "an empty home to restore into", fix))
     if home.is_mount():
@@ -220,10 +227,26 @@ def restore(source: Path, home: Path, configs: Path) -> Restored:
         files = _extract(source, staged)
         written, differing = _restore_configs(staged / CONFIGS, configs)
         (staged / HOME).mkdir(exist_ok=True)
+        if home.exists():
+            home.replace(staged / FORMER)
         (staged / HOME).replace(home)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return Restored(files, written, differing)
+
+
+def is_unused(home: Path) -> bool:
+    """Whether a home is empty, or holds only what `landcover status` makes: databases of Dagster that know no run."""
+    names = {path.name for path in home.iterdir()}
+    if names - {DAGSTER, *(f"{MEMORY}{ending}" for ending in ("", *COMPANIONS))}:
+        return False
+    if DAGSTER not in names:
+        return True
+    try:
+        with connected(home / DAGSTER / "history" / "runs.db") as runs:
+            return runs.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is None
+    except sqlite3.Error:
+        return False
 
 
 def require_file(source: Path) -> None:

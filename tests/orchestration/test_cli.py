@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -469,6 +472,30 @@ def test_a_backup_into_the_home_is_refused(home: Path, capsys: pytest.CaptureFix
         assert f"{home}-backups" in text
     assert [path.name for path in home.iterdir()] == ["town"]
     assert main(["backup", str(home.parent / "a.tar")]) == 0
+
+
+def test_a_home_where_only_the_status_was_asked_is_restored_into(
+    configs: Path, instance: None, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.write(configs, tmp_path / "raw")
+    (home / "tiny").mkdir()
+    (home / "tiny" / "product.json").write_text("{}")
+    file = tmp_path / "a.tar"
+    assert main(["backup", str(file)]) == 0
+    assert main(["restore", str(file)]) == 1
+    assert "it is not empty" in capsys.readouterr().err
+    shutil.rmtree(home)
+    assert main(["status", "tiny"]) == 0
+    assert (home / "dagster" / "history" / "runs.db").is_file()
+    runs = home / "dagster" / "history" / "runs.db"
+    with closing(sqlite3.connect(runs)) as database, database:
+        database.execute("INSERT INTO runs (run_id, run_body) VALUES ('a', '{}')")
+    assert main(["restore", str(file)]) == 1, "a run is history"
+    with closing(sqlite3.connect(runs)) as database, database:
+        database.execute("DELETE FROM runs")
+    assert main(["restore", str(file)]) == 0
+    assert (home / "tiny" / "product.json").is_file()
+    assert sorted(path.name for path in home.parent.iterdir() if path.name.startswith(".")) == []
 
 
 @pytest.mark.parametrize(
