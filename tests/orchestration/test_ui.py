@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 
+from assets import ui
 from assets.ui import Observer, Servers
 
 NOISY = """Registry store URI not provided. Using backend store URI.
@@ -28,3 +30,14 @@ def test_a_line_of_a_look_is_printed_once_until_it_changes(capsys: pytest.Captur
     for lines in ("waits: t1\n", "3 new tiles\nwaits: t1\n", "waits: t1\n", "waits: t2\n", "waits: t1\n"):
         observer.pass_on(io.BytesIO(lines.encode()))
     assert capsys.readouterr().out.splitlines() == ["waits: t1", "3 new tiles", "waits: t2", "waits: t1"]
+
+
+def test_configurations_of_the_working_folder_are_set_for_no_server(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    monkeypatch.delenv("LANDCOVER_CONFIGS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert "LANDCOVER_CONFIGS" not in ui.environment(), "a folder that is not there yet is no problem then"
+    monkeypatch.setenv("LANDCOVER_CONFIGS", "mine")
+    assert ui.environment()["LANDCOVER_CONFIGS"] == str(tmp_path / "mine")
