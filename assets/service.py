@@ -110,9 +110,11 @@ def surroundings(system: bool) -> list[str]:
 def environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Environment of the services: the folders as absolute paths, and what is set of the other settings."""
     names = [*SETTINGS, *sorted(root_variables() - {"LANDCOVER_HOME", *SETTINGS})]
+    configs = config.own_configs()
+    present = variables.get("LANDCOVER_CONFIGS") or configs.is_dir()  # else one that is not there would be a problem
     return {
         "LANDCOVER_HOME": str(config.home()),
-        "LANDCOVER_CONFIGS": str(config.own_configs()),
+        **({"LANDCOVER_CONFIGS": str(configs)} if present else {}),
         "PYTHONUNBUFFERED": "1",
         **{name: variables[name] for name in names if variables.get(name)},
     }
