@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,21 +54,34 @@ class Status:
         else:
             time = time_in_words([step.seconds for step in todo])
             yield f"{self.dataset}: {len(todo)} to build{time and f', {time}'}; {len(broken)} cannot be built."
+        shown: dict[str, str] = {}
         for steps in groups(self.plan):
             yield f"  {steps[0].state.value:<8} {title(steps)}"
+            problems_text = "; ".join(dict.fromkeys(str(problem) for step in steps for problem in step.problems))
+            if problems_text and problems_text in shown:
+                yield f"           as {shown[problems_text]}"
+                continue
+            shown.setdefault(problems_text, title(steps))
             yield f"           {steps[0].reason}"
             fixes = dict.fromkeys(problem.fix for step in steps for problem in step.problems)
-            yield from (f"           Fix: {fix}" for fix in list(fixes)[:NAMES_SHOWN])
+            missing = (fix for fix in fixes if fix not in steps[0].reason)
+            yield from (f"           Fix: {fix}" for fix in list(missing)[:NAMES_SHOWN])
         yield from (f"  waits    {text}" for text in self.waiting)
         yield from (f"  next run {run}" for run in self.runs)
         if self.disk:
             yield "Disk:"
         for disk in self.disk:
             other = disk.total - disk.current
-            note = f"  ({size(other)} of it not current: `landcover clean {self.dataset}`)" if other else ""
+            note = (
+                f"  ({size(other)} of it former: `landcover clean {self.dataset}` lists what nothing uses)"
+                if other
+                else ""
+            )
             yield f"  {disk.asset:<18} {size(disk.total):>9}{note}"
         if todo:
             yield f"Next: landcover materialise {self.dataset}"
+        elif broken:
+            yield f"Next: mend what cannot be built, then landcover materialise {self.dataset}"
 
 
 def status(dataset: Dataset, instance: dg.DagsterInstance) -> Status:
@@ -82,11 +96,15 @@ def status(dataset: Dataset, instance: dg.DagsterInstance) -> Status:
 
 
 def groups(described: Plan) -> list[list[Step]]:
-    """Steps that are not current, the broken first; those of an asset, a state and a reason are one group."""
+    """Steps that are not current, the broken first; those of an asset, a state and a reason are one group.
+
+    Reasons that differ in the name of the step's own partition are one.
+    """
     grouped: dict[tuple[State, str, str], list[Step]] = {}
     for state in ORDER:
         for step in described.of(state):
-            grouped.setdefault((state, step.asset, step.reason), []).append(step)
+            name = rf"(?<![\w-]){re.escape(step.partition)}(?![\w-])" if step.partition else "$^"
+            grouped.setdefault((state, step.asset, re.sub(name, "*", step.reason)), []).append(step)
     return list(grouped.values())
 
 

@@ -48,6 +48,9 @@ NOISE = re.compile(
 )
 """Lines of the servers about themselves, at their start: nobody can do anything about them."""
 
+RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d |[\w.]+(Error|Exception|Interrupt)?: ")
+"""How a record of a log begins, which ends the stack of the one before: the pages of the run hold that."""
+
 MOST_RESTARTS, RESTARTS_S = 3, 600
 """How often a server that ends is started again, within so many seconds."""
 
@@ -90,9 +93,11 @@ class Servers:
 
         Those after the end has begun are read, so that it does not wait, and lost.
         """
+        stack = False
         for line in lines:
             text = line.decode(errors="replace").rstrip("\n")
-            if not self.ending.is_set() and not NOISE.search(text):
+            stack = (stack and not RECORD.match(text)) or text.startswith("Stack Trace")
+            if not self.ending.is_set() and not stack and not NOISE.search(text):
                 print_line(text)
 
     def require_running(self) -> None:

@@ -173,12 +173,12 @@ def check_dataset(name: str, *, deep: bool = False) -> DatasetCheck:
 
 def usable_tiles(problems: dict[Problem, None], dataset: Dataset) -> Sequence[Tile] | None:
     """The tiles that can be used; what is wrong with the others, or with the whole, is added. None where none can."""
-    try:
-        seen = catalogue.survey(dataset)
-    except LandcoverError:
-        return _load(problems, partial(catalogue.tiles, dataset))  # which names the tiles that wait as well
-    problems |= dict.fromkeys(seen.problems)
-    return seen.tiles
+    examined = _load(problems, partial(catalogue.examine, dataset))
+    if examined is None:
+        return None
+    seen, of_the_whole = examined
+    problems |= dict.fromkeys((*seen.problems, *of_the_whole))
+    return seen.tiles or None
 
 
 def sound_training_data(

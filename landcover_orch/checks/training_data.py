@@ -323,7 +323,7 @@ def empty_split_problems(dataset: Dataset, data: TrainingData) -> Iterator[Probl
     empty = [split for split in by_blocks if not data.patches[split]]
     side = max((max(grid.shape) * resolution(grid) for grid in data.grids), default=0)
     patch = dataset.patches.size * resolution(data.grids[0]) if data.grids else 0.0
-    if not empty or splits.block <= side or side < 2 * patch:  # a smaller block would not help either
+    if not empty or not data.grids or splits.block <= side or side < 2 * patch:  # a smaller block would not help either
         return
     unit = unit_of_length(data.grids[0]) or "px"
     text = f"no patch is {' or '.join(empty)}: a block is {splits.block:g} {unit}, the largest tile {side:g} {unit}"

@@ -56,6 +56,11 @@ def tiles(dataset: Dataset) -> list[Tile]:
     return list(catalogue.tiles)
 
 
+def examine(dataset: Dataset) -> tuple[Catalogue, list[Problem]]:
+    """The tiles that are complete, those that wait, and what is wrong with the whole: for a check, which tells all."""
+    return _survey(dataset)
+
+
 def survey(dataset: Dataset) -> Catalogue:
     """The tiles that can be used, and those that wait for a file or a valid name: none of them hides the others.
 
