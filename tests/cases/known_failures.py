@@ -10,6 +10,3 @@ KNOWN_FAILURES: dict[str, str] = {}
 
 LONG = frozenset({"diverging_recipe", "long_code"})
 """Inputs that train, or that are measured in a process of their own: `make test-long` runs them."""
-
-NOT_RUN: dict[str, tuple[str, ...]] = {}
-"""Workflows of the cases' README that nothing writes yet, by the issue that owns them."""

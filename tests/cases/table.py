@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tests.cases.known_failures import KNOWN_FAILURES, NOT_RUN
+from tests.cases.known_failures import KNOWN_FAILURES
 from tests.cases.runner import Verdict
 
 WIDTH = 150
@@ -29,7 +29,7 @@ def lines(verdicts: Sequence[Verdict], malformed: Sequence[str] = (), *, own: bo
     Args:
         verdicts: of the cases.
         malformed: what is wrong with folders that are no cases.
-        own: whether they are the project's own cases: known failures and workflows that nothing runs yet are theirs.
+        own: whether they are the project's own cases: known failures are theirs.
     """
     listed = KNOWN_FAILURES if own else {}
     yield f"{'case':<26}{'right outcome':<22}{'verdict':<30}{'CPU-s':>6}  differences"
@@ -41,7 +41,3 @@ def lines(verdicts: Sequence[Verdict], malformed: Sequence[str] = (), *, own: bo
     known = sum(not verdict.right and not unexpected(verdict, listed) for verdict in verdicts)
     yield f"{len(verdicts)} cases: {right} right, {known} known failures, {len(verdicts) - right - known} wrong"
     yield from (f"malformed: {text}" for text in malformed)
-    if not own:
-        return
-    owned = "; ".join(f"{', '.join(names)} ('{issue}')" for issue, names in NOT_RUN.items())
-    yield f"Not run yet, by the issue that owns them: {owned}."

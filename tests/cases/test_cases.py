@@ -97,9 +97,8 @@ def test_known_failures_are_those_of_the_projects_own_cases(tmp_path: Path, monk
     assert foreign[-1] == "malformed: bad: no outcomes"
 
 
-def test_the_table_has_a_row_a_case_and_names_what_is_not_run(tmp_path: Path) -> None:
+def test_the_table_has_a_row_a_case_and_counts_them(tmp_path: Path) -> None:
     case = Case("new", tmp_path, ({"is": "accepted"}, {"is": "refused"}))
     printed = list(lines([Verdict(case, ("no problem",)), Verdict(Case("sound", tmp_path, ()), ())]))
     assert printed[1].split() == ["new", "accepted", "or", "refused", "WRONG", "0.0", "no", "problem"]
-    assert printed[-2] == "2 cases: 1 right, 0 known failures, 1 wrong"
-    assert "silent server ('One truth')" in printed[-1]
+    assert printed[-1] == "2 cases: 1 right, 0 known failures, 1 wrong"
