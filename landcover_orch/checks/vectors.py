@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LabelError, Problem, pluralise
 from landcover_orch.grid import Bounds, area_of_use, crs_name, reprojection, transform_bounds
+from landcover_orch.labels.fingerprints import quoted
 from landcover_orch.labels.vectors import (
     CRS_FIX,
     corrected_layer,
@@ -74,7 +75,7 @@ def check_spatial_index(log: IssueLog, path: Path, layer: str, info: dict[str, A
     """Writes down what reading within bounds would never read: features without geometry, or not in the index."""
     geometry, indexed = info["geometry_name"], info["capabilities"]["fast_spatial_filter"]
     if info["driver"] == "GPKG" and geometry:
-        index = _quoted(f"rtree_{layer}_{geometry}_rowid")
+        index = quoted(f"rtree_{layer}_{geometry}_rowid")
         table = f"rtree_{layer}_{geometry}_rowid".replace("'", "''")
         exists = _count(path, f"SELECT COUNT(*) FROM sqlite_master WHERE name = '{table}'")  # noqa: S608 - quoted
         held = _count(path, f"SELECT COUNT(*) FROM {index}") if exists else None  # noqa: S608 - quoted
@@ -90,8 +91,8 @@ def check_spatial_index(log: IssueLog, path: Path, layer: str, info: dict[str, A
 
 def check_indexed(log: IssueLog, path: Path, layer: str, geometry: str, held: int | None) -> None:
     """Writes down features without geometry, and a spatial index that holds fewer than there are (None: no index)."""
-    column = _quoted(geometry)
-    bare, features = f"({column} IS NULL OR ST_IsEmpty({column}))", f"SELECT COUNT(*) FROM {_quoted(layer)}"  # noqa: S608
+    column = quoted(geometry)
+    bare, features = f"({column} IS NULL OR ST_IsEmpty({column}))", f"SELECT COUNT(*) FROM {quoted(layer)}"  # noqa: S608
     without = _count(path, f"{features} WHERE {bare}")
     if without:
         log.note(f"{path}: layer {layer} has {pluralise(without, 'feature')} without geometry, left out")
@@ -105,10 +106,6 @@ def check_indexed(log: IssueLog, path: Path, layer: str, geometry: str, held: in
 def _count(path: Path, query: str) -> int:
     _, _, _, (counts,) = pyogrio.raw.read(path, sql=query, read_geometry=False)
     return int(counts[0])
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _columns(log: IssueLog, dataset: Dataset, path: Path, info: dict[str, Any]) -> None:
@@ -169,7 +166,8 @@ def check_shared_labels(log: IssueLog, dataset: Dataset, tiles: Sequence[Tile], 
         try:
             with readable(path):
                 layer = layer_of(path, name)
-                crs, bounds = pyogrio.read_info(path, layer=layer)["crs"], total_bounds(path, layer, 0)
+                crs = pyogrio.read_info(path, layer=layer)["crs"]
+                bounds = total_bounds(path, layer, path.stat().st_mtime_ns)
                 if len(names) < 2 or crs is None or bounds is None:
                     continue
                 if not any(meets(path, layer, grids[tile], crs) for tile in names):
