@@ -13,6 +13,8 @@ PROCESS = "landcover/process"
 """Tag of a run in the process that started it: host, number and start of that process."""
 
 POLL_S = 1.0
+CLOCK_S = 2.0
+"""By how much the start of one process may differ as two others read it: the boot time follows the machine's clock."""
 
 
 def this_process() -> str:
@@ -28,7 +30,7 @@ def is_gone(tag: str) -> bool:
     if host != socket.gethostname() or not number.isdigit():
         return False
     try:
-        return f"{psutil.Process(int(number)).create_time():.2f}" != started
+        return bool(abs(psutil.Process(int(number)).create_time() - float(started)) > CLOCK_S)
     except psutil.NoSuchProcess:
         return True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +19,18 @@ for _signal in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
     # Where tests are started with a signal ignored, their processes would ignore it too, and never end when asked to.
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, signal.default_int_handler if _signal == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """A test that is interrupted in a worker of xdist fails with its stack; it would end all tests without a word."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            raise RuntimeError("interrupted") from error
+        raise
+
 
 REAL = Path(os.environ.get("LANDCOVER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 

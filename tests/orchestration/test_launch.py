@@ -76,3 +76,10 @@ def test_a_client_of_nothing_says_so() -> None:
     assert not client.answers()
     with pytest.raises(ServerUnreachableError, match="expected an answer of `landcover ui`"):
         client.job_tags("tiny_prepare")
+
+
+def test_a_process_is_told_from_a_later_one_of_its_number_and_not_from_itself_by_another_clock() -> None:
+    host, number, started = processes.this_process().split()
+    assert not processes.is_gone(f"{host} {number} {float(started) + 0.7:.2f}"), "the machine's clock was set"
+    assert processes.is_gone(f"{host} {number} {float(started) - 60:.2f}")
+    assert not processes.is_gone(f"elsewhere {number} 1.00")
