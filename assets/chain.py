@@ -352,7 +352,7 @@ def state_rows(described: Plan) -> list[dict[str, Any]]:
 def stale_problem(dataset: Dataset, rows: Sequence[dict[str, Any]]) -> Problem:
     """The problem of a dataset that is not up to date."""
     first = f", first {rows[0]['asset']} {rows[0]['partition']}".rstrip() + f": {rows[0]['why']}" if rows else ""
-    fix = f"landcover materialise {dataset.name}, or switch the sensor {sensor_name(dataset)} on"
+    fix = f"landcover materialise {dataset.name}; the sensor {sensor_name(dataset)} does, where it is on"
     return Problem(
         dataset.name,
         f"{pluralise(len(rows), 'product is', 'products are')} missing or stale{first}",

@@ -281,7 +281,7 @@ def add(
 
 @app.command(epilog="Example: landcover ui")
 def ui() -> None:
-    """Serve Dagster on http://127.0.0.1:3000 and MLflow on http://127.0.0.1:5000 until Ctrl-C."""
+    """Serve Dagster (port 3000, or LANDCOVER_DAGSTER_PORT) and MLflow (5000, or LANDCOVER_MLFLOW_PORT) until Ctrl-C."""
     from assets import ui as servers
 
     raise typer.Exit(servers.main())
@@ -390,7 +390,7 @@ def restore(
         typer.echo(f"wrote {config.own_configs() / name}")
     for name in result.differing:
         typer.echo(f"differs from the backup, left as it is: {config.own_configs() / name}")
-    typer.echo("Next: landcover status DATASET")
+    typer.echo("Next: landcover doctor --history, which compares what was restored")
 
 
 @app.command(rich_help_panel=UPKEEP, epilog="Example: landcover migrate, with `landcover ui` ended")

@@ -92,7 +92,6 @@ def areas_agree_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         name="areas_agree",
         description="Each source code covers the same area in the labels and in the class raster.",
         blocking=True,
-        partitions_def=partitions.tiles(dataset),
     )
     def areas_agree(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.ground_truth.areas import area_problems
@@ -117,7 +116,6 @@ def composites_decided_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         name="composites_decided",
         description="The legend's rule for polygons with several covers leaves labelled ground on every tile.",
         blocking=True,
-        partitions_def=partitions.tiles(dataset),
     )
     def composites_decided(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.ground_truth.areas import decision_problems

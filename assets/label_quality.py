@@ -90,7 +90,6 @@ def quality_checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
             asset=partitions.key(dataset, LABEL_QUALITY),
             name=name,
             description=description,
-            partitions_def=partitions.tiles(dataset),
         )
         def check(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
             return quality_result(context, dataset, problems_of, severity)
@@ -128,7 +127,6 @@ def common_shift_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         name="common_shift",
         description="Labels of tiles that are too small for an estimate of their own lie, taken together, on the edges "
         "of the image: all tiles of a year and a year of labels that are examined, whichever were now.",
-        partitions_def=partitions.tiles(dataset),
     )
     def check() -> dg.AssetCheckResult:
         from landcover_orch.ground_truth.quality import common_shift

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from assets.client import Client, ServerUnreachableError, running
 from assets.execution import MAX_RETRIES, InProcess, RunRequest
 from landcover_orch import config
 from landcover_orch.config import Dataset
+
+NOISE = re.compile(r"\[pipes\]|.*Pipes\w*(Injector|Reader|Client|Session)|Dependencies for step")
+"""Lines that Dagster writes about itself as if a step had written them."""
 
 POLL_S = 0.5
 QUEUED_S = 10
@@ -31,6 +35,11 @@ PATIENCE_S = 60
 """Seconds for which servers that neither answer nor end are waited for: a webserver is being started again."""
 
 Log = Callable[[str], object]
+
+
+def is_noise(line: str) -> bool:
+    """Whether a line of a run is Dagster's own, about how it runs."""
+    return bool(NOISE.match(line))
 
 
 class ServersEndedError(Exception):
@@ -110,7 +119,8 @@ class Launcher:
             connection = self.in_process.instance.get_records_for_run(run_id, cursor)
             cursor = connection.cursor
             for entry in (record.event_log_entry for record in connection.records):
-                if entry.dagster_event is None and int(entry.level) >= logging.INFO:
+                is_line = entry.dagster_event is None and int(entry.level) >= logging.INFO
+                if is_line and not is_noise(entry.user_message):
                     self.log(f"    {entry.user_message}")
             if not connection.has_more:
                 return cursor

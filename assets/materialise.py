@@ -13,7 +13,7 @@ from assets import chain
 from assets.advance import Log, MaterialisationError, Outcome, advance
 from assets.definitions import collect, lineage
 from assets.execution import InProcess
-from assets.launch import launcher
+from assets.launch import is_noise, launcher
 from assets.overview import record_state, write_index
 from landcover_orch import config
 from landcover_orch.config import Dataset
@@ -35,8 +35,8 @@ class StepLine(logging.Formatter):
 
 
 def is_step_line(record: logging.LogRecord) -> bool:
-    """Log filter: whether a step wrote the record itself, and not Dagster of one of its events."""
-    if record.getMessage().startswith("Dependencies for step") or "Dependencies for step" in str(record.msg):
+    """Log filter: whether a step wrote the record itself, and not Dagster of one of its events or its Pipes."""
+    if is_noise(getattr(record, "dagster_meta", {}).get("orig_message") or record.getMessage()):
         return False
     return not getattr(record, "dagster_event", None) and not getattr(record, "dagster_meta", {}).get("dagster_event")
 

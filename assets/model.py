@@ -98,7 +98,6 @@ def learned_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         name="learned",
         description="Every repetition's checkpoint beats 'always the most frequent class' on its validation patches in "
         f"accuracy, or has a Cohen's kappa of {FAIR_KAPPA}.",
-        partitions_def=partitions.experiments(dataset),
     )
     def learned(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.training.protocol import current_models

@@ -85,7 +85,6 @@ def store_is_whole_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         name="store_is_whole",
         description="Every file of the store has the bytes that its manifest says.",
         blocking=True,
-        partitions_def=partitions.tiles(dataset),
     )
     def store_is_whole(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         folder = config.home() / dataset.name / PATCHES

@@ -132,7 +132,6 @@ def covers_the_tile_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         name="covers_the_tile",
         description="Every pixel that holds data has a class, and no other.",
         blocking=True,
-        partitions_def=partitions.experiments(dataset),
     )
     def covers_the_tile(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.evaluation.repetition import current_repetitions
@@ -215,7 +214,6 @@ def drift_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         name="radiometry_like_training",
         description="No band of the mapped tile lies further from what its model was trained on than "
         "`limits.max_drift`.",
-        partitions_def=partitions.tiles(dataset),
     )
     def radiometry_like_training(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         return patches.drift_result(dataset, drifts(dataset, partitions.chosen_tiles(context, dataset)))

@@ -121,7 +121,6 @@ def counted_once_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         description="Each repetition's matrix counts every labelled test pixel exactly once, and all folds of a seed "
         "together every labelled pixel outside the test split.",
         blocking=True,
-        partitions_def=partitions.experiments(dataset),
     )
     def counted_once(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         names, folder = partitions.chosen_experiments(context, dataset), config.home() / dataset.name / REPORT

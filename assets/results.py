@@ -12,7 +12,7 @@ from assets import events, partitions
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError, Problem, pluralise
 from landcover_orch.pages import links
-from landcover_orch.pages.facts import name_scores, rounded
+from landcover_orch.pages.facts import name_scores, ordered, rounded, with_units
 from landcover_orch.planner import Build
 from landcover_orch.store.products import MODEL, PAGE, PREVIEW, REPORT, SUMMARY
 from landcover_orch.store.publish import Product
@@ -169,7 +169,8 @@ def metadata(product: Product) -> dict[str, Any]:
     if product.file(PAGE).is_file():
         shown["page"] = page(product)
     summary, split = product.json(SUMMARY), SPLITS.get(product.recipe.asset)
-    shown |= facts(name_scores(summary, split) if split else summary)
+    named = ordered(name_scores(summary, split) if split else summary)
+    shown |= facts(with_units(named, named.pop("unit_of_area", "")))
     shown["size (MB)"] = rounded(product.bytes / 1e6)
     if product.cost.wall_s is not None:
         shown["duration (s)"] = rounded(product.cost.wall_s)

@@ -192,7 +192,6 @@ def files_fit_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         asset=partitions.key(dataset, ORTHOPHOTO),
         name="files_fit",
         description="Orthophoto and labels can be read, fit each other, and are what the dataset says.",
-        partitions_def=partitions.tiles(dataset),
     )
     def files_fit(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         from landcover_orch.checks import dataset as checks

@@ -203,7 +203,7 @@ def run_lines(runs: Sequence[str]) -> Iterator[str]:
                 case dg.DagsterRunStatus.SUCCESS:
                     yield f"{title} was finished."
                 case dg.DagsterRunStatus.QUEUED:
-                    yield f"{title} stays queued: it starts with the next `landcover ui`."
+                    yield f"{title} stays queued: the next `landcover ui` starts it, or the command that asked for it."
                 case _:
                     yield f"{title} was cut off; what it had finished stays. Launch it again to go on."
 

@@ -87,7 +87,7 @@ class TrainingData:
         """
         width = max(map(len, (*self.names, "unlabelled, ignored")))
         yield f"{'':<{width}}" + "".join(f"{split:>14}" for split in SPLITS)
-        for label, counts in (("tiles", self.tiles), ("patches", self.patches)):
+        for label, counts in (("tiles with patches", self.tiles), ("patches", self.patches)):
             yield f"{label:<{width}}" + "".join(f"{counts[split]:>14,}" for split in SPLITS)
         labelled = self.pixels[:, :IGNORE].sum(axis=1)
         for number, name in enumerate(self.names):

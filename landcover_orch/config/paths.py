@@ -33,12 +33,18 @@ def own_configs() -> Path:
 
 
 def missing_configs() -> Problem | None:
-    """The problem of a configuration folder that is set and not there, as of a disk that is not mounted; else None."""
+    """The problem of a configuration folder that is set and not there, as of a disk that is not mounted; else None.
+
+    One without any entry is none either: it is where the disk would be.
+    """
     folder = own_configs()
-    if CONFIGS not in os.environ or folder.is_dir():
+    if CONFIGS not in os.environ or (folder.is_dir() and any(folder.iterdir())):
         return None
     fix = f"mount or make the folder, or correct {CONFIGS}; until then nothing counts as taken out"
-    return Problem(CONFIGS, f"{folder}, which is not there", "the folder of your configurations", fix)
+    state = "which is not there"
+    if folder.is_dir():
+        state, fix = "which is empty", f"{fix}. In a new one, `landcover init NAME FOLDER` writes the first"
+    return Problem(CONFIGS, f"{folder}, {state}", "the folder of your configurations", fix)
 
 
 def configs_to_write() -> Path:

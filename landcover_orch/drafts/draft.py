@@ -341,7 +341,7 @@ def labels_reason(plan: Plan, guess: SplitGuess) -> tuple[str, list[str]]:
     """Why labels are read so, and the question of what they leave uncovered, with its evidence."""
     seen = plan.survey.labels
     how = f"by column {seen.column}" if seen.column else pluralise(len(seen.codes), "value")
-    reason = "; ".join([f"{sum(code.count for code in seen.codes):,} {seen.unit}, {how}", *seen.remarks])
+    reason = "; ".join([f"{pluralise(sum(code.count for code in seen.codes), seen.unit)}, {how}", *seen.remarks])
     pixels = guess.data.pixels[:3]
     sample = "" if guess.data.exact else " of a sample"
     if legends.one_class(seen):

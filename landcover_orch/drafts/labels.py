@@ -58,7 +58,7 @@ class LabelGuess:
     codes: tuple[Code, ...]
     column: str | None = None
     layers: Mapping[str, str] = field(default_factory=dict)
-    unit: str = "polygons"
+    unit: str = "polygon"
     complete: bool = True
     remarks: tuple[str, ...] = field(default=())
 
@@ -218,7 +218,7 @@ def of_rasters(
     if "0" in counts:
         remarks.append("0 is often what was not looked at: write `ignore` for it where that is so")
     complete = all(sample.complete for sample in samples)
-    return LabelGuess("rgb" if colour else "raster", codes, unit="pixels", complete=complete, remarks=tuple(remarks))
+    return LabelGuess("rgb" if colour else "raster", codes, unit="pixel", complete=complete, remarks=tuple(remarks))
 
 
 def colour_of(code: str, palette: Mapping[int, tuple[int, int, int]]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 from landcover_orch.config.yamlfile import flow_text
 from landcover_orch.drafts.labels import Code, LabelGuess
 from landcover_orch.drafts.text import comment
+from landcover_orch.errors import pluralise
 from landcover_orch.legend import IGNORE_NAME
 
 REST = "rest"
@@ -78,4 +79,4 @@ def code_line(code: Code, unit: str) -> str:
     """The line of a code, with its counts."""
     area = "" if code.hectares is None else f", {code.hectares:,.2f} ha"
     entry = flow_text({code.code: code.name or IGNORE_NAME}).removeprefix("{").removesuffix("}")
-    return f"  {entry}   # {code.count:,} {unit}{area}"
+    return f"  {entry}   # {pluralise(code.count, unit)}{area}"

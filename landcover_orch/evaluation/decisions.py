@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -86,6 +86,19 @@ def attributed(history: Sequence[Decision]) -> Decision:
     of_champion = takewhile(lambda decision: decision.champion.name == last.champion.name, reversed(history))
     person = next((decision for decision in of_champion if decision.by == "person"), last)
     return last.model_copy(update={"at": person.at, "by": person.by, "user": person.user})
+
+
+def champion_words(decision: Decision, contents: Mapping[str, Any]) -> str:
+    """The champion's experiment; that it is an earlier training of it than the one that its report scores.
+
+    Args:
+        decision: on the champion.
+        contents: experiment -> contents of its report.
+    """
+    elected = decision.champion
+    reported = contents.get(elected.experiment, {}).get("models", {}).values()
+    earlier = ", an earlier training of it" if reported and elected.fingerprint not in reported else ""
+    return f"{elected.experiment}{earlier}"
 
 
 def load_decisions(dataset: str, home: Path) -> list[Decision]:

@@ -16,7 +16,7 @@ from landcover_orch.errors import GridError, Problem
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.build import HEADLINE
 from landcover_orch.evaluation.choices import COLUMNS, Choice
-from landcover_orch.evaluation.decisions import Decision
+from landcover_orch.evaluation.decisions import Decision, champion_words
 from landcover_orch.evaluation.repetition import TEST_SPLIT
 from landcover_orch.evaluation.tables import csv_text, means_excluding
 from landcover_orch.metrics import confusion
@@ -433,7 +433,7 @@ def summarise(
     best, baseline = next((row for row in rows if row.experiment in contents), None), best_baseline(rows)
     pixels = scored_pixels(manifest)
     return {
-        "verdict": best_verdict(manifest, rows, best, len(contents), decision) if best and not best.failed else None,
+        "verdict": best_verdict(manifest, rows, best, contents, decision) if best and not best.failed else None,
         "warnings": one_class_warnings(manifest),
         "ground": asdict(scored_ground(manifest)),
         "experiments": len(contents),
@@ -451,7 +451,7 @@ def best_verdict(
     manifest: DatasetManifest,
     rows: Sequence[LeaderboardRow],
     best: LeaderboardRow,
-    models: int,
+    contents: Mapping[str, Any],
     decision: Decision | None,
 ) -> str:
     """Verdict on the best experiment: against the best other baseline, or the most frequent class if it is one."""
@@ -461,9 +461,8 @@ def best_verdict(
     against = scored(others[0]) if others else None
     if against and against.name == MOST_FREQUENT:
         against = replace(against, name=CONSTANT)
-    return verdict(
-        scored(best), against, scored_ground(manifest).words(), models=models, decision=decision_words(decision)
-    )
+    words = decision_words(decision, contents)
+    return verdict(scored(best), against, scored_ground(manifest).words(), models=len(contents), decision=words)
 
 
 def scored(row: LeaderboardRow) -> Scored:
@@ -471,8 +470,8 @@ def scored(row: LeaderboardRow) -> Scored:
     return Scored(row.experiment, row.mean_iou, row.measures["accuracy"].mean, row.baseline)
 
 
-def decision_words(decision: Decision | None) -> str:
+def decision_words(decision: Decision | None, contents: Mapping[str, Any]) -> str:
     """Who is champion, by whom and since when; nothing where nobody was elected."""
     if decision is None:
         return ""
-    return f"Champion, by {decision.decider} on {decision.at[:10]}: {decision.champion.experiment}."
+    return f"Champion, by {decision.decider} on {decision.at[:10]}: {champion_words(decision, contents)}."

@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch import raster
 from landcover_orch.config import Dataset
-from landcover_orch.grid import Window, blocks, resolution, translate_pix
+from landcover_orch.grid import Window, blocks, resolution, translate_pix, unit_of_area
 from landcover_orch.ground_truth import VERSION, areas, borders
 from landcover_orch.labels import components, composites, compositions, corrections, polygons, rasterise, rasters
 from landcover_orch.labels.codes import Coding, Strip, coding, tally, to_classes
@@ -339,6 +339,7 @@ def summarise(
         ],
         "codes": [area.row(area.decision.name if area.decision else class_of_code[area.code]) for area in code_areas],
         "areas_agree": all(area.agrees for area in code_areas),
+        "unit_of_area": unit_of_area(grid),
         IGNORE_NAME: counts.ignored(),
         "unlabelled_pixels": int(counts.pixels[-1]),
         "notes": notes,

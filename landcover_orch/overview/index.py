@@ -13,12 +13,12 @@ from typing import Any
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
-from landcover_orch.evaluation.decisions import Decision, present_decision
+from landcover_orch.evaluation.decisions import Decision, champion_words, present_decision
 from landcover_orch.overview.listing import ASSETS, Listed, listing
 from landcover_orch.pages import page
 from landcover_orch.pages.links import Link, training_run_link
 from landcover_orch.pages.verdict import NOT_SCORED, software
-from landcover_orch.store import retention
+from landcover_orch.store import publish, retention
 from landcover_orch.store.products import (
     CHAMPION,
     DATASET_MANIFEST,
@@ -26,6 +26,7 @@ from landcover_orch.store.products import (
     MANIFEST_NAME,
     PAGE,
     REPORT,
+    REPORT_JSON,
     SUMMARY,
     folder,
     published_products,
@@ -115,6 +116,24 @@ class Overview:
             fix = f"landcover promote {self.name} VERSION"
             warnings.append(f"{waiting} waits for a person to make it champion. Fix: {fix}.")
         return warnings
+
+    @property
+    def champion(self) -> str:
+        """Who is champion: its experiment, and whether it is an earlier training than the one that is scored."""
+        if self.decision is None:
+            return ""
+        name = self.decision.champion.experiment
+        report = published_products(self.folder / REPORT, [name]).get(name)
+        return champion_words(self.decision, {name: report.json(REPORT_JSON)} if report else {})
+
+    @property
+    def without_champion(self) -> list[str]:
+        """Why no model maps the tiles, where models are scored; empty where one does."""
+        if self.decision or self.is_taken_out or not self.scores.get("best"):
+            return []
+        failed = publish.failure(self.folder / CHAMPION, CHAMPION)
+        step = f"none was elected yet. Fix: landcover materialise {self.name}."
+        return [f"No champion, so no tile is mapped: {'; '.join(map(str, failed.problems)) if failed else step}"]
 
     @property
     def damaged(self) -> list[str]:
@@ -213,7 +232,7 @@ def index_page(home: Path, name: str, state: State, left_behind: Sequence[str] =
         title=name,
         shown=shown,
         verdict=shown.verdict,
-        warnings=[*shown.warnings, *shown.damaged, *left_behind],
+        warnings=[*shown.without_champion, *shown.warnings, *shown.damaged, *left_behind],
         picture=picture,
         legend=shown.manifest.json("dataset.json")["legend"]["classes"] if shown.manifest else [],
         ranking=[row for row in shown.scores.get("leaderboard", []) if not row["failed"]],

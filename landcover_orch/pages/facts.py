@@ -9,12 +9,47 @@ from typing import Any
 SCORE = re.compile(
     r"accuracy|kappa|mcc|majority_share|mean_\w+|weighted_\w+|kl_\w+|(mean )?(iou|f1|precision|recall) .+"
 )
+CHOSEN_BY = ("mean_iou", "accuracy", "mean_f1", "kappa")
+"""Scores that come first."""
+
+SPLITS = ("train", "validation", "test")
+AREA = re.compile(r"area|\w+_area|allowance|difference")
+"""Names of areas, in the unit of the CRS."""
+
 NAMES = {"loss": "train loss", "validation_loss": "validation loss"}
 
 
 def name_scores(summary: Mapping[str, Any], split: str) -> dict[str, Any]:
     """A summary whose scores are named by their split: 'validation accuracy', 'test mean_iou'."""
     return {f"{split} {name}" if SCORE.fullmatch(name) else NAMES.get(name, name): v for name, v in summary.items()}
+
+
+def ordered(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary with what people look for first: the scores that models are chosen by, the others, then the rest."""
+    return dict(sorted(summary.items(), key=lambda item: rank(item[0])))
+
+
+def rank(name: str) -> int:
+    """Place of a name in a list of facts."""
+    metric = name.partition(" ")[2] if name.partition(" ")[0] in SPLITS else name
+    if metric in CHOSEN_BY:
+        return CHOSEN_BY.index(metric)
+    return len(CHOSEN_BY) + (0 if SCORE.fullmatch(metric) else 1)
+
+
+def with_units(values: Mapping[str, Any], unit_of_area: str) -> dict[str, Any]:
+    """Facts whose names say the unit: areas in that of the CRS, shares in per cent; so the columns of their tables."""
+    shown: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
+            shown[name] = [with_units(row, unit_of_area) for row in value]
+        elif name == "share" and isinstance(value, int | float):
+            shown["share (%)"] = 100 * value
+        elif unit_of_area and AREA.fullmatch(name):
+            shown[f"{name} ({unit_of_area})"] = value
+        else:
+            shown[name] = value
+    return shown
 
 
 def rounded(value: float) -> float:

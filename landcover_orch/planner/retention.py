@@ -260,5 +260,6 @@ def unlisted_lines(dataset: Dataset, home: Path) -> Iterator[str]:
     if tiles:
         used, names = format_size(sum(sizes[entry] for entry in tiles)), some([entry.name for entry in tiles])
         which = f"tile {names} is" if len(tiles) == 1 else f"tiles {names} are"
-        remedy = f"landcover materialise {dataset.name}, then {clean}; or bring the files back"
+        back = "name it in `tiles.names` again" if dataset.tiles.names else "bring the files back"
+        remedy = f"landcover materialise {dataset.name}, then {clean}; or {back}"
         yield f"dataset {dataset.name}: {which} renamed or removed; {used} of products stay: {remedy}"

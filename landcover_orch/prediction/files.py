@@ -74,13 +74,13 @@ def predict_files(
     require_different_names(paths)
     with opened(model) as trained:
         contract = load_contract(trained.path)
-        experiment = prediction_settings(contract)
+        experiment, memory = prediction_settings(contract), output / f".{MEMORY}"
         for i, path in enumerate(paths):
             try:
-                source = image_source(path, contract, output / MEMORY)
+                source = image_source(path, contract, memory)
                 link = output / path.stem
                 former = link.resolve() if link.exists() else None
-                present = partial(raster_fingerprint, path, output / MEMORY)
+                present = partial(raster_fingerprint, path, memory)
                 maps[path] = predict(trained, source, output, path.stem, experiment, present=present)
                 if former is not None and former != link.resolve():
                     report(f"{path}: the former map of this name stays as {former}")

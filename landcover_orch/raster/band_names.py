@@ -29,8 +29,9 @@ def spectral_band(name: str | None) -> str | None:
 def band_name_problems(raster: Raster, names: Sequence[str]) -> Iterator[Problem]:
     """Problems where a raster's own file names its bands otherwise than they are to be read.
 
-    A description that means another spectral band is one. Colours are one where red, green and blue are all expected
-    and stand in another order: files of other bands are tagged red, green, blue for their display alone.
+    Descriptions and colours that contradict each other are one. A description that means another spectral band is one.
+    Colours are one where red, green and blue are all expected and stand in another order: files of other bands are
+    tagged red, green, blue for their display alone.
 
     Args:
         raster: the bands that are read, in order.
@@ -44,12 +45,21 @@ def band_name_problems(raster: Raster, names: Sequence[str]) -> Iterator[Problem
     colours = [role if role in COLOURS else None for role in (roles[band - 1] for band in raster.bands)]
     if not {*COLOURS} <= {*filter(None, expected)}:
         colours = [None] * len(colours)
+    if any(name and colour and name != colour for name, colour in zip(described, colours, strict=True)):
+        both = f"it names its bands {in_words(described)}, and tags their colours {in_words(colours)}"
+        fix = "find out which is right, give `bands` in that order, and set the dataset's `band_names: ignore`"
+        yield Problem(str(raster.path), both, "names and colours that agree", fix)
+        return
     sources = {"names its bands": described, "tags the colours of its bands": colours}
     for verb, stated in sources.items():
         wrong = [i for i, (a, b) in enumerate(zip(stated, expected, strict=True)) if a and b and a != b]
         if wrong:
-            shown = ", ".join(band or "?" for band in stated)
             fix = "give `bands` in the file's order, or take its bands in yours with `tiles.select`; where the file is "
             fix += "wrong, set the dataset's `band_names: ignore`"
-            yield Problem(str(raster.path), f"it {verb} {shown}", f"{', '.join(names)} (`bands`)", fix)
+            yield Problem(str(raster.path), f"it {verb} {in_words(stated)}", f"{', '.join(names)} (`bands`)", fix)
             return
+
+
+def in_words(stated: Sequence[str | None]) -> str:
+    """Bands as a list; '?' where a file says nothing of one."""
+    return ", ".join(band or "?" for band in stated)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,8 +37,8 @@ class Catalogue:
 
     @property
     def problems(self) -> list[Problem]:
-        """All problems of the tiles that wait."""
-        return [problem for problems in self.waiting.values() for problem in problems]
+        """All problems of the tiles that wait, each once."""
+        return list(dict.fromkeys(problem for problems in self.waiting.values() for problem in problems))
 
 
 def tiles(dataset: Dataset) -> list[Tile]:
@@ -67,7 +67,7 @@ def survey(dataset: Dataset) -> Catalogue:
     A tile that validation or test names may not be among these.
 
     Raises:
-        CatalogueError: everything that is wrong with the whole: overrides, splits and their tiles, names that meet.
+        CatalogueError: everything that is wrong with the whole: overrides, splits and their tiles.
     """
     catalogue, problems = _survey(dataset)
     held_out = {*dataset.splits.validation.tiles, *dataset.splits.test.tiles} & catalogue.waiting.keys()
@@ -93,8 +93,11 @@ def _survey(dataset: Dataset) -> tuple[Catalogue, list[Problem]]:
             waiting[name] = tuple(of_tile.problems)
         else:
             complete.append(tile)
-    problems = [*search.problems, *duplicate_problems(dataset, complete)]
-    problems += [*missing_csv_problems(dataset), *(unknown_tile_problems(dataset, names, bare) if names else ())]
+    for names_that_meet, problem in duplicates(dataset, complete):
+        waiting |= {name: (*waiting.get(name, ()), problem) for name in names_that_meet}
+    complete = [tile for tile in complete if tile.name not in waiting]
+    problems = [*search.problems, *missing_csv_problems(dataset)]
+    problems += unknown_tile_problems(dataset, names, bare) if names else ()
     problems += held_out_problems(dataset)
     return Catalogue(tuple(sorted(complete, key=lambda tile: tile.name)), waiting), problems
 
@@ -327,17 +330,18 @@ def name_problems(names: Iterable[str]) -> list[Problem]:
     ]
 
 
-def duplicate_problems(dataset: Dataset, tiles: list[Tile]) -> list[Problem]:
-    """Tiles that are listed twice, are one file, or whose names differ in case alone."""
+def duplicates(dataset: Dataset, tiles: list[Tile]) -> Iterator[tuple[list[str], Problem]]:
+    """Tiles that are listed twice, are one file, or whose names differ in case alone: their names, and the problem."""
     by_name = _groups({tile.name: tile.name.casefold() for tile in tiles})
     by_file = _groups({tile.name: str(tile.image) for tile in tiles})
     repeated = [name for name, times in Counter(dataset.tiles.names).items() if times > 1]
     groups = [
-        *((f"tile names that differ in case alone: {same}", "rename all but one") for same in by_name),
-        *((f"tiles {same} are one file", "list the file under one name") for same in by_file),
-        *((f"tile {name!r} is listed twice", "delete one of the two lines") for name in repeated),
+        *((same, f"tile names that differ in case alone: {same}", "rename all but one") for same in by_name),
+        *((same, f"tiles {same} are one file", "list the file under one name") for same in by_file),
+        *(([name], f"tile {name!r} is listed twice", "delete one of the two lines") for name in repeated),
     ]
-    return [Problem(_where(dataset, "tiles"), what, "each tile once", fix) for what, fix in groups]
+    for same, what, fix in groups:
+        yield same, Problem(_where(dataset, "tiles"), what, "each tile once", fix)
 
 
 def _groups(keys: Mapping[str, str]) -> list[list[str]]:

@@ -55,6 +55,7 @@ from landcover_orch.tracking.server import (
     public_url,
     server_command,
     server_environment,
+    set_environment,
     training_view,
 )
 
@@ -104,6 +105,7 @@ __all__ = [
     "server_command",
     "server_environment",
     "set_challenger",
+    "set_environment",
     "training_view",
     "untracked",
     "upgrade_schema",

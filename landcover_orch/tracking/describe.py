@@ -45,7 +45,8 @@ def describe_dataset(
         return
     champion = notes.champion_of(name, home)
     verdict = notes.dataset_verdict(name, home)
-    client.update_registered_model(name, notes.model_note(verdict, manifest, contract, scored, champion))
+    has_alias = CHAMPION in client.get_registered_model(name).aliases
+    client.update_registered_model(name, notes.model_note(verdict, manifest, contract, scored, champion, has_alias))
     experiment = client.get_experiment_by_name(name).experiment_id
     client.set_experiment_tag(experiment, NOTE, notes.experiment_note(verdict, manifest, scored, champion))
 

@@ -40,6 +40,8 @@ LONGEST = 5000
 LISTED = 12
 """Most names of a list."""
 
+NO_CHAMPION = "No version is the champion yet; each version's page says how to load it by its number."
+
 Report = Mapping[str, Any]
 """Contents of a report.json."""
 
@@ -118,7 +120,12 @@ def experiment_note(
 
 
 def model_note(
-    verdict: str, manifest: DatasetManifest, contract: Contract, scored: Mapping[str, Report], champion: Identity | None
+    verdict: str,
+    manifest: DatasetManifest,
+    contract: Contract,
+    scored: Mapping[str, Report],
+    champion: Identity | None,
+    has_alias: bool,
 ) -> str:
     """Description of a dataset's registered model.
 
@@ -128,6 +135,7 @@ def model_note(
         contract: of one of its models: what they take and give.
         scored: `reports` of the dataset.
         champion: `champion_of` the dataset.
+        has_alias: whether a version has the alias `champion`.
     """
     name = manifest.dataset.name
     return cut(
@@ -138,7 +146,7 @@ def model_note(
             data(manifest),
             results(manifest, scored, champion),
             dataset_pages(name),
-            loading(name, "champion", contract, manifest),
+            loading(name, "champion", contract, manifest) if has_alias else NO_CHAMPION,
         ]
     )
 

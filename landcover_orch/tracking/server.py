@@ -153,10 +153,15 @@ def server_environment() -> dict[str, str]:
     return {**os.environ, **SETTINGS, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
-def client(home: Path) -> Any:
-    """A client of the MLflow of `home`; its database is made by one process while the others wait."""
+def set_environment() -> None:
+    """MLflow's environment variables for this process, where they are not set: to be called before it is imported."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+
+
+def client(home: Path) -> Any:
+    """A client of the MLflow of `home`; its database is made by one process while the others wait."""
+    set_environment()
     from mlflow import MlflowClient
     from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from landcover_orch import config
 from landcover_orch.errors import IncompleteError, LandcoverError, Problem, TrackingError, TrainingError
-from landcover_orch.pages.facts import name_scores, rounded
+from landcover_orch.pages.facts import name_scores, ordered, rounded
 from landcover_orch.pages.links import markdown_picture, mlflow_path
 from landcover_orch.store.products import REPETITIONS_JSON, SUMMARY, current_manifest
 from landcover_orch.store.publish import Product
@@ -90,7 +90,7 @@ class Pipes:
 def asset_metadata(summary: dict[str, Any]) -> dict[str, Any]:
     """Asset metadata of a summary: plain values; means and spreads of repetitions as numbers, and as a table."""
     spread = summary.pop("spread", {})
-    named = name_scores(summary, "validation")
+    named = ordered(name_scores(summary, "validation"))
     facts: dict[str, Any] = {
         name: rounded(value) if isinstance(value, float) else value
         for name, value in named.items()

@@ -125,9 +125,10 @@ def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
 def load(arguments: Sequence[str]) -> None:
     """Loads what a training needs; what is wrong with it, the training says itself."""
     with contextlib.suppress(Exception):
-        from landcover_orch import config  # the command that asks does without
+        from landcover_orch import config, tracking  # the command that asks does without
         from landcover_orch.config.experiments.models import Classical, Ensemble
 
+        tracking.set_environment()
         for name in LOADED:
             importlib.import_module(name)
         experiment = config.load_experiment(arguments[arguments.index("--experiment") + 1])

@@ -78,7 +78,7 @@ def row(result: DatasetCheck, label: str) -> list[str]:
 def test_tiles_patches_and_classes_stand_by_split(town: Path) -> None:
     result = checked()
     assert result.problems == ()
-    assert row(result, "tiles") == ["1", "1", "1"]
+    assert row(result, "tiles with patches") == ["1", "1", "1"]
     assert row(result, "patches") == ["16", "16", "16"]
     assert row(result, "building") == [f"{100 * 20 * height / 4096:.1f}%" for height in (10, 20, 30)]
     assert row(result, "unlabelled, ignored") == ["-"] * 3
@@ -188,7 +188,7 @@ def test_labels_of_large_and_many_tiles_are_sampled_and_the_table_says_so(
     assert "classes by the labels of 2 of 3 tiles in a sample of 4 x 4 windows of 8 px a tile" in "\n".join(
         result.table
     )
-    assert row(result, "tiles") == ["1", "1", "1"]
+    assert row(result, "tiles with patches") == ["1", "1", "1"]
 
 
 def test_many_windows_are_counted_by_some_of_them(town: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -339,7 +339,7 @@ def test_materialise_ends_with_the_sentence_of_a_file_that_is_wrong(
 def test_a_dataset_that_is_nowhere_is_named_with_the_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "nowhere").mkdir()
+    (tmp_path / "nowhere" / "datasets").mkdir(parents=True)
     monkeypatch.setenv("LANDCOVER_CONFIGS", str(tmp_path / "nowhere"))
     assert main(["check", "xylem"]) == 1
     captured = capsys.readouterr()
@@ -372,6 +372,21 @@ def test_a_folder_of_configurations_that_is_not_there_is_the_problem_and_nothing
     folder.parent.mkdir()
     assert main(["studies", "add", "vaihingen"]) == 0, "it is made in a folder that is there"
     assert doctor.check_configurations().fix is None
+
+
+def test_an_empty_folder_of_configurations_is_where_a_disk_would_be_mounted(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "configs"
+    folder.mkdir()
+    monkeypatch.setenv("LANDCOVER_CONFIGS", str(folder))
+    (home / "town" / "dataset_manifest").mkdir(parents=True)
+    assert main(["clean", "town", "--all", "--yes"]) == 1
+    assert f"LANDCOVER_CONFIGS: {folder}, which is empty; expected" in capsys.readouterr().err
+    assert (home / "town").is_dir()
+    (folder / "datasets").mkdir()
+    assert main(["clean", "town", "--all", "--yes"]) == 0, "its file was taken out of a folder that is there"
+    assert not (home / "town").exists()
 
 
 @pytest.mark.parametrize(

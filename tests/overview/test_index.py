@@ -10,13 +10,14 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
+from landcover_orch.errors import Problem, PromotionError
 from landcover_orch.evaluation import leaderboard
 from landcover_orch.evaluation.decisions import Champion, Decision, record
 from landcover_orch.legend import IGNORE
 from landcover_orch.overview import index
 from landcover_orch.overview.index import NOT_SCORED, State
 from landcover_orch.overview.listing import listing
-from landcover_orch.store.publish import Recipe, Stage, publish
+from landcover_orch.store.publish import Recipe, Stage, failure_recorded, publish
 from tests.evaluation.scored import Scored, scored
 
 NAME = "scored"
@@ -109,6 +110,35 @@ def test_a_challenger_that_waits_is_a_warning(scene: Scored) -> None:
     text = index.index_page(scene.home, NAME, FRESH)
     assert f"larger waits for a person to make it champion. Fix: landcover promote {NAME} VERSION." in text
     assert "champion, by Ana on 2026-11-28" in text
+
+
+def test_without_a_champion_the_page_says_why_first(scene: Scored) -> None:
+    text = index.index_page(scene.home, NAME, FRESH)
+    none = f"none was elected yet. Fix: landcover materialise {NAME}."
+    assert f"No champion, so no tile is mapped: {none}" in text
+    recipe = Recipe("champion", 1, {}, {})
+    (scene.home / NAME / "champion").mkdir()
+    problem = Problem("champion of scored", "small: it learnt nothing", "a model that learnt", "train longer")
+    with pytest.raises(PromotionError), failure_recorded(scene.home / NAME / "champion", "champion", recipe):
+        raise PromotionError(problem)
+    assert f"No champion, so no tile is mapped: {problem}" in index.index_page(scene.home, NAME, FRESH)
+
+
+def test_an_earlier_training_that_is_champion_is_told_from_the_one_that_is_scored(scene: Scored) -> None:
+    model = Champion(
+        experiment="small",
+        model="m",
+        fingerprint=scene.model.fingerprint,
+        data_digest="d",
+        test_digest="t",
+        mean_iou=0.5,
+    )
+    decision = Decision(at="2026-11-28T10:00:00+00:00", by="rule", champion=model, reason="best")
+    record(NAME, decision, scene.home)
+    assert "<b>small</b>champion" in index.index_page(scene.home, NAME, FRESH)
+    earlier = model.model_copy(update={"fingerprint": "of last year"})
+    record(NAME, decision.model_copy(update={"champion": earlier}), scene.home)
+    assert "<b>small, an earlier training of it</b>champion" in index.index_page(scene.home, NAME, FRESH)
 
 
 def test_a_persons_choice_that_the_rule_confirmed_is_the_persons(scene: Scored) -> None:

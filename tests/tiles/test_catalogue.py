@@ -104,6 +104,18 @@ def test_every_problem_is_listed(tmp_path: Path) -> None:
     assert text.startswith("7 problems:")  # the tile `far` has no labels either
 
 
+def test_tiles_whose_names_meet_wait_and_the_others_go_on(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{kind}/{name}.{end}" for name in "aAb" for kind, end in (("images", "tif"), ("labels", "gpkg"))))
+    surveyed = catalogue.survey(dataset(tmp_path))
+    assert [tile.name for tile in surveyed.tiles] == ["b"]
+    assert [*surveyed.waiting] == ["A", "a"]
+    (problem,) = surveyed.problems
+    assert problem.found == "tile names that differ in case alone: ['A', 'a']"
+    assert problem.fix == "rename all but one"
+    (tmp_path / "images" / "A.tif").unlink()
+    assert [tile.name for tile in catalogue.survey(dataset(tmp_path)).tiles] == ["a", "b"]
+
+
 def test_missing_files_are_named_with_their_tile(tmp_path: Path) -> None:
     put(tmp_path, "images/a.tif", "labels/b.gpkg")
     text = problems(dataset(tmp_path, {"names": ["a", "b"]}))

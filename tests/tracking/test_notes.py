@@ -86,6 +86,16 @@ def test_a_version_says_what_it_is_on_which_data_how_good_and_how_to_load(home: 
     assert "`dataset.` on what" in texts["experiment"]
 
 
+def test_without_a_champion_nothing_is_offered_that_would_not_load(home: Path) -> None:
+    product = champions.crowned(home)
+    tracking.client(home).delete_registered_model_alias(NAME, "champion")
+    version = tracking.client(home).get_model_version(NAME, "1")
+    tracking.log_report(version.run_id, _report(home, "quick", product.fingerprint, 0.5), home)
+    text = _descriptions(home)["model"]
+    assert "@champion" not in text
+    assert "No version is the champion yet" in text
+
+
 def test_describing_again_gives_the_same_texts(home: Path) -> None:
     product = champions.crowned(home)
     version = tracking.champion(NAME, home)
