@@ -143,6 +143,7 @@ def status(dataset: DatasetName) -> None:
     described = config.load_dataset(dataset)
     from assets import instance, overview
     from assets import status as state
+    from landcover_orch.evaluation import promotion
     from landcover_orch.planner.retention import unlisted_lines
 
     with instance.opened() as dagster:
@@ -150,6 +151,8 @@ def status(dataset: DatasetName) -> None:
         overview.record_state(dagster, described, current.plan)
         for line in current.lines():
             typer.echo(line)
+    if (text := promotion.moved_alias(dataset, config.home())) is not None:
+        typer.echo(text)
     for line in unlisted_lines(described, config.home()):
         typer.echo(line)
 

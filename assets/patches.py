@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 def definitions(dataset: Dataset) -> list[Any]:
     """The assets `patches` and `dataset_manifest` of a dataset, and their checks."""
-    checks = [tiles_complete_check(dataset), classes_trained_check(dataset), drift_check(dataset)]
+    made_by = (tiles_complete_check, classes_trained_check, pixels_vary_check, drift_check)
+    checks = [check(dataset) for check in made_by]
     return [patches_asset(dataset), store_is_whole_check(dataset), manifest_asset(dataset), *checks]
 
 
@@ -177,6 +178,22 @@ def classes_trained_check(dataset: Dataset) -> dg.AssetChecksDefinition:
         return check_result(not absent, problem, {"absent": ", ".join(absent) or "none"})
 
     return classes_trained
+
+
+def pixels_vary_check(dataset: Dataset) -> dg.AssetChecksDefinition:
+    """Asset check: no band of a tile holds one value alone, and no two tiles hold the same pixels."""
+
+    @dg.asset_check(
+        asset=partitions.key(dataset, DATASET_MANIFEST),
+        name="pixels_vary",
+        description="Each band of each tile has more than one value, and no two tiles hold the same pixels.",
+    )
+    def pixels_vary() -> dg.AssetCheckResult:
+        suspects = current(dataset).json(SUMMARY).get("suspects", [])
+        description = "\n".join(suspects) or None
+        return dg.AssetCheckResult(passed=not suspects, severity=dg.AssetCheckSeverity.WARN, description=description)
+
+    return pixels_vary
 
 
 def drift_check(dataset: Dataset) -> dg.AssetChecksDefinition:

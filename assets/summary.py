@@ -107,6 +107,8 @@ def champion_lines(dataset: Dataset) -> Iterator[str]:
         version, registered = None, f"MLflow does not answer: {error}"
     else:
         registered = f"registered as {dataset.name} version {version.version}" if version else "not registered yet"
+        if version and version.model != current.name:
+            registered = f"while the alias `champion` is on version {version.version}, which is another model"
     yield f"Champion: {current.experiment}, {registered}"
     decisions = load_decisions(dataset.name, config.home())
     if decisions:

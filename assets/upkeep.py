@@ -22,14 +22,15 @@ def findings(*, history: bool = False, fix: bool = False, deep: str | None = Non
         deep: name of a dataset whose products are read whole.
     """
     yield from (Finding("Taken out", text) for text in left_behind(config.home()))
-    yield from compare_registry(fix=fix)
+    yield from compare_registry(fix=fix, deep=deep)
+    yield from read_decisions()
     if history:
         yield from compare_history()
     if deep is not None:
         yield from verify_products(deep)
 
 
-def compare_registry(*, fix: bool) -> Iterator[Finding]:
+def compare_registry(*, fix: bool, deep: str | None = None) -> Iterator[Finding]:
     """Whether MLflow has of each served dataset with a model what is on disk; what it lacks is made on demand."""
     from landcover_orch.evaluation import registration
 
@@ -39,14 +40,34 @@ def compare_registry(*, fix: bool) -> Iterator[Finding]:
         what = f"Registry of {name}"
         try:
             dataset = config.load_dataset(name)
-            made = registration.mend(dataset, config.home()) if fix else []
+            whole = name == deep
+            made = registration.mend(dataset, config.home(), deep=whole) if fix else []
             yield from (Finding(what, line) for line in made)
-            lacking = registration.differences(dataset, config.home())
+            lacking = registration.differences(dataset, config.home(), deep=whole)
+            by_hand = list(registration.left_to_people(lacking, config.home()))
         except LandcoverError as error:
             yield Finding(what, error.problems[0].found, error.problems[0].fix)
             continue
         text, remedy = "; ".join(map(str, lacking)), f"landcover doctor --fix, or landcover materialise {name}"
-        yield Finding(what, text, remedy) if lacking else Finding(what, "as on disk")
+        yield Finding(what, text, "; ".join(by_hand) or remedy) if lacking else Finding(what, "as on disk")
+
+
+def read_decisions() -> Iterator[Finding]:
+    """Whether the decisions on each served dataset's champion can be read, and are there where one was elected."""
+    from landcover_orch.evaluation.decisions import is_lost, load_decisions
+
+    for name in config.served_datasets():
+        what, fix = (
+            f"Decisions of {name}",
+            "restore champion/decisions.jsonl from a backup, or go on without the earlier",
+        )
+        try:
+            load_decisions(name, config.home())
+        except LandcoverError as error:
+            yield Finding(what, f"{error.problems[0].where}: {error.problems[0].found}", error.problems[0].fix)
+            continue
+        if is_lost(name, config.home()):
+            yield Finding(what, "their file is gone; the last one stands, as the champion's own files have it", fix)
 
 
 def verify_products(name: str) -> Iterator[Finding]:

@@ -7,9 +7,10 @@ from collections.abc import Container, Sequence
 from itertools import combinations
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from landcover_orch.errors import Problem, did_you_mean
+from landcover_orch.settings import Settings
 
 IGNORE = 255
 """Value of a class raster where nothing is trained and nothing scored."""
@@ -26,10 +27,8 @@ Code = Annotated[str, BeforeValidator(_as_code)]
 """A source label, always compared as text: the integer 255 of a raster is the code "255"."""
 
 
-class LandClass(BaseModel):
+class LandClass(Settings):
     """One class: what is trained, drawn and scored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: int = Field(ge=0, lt=IGNORE, description="value in class rasters; ids run 0, 1, 2, ... without gaps")
     name: str = Field(min_length=1, description="what people read")
@@ -50,10 +49,8 @@ ANY = "*"
 """Ends a code that stands for all codes which begin like it: a level of a hierarchy."""
 
 
-class Composites(BaseModel):
+class Composites(Settings):
     """What becomes of a polygon with several covers, each with its fraction of the polygon."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rule: Rule = Field(
         default="dissolve",
@@ -84,19 +81,15 @@ MAX_BORDER = 64
 Pixels = Annotated[int, Field(ge=0, le=MAX_BORDER)]
 
 
-class Pair(BaseModel):
+class Pair(Settings):
     """Two classes with a width of their own, as forest and shrub, whose border nobody sees from above."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     between: tuple[str, str] = Field(description="names of the two classes")
     width: float = Field(ge=0, description="on either side of their border; 0: none")
 
 
-class Border(BaseModel):
+class Border(Settings):
     """Widths of the ignored band along borders between classes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     width: float = Field(default=0, ge=0, description="on either side of a border of any other two classes")
     pairs: tuple[Pair, ...] = Field(default=(), description="classes whose border has another width")
@@ -113,10 +106,8 @@ class Border(BaseModel):
         ]
 
 
-class Legend(BaseModel):
+class Legend(Settings):
     """Classes and the mapping from source codes to them, with the rules of drawing polygons."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="the file's name without .yaml")
     description: str = Field(default="", description="what the classes are for")

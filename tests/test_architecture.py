@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "landcover_orch"
 LAYERS = (
-    ("errors", "interrupts", "grid", "legend", "compute", "notifications"),
+    ("errors", "interrupts", "grid", "settings", "legend", "compute", "notifications"),
     ("pages",),
     ("config",),
     ("metrics",),

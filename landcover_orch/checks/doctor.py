@@ -21,6 +21,7 @@ from landcover_orch.config.instance_settings import FILE, missing_blocks
 from landcover_orch.errors import ConfigError, LandcoverError, Problem, pluralise
 from landcover_orch.store import databases
 from landcover_orch.store.costs import format_size
+from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.tracking import file_locations_problem
 
 GIB = 2**30
@@ -114,6 +115,9 @@ def check_artifacts() -> Finding:
     return Finding("MLflow artifacts", problem.found, problem.fix)
 
 
+RESTORE = "restore a backup into a new home: LANDCOVER_HOME=/new/home landcover restore FILE"
+
+
 def check_databases() -> Iterator[Finding]:
     """Whether Dagster's and MLflow's databases are sound, not locked, and of the installed schema; their size.
 
@@ -124,7 +128,8 @@ def check_databases() -> Iterator[Finding]:
             continue
         what, size = f"Database {database.name}", format_size(database.path.stat().st_size)
         if problem := databases.fault(database.path):
-            fix = "end what holds it" if "locked" in problem else "restore it from a backup (`landcover restore`)"
+            fix = "end what holds it" if "locked" in problem else RESTORE
+            fix = "delete it: it is made anew" if database.path.name == MEMORY and "locked" not in problem else fix
             yield Finding(what, f"{size}, {problem}", fix)
         elif database.is_outdated:
             found = f"{size}, schema {database.revision} of an earlier {database.owner}"

@@ -130,21 +130,29 @@ def check_overlap(log: IssueLog, dataset: Dataset, tile: Tile, path: Path, layer
     """
     if meets(path, layer, grid, crs):
         return
-    bounds = total_bounds(path, layer, path.stat().st_mtime_ns)
+    bounds, tile_bounds = total_bounds(path, layer, path.stat().st_mtime_ns), transform_bounds(grid, crs)
+    if bounds is not None and is_exchanged(tile_bounds, bounds):
+        text, fix = f"x and y are exchanged: polygons lie in {_bounds(bounds)}", "exchange them (QGIS: Swap X and Y)"
+        log.problem(path, text, f"polygons in {_bounds(tile_bounds)} ({crs})", fix)
+        return
     if (problem := misplaced(path, bounds, crs)) is not None:
         log.problem(problem.where, problem.found, problem.expected, problem.fix)
         return
-    tile_bounds = transform_bounds(grid, crs)
     elsewhere = bounds is not None and PLACE in dataset.tiles.label and not is_near(tile_bounds, bounds)
     if dataset.labels.unlabelled != IGNORE_NAME and not elsewhere:
         log.note(f"{path}: no polygon on tile {tile.name}; all of it is {dataset.labels.unlabelled!r}")
         return
-    log.problem(
-        path,
-        f"no polygon on {tile.image}: they lie in {_bounds(bounds)}",
-        f"polygons in {_bounds(tile_bounds)} ({crs})",
-        "correct `tiles.label`, or the CRS of one of the files",
-    )
+    lie, other = f"they lie in {_bounds(bounds)}", "the CRS of one of the files"
+    if bounds is None:
+        lie, other = "the layer is empty", "draw some"
+    text, expected = f"no polygon on {tile.image}: {lie}", f"polygons in {_bounds(tile_bounds)} ({crs})"
+    log.problem(path, text, expected, f"correct `tiles.label`, or {other}")
+
+
+def is_exchanged(tile: Bounds, other: Bounds) -> bool:
+    """Whether bounds that do not meet those of a tile do so once their axes are exchanged."""
+    left, bottom, right, top = other[1], other[0], other[3], other[2]
+    return left <= tile[2] and right >= tile[0] and bottom <= tile[3] and top >= tile[1]
 
 
 def is_near(tile: Bounds, other: Bounds) -> bool:

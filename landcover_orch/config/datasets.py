@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from landcover_orch.config.experiments import KEY
-from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.config.labels import Labels
 from landcover_orch.config.paths import expand, file_label
 from landcover_orch.config.retraining import Promotion, Retraining
 from landcover_orch.config.splits import Splits
 from landcover_orch.errors import ConfigError, Problem, pluralise
 from landcover_orch.grid import Edge
+from landcover_orch.settings import Settings
 
 
 class TileOverride(Settings):
@@ -42,13 +42,24 @@ Bands = tuple[Annotated[int, Field(ge=1)], ...]
 """Numbers of a file's bands, from 1 as GDAL counts them."""
 
 
+def _number_or_word(value: object) -> object:
+    try:
+        return value if value in ("file", "none") else float(str(value))
+    except ValueError:
+        raise ValueError(f"{value!r} is neither `file`, `none` nor a number") from None
+
+
+Nodata = Annotated[float | Literal["file", "none"], BeforeValidator(_number_or_word)]
+"""Nodata value: what the file says, none, or a number."""
+
+
 class Further(Settings):
     """Further bands of a tile in a separate file, pixel by pixel on the orthophoto's grid: a surface model."""
 
     image: str = Field(description="pattern below `root`, as that of the orthophotos")
     bands: tuple[str, ...] = Field(min_length=1, description="their names, as they stand in the dataset's `bands`")
     select: Bands = Field(default=(), description="numbers of the file's bands to read, in order; empty: all")
-    nodata: float | Literal["file", "none"] = Field(default="file", description="as the dataset's, for these files")
+    nodata: Nodata = Field(default="file", description="as the dataset's, for these files")
 
 
 class Tiles(Settings):
@@ -163,6 +174,9 @@ class Limits(Settings):
     )
 
 
+INTEGERS = {"uint8": (0, 2**8 - 1), "uint16": (0, 2**16 - 1), "int16": (-(2**15), 2**15 - 1)}
+"""Integer dtypes of orthophotos, and their lowest and highest values."""
+
 NodataRule = Literal["any", "all"]
 
 
@@ -194,7 +208,7 @@ class Dataset(Settings):
     resolution: float | None = Field(
         default=None, gt=0, description="side of a pixel in metres, where `crs` is none and the files cannot say it"
     )
-    nodata: float | Literal["file", "none"] = Field(
+    nodata: Nodata = Field(
         default="file", description="nodata value: what the file says, none (its tag is wrong), or a number"
     )
     nodata_bands: Literal["any", "all"] | None = Field(
@@ -255,6 +269,19 @@ class Dataset(Settings):
         description="how a challenger becomes the champion",
     )
     cluster: str | None = Field(default=None, description="address of a Dask scheduler; empty: threads of this machine")
+
+    @field_validator("nodata")
+    @classmethod
+    def _is_a_value(cls, nodata: float | str, info: ValidationInfo) -> float | str:
+        """A file of another dtype may state what is no value of the dataset's."""
+        dtype, tiles = info.data.get("dtype"), info.data.get("tiles")
+        other = tiles is None or any(override.dtype for override in tiles.overrides.values())
+        if isinstance(nodata, str) or dtype not in INTEGERS or other:
+            return nodata
+        low, high = INTEGERS[dtype]
+        if not (low <= nodata <= high and nodata.is_integer()):
+            raise ValueError(f"{nodata:g} is no value of {dtype}, whole numbers from {low} to {high}")
+        return nodata
 
     @field_validator("retraining", mode="before")
     @classmethod

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.legend import IGNORE_NAME
+from landcover_orch.settings import Settings
 
 
 class Values(Settings):

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from landcover_orch.config.experiments import KEY
-from landcover_orch.config.experiments.settings import Settings
+from landcover_orch.settings import Settings
 
 PYTHON = "{python}"
 """Stands for the interpreter that the lineage runs on."""

@@ -9,8 +9,8 @@ from zoneinfo import available_timezones
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.errors import pluralise
+from landcover_orch.settings import Settings
 
 CRON_FIELDS = ("minute (0-59)", "hour (0-23)", "day of month (1-31)", "month (1-12)", "day of week (0-7)")
 EXTENDED = re.compile(r"^\S*W| .*L| .*#.*,| .*,.*#")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from landcover_orch.config.experiments.settings import Settings
+from landcover_orch.settings import Settings
 
 SPLIT_NAMES = ("validation", "test", "excluded")
 

@@ -87,11 +87,11 @@ def _read(path: Path, *_: int) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         check_events(yaml.parse(text, Loader=yaml.SafeLoader), path)
-        return yaml.load(text, Loader=UniqueKeyLoader)  # noqa: S506 - a safe loader
+        return yaml.load(text, Loader=CoreLoader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            Problem(str(path), " ".join(str(error).split()), "a YAML file in UTF-8", "correct the line it names")
-        ) from error
+        text, expected = " ".join(str(error).split()), "a YAML file in UTF-8"
+        expected = "each key once" if re.search(r"key '.*' twice", text) else expected
+        raise ConfigError(Problem(str(path), text, expected, "correct the line it names")) from error
 
 
 def flow_text(value: object) -> str:
@@ -100,8 +100,12 @@ def flow_text(value: object) -> str:
     return text.strip().removesuffix("...").strip()
 
 
-class UniqueKeyLoader(yaml.SafeLoader):
-    """Safe loader of keys as they are written, 010 and no as texts; it refuses those of which yaml takes the last."""
+class CoreLoader(yaml.SafeLoader):
+    """Safe loader by the core schema of YAML 1.2, as editors read it; keys are texts, and none is written twice.
+
+    YAML 1.1 reads no and off as false, 0377 as 255, 1:30 as 90, 22978945_15 as a number, 2020-05-01 as a date. Here all
+    of them are texts as written; so is a number with leading zeros, which 1.2 reads without them.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Mapping of a node whose keys differ; a bare key is its text, whatever number or truth YAML 1.1 reads."""
@@ -113,6 +117,21 @@ class UniqueKeyLoader(yaml.SafeLoader):
                 seen.add(key.value)
                 key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
+
+
+CoreLoader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)|0x[0-9a-fA-F]+", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+):
+    CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), [*_first])
 
 
 def check_events(events: Iterator[yaml.Event], path: Path) -> None:
@@ -152,7 +171,10 @@ def as_problem(item: Any, model: type[BaseModel], where: str, file: Path | None 
         known = sorted(here.model_fields)
         key = str(item["loc"][-1])
         renamed = f"it is called `{RENAMED[key]}` now" if RENAMED.get(key) in known else None
-        fix = renamed or did_you_mean(key, known) or "delete the key"
+        parts = {name: _models(here.model_fields[name].annotation) for name in known}
+        below = [name for name, models in parts.items() if any(key in model.model_fields for model in models)]
+        nested = f"write it below `{below[0]}`" if below else None
+        fix = renamed or nested or did_you_mean(key, known) or "delete the key"
         return Problem(f"{where}: {path}", "an unknown key", f"one of {known}", fix)
     if path == FILE and item["type"] in ("model_type", "dict_type"):
         content = "an empty file" if item["input"] is None else f"a {type(item['input']).__name__}"
@@ -211,7 +233,7 @@ def value_problem(item: Any, where: str, path: str, field: FieldInfo | None, tex
 
 
 def yaml_meaning(value: object) -> str | None:
-    """What YAML reads a bare word as that is no text: a number, true, a date; None for text, lists and mappings."""
+    """What YAML reads a bare word as that is no text: a number, true, nothing; None for text, lists and mappings."""
     match value:
         case bool():
             return str(value).lower()
@@ -219,10 +241,8 @@ def yaml_meaning(value: object) -> str | None:
             return f"the number {value}"
         case None:
             return "nothing"
-        case str() | list() | tuple() | dict():
-            return None
         case _:
-            return "a date"
+            return None
 
 
 def pattern_of(field: FieldInfo | None) -> str | None:

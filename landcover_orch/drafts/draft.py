@@ -334,7 +334,8 @@ def tiles_questions(plan: Plan) -> Iterator[str]:
         without = pluralise(len(bare), "orthophoto has", "orthophotos have")
         yield f"{without} no labels ({listed}): {what}; are labels missing?"
     if not plan.years or not plan.label_years:
-        yield "of which years are orthophotos and labels? no file name says it of both: write `year` and `label_year`"
+        question = "of which years are orthophotos and labels? no file name says it of both"
+        yield f"{question}: write `tiles.year` and `tiles.label_year`"
 
 
 def labels_reason(plan: Plan, guess: SplitGuess) -> tuple[str, list[str]]:

@@ -9,7 +9,7 @@ from landcover_orch.config.experiments import Experiment
 from landcover_orch.config.experiments.experiment import Augmentation, unused
 from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.config.experiments.prediction import Prediction
-from landcover_orch.config.experiments.settings import Settings
+from landcover_orch.settings import Settings
 
 Choice = str | int | float | bool | None
 

@@ -6,15 +6,16 @@ import fcntl
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from landcover_orch.errors import Problem, PromotionError
-from landcover_orch.store.products import CHAMPION, folder
-from landcover_orch.store.publish import Product, load
+from landcover_orch.errors import LandcoverError, Problem, PromotionError
+from landcover_orch.store.products import CHAMPION, MODEL, SUMMARY, folder
+from landcover_orch.store.publish import MANIFEST, Product, current, load
 
 FILE = "decisions.jsonl"
 
@@ -104,12 +105,15 @@ def champion_words(decision: Decision, contents: Mapping[str, Any]) -> str:
 def load_decisions(dataset: str, home: Path) -> list[Decision]:
     """The decisions on a dataset's champion, the oldest first; a last line that a kill cut short does not count.
 
+    Where their file is lost, the one that the present champion's own files hold.
+
     Raises:
         PromotionError: a line is damaged; all of them are named.
     """
     path = folder(home, dataset, CHAMPION) / FILE
     if not path.is_file():
-        return []
+        present = decision_of_champion(dataset, home)
+        return [present] if present else []
     *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
     decisions = [(number, line, _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
     fix = "restore the file from a backup, or delete the line: then what it decided counts no more"
@@ -121,6 +125,34 @@ def load_decisions(dataset: str, home: Path) -> list[Decision]:
     if torn:
         raise PromotionError(*torn)
     return [decision for _, _, decision in decisions if decision is not None]
+
+
+def is_lost(dataset: str, home: Path) -> bool:
+    """Whether somebody was elected, and the file of decisions is not there."""
+    where = folder(home, dataset, CHAMPION)
+    return not (where / FILE).is_file() and (where / CHAMPION).exists()
+
+
+def decision_of_champion(dataset: str, home: Path) -> Decision | None:
+    """The decision that the product `champion` was made by; None where there is none, or one without it.
+
+    Of a person's choice all models count as passed over that were there before it.
+    """
+    where = folder(home, dataset, CHAMPION)
+    try:
+        facts = current(where, CHAMPION).json(SUMMARY)
+        champion = {name: facts.pop(name) for name in Champion.model_fields}
+        decision = Decision.model_validate({**facts, "champion": champion})
+    except (LandcoverError, KeyError, ValidationError):
+        return None
+    if decision.by == "rule":
+        return decision
+    decided = datetime.fromisoformat(decision.at).timestamp()
+    models = (path.parent for path in (home / dataset / MODEL).glob(f"[!.]*-*/{MANIFEST}"))
+    earlier = (path for path in models if not path.is_symlink() and (path / MANIFEST).stat().st_mtime <= decided)
+    return decision.model_copy(
+        update={"passed_over": tuple(sorted({p.name for p in earlier} - {decision.champion.name}))}
+    )
 
 
 def _was_cut(line: str) -> bool:
@@ -139,11 +171,14 @@ def record(dataset: str, decision: Decision, home: Path) -> None:
     """Appends a decision, on disk before it returns."""
     path = folder(home, dataset, CHAMPION) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
+    former = decision_of_champion(dataset, home) if is_lost(dataset, home) else None
     with path.open("a+", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         text = file.read()
         torn = "\n" if text and not text.endswith("\n") else ""
-        file.write(torn + json.dumps(decision.model_dump(mode="json"), sort_keys=True) + "\n")
+        recovered = [former] if former and not text else []
+        lines = [json.dumps(entry.model_dump(mode="json"), sort_keys=True) for entry in (*recovered, decision)]
+        file.write(torn + "\n".join(lines) + "\n")
         file.flush()
         os.fsync(file.fileno())

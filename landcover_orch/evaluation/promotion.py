@@ -56,6 +56,20 @@ def _remembered_alias(dataset: str, home: Path) -> str | None:
         return None
 
 
+def moved_alias(dataset: str, home: Path) -> str | None:
+    """A sentence where the alias `champion` is on another version than this project last gave it to; else None.
+
+    It is read from the database below `home`: MLflow takes seconds to load.
+    """
+    last_given, number = _remembered_alias(dataset, home), tracking.alias_in_database(dataset, home)
+    if last_given is None or number in (None, last_given):
+        return None
+    return (
+        f"MLflow's alias `champion` is on version {number}, and was last given to version {last_given}: "
+        f"landcover materialise {dataset} follows it"
+    )
+
+
 @dataclass(frozen=True)
 class AliasMoved:
     """A person moved the alias `champion` to a version, which is champion from now on."""

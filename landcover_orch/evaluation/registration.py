@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
@@ -41,7 +41,18 @@ class NoFiles:
     number: str
 
     def __str__(self) -> str:
-        return f"version {self.number} ({self.model.path.name}) has lost its files"
+        return f"version {self.number} ({self.model.path.name}) has lost its files, or they are damaged"
+
+
+@dataclass(frozen=True)
+class RunDeleted:
+    """A run of a registered model that was deleted in MLflow's pages."""
+
+    model: Product
+    run_id: str
+
+    def __str__(self) -> str:
+        return f"the run of {self.model.path.name} is deleted"
 
 
 @dataclass(frozen=True)
@@ -66,20 +77,25 @@ class NotListed:
         return "the leaderboard is another one"
 
 
-Difference = NotRegistered | NoFiles | NotReported | NotListed | AliasMoved | AliasLost
+Difference = NotRegistered | NoFiles | RunDeleted | NotReported | NotListed | AliasMoved | AliasLost
 
 
-def differences(dataset: Dataset, home: Path) -> list[Difference]:
+def differences(dataset: Dataset, home: Path, *, deep: bool = False) -> list[Difference]:
     """What MLflow says otherwise than the products on disk, in the order in which it is mended.
 
     Models of a manifest that is no longer on disk are not asked for: their runs could not be made again.
+
+    Args:
+        dataset: whose models they are.
+        home: folder everything is written below.
+        deep: whether files of versions are compared byte by byte, not by their sizes alone.
 
     Raises:
         TrackingError: MLflow does not answer.
     """
     entries: list[Difference] = []
     for experiment, trained in published_products(folder(home, dataset.name, MODEL), experiments_of(dataset)).items():
-        entries += training_differences(dataset, experiment, trained, home)
+        entries += training_differences(dataset, experiment, trained, home, deep=deep)
     board = published_products(folder(home, dataset.name, LEADERBOARD), [LEADERBOARD]).get(LEADERBOARD)
     if board is not None and tracking.logged_leaderboard(dataset.name, home) != board.fingerprint:
         entries.append(NotListed(board))
@@ -87,18 +103,31 @@ def differences(dataset: Dataset, home: Path) -> list[Difference]:
     return [*entries, alias] if alias is not None else entries
 
 
-def training_differences(dataset: Dataset, experiment: str, trained: Product, home: Path) -> Iterator[Difference]:
-    """What MLflow lacks of an experiment's training: versions, their files, the report of the chosen one."""
+def left_to_people(entries: Sequence[Difference], home: Path) -> Iterator[str]:
+    """Fixes of differences that only a person can mend: an alias on a version whose model is not on disk."""
+    for entry in entries:
+        if isinstance(entry, AliasMoved):
+            try:
+                promotion.model_of(entry.version, home)
+            except LandcoverError as error:
+                yield error.problems[0].fix
+
+
+def training_differences(
+    dataset: Dataset, experiment: str, trained: Product, home: Path, *, deep: bool
+) -> Iterator[Difference]:
+    """What MLflow lacks of an experiment's training: versions, their files and runs, the report of the chosen one."""
     try:
         models = protocol.models_of(trained, home)
         chosen = protocol.chosen_of(trained, home)[1].path.name
     except (LandcoverError, ValueError):
         return  # a repetition's model is gone, or of another version of the contract: the training is built again
     names = {product.path.name: product for product in models.values()}
-    logged: dict[str, LoggedModel] = tracking.logged_models(dataset.name, names, home)
+    logged: dict[str, LoggedModel] = tracking.logged_models(dataset.name, names, home, deep=deep)
     if len(logged) < len(names) and manifest_of(dataset.name, manifest_digest(trained), home) is not None:
         yield NotRegistered(experiment, trained)
     yield from (NoFiles(names[name], model.number) for name, model in logged.items() if not model.has_files)
+    yield from (RunDeleted(names[name], model.run_id) for name, model in logged.items() if model.is_deleted)
     report = published_products(folder(home, dataset.name, REPORT), [experiment]).get(experiment)
     if report is None or names[chosen].fingerprint not in report.json(REPORT_JSON)["models"].values():
         return
@@ -106,7 +135,7 @@ def training_differences(dataset: Dataset, experiment: str, trained: Product, ho
         yield NotReported(experiment, report, logged[chosen].run_id)
 
 
-def mend(dataset: Dataset, home: Path, patience_s: float = math.inf) -> list[str]:
+def mend(dataset: Dataset, home: Path, patience_s: float = math.inf, *, deep: bool = False) -> list[str]:
     """Makes again from disk what MLflow lacks; a sentence each. Twice is as once.
 
     A person's alias stands: `champion` is followed where it was moved by hand, `challenger` is given where no version
@@ -116,17 +145,19 @@ def mend(dataset: Dataset, home: Path, patience_s: float = math.inf) -> list[str
         dataset: whose models they are.
         home: folder everything is written below.
         patience_s: after which nothing more is begun; the next call goes on.
+        deep: as for `differences`.
 
     Raises:
         TrackingError: MLflow does not answer.
     """
     lines: list[str] = []
-    before: list[Difference] = []
+    seen: list[list[Difference]] = [[]]
     deadline = time.monotonic() + patience_s
-    while (todo := differences(dataset, home)) != before:  # a version that is registered again has no report yet
+    # a version that is registered again has no report yet; two that share a run take it from each other for ever
+    while (todo := differences(dataset, home, deep=deep)) not in seen:
         for difference in todo:
             lines += mended(dataset, difference, home) if time.monotonic() < deadline else []
-        before = todo
+        seen.append(todo)
     return list(dict.fromkeys(lines))
 
 
@@ -143,6 +174,9 @@ def mended(dataset: Dataset, difference: Difference, home: Path) -> list[str]:
         case NoFiles(model, number):
             tracking.restore_files(dataset.name, number, model, home)
             return [f"{difference}: written again from disk"]
+        case RunDeleted(_, run_id):
+            tracking.restore_run(run_id, home)
+            return [f"{difference}: restored"]
         case NotReported(_, report, run_id):
             tracking.log_report(run_id, report, home)
             return [f"{difference}: logged"]

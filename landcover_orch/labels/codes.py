@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -93,6 +94,16 @@ def as_code(value: object) -> str | None:
     return str(value).strip() or None
 
 
+def escaped(code: str) -> str:
+    """A code with escapes, as quotes of YAML read them, where it looks like another one.
+
+    So do codes with invisible characters, and those with letters of several alphabets.
+    """
+    alphabets = {unicodedata.name(letter, "").partition(" ")[0] for letter in code if letter.isalpha()}
+    is_plain = code.isprintable() and len(alphabets) <= 1
+    return code if is_plain else code.encode("unicode_escape").decode()
+
+
 @dataclass(frozen=True)
 class Stray:
     """An unknown code: how many pixels or polygons have it, and where the first one is."""
@@ -105,9 +116,9 @@ class Stray:
         """The problem of a file: its unknown code, the codes that the legend has, and what mends it."""
         known = sorted(legend.codes)
         shown = f"{known[:LISTED]}{' and more' if len(known) > LISTED else ''}"
-        named = "no code (NULL)" if self.code == NULL else f"unknown code {self.code!r}"
+        named = "no code (NULL)" if self.code == NULL else f"unknown code '{escaped(self.code)}'"
         found = f"{named} in {pluralise(self.count, unit)}, first at {self.first}"
-        fix = f'add "{self.code}" to `codes` of configs/legends/{legend.name}.yaml: a class name, or ignore'
+        fix = f'add "{escaped(self.code)}" to `codes` of configs/legends/{legend.name}.yaml: a class name, or ignore'
         if self.code == NULL:
             fix = "give those polygons a code, or delete them"
         elif _SIOSE.search(self.code):

@@ -3,7 +3,7 @@
 VERSION = 1
 """Raised when the same inputs and configuration would give other bytes of a patch store."""
 
-MANIFEST_VERSION = 4
+MANIFEST_VERSION = 5
 """Likewise of the dataset's manifest."""
 
 WATCH_VERSION = 1

@@ -26,6 +26,7 @@ from landcover_orch.patches.ground import ground, one_class_warnings
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.patches.one_class import one_class_problem
+from landcover_orch.patches.suspects import constant_bands, same_pixels
 from landcover_orch.raster.histogram import Histogram
 from landcover_orch.store.fingerprint import MEMORY
 from landcover_orch.store.products import (
@@ -197,11 +198,18 @@ def _write(
     trained = statistics.histograms(len(bands), dataset.dtype, labelled, train=True)
     drift.save(stage.path / drift.TRAINED, [band.compact(drift.BINS) for band in trained])
     drifts = drift_rows(dataset, drift.load(stage.path / drift.TRAINED), counts, sources)
-    stage.write_json(SUMMARY, {**summarise(manifest, sources), "drift": drifts})
+    suspects = [
+        *constant_bands(dataset.bands, dataset.dtype, counts),
+        *same_pixels({source.tile.name: source.patches for source in sources}),
+    ]
+    warnings = [*one_class_warnings(manifest), *suspects]
+    summary = {"warnings": warnings, "suspects": suspects, "drift": drifts}
+    stage.write_json(SUMMARY, {**summarise(manifest, sources), **summary})
     samples = manifest_page.samples(manifest, home)
     cut = [source.patches.json(SUMMARY) for source in sources]
     tiles = manifest_page.tiles_picture(manifest, home)
-    page = manifest_page.page(manifest, cut, drifts, samples, dataset.description, matched_pictures(sources), tiles)
+    matched = matched_pictures(sources)
+    page = manifest_page.page(manifest, cut, drifts, samples, dataset.description, matched, tiles, warnings)
     (stage.path / PAGE).write_text(page, encoding="utf-8")
     (stage.path / manifest_page.TILES_PICTURE).write_bytes(tiles)
     (stage.path / PREVIEW).write_bytes(manifest_page.preview(samples))
@@ -355,7 +363,6 @@ def summarise(manifest: DatasetManifest, sources: Sequence[TileProducts]) -> dic
     labelled = sum(sum(tile.class_pixels[split]) for tile in manifest.tiles for split in SPLITS)
     return {
         "digest": manifest.digest,
-        "warnings": one_class_warnings(manifest),
         "ground": {split: asdict(ground(manifest, split)) for split in SPLITS},
         "tiles": len(manifest.tiles),
         "unlabelled_tiles": sum(tile.label_fingerprint is None for tile in manifest.tiles),

@@ -15,7 +15,7 @@ from landcover_orch.grid import Window, crs_label
 from landcover_orch.pages import chart, picture
 from landcover_orch.pages import page as pages
 from landcover_orch.pages.links import asset_link
-from landcover_orch.patches.ground import Ground, ground, hectares, one_class_warnings, split_pixels
+from landcover_orch.patches.ground import Ground, ground, hectares, split_pixels
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 from landcover_orch.patches.read import PatchReader, open_split
 from landcover_orch.patches.splits import ROLE_NAMES, roles
@@ -144,6 +144,7 @@ def page(
     description: str,
     matched: Mapping[str, bytes],
     tiles: bytes,
+    warnings: Sequence[str],
 ) -> str:
     """The HTML page: what the dataset holds, how it is split, and samples of it.
 
@@ -156,7 +157,7 @@ def page(
         title=f"{manifest.dataset.name}: dataset overview",
         description=description,
         verdict=ground_words(manifest),
-        warnings=one_class_warnings(manifest),
+        warnings=list(warnings),
         unfolded=UNFOLDED,
         tiles_picture=tiles,
         manifest=manifest,

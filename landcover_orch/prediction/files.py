@@ -32,6 +32,10 @@ class TrainedModel:
     fingerprint: str
 
 
+RESTORE = "landcover doctor --deep DATASET --fix, where its dataset lies; or name a folder of the asset `model`"
+"""How a registered model is mended whose files MLflow has lost, or that are damaged."""
+
+
 @contextmanager
 def opened(model: str) -> Iterator[TrainedModel]:
     """The trained model at an address.
@@ -50,9 +54,22 @@ def opened(model: str) -> Iterator[TrainedModel]:
         contracts = sorted(path.parent for path in (*folder.glob(CONTRACT), *folder.glob(f"artifacts/*/{CONTRACT}")))
         if not contracts or not (contracts[0] / WEIGHTS).is_file():
             expected = f"{WEIGHTS} and {CONTRACT}"
-            fix = "name a folder of the asset `model`, or models:/DATASET@champion"
+            fix = RESTORE if registered else "name a folder of the asset `model`, or models:/DATASET@champion"
             raise ContractError(Problem(model, "no model of this project", expected, fix))
+        if registered:
+            require_whole(model, contracts[0])
         yield TrainedModel(contracts[0], file_hash(contracts[0] / WEIGHTS))
+
+
+def require_whole(model: str, folder: Path) -> None:
+    """Raises ContractError where what MLflow has of a registered model are not the bytes that were registered."""
+    from landcover_orch.models.networks import require_checksum  # loads torch
+
+    try:
+        require_checksum(folder, load_contract(folder))
+    except ContractError as error:
+        text = f"MLflow's copy of it is damaged: {Path(error.problems[0].where).name}"
+        raise ContractError(Problem(model, text, "the bytes that were registered", RESTORE)) from error
 
 
 def predict_files(

@@ -199,10 +199,11 @@ def _open(path: Path, driver: Driver = "GTiff") -> Iterator[Any]:
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             source = rasterio.open(path, driver=driver)
     except rasterio.errors.RasterioIOError as error:
-        actual = "no such file" if not path.exists() else f"not readable as {name} ({error})"
-        raise RasterError(
-            Problem(str(path), actual, f"a {name}", "restore the file, or convert it with gdal_translate -of GTiff")
-        ) from error
+        actual, fix = "no such file", "restore the file, or correct its path"
+        if path.exists():
+            actual = f"not readable as {name} ({error})"
+            fix = "restore the file, or convert it with gdal_translate -of GTiff"
+        raise RasterError(Problem(str(path), actual, f"a {name}", fix)) from error
     with source:
         yield source
 

@@ -24,6 +24,9 @@ class Verified:
 
 def verify(folder: Path) -> Iterator[Verified]:
     """Reads every product below the folder of a dataset; one that is damaged is marked to be built again."""
+    for link in dangling_links(folder):
+        problem = Problem(str(link), f"{link.readlink()}, which is gone", "the folder of a product", "build it again")
+        yield Verified(link, 0, is_current=True, problems=(problem,))
     for path in product_folders(folder):
         match = PRODUCT.fullmatch(path.name)
         link = path.parent / match["name"] if match else path
@@ -33,6 +36,12 @@ def verify(folder: Path) -> Iterator[Verified]:
         except IncompleteError as error:
             rebuild_mark(path).touch()
             yield Verified(path, 0, is_current, error.problems)
+
+
+def dangling_links(folder: Path) -> Iterator[Path]:
+    """Links of current products whose folders are gone."""
+    for depth in ("[!.]*/[!.]*", "[!.]*/[!.]*/[!.]*"):
+        yield from (path for path in sorted(folder.glob(depth)) if path.is_symlink() and not path.exists())
 
 
 def product_folders(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from landcover_orch.tracking.comparison import (
     logged_leaderboard,
     logged_models,
     restore_files,
+    restore_run,
     was_promoted,
 )
 from landcover_orch.tracking.leaderboard import log_leaderboard
@@ -27,6 +28,7 @@ from landcover_orch.tracking.registry import (
 from landcover_orch.tracking.repetitions import RegisteredRepetitions, register_repetitions
 from landcover_orch.tracking.retention import (
     OldRun,
+    alias_in_database,
     database_state,
     delete_runs,
     has_database,
@@ -72,6 +74,7 @@ __all__ = [
     "Start",
     "Tracker",
     "address",
+    "alias_in_database",
     "champion",
     "client",
     "dagster_interface",
@@ -100,6 +103,7 @@ __all__ = [
     "register_repetitions",
     "registered_models",
     "restore_files",
+    "restore_run",
     "run_url",
     "serve",
     "server_command",

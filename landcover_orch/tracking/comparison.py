@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from landcover_orch.models.contract import CONTRACT, WEIGHTS
+from landcover_orch.store.fingerprint import file_hash
 from landcover_orch.store.publish import Product
 from landcover_orch.tracking.describe import REPORTED
 from landcover_orch.tracking.leaderboard import LEADERBOARD, RUN
 from landcover_orch.tracking.registry import CHALLENGER, PROMOTED, export
 from landcover_orch.tracking.retention import has_database
 from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT
-from landcover_orch.tracking.server import reachable
+from landcover_orch.tracking.server import fluent, reachable
+
+TRAINED = "artifacts/trained"
+"""Folder of a registered model that weights and contract lie in."""
+
+COMPARED = (WEIGHTS, CONTRACT)
+DELETED = "deleted"
 
 
 @dataclass(frozen=True)
@@ -28,33 +36,65 @@ class LoggedModel:
     """Fingerprint of the report that was logged last; None: none was."""
 
     has_files: bool
-    """Whether the version can be loaded: what it is of lies in MLflow's artifacts."""
+    """Whether the version can be loaded: weights and contract lie in MLflow's artifacts, as they are on disk."""
+
+    is_deleted: bool = False
+    """Whether its run was deleted in MLflow, which keeps it for a while."""
 
 
-def logged_models(dataset: str, names: Collection[str], home: Path) -> dict[str, LoggedModel]:
-    """Name of a model's product (experiment and fingerprint) -> what MLflow has of it, of those of some names.
+def logged_models(
+    dataset: str, models: Mapping[str, Product], home: Path, *, deep: bool = False
+) -> dict[str, LoggedModel]:
+    """Name of a model's product (experiment and fingerprint) -> what MLflow has of it, of some models.
+
+    Args:
+        dataset: whose models they are.
+        models: by the names of their products.
+        home: folder everything is written below.
+        deep: whether files are compared byte by byte, not by their sizes alone.
 
     Raises:
         TrackingError: MLflow does not answer.
     """
-    if not names or not has_database(home):
+    if not models or not has_database(home):
         return {}
-    with reachable(home, "comparing the registry with the disk") as client:
-        versions = client.search_model_versions(f"name = '{dataset}'")
+    with reachable(home, "comparing the registry with the disk") as client, fluent(home):
+        versions = [v for v in client.search_model_versions(f"name = '{dataset}'") if v.run_id]
         by_name = {f"{v.tags.get(EXPERIMENT)}-{v.tags.get(FINGERPRINT)}": v for v in reversed(versions)}
-        return {name: logged_model(client, by_name[name]) for name in names if name in by_name}
+        return {
+            name: logged_model(client, by_name[name], product, deep=deep)
+            for name, product in models.items()
+            if name in by_name
+        }
 
 
-def logged_model(client: Any, version: Any) -> LoggedModel:
-    """What MLflow has of the model of a version."""
-    tags = client.get_run(version.run_id).data.tags
-    return LoggedModel(str(version.version), version.run_id, tags.get(REPORTED), has_files(client, version))
+def logged_model(client: Any, version: Any, product: Product, *, deep: bool) -> LoggedModel:
+    """What MLflow has of the model of a version, which a product is."""
+    run = client.get_run(version.run_id)
+    complete = has_files(client, version, product) and (not deep or same_bytes(version, product))
+    is_deleted = run.info.lifecycle_stage == DELETED
+    return LoggedModel(str(version.version), version.run_id, run.data.tags.get(REPORTED), complete, is_deleted)
 
 
-def has_files(client: Any, version: Any) -> bool:
-    """Whether MLflow's artifacts have the files that a version is of."""
+def has_files(client: Any, version: Any, product: Product) -> bool:
+    """Whether MLflow's artifacts have the weights and the contract that a version is of, in their sizes."""
     model_id = model_id_of(version)
-    return model_id is None or bool(client.list_logged_model_artifacts(model_id))
+    if model_id is None:
+        return True
+    sizes = {Path(file.path).name: file.file_size for file in client.list_logged_model_artifacts(model_id, TRAINED)}
+    return all(sizes.get(name) == product.files[name]["bytes"] for name in COMPARED)
+
+
+def same_bytes(version: Any, product: Product) -> bool:
+    """Whether MLflow's artifacts have the very bytes of weights and contract."""
+    import mlflow.artifacts
+
+    if (model_id := model_id_of(version)) is None:
+        return True
+    with tempfile.TemporaryDirectory() as scratch:
+        uri = f"models:/{model_id}/{TRAINED}"
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch))
+        return all(file_hash(folder / name) == product.files[name]["sha256"] for name in COMPARED)
 
 
 def model_id_of(version: Any) -> str | None:
@@ -93,6 +133,20 @@ def was_promoted(dataset: str, number: str, home: Path) -> bool:
     with reachable(home, "looking up a former champion") as client:
         versions = client.search_model_versions(f"name = '{dataset}'")
     return any(str(version.version) == number and PROMOTED in version.tags for version in versions)
+
+
+def restore_run(run_id: str, home: Path) -> None:
+    """Brings a run back that was deleted in MLflow's pages.
+
+    Raises:
+        TrackingError: MLflow does not answer, or has removed it for good.
+    """
+    with reachable(home, "restoring a run") as client:
+        experiment = client.get_experiment(client.get_run(run_id).info.experiment_id)
+        if experiment.lifecycle_stage == DELETED:
+            client.restore_experiment(experiment.experiment_id)
+        if client.get_run(run_id).info.lifecycle_stage == DELETED:
+            client.restore_run(run_id)
 
 
 def restore_files(dataset: str, number: str, product: Product, home: Path) -> None:

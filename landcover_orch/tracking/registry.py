@@ -89,7 +89,7 @@ class ModelVersion:
             version=str(version.version),
             run_id=version.run_id,
             url=version_page(version.name, str(version.version)),
-            run_url=run_url(version.run_id, home),
+            run_url=run_url(version.run_id, home) if version.run_id else "",  # one that was registered without a run
             tags=dict(version.tags or {}),
         )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from landcover_orch.tracking.describe import CHAMPION
 from landcover_orch.tracking.leaderboard import LEADERBOARD
 from landcover_orch.tracking.runs import EXPERIMENT, FINGERPRINT, PARENT
 from landcover_orch.tracking.server import SQLITE, address, fluent, known_warnings, reachable
@@ -34,6 +37,21 @@ def has_database(home: Path) -> bool:
     """Whether there is an MLflow to ask: a server, or a database that somebody made."""
     uri = address(home)
     return not uri.startswith(SQLITE) or Path(uri.removeprefix(SQLITE)).is_file()
+
+
+def alias_in_database(dataset: str, home: Path) -> str | None:
+    """Version that bears the alias `champion` by the database below `home`, read without MLflow, which takes seconds.
+
+    None where none does, or where a server is to be asked.
+    """
+    path = Path(address(home).removeprefix(SQLITE))
+    query = "SELECT version FROM registered_model_aliases WHERE name = ? AND alias = ?"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            row = connection.execute(query, (dataset, CHAMPION)).fetchone()
+    except sqlite3.Error:
+        return None
+    return None if row is None else str(row[0])
 
 
 def database_state(home: Path) -> object:

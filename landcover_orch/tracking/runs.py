@@ -339,6 +339,8 @@ def experiment_of(mlflow_client: Any, name: str, home: Path) -> str:
     if experiment is None:
         kind = {"mlflow.experimentKind": "custom_model_development", DATASET: name}  # its page opens with runs
         return str(mlflow_client.create_experiment(name, artifact_location=artifacts(home, name), tags=kind))
+    if experiment.lifecycle_stage == "deleted":  # in MLflow's pages; nothing can be logged to it
+        mlflow_client.restore_experiment(experiment.experiment_id)
     return str(experiment.experiment_id)
 
 

@@ -253,7 +253,7 @@ def test_files_of_a_version_that_are_gone_are_written_again(project: CaseRun) ->
     before = versions()
     shutil.rmtree(config.home() / "mlartifacts")
     lines = materialised(project).lines
-    assert any("has lost its files: written again from disk" in line for line in lines), lines
+    assert any("has lost its files, or they are damaged: written again from disk" in line for line in lines), lines
     assert versions() == before
     assert predicts(project, config.home() / "maps")
 
@@ -361,3 +361,153 @@ def test_a_champion_whose_recipe_left_the_configurations_maps_by_its_copy(projec
     maps = {step for step in lineage.materialised(project.dagster, before) if step.startswith("land_cover_map")}
     assert maps == {"land_cover_map d"}, "the others are as they were"
     assert "small stays: no challenger" in load_decisions(NAME, config.home())[-1].reason
+
+
+def registered_file(name: str) -> Path:
+    """A file of the champion's version in MLflow's artifacts."""
+    model = champion_alias()
+    source = client(config.home()).get_model_version(NAME, model.version).source.removeprefix("models:/")
+    (path,) = config.home().glob(f"mlartifacts/**/{source}/**/{name}")
+    return path
+
+
+def emptied(path: Path) -> None:
+    """Nothing of a file is left."""
+    path.write_bytes(b"")
+
+
+def flipped(path: Path) -> None:
+    """A bit of a file is another."""
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [emptied, flipped, Path.unlink])
+def test_a_damaged_copy_of_a_model_in_mlflow_is_refused_told_and_written_again(
+    project: CaseRun, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+) -> None:
+    path = registered_file("model.safetensors")
+    content = path.read_bytes()
+    damage(path)
+    assert not predicts(project, config.home() / "maps")
+    assert "Fix: landcover doctor --deep DATASET --fix" in capsys.readouterr().err
+    assert main(["doctor", "--deep", NAME]) == 1
+    version = champion_alias().version
+    assert f"version {version} ({champion_alias().model}) has lost its files, or they are damaged" in (
+        capsys.readouterr().out
+    )
+    main(["doctor", "--deep", NAME, "--fix"])
+    assert path.read_bytes() == content
+    assert predicts(project, config.home() / "maps")
+
+
+def test_a_person_s_choice_stands_where_the_file_of_decisions_is_lost(
+    project: CaseRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = next(number for number, model in versions().items() if model.startswith("second"))
+    assert main(["promote", NAME, second]) == 0
+    file = config.home() / NAME / "champion" / "decisions.jsonl"
+    (last,) = load_decisions(NAME, config.home())[-1:]
+    file.unlink()
+    capsys.readouterr()
+    main(["doctor"])
+    assert f"Decisions of {NAME}" in capsys.readouterr().out
+    (recovered,) = load_decisions(NAME, config.home())
+    assert (recovered.by, recovered.user, recovered.at, recovered.champion) == (
+        "person",
+        last.user,
+        last.at,
+        last.champion,
+    )
+    materialised(project)
+    change_pixels(project, "d")
+    materialised(project)
+    assert require_agreement(project) == "second"
+    file.write_text("{}\n" + file.read_text() if file.is_file() else "{}\n")
+    main(["doctor"])
+    assert re.search(r"decisions\.jsonl, line 1", capsys.readouterr().out)
+
+
+def test_a_product_whose_folder_is_gone_is_told_by_the_doctor(
+    project: CaseRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(current("land_cover_map", "a").path)
+    assert main(["doctor", "--deep", NAME]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"land_cover_map a\b", printed)
+    assert f"Fix: landcover materialise {NAME}" in printed
+    materialised(project)
+    main(["doctor", "--deep", NAME])
+    assert "which is gone" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("with_run", [True, False])
+def test_an_alias_on_a_version_that_is_not_this_project_s_is_told_with_what_a_person_can_do(
+    project: CaseRun, capsys: pytest.CaptureFixture[str], with_run: bool
+) -> None:
+    registry, own = client(config.home()), champion_alias()
+    experiment = registry.get_experiment_by_name(NAME).experiment_id
+    run_id = registry.create_run(experiment).info.run_id if with_run else None
+    foreign = registry.create_model_version(NAME, "/nowhere/at/all", run_id=run_id)
+    registry.set_registered_model_alias(NAME, "champion", foreign.version)
+    capsys.readouterr()
+    main(["doctor"])
+    printed = capsys.readouterr().out
+    assert f"the alias `champion` was moved to version {foreign.version} by hand" in printed
+    assert "or choose one by `landcover promote`" in printed
+    main(["materialise", NAME])
+    printed = capsys.readouterr().out
+    assert f"while the alias `champion` is on version {foreign.version}, which is another model" in printed
+    assert main(["promote", NAME, own.version]) == 0
+    assert require_agreement(project) == "small"
+
+
+def test_two_models_that_share_a_run_end_no_mending(project: CaseRun) -> None:
+    registry = client(config.home())
+    small, second = (
+        next(v for v in registry.search_model_versions(f"name = '{NAME}'") if v.tags[tracking.EXPERIMENT] == name)
+        for name in ("small", "second")
+    )
+    for tag in (tracking.EXPERIMENT, tracking.FINGERPRINT):
+        registry.set_model_version_tag(NAME, small.version, tag, second.tags[tag])
+    main(["doctor", "--fix"])  # it ends
+
+
+def test_status_says_that_a_person_moved_the_alias(project: CaseRun, capsys: pytest.CaptureFixture[str]) -> None:
+    second = next(number for number, model in versions().items() if model.startswith("second"))
+    former = champion_alias().version
+    client(config.home()).set_registered_model_alias(NAME, "champion", second)
+    capsys.readouterr()
+    assert main(["status", NAME]) == 0
+    said = f"MLflow's alias `champion` is on version {second}, and was last given to version {former}"
+    assert said in capsys.readouterr().out
+    materialised(project)
+    main(["status", NAME])
+    assert "MLflow's alias" not in capsys.readouterr().out
+
+
+def deleted_experiment(run_id: str) -> None:
+    """A person deleted the dataset's experiment in MLflow's pages."""
+    registry = client(config.home())
+    registry.delete_experiment(registry.get_run(run_id).info.experiment_id)
+
+
+def deleted_run(run_id: str) -> None:
+    """A person deleted the champion's run in MLflow's pages."""
+    client(config.home()).delete_run(run_id)
+
+
+@pytest.mark.parametrize("damage", [deleted_experiment, deleted_run])
+def test_what_was_deleted_in_mlflow_s_pages_is_restored(
+    project: CaseRun, capsys: pytest.CaptureFixture[str], damage: Callable[[str], None]
+) -> None:
+    run_id = champion_alias().run_id
+    damage(run_id)
+    assert "is deleted" in registry_line(capsys)
+    main(["doctor", "--fix"])
+    assert registry_line(capsys) == "as on disk"
+    assert client(config.home()).get_run(run_id).info.lifecycle_stage == "active"
+    change_rate(project, "second")
+    materialised(project)
+    assert require_agreement(project) == "small"

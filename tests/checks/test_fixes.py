@@ -162,9 +162,9 @@ def wrong_crs(number: int | None) -> Callable[[Project], None]:
 def name_as_a_number(project: Project) -> None:
     """Renames the test tile to what YAML takes for a number."""
     for path in project.raw.glob("t2.*"):
-        path.rename(path.with_stem("22978945_15"))
+        path.rename(path.with_stem("22978945"))
     file = project.file()
-    file.write_text(file.read_text().replace("- t2", "- 22978945_15"))
+    file.write_text(file.read_text().replace("- t2", "- 22978945"))
 
 
 BLOCKS = {"block": 5000, "validation": {"blocks": 0.25}, "test": {"blocks": 0.25}}

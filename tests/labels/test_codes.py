@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from landcover_orch.labels.codes import Stray, as_code, coding, look_up, lookup_table, to_classes, unknown_codes
+from landcover_orch.labels.codes import (
+    Stray,
+    as_code,
+    coding,
+    escaped,
+    look_up,
+    lookup_table,
+    to_classes,
+    unknown_codes,
+)
 from landcover_orch.legend import IGNORE, LandClass, Legend
 
 OUTSIDE = 999
@@ -66,3 +75,10 @@ def test_unknown_codes_are_named_most_frequent_first() -> None:
     assert len(error.problems) == 21
     assert "unknown code '29' in 29 polygons, first at polygon 29" in str(error.problems[0])
     assert "10 more unknown codes" in str(error.problems[-1])
+
+
+def test_a_code_that_looks_like_another_is_shown_with_escapes() -> None:
+    assert escaped("Viñedo") == "Viñedo"
+    assert escaped("wo\u200bod") == "wo\\u200bod"
+    assert escaped("w\u043e\u043ed") == "w\\u043e\\u043ed", "two letters are Cyrillic"
+    assert escaped("лес") == "лес"

@@ -57,6 +57,25 @@ def test_the_page_and_pictures_stand_alone(fields: Fields) -> None:
     assert 0 < len(product.file("preview.png").read_bytes()) <= 75_000
 
 
+def test_bands_of_one_value_and_copies_of_a_tile_are_told(tmp_path: Path, home: Path) -> None:
+    fields = write_fields(tmp_path / "raw", home, names=("a", "b", "c"), splits=BLOCKS)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, *SHAPE), dtype=np.uint8)
+    for i, tile in enumerate(fields.tiles):
+        shown = pixels if i < 2 else np.stack([pixels[1], np.full(SHAPE, 77, np.uint8)])
+        write_geotiff(tile.image, shown, origin=(ORIGIN[0] + 500 * i, ORIGIN[1]))
+    for index in range(3):
+        fields.cut(index)
+    product = described(fields)
+    warnings = [
+        "Tile c holds one value alone (nir 77). Fix: replace its orthophoto, or take the tile out.",
+        "Tiles a and b hold the same pixels. Fix: replace the copies, or take them out.",
+    ]
+    assert product.json("summary.json")["suspects"] == warnings
+    assert product.json("summary.json")["warnings"][-2:] == warnings
+    page = product.file("index.html").read_text()
+    assert all(warning in page for warning in warnings)
+
+
 def test_the_page_shows_what_matching_made_of_a_tile(fields: Fields) -> None:
     assert "before and after" not in described(fields).file("index.html").read_text()
     matched = fields.changed(radiometry={"match": "moments", "reference": "a"})

@@ -24,8 +24,8 @@ from landcover_orch.config.experiments.optimisation import (
 )
 from landcover_orch.config.experiments.prediction import Prediction
 from landcover_orch.config.experiments.protocol import Protocol
-from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.errors import pluralise
+from landcover_orch.settings import Settings
 
 KEY = r"^[A-Za-z0-9_-]+$"
 """Characters of a name: it becomes a Dagster key, a partition and a folder."""

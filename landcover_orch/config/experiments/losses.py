@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from landcover_orch.config.experiments.settings import Settings, named
+from landcover_orch.settings import Settings, named
 
 
 class ClassWeights(Settings):

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from landcover_orch.config.experiments.settings import named
 from landcover_orch.errors import ConfigError, Problem, did_you_mean, pluralise
+from landcover_orch.settings import named
 
 SEPARATOR = "__"
 """Stands between the file's name and the choices: potsdam-unet__4-residual-serial."""

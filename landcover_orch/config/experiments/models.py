@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from landcover_orch.config.experiments.settings import Settings, named
 from landcover_orch.errors import pluralise
+from landcover_orch.settings import Settings, named
 
 EXPERIMENT_NAME = r"[A-Za-z0-9_-]+(\.seed-[0-9]+)?(\.fold-[0-9]+)?"
 """A name of configs/experiments, or a repetition of one."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from landcover_orch.config.experiments.settings import Settings, named
+from landcover_orch.settings import Settings, named
 
 RATE = "learning rate, the peak where a schedule has one; auto: found by a test"
 

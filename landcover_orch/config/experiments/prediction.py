@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from landcover_orch.config.experiments.settings import Settings, named
+from landcover_orch.settings import Settings, named
 
 
 class Potts(Settings):

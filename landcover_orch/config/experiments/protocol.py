@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from landcover_orch.config.experiments.settings import Settings
+from landcover_orch.settings import Settings
 
 BLOCK_FOLDS = 5
 """Default number of folds by block: as many as the Sentinel-2 challenge's study took."""

@@ -12,10 +12,10 @@ from landcover_orch.config.experiments.experiment import KEY, Experiment, Metric
 from landcover_orch.config.experiments.matrix import changed
 from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.config.experiments.protocol import Protocol
-from landcover_orch.config.experiments.settings import Settings
 from landcover_orch.config.paths import file_label
 from landcover_orch.config.yamlfile import parse
 from landcover_orch.errors import ConfigError, Problem
+from landcover_orch.settings import Settings
 
 Choices = dict[str, Any]
 """A trial's value at each dotted path of the space."""
