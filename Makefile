@@ -57,6 +57,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
 
 check: lint test   ## what CI runs: ruff, mypy --strict, tests
 

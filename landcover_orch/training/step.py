@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landcover_orch.errors import Problem, TrainingError, pluralise
+from landcover_orch.errors import Problem, RecipeError, pluralise
 from landcover_orch.models.networks import Normalised
 from landcover_orch.training.device import Device
 from landcover_orch.training.distributed.batch_norm import synchronise
@@ -143,21 +143,21 @@ class Step:
         """Halves the micro-batches after an out-of-memory error.
 
         Raises:
-            TrainingError: they cannot be smaller.
+            RecipeError: they cannot be smaller.
         """
         local_batch = self.group.local_batch(self.batch_size)
         where, parts = f"memory of {self.device.name}", self.micro_batches
         if self._synchronised:
             size = f"a batch of {self.batch_size} in {pluralise(parts, 'micro-batch')} does not fit ({message})"
             fix = f"set `accumulate: {2 * parts}`: processes that share batch statistics cannot split it on the way"
-            raise TrainingError(Problem(where, size, "memory for one micro-batch", fix))
+            raise RecipeError(Problem(where, size, "memory for one micro-batch", fix))
         if parts >= local_batch:
             size, expected = (
                 f"one image does not fit ({message})",
                 "memory for a forward and a backward pass of one patch",
             )
             fix = "lower `patches.size` or the model's width, or set `precision: bfloat16`"
-            raise TrainingError(Problem(where, size, expected, fix))
+            raise RecipeError(Problem(where, size, expected, fix))
         self.micro_batches = min(2 * self.micro_batches, local_batch)
         self.model.zero_grad(set_to_none=True)
         gc.collect()

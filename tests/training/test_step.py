@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from landcover_orch.errors import TrainingError
+from landcover_orch.errors import RecipeError
 from landcover_orch.models.networks import Normalised
 from landcover_orch.training import product as training
 from landcover_orch.training import setup
@@ -112,7 +112,7 @@ def test_a_retried_batch_has_the_update_of_one_that_fitted() -> None:
 
 def test_when_not_even_one_image_fits_it_says_what_to_do() -> None:
     taken = _step(Small(0))
-    with pytest.raises(TrainingError, match=r"one image does not fit \(no memory\).*lower `patches.size`"):
+    with pytest.raises(RecipeError, match=r"one image does not fit \(no memory\).*lower `patches.size`"):
         taken.update(_batch(), None, seed=0)
 
 
@@ -156,5 +156,5 @@ def test_a_training_that_runs_out_of_memory_goes_on_and_says_so(home: Path, monk
 def test_processes_that_share_statistics_do_not_split_on_the_way() -> None:
     network = Small(2)
     network.layers.append(nn.SyncBatchNorm(3))
-    with pytest.raises(TrainingError, match=r"a batch of 6 in 1 micro-batch does not fit.*set `accumulate: 2`"):
+    with pytest.raises(RecipeError, match=r"a batch of 6 in 1 micro-batch does not fit.*set `accumulate: 2`"):
         _step(network).update(_batch(), None, seed=0)

@@ -26,6 +26,7 @@ from landcover_orch.training.search import __main__ as command
 from landcover_orch.training.search import page as search_page
 from landcover_orch.training.search import study as search_study
 from landcover_orch.training.search.trials import Repetition, State, Trial, best, draw
+from landcover_orch.training.step import Step
 from tests.training import classroom
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -271,6 +272,21 @@ def test_a_trial_that_diverges_fails_alone(home: Path) -> None:
     rows = table(run(home, study_settings))
     assert [row["state"] for row in rows] == ["failed", "complete"]
     assert "nan" in rows[0]["reason"]
+
+
+def test_a_trial_that_runs_out_of_memory_fails_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = Step.update
+
+    def limited(step: Step, *arguments: Any) -> Any:
+        if step.batch_size > 2:
+            step.micro_batches = step.batch_size
+            step.halve("no memory")
+        return update(step, *arguments)
+
+    monkeypatch.setattr(Step, "update", limited)
+    rows = table(run(home, search(space={"batch_size": [8, 2]})))
+    assert [row["state"] for row in rows] == ["failed", "complete"]
+    assert "one image does not fit (no memory)" in rows[0]["reason"]
 
 
 def test_a_search_without_a_complete_trial_says_why(home: Path) -> None:
