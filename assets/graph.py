@@ -60,7 +60,9 @@ def described(
     """An asset as the planner knows it."""
     artifact: Any = spec.metadata[BUILDER]
     partitioning = spec.partitions_def
-    names = partitioning.get_partition_keys(dynamic_partitions_store=instance) if partitioning else [None]
+    keys = partitioning.get_partition_keys(dynamic_partitions_store=instance) if partitioning else [None]
+    is_of_tiles = isinstance(partitioning, dg.DynamicPartitionsDefinition)
+    names = [key for key in keys if not is_of_tiles or key not in dataset.tiles.go_on_without]
     policy, stands = asset.backfill_policy, spec.metadata.get(STANDS)
     name = spec.key.path[-1]
     return planner.Asset(

@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 
@@ -59,6 +59,8 @@ class Launcher:
     client: Client | None
     in_process: InProcess
     log: Log
+    cursors: dict[str, str] = field(default_factory=dict)
+    """Run -> behind what of it has been passed on."""
 
     def __call__(self, job: dg.JobDefinition, request: RunRequest) -> dg.DagsterRun:
         """Executes a run of a job; gives the run as it ended. Ctrl-C terminates it.
@@ -90,9 +92,9 @@ class Launcher:
     def follow(self, client: Client, run_id: str) -> dg.DagsterRun:
         """Passes on the lines of a run's steps until it has ended; gives the run."""
         started = looked = time.monotonic()
-        cursor, in_queue = None, False
+        in_queue = False
         while (run := self.run(run_id)) and not run.is_finished:
-            cursor = self.pass_on(run_id, cursor)
+            self.pass_on(run_id)
             now = time.monotonic()
             if not in_queue and run.status in IN_QUEUE and now - started > QUEUED_S:
                 self.log("  waits: in Dagster's queue, behind runs that are under way")
@@ -101,7 +103,7 @@ class Launcher:
                 looked = now
                 self.require_servers(client, run)
             time.sleep(POLL_S)
-        self.pass_on(run_id, cursor)
+        self.pass_on(run_id)
         if not run.is_success:
             self.require_servers(client, run)
         return run
@@ -113,17 +115,17 @@ class Launcher:
             raise KeyboardInterrupt
         return run
 
-    def pass_on(self, run_id: str, cursor: str | None) -> str:
-        """Passes on what steps wrote behind a cursor, and nothing of Dagster's own events; gives the next cursor."""
+    def pass_on(self, run_id: str) -> None:
+        """Passes on what steps wrote since the last time, and nothing of Dagster's own events."""
         while True:
-            connection = self.in_process.instance.get_records_for_run(run_id, cursor)
-            cursor = connection.cursor
+            connection = self.in_process.instance.get_records_for_run(run_id, self.cursors.get(run_id))
+            self.cursors[run_id] = connection.cursor
             for entry in (record.event_log_entry for record in connection.records):
                 is_line = entry.dagster_event is None and int(entry.level) >= logging.INFO
                 if is_line and not is_noise(entry.user_message):
                     self.log(f"    {entry.user_message}")
             if not connection.has_more:
-                return cursor
+                return
 
     def require_servers(self, client: Client, run: dg.DagsterRun) -> None:
         """Raises ServersEndedError where the servers have ended, or do; a run that they left is ended with them."""

@@ -6,18 +6,21 @@ import logging
 import math
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from assets import chain
 from assets.advance import Log, MaterialisationError, Outcome, advance
-from assets.definitions import collect, lineage
+from assets.check_evaluations import evaluate_again
+from assets.definitions import collect, items, lineage
 from assets.execution import InProcess
 from assets.launch import is_noise, launcher
 from assets.overview import record_state, write_index
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import BusyError
+from landcover_orch.planner import Plan
 from landcover_orch.store import publish
 
 __all__ = ["MaterialisationError", "Outcome", "materialise"]
@@ -95,14 +98,22 @@ def materialise_alone(
 ) -> Outcome:
     """Materialises a dataset whose lock is held, and writes its index page."""
     definitions, known = collect([dataset], {"console": console}), lineage(dataset)
+    started = datetime.now(UTC)
     try:
         in_process = InProcess(dagster, log, {"loggers": {"console": {}}})
         execute = launcher(dataset, in_process, log)
         outcome = advance(dagster, dataset, definitions, known, assets, force=force, execute=execute, log=log)
-        record_state(dagster, dataset, outcome.plan if assets is None else chain.state_plan(dataset, known, dagster))
+        settle(dagster, dataset, outcome.plan if assets is None else chain.state_plan(dataset, known, dagster), started)
     except MaterialisationError:
-        record_state(dagster, dataset, chain.state_plan(dataset, known, dagster))
+        settle(dagster, dataset, chain.state_plan(dataset, known, dagster), started)
         raise
     finally:
         write_index(dagster, dataset)
     return outcome
+
+
+def settle(dagster: dg.DagsterInstance, dataset: Dataset, described: Plan, started: datetime) -> None:
+    """Records the state of a dataset by a plan, and evaluates checks again whose last evaluation does not stand."""
+    checks = [item for item in items(dataset) if isinstance(item, dg.AssetChecksDefinition)]
+    evaluate_again(dagster, checks, started)
+    record_state(dagster, dataset, described)

@@ -14,7 +14,7 @@ from landcover_orch.errors import LandcoverError, Problem, pluralise
 from landcover_orch.pages import links
 from landcover_orch.pages.facts import name_scores, ordered, rounded, with_units
 from landcover_orch.planner import Build
-from landcover_orch.store.products import MODEL, PAGE, PREVIEW, REPORT, SUMMARY
+from landcover_orch.store.products import CHAMPION, MODEL, PAGE, PREVIEW, REPORT, SUMMARY
 from landcover_orch.store.publish import Product
 
 VERSION_TAG = "dagster/data_version"
@@ -28,7 +28,7 @@ PICTURES = {
 }
 """Pictures that are shown of a product, in this order."""
 
-SPLITS = {MODEL: "validation", REPORT: "test"}
+SPLITS = {MODEL: "validation", REPORT: "test", CHAMPION: "test"}
 """Asset -> the split that its scores are measured on."""
 
 Event = dg.MaterializeResult[Any]

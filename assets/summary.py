@@ -71,7 +71,10 @@ def score_lines(dataset: Dataset) -> Iterator[str]:
     from landcover_orch.evaluation.build import current_reports
     from landcover_orch.patches.ground import tile_words
 
-    reports = {name: product.json(SUMMARY) for name, product in current_reports(dataset, config.home()).items()}
+    try:
+        reports = {name: product.json(SUMMARY) for name, product in current_reports(dataset, config.home()).items()}
+    except LandcoverError:
+        return  # there is no manifest; why, the command says
     if not reports:
         return
     baselines = {name for file in dataset.baselines for name in config.experiment_names(file)}

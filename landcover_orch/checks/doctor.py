@@ -198,7 +198,7 @@ def port_of(variable: str) -> int:
 
 def check_port(variable: str) -> Finding:
     """Whether the port of a server is one, and free."""
-    name = variable.split("_")[1].capitalize()
+    name = {"MLFLOW": "MLflow"}.get(variable.split("_")[1], variable.split("_")[1].capitalize())
     try:
         port = port_of(variable)
     except ConfigError as error:

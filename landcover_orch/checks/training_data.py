@@ -13,6 +13,7 @@ from landcover_orch.config import Dataset, file_label
 from landcover_orch.errors import GridError, LandcoverError, Problem, pluralise
 from landcover_orch.grid import Window, blocks, starts
 from landcover_orch.legend import IGNORE, Legend
+from landcover_orch.patches.ground import ONE_CLASS
 from landcover_orch.tiles.tile import Tile
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ MAX_STARTS = 128
 
 MAX_COMPARED = 200_000
 """Windows of all tiles up to which those on held-out ground of other tiles are sought."""
-
-ONE_CLASS = 0.85
-"""Fraction of a split's labelled pixels above which one class makes it hard to tell models apart."""
 
 FEW = 1_000
 """Train pixels below which a class is called rare."""

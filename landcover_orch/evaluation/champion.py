@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from landcover_orch.metrics import confusion
 from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.metrics.learning import has_learnt, not_learnt
 from landcover_orch.models.contract import load_contract
+from landcover_orch.patches.ground import ONE_CLASS
 from landcover_orch.patches.manifest import DatasetManifest, load_current
 from landcover_orch.store import publish
 from landcover_orch.store.canonical import digest
@@ -156,9 +157,14 @@ def elect(
             reason = f"{incumbent.experiment} stays: it cannot be compared ({problem.where}: {problem.found}); {fix}"
             return Election(incumbent, reason)
         except LandcoverError as error:
-            lost = f"; the champion before, {incumbent.experiment}, cannot be used any more: {error.problems[0]}"
+            problem = error.problems[0]
+            reason = f"{problem.where}: {problem.found}"
+            lost = f"; the champion before, {incumbent.experiment}, cannot be used any more: {reason}"
         else:
-            return challenge(present, fit, promotion, manifest, home)
+            result = challenge(present, fit, promotion, manifest, home)
+            over = [c for c in entries if c.model.is_among(passed_over)]
+            stays = result.champion.name == present.model.name
+            return replace(result, reason=result.reason + better_passed_over(present, over)) if stays else result
     if best is None:
         raise PromotionError(*no_candidate(manifest, entries, lost))
     if promotion.by == "hand":
@@ -169,6 +175,14 @@ def elect(
     models = pluralise(len(fit), "model")
     text = f"{best.model.experiment} has the best mean IoU, {best.model.mean_iou:.3f}, of {models}{lost}"
     return Election(best.model, text)
+
+
+def better_passed_over(present: Candidate, passed_over: Sequence[Candidate]) -> str:
+    """Names the best of the models that a person passed over, where it has a better score than the champion."""
+    best = max(passed_over, key=lambda candidate: candidate.model.mean_iou, default=None)
+    if best is None or best.model.mean_iou <= present.model.mean_iou:
+        return ""
+    return f"; {best.model.experiment}, {best.model.mean_iou:.3f}, was passed over"
 
 
 def no_candidate(manifest: DatasetManifest, entries: Sequence[Candidate], lost: str) -> list[Problem]:
@@ -182,10 +196,6 @@ def no_candidate(manifest: DatasetManifest, entries: Sequence[Candidate], lost: 
     return unfits or [
         Problem(where, f"no report{lost}", "one of the present models", report_first(manifest.dataset.name))
     ]
-
-
-ONE_CLASS = 0.85
-"""Fraction of a split's ground above which its most frequent class tells a model that learnt from none."""
 
 
 def most_frequent(manifest: DatasetManifest, split: str) -> tuple[str, float] | None:
@@ -262,9 +272,9 @@ def build(dataset: Dataset, home: Path) -> Product:
     }
     configuration = {"promotion": dataset.promotion, "test_digest": manifest.test_digest}
     election = digest([compared, configuration])
-    repeated = last is not None and last.election == election
     incumbent = last.champion if last else find(dataset.name, home)  # a home of before has no history
-    before = last.previous if last and repeated else incumbent.fingerprint if incumbent else None
+    repeated = last is not None and last.election == election and not model_is_gone(incumbent, home)
+    before = last.previous if last and repeated else standing(incumbent, home)
     recipe = Recipe(CHAMPION, VERSION, {**compared, "standing": before or "nobody"}, configuration)
 
     def write(stage: Stage) -> None:
@@ -299,13 +309,25 @@ def _decide(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         by="rule",
         champion=result.champion,
-        previous=incumbent.fingerprint if incumbent else None,
+        previous=standing(incumbent, home),
         reason=reason,
         election=election,
         challenger=result.challenger,
     )
     record(dataset.name, decision, home)
     return decision
+
+
+def model_is_gone(incumbent: Champion | None, home: Path) -> bool:
+    """Whether a champion's model is no longer on disk."""
+    return incumbent is not None and not (home / incumbent.model / publish.MANIFEST).is_file()
+
+
+def standing(incumbent: Champion | None, home: Path) -> str | None:
+    """Fingerprint of the champion so far; marked where its model is no longer on disk, so that another is elected."""
+    if incumbent is None:
+        return None
+    return f"{incumbent.fingerprint}{' (lost)' if model_is_gone(incumbent, home) else ''}"
 
 
 def same_training(elected: Champion, entries: Sequence[Candidate]) -> str:

@@ -461,8 +461,9 @@ def best_verdict(
     against = scored(others[0]) if others else None
     if against and against.name == MOST_FREQUENT:
         against = replace(against, name=CONSTANT)
-    words = decision_words(decision, contents)
-    return verdict(scored(best), against, scored_ground(manifest).words(), models=len(contents), decision=words)
+    words, ground = decision_words(decision, contents), scored_ground(manifest).words()
+    constant = next((scored(row) for row in rows if row.experiment == MOST_FREQUENT), None)
+    return verdict(scored(best), against, ground, models=len(contents), decision=words, constant=constant)
 
 
 def scored(row: LeaderboardRow) -> Scored:

@@ -107,6 +107,10 @@ class Overview:
         warnings = list(self.data.get("warnings") or self.scores.get("warnings") or [])
         if self.is_taken_out:
             return warnings
+        if self.dataset and (without := self.dataset.tiles.go_on_without):
+            tiles = f"{'tile' if len(without) == 1 else 'tiles'} {', '.join(without)}"
+            effect = "neither trained on, scored nor mapped"
+            warnings.append(f"Made without {tiles}, as `tiles.go_on_without` says: {effect}.")
         scored_on = self.leaderboard.recipe.inputs.get("manifest") if self.leaderboard else None
         if scored_on and self.data and scored_on != self.data["digest"]:
             fix = f"landcover materialise {self.name}"

@@ -12,8 +12,11 @@ SCORE = re.compile(
 CHOSEN_BY = ("mean_iou", "accuracy", "mean_f1", "kappa")
 """Scores that come first."""
 
+TINY = 1e-12
+"""What a sum of numbers around 1 may be off by."""
+
 SPLITS = ("train", "validation", "test")
-AREA = re.compile(r"area|\w+_area|allowance|difference")
+AREA = re.compile(r"area|\w+_area|allowance|difference|largest_hole")
 """Names of areas, in the unit of the CRS."""
 
 NAMES = {"loss": "train loss", "validation_loss": "validation loss"}
@@ -53,5 +56,7 @@ def with_units(values: Mapping[str, Any], unit_of_area: str) -> dict[str, Any]:
 
 
 def rounded(value: float) -> float:
-    """A number in four digits; of one from a thousand on, all digits before the point."""
+    """A number in four digits; of one from a thousand on, all digits before the point. What rounding left of 0 is 0."""
+    if abs(value) < TINY:
+        return 0.0
     return float(round(value)) if abs(value) >= 1000 else float(f"{value:.4g}")

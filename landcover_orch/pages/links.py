@@ -23,7 +23,7 @@ class Link:
 
 def asset_link(dataset: str, asset: str, partition: str | None = None) -> Link:
     """Link to an asset in Dagster, at one of its partitions where that is named."""
-    query = f"?partition={quote(partition, safe='')}" if partition else ""
+    query = f"?view=partitions&partition={quote(partition, safe='')}" if partition else ""
     return Link(f"{asset} {partition or ''}".rstrip() + " in Dagster", f"/assets/{quote(dataset)}/{asset}{query}")
 
 

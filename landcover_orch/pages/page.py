@@ -48,8 +48,8 @@ def format_number(value: float | None) -> str:
 
 
 def format_hectares(value: float | None) -> str:
-    """Formatted area: '6.55 ha', large ones in fewer digits, as '12 345 ha'; a dash where it is unknown."""
+    """Formatted area: '6.55 ha', large ones in fewer digits, as '12 345 ha', tiny ones in more; a dash for none."""
     if value is None:
         return "\u2013"
-    digits = 0 if value >= 1000 else 1 if value >= 100 else 2
+    digits = 0 if value >= 1000 else 1 if value >= 100 else 2 if value >= 0.01 or not value else 4
     return f"{value:,.{digits}f}\u00a0ha".replace(",", "\u202f")

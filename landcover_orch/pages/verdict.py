@@ -25,7 +25,15 @@ class Scored:
     is_baseline: bool = False
 
 
-def verdict(best: Scored, baseline: Scored | None, ground: str, *, models: int = 1, decision: str = "") -> str:
+def verdict(
+    best: Scored,
+    baseline: Scored | None,
+    ground: str,
+    *,
+    models: int = 1,
+    decision: str = "",
+    constant: Scored | None = None,
+) -> str:
     """Verdict for people, the same on the index page, the report and the leaderboard.
 
     Args:
@@ -34,13 +42,13 @@ def verdict(best: Scored, baseline: Scored | None, ground: str, *, models: int =
         ground: what the scores are measured on, as "4 096 test pixels (0.41 ha) of tile r1c1".
         models: how many it is the best of.
         decision: a further sentence: since when it is the champion.
+        constant: the most frequent class alone, which is named where its accuracy is higher.
     """
     rank = f" is the best of {models} models" if models > 1 else ""
     kind = ", a baseline," if best.is_baseline and rank else ""
     scores = f"mean IoU {format_ratio(best.mean_iou)}, accuracy {format_ratio(best.accuracy)}"
-    text = (
-        f"{best.name}{kind}{rank}: {scores}{comparison(best, baseline)}, on {ground}; by landcover_orch {software()}."
-    )
+    against = comparison(best, baseline) + higher_accuracy(best, constant)
+    text = f"{best.name}{kind}{rank}: {scores}{against}, on {ground}; by landcover_orch {software()}."
     return f"{text} {decision}".rstrip()
 
 
@@ -51,6 +59,13 @@ def comparison(best: Scored, baseline: Scored | None) -> str:
     lead = best.mean_iou - baseline.mean_iou
     side = "below" if lead < 0 else "above"
     return f", {format_ratio(abs(lead))} {side} {baseline.name} ({format_ratio(baseline.mean_iou)})"
+
+
+def higher_accuracy(best: Scored, constant: Scored | None) -> str:
+    """Says where a map of one class has a higher accuracy; nothing elsewhere."""
+    if constant is None or constant.accuracy is None or best.accuracy is None or constant.accuracy <= best.accuracy:
+        return ""
+    return f" ({CONSTANT} has accuracy {format_ratio(constant.accuracy)})"
 
 
 @cache

@@ -39,7 +39,8 @@ def verdict_on(name: str, metrics: Mapping[str, Any], manifest: DatasetManifest)
     if MOST_FREQUENT in dummies:
         scores = summary(dummies[MOST_FREQUENT][1])
         constant = Scored(CONSTANT, scores["mean_iou"], scores["accuracy"])
-    return verdict(Scored(name, metrics["mean_iou"], metrics["accuracy"]), constant, scored_ground(manifest).words())
+    model = Scored(name, metrics["mean_iou"], metrics["accuracy"])
+    return verdict(model, constant, scored_ground(manifest).words(), constant=constant)
 
 
 def scored_pixels(manifest: DatasetManifest) -> Any:

@@ -148,7 +148,8 @@ def current_products(dataset: Dataset, legend: Legend, tiles: Sequence[Tile], ho
             failed = failure(home / dataset.name / asset, tile.name)
             if failed is not None and failed.fingerprint == key.fingerprint:
                 problems += missing_product(dataset, tile.name, home)
-            elif product.fingerprint != key.fingerprint:
+                break  # what follows is of what it was before
+            if product.fingerprint != key.fingerprint:
                 stale = f"`{asset}` was made of other files or another configuration"
                 fix = f"materialise `{asset}` again for {tile.name}"
                 problems.append(Problem(f"tile {tile.name}", stale, "the tile as it is now", fix))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,10 @@ from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 
 NAMED = 4
 """Tiles that are named; of more, how many there are."""
+
+
+ONE_CLASS = 0.85
+"""Fraction of a split's labelled pixels above which one class makes it hard to tell models apart."""
 
 
 @dataclass(frozen=True)
@@ -120,4 +124,22 @@ def one_class_warnings(manifest: DatasetManifest) -> list[str]:
             fix = f"give tiles or blocks with other classes to `splits.{split}`"
         unlabelled = ", or say what ground without a label is by `labels.unlabelled`"
         warnings.append(f"All {split} ground is {name}: {effect}. Fix: {fix}{unlabelled} ({where}).")
-    return warnings
+    return [*warnings, *uneven_warnings(manifest)]
+
+
+def uneven_warnings(manifest: DatasetManifest) -> Iterator[str]:
+    """Warnings of validation or test ground of hardly more than one class, where training has others."""
+    train = class_fractions(manifest, "train")
+    for split, use in (("validation", "chosen"), ("test", "judged")):
+        fractions = class_fractions(manifest, split)
+        number = int(fractions.argmax())
+        if train[number] < ONE_CLASS < fractions[number] < 1:
+            held, trained = (f"{100 * part[number]:.0f} %" for part in (fractions, train))
+            text = f"{split.capitalize()} ground is {held} {manifest.legend.names[number]}, train ground {trained}"
+            yield f"{text}: models are hardly to be {use} by it. Fix: name other tiles in `splits`."
+
+
+def class_fractions(manifest: DatasetManifest, split: str) -> Any:
+    """Fraction of each class among a split's labelled pixels; zeros where it has none."""
+    counts = sum((split_pixels(tile, [split]) for tile in manifest.tiles), np.zeros(len(manifest.legend.names)))
+    return counts / max(counts.sum(), 1)

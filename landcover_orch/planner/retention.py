@@ -178,10 +178,12 @@ def unneeded(
 ) -> list[StoredProduct]:
     """Products of what was taken out that nothing in use is made of.
 
-    A tile that was renamed is there twice, with the same fingerprints: what is made of it is made of either.
+    A tile that was renamed is there twice, with the same fingerprints: what is made of it is made of either. A model
+    that was renamed is, too, but decisions and the registry name the one.
     """
     stay = {(product.path.parent, product.identities) for product in products if product not in taken_out}
-    return [p for p in taken_out if p.path not in marked or (p.path.parent, p.identities) in stay]
+    twice = [p for p in taken_out if (p.path.parent, p.identities) in stay and p.path.parent.name != MODEL]
+    return [p for p in taken_out if p.path not in marked or p in twice]
 
 
 def unlisted(dataset: Dataset, home: Path) -> dict[Unlisted, int]:

@@ -92,9 +92,8 @@ def same_bytes(version: Any, product: Product) -> bool:
     if (model_id := model_id_of(version)) is None:
         return True
     with tempfile.TemporaryDirectory() as scratch:
-        uri = f"models:/{model_id}/{TRAINED}"
-        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=scratch))
-        return all(file_hash(folder / name) == product.files[name]["sha256"] for name in COMPARED)
+        folder = Path(mlflow.artifacts.download_artifacts(artifact_uri=f"models:/{model_id}", dst_path=scratch))
+        return all(file_hash(folder / TRAINED / name) == product.files[name]["sha256"] for name in COMPARED)
 
 
 def model_id_of(version: Any) -> str | None:

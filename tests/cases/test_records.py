@@ -21,7 +21,7 @@ import yaml
 from assets.cli import main
 from landcover_orch import config, tracking
 from landcover_orch.errors import IncompleteError
-from landcover_orch.evaluation.decisions import load_decisions
+from landcover_orch.evaluation.decisions import load_decisions, present_decision
 from landcover_orch.planner import State
 from landcover_orch.store.publish import MANIFEST
 from landcover_orch.tracking.server import client
@@ -408,12 +408,14 @@ def test_a_person_s_choice_stands_where_the_file_of_decisions_is_lost(
     second = next(number for number, model in versions().items() if model.startswith("second"))
     assert main(["promote", NAME, second]) == 0
     file = config.home() / NAME / "champion" / "decisions.jsonl"
-    (last,) = load_decisions(NAME, config.home())[-1:]
+    last = present_decision(NAME, config.home())
+    assert last is not None
     file.unlink()
     capsys.readouterr()
     main(["doctor"])
     assert f"Decisions of {NAME}" in capsys.readouterr().out
     (recovered,) = load_decisions(NAME, config.home())
+    assert [name.partition("-")[0] for name in recovered.passed_over] == ["small"]
     assert (recovered.by, recovered.user, recovered.at, recovered.champion) == (
         "person",
         last.user,
@@ -421,8 +423,14 @@ def test_a_person_s_choice_stands_where_the_file_of_decisions_is_lost(
         last.champion,
     )
     materialised(project)
-    change_pixels(project, "d")
+    project.set_key("promotion", {"by": "automatic", "margin": 0.01})  # it is elected anew
     materialised(project)
+    history = load_decisions(NAME, config.home())
+    assert [(decision.by, decision.champion.experiment) for decision in history] == [
+        ("person", "second"),
+        ("rule", "second"),
+    ]
+    assert re.search(r"small, \d\.\d{3}, was passed over", history[-1].reason)
     assert require_agreement(project) == "second"
     file.write_text("{}\n" + file.read_text() if file.is_file() else "{}\n")
     main(["doctor"])
@@ -511,3 +519,21 @@ def test_what_was_deleted_in_mlflow_s_pages_is_restored(
     change_rate(project, "second")
     materialised(project)
     assert require_agreement(project) == "small"
+
+
+def test_the_model_of_a_champion_whose_recipe_was_renamed_stays_and_where_it_is_gone_another_is_elected(
+    project: CaseRun,
+) -> None:
+    recipes = project.folder / "configs" / "experiments"
+    recipe = yaml.safe_load((recipes / "small.yaml").read_text(encoding="utf-8"))
+    (recipes / "another.yaml").write_text(yaml.safe_dump({**recipe, "name": "another"}), encoding="utf-8")
+    project.set_key("experiments", ["another", "second"])
+    materialised(project)
+    assert require_agreement(project) == "small"
+    model = config.home() / current("champion", "champion").json("champion.json")["model"]
+    assert main(["clean", NAME, "--keep", "0", "--unlisted", "--yes"]) == 0
+    assert (model / MANIFEST).is_file()
+    shutil.rmtree(model)
+    materialised(project)
+    assert require_agreement(project) == "another", "the same training by its other name"
+    assert materialised(project).lines == ()

@@ -17,7 +17,8 @@ from shapely.geometry import box
 
 from assets import chain, overview, partitions, sources, status, summary
 from assets.cli import main
-from assets.definitions import collect, lineage
+from assets.definitions import collect, items, lineage
+from assets.history import last_evaluations
 from assets.materialise import MaterialisationError, materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset
@@ -233,7 +234,9 @@ def test_of_eighteen_tiles_with_one_truncated_seventeen_are_built(
     assert described(dagster, going_on).steps["dataset_manifest", None].state is State.CURRENT
 
     tiny.write_tile(tmp_path / "raw", "t5", column=5)
-    assert weeks.pass_week() == ["prepare t5"], "it was mended; the manifest goes on without it as long as it says so"
+    assert weeks.pass_week() == [], "it was mended; all goes on without it as long as the configuration says so"
+    change(configs, tiles=tiles)
+    assert weeks.pass_week() == ["prepare t5", "manifest"]
 
 
 def truncated(raw: Path) -> None:
@@ -249,6 +252,28 @@ def unknown_code(raw: Path) -> None:
     (raw / "t1.gpkg").unlink()
     x, y = ORIGIN[0] + tiny.SIDE, ORIGIN[1]
     write_polygons(raw / "t1.gpkg", [(box(x, y - tiny.SIDE, x + tiny.SIDE, y), "99")])
+
+
+def test_checks_of_a_tile_that_is_gone_are_evaluated_again(
+    dagster: dg.DagsterInstance, dataset: Dataset, configs: Path
+) -> None:
+    dataset = tiny.write(configs, dataset.folder, tiles=4)
+    image = dataset.folder / "t0.tif"
+    image.write_bytes(image.read_bytes()[:300])
+    with pytest.raises(MaterialisationError):
+        materialise(dagster, dataset, PREPARED, log=lambda line: None)
+    checks = [item for item in items(dataset) if isinstance(item, dg.AssetChecksDefinition)]
+    keys = [spec.key for check in checks for spec in check.check_specs]
+    failed = {evaluation.check_name for evaluation, _ in last_evaluations(dagster, keys) if not evaluation.passed}
+    assert "files_fit" in failed
+    image.unlink()
+    (dataset.folder / "t0.gpkg").unlink()
+    materialise(dagster, dataset, PREPARED, log=lambda line: None)
+    states = {evaluation.check_name: evaluation.passed for evaluation, _ in last_evaluations(dagster, keys)}
+    assert states["files_fit"]
+    assert states["areas_agree"], "its run had died"
+    records = dagster.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    assert {record.status.value for record in records.values()} <= {"SUCCEEDED", "FAILED"}
 
 
 @pytest.mark.parametrize("spoil", [truncated, no_geopackage, unknown_code])

@@ -329,6 +329,8 @@ def test_materialise_ends_with_the_sentence_of_a_file_that_is_wrong(
     assert "a.tif" in printed.err
     assert "expected" in printed.err
     assert "Fix: " in printed.err
+    assert "nothing published" not in printed.err, "that there is no manifest is no news"
+    assert "Nothing was built" in printed.out
     assert "Traceback" not in printed.err + printed.out
     assert "runs" not in printed.out
     table = [line.split()[:3] for line in printed.out.split("  not made:\n")[1].splitlines()]
