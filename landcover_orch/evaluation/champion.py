@@ -274,7 +274,7 @@ def build(dataset: Dataset, home: Path) -> Product:
     election = digest([compared, configuration])
     incumbent = last.champion if last else find(dataset.name, home)  # a home of before has no history
     repeated = last is not None and last.election == election and not model_is_gone(incumbent, home)
-    before = last.previous if last and repeated else standing(incumbent, home)
+    before = last.previous if last and repeated else fingerprint_so_far(incumbent, home)
     recipe = Recipe(CHAMPION, VERSION, {**compared, "standing": before or "nobody"}, configuration)
 
     def write(stage: Stage) -> None:
@@ -309,7 +309,7 @@ def _decide(
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         by="rule",
         champion=result.champion,
-        previous=standing(incumbent, home),
+        previous=fingerprint_so_far(incumbent, home),
         reason=reason,
         election=election,
         challenger=result.challenger,
@@ -323,7 +323,7 @@ def model_is_gone(incumbent: Champion | None, home: Path) -> bool:
     return incumbent is not None and not (home / incumbent.model / publish.MANIFEST).is_file()
 
 
-def standing(incumbent: Champion | None, home: Path) -> str | None:
+def fingerprint_so_far(incumbent: Champion | None, home: Path) -> str | None:
     """Fingerprint of the champion so far; marked where its model is no longer on disk, so that another is elected."""
     if incumbent is None:
         return None

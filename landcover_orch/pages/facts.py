@@ -12,11 +12,12 @@ SCORE = re.compile(
 CHOSEN_BY = ("mean_iou", "accuracy", "mean_f1", "kappa")
 """Scores that come first."""
 
+FRACTIONS = ("share", "labelled", "coverage")
 TINY = 1e-12
 """What a sum of numbers around 1 may be off by."""
 
 SPLITS = ("train", "validation", "test")
-AREA = re.compile(r"area|\w+_area|allowance|difference|largest_hole")
+AREA = re.compile(r"area|\w+_area|allowance|difference|largest_hole|labels|raster|patches|outside patches")
 """Names of areas, in the unit of the CRS."""
 
 NAMES = {"loss": "train loss", "validation_loss": "validation loss"}
@@ -46,8 +47,8 @@ def with_units(values: Mapping[str, Any], unit_of_area: str) -> dict[str, Any]:
     for name, value in values.items():
         if isinstance(value, list) and value and all(isinstance(row, Mapping) for row in value):
             shown[name] = [with_units(row, unit_of_area) for row in value]
-        elif name == "share" and isinstance(value, int | float):
-            shown["share (%)"] = 100 * value
+        elif name in FRACTIONS and isinstance(value, int | float):
+            shown[f"{name} (%)"] = 100 * value
         elif unit_of_area and AREA.fullmatch(name):
             shown[f"{name} ({unit_of_area})"] = value
         else:

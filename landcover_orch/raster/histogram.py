@@ -61,5 +61,5 @@ def distance(histogram: Histogram, reference: Histogram) -> float | None:
         return None
     from scipy.stats import wasserstein_distance  # which takes a while to load
 
-    moved = wasserstein_distance(histogram.values, reference.values, histogram.pixels, reference.pixels)
-    return float(moved / scale)
+    distance_moved = wasserstein_distance(histogram.values, reference.values, histogram.pixels, reference.pixels)
+    return float(distance_moved / scale)

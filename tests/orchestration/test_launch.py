@@ -83,3 +83,20 @@ def test_a_process_is_told_from_a_later_one_of_its_number_and_not_from_itself_by
     assert not processes.is_gone(f"{host} {number} {float(started) + 0.7:.2f}"), "the machine's clock was set"
     assert processes.is_gone(f"{host} {number} {float(started) - 60:.2f}")
     assert not processes.is_gone(f"elsewhere {number} 1.00")
+
+
+def test_lines_of_a_run_are_passed_on_once_without_dagster_s_own(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "running", lambda _: None)
+    lines: list[str] = []
+    with instance.opened() as dagster:
+        materialise(dagster, dataset, {"ground_truth"}, log=lambda line: None)
+        (run,) = dagster.get_runs()
+        launched = launch.Launcher(None, execution.InProcess(dagster, print), lines.append)
+        for _ in range(2):  # the second time is behind a Ctrl-C
+            launched.pass_on(run.run_id)
+    assert [line for line in lines if "tile t0 done" in line] == ["    tiny/ground_truth: tile t0 done (1 of 3)"]
+    assert not [line for line in lines if launch.is_noise(line.strip())]
+    assert launch.is_noise("[pipes] external process successfully opened dagster pipes.")
+    assert not launch.is_noise("epoch 1 of 2: loss 0.5")

@@ -41,3 +41,10 @@ def test_a_verdict_is_one_sentence(best: Scored, baseline: Scored | None, models
 def test_a_decision_follows() -> None:
     text = verdict(Scored("net", 0.5, 0.75), None, GROUND, decision="Champion, by the rule on 2026-11-29: net.")
     assert text.endswith(f"{software()}. Champion, by the rule on 2026-11-29: net.")
+
+
+def test_where_a_map_of_one_class_has_a_higher_accuracy_it_is_said() -> None:
+    best = Scored("net", 0.5, 0.75)
+    text = verdict(best, None, GROUND, constant=Scored(CONSTANT, 0.2, 0.9))
+    assert "accuracy 0.750 (the most frequent class alone has accuracy 0.900), on" in text
+    assert "(the most" not in verdict(best, None, GROUND, constant=Scored(CONSTANT, 0.2, 0.7))
