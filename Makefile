@@ -1,10 +1,12 @@
-# The two commands of the README are `make demo` and `make test`; everything else is for daily work.
+# The two commands of README.md are `make demo` and `make test`; everything else is for daily work.
 PYTHON ?= python3.11
 JOBS ?= 2
 BIN := .venv/bin
 READY := .venv/installed
 ZOO := .venv-zoo/bin
 ZOO_READY := .venv-zoo/installed
+DOCS := .venv-docs/bin
+DOCS_READY := .venv-docs/installed
 
 export LANDCOVER_HOME ?= $(CURDIR)/var
 export DAGSTER_HOME ?= $(LANDCOVER_HOME)/dagster
@@ -12,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo materialise test test-long cases zoo test-zoo check lint format ui doctor check-dataset bench clean
+.PHONY: help install demo materialise test test-long cases zoo test-zoo docs docs-serve check lint format ui doctor check-dataset bench clean
 
 help:            ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,6 +55,22 @@ test-zoo: export OMP_NUM_THREADS := 1
 test-zoo: $(ZOO_READY)  ## the tests of the extra zoo
 	$(ZOO)/python -m pytest tests/zoo
 
+# in an environment of its own, without the library: mkdocstrings reads its sources
+$(DOCS_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > .venv-docs/requirements.txt
+	$(DOCS)/python -m pip install --quiet --constraint constraints.txt --requirement .venv-docs/requirements.txt
+	@touch $@
+
+docs docs-serve: export NO_MKDOCS_2_WARNING := 1
+docs: $(READY) $(DOCS_READY)  ## the documentation in site/, after its generated pages and schemas; warnings are errors
+	$(BIN)/python -m tools.generate_docs
+	$(DOCS)/mkdocs build --strict --quiet
+
+docs-serve: $(READY) $(DOCS_READY)  ## the documentation on http://127.0.0.1:8000, built anew at each change
+	$(BIN)/python -m tools.generate_docs
+	$(DOCS)/mkdocs serve
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,4 +96,4 @@ bench: $(READY)    ## figures against the machine's own limits; NAMES="lineage p
 	@$(BIN)/python -m tests.benchmarks $(if $(TILE),--tile $(TILE)) $(NAMES)
 
 clean:             ## removes the environments; var/ (your products) stays
-	rm -rf .venv .venv-zoo
+	rm -rf .venv .venv-zoo .venv-docs site

@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 CODE = sorted(
-    path for folder in ("landcover_orch", "assets", "landcover_mlflow") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("landcover_orch", "assets", "landcover_mlflow", "tools")
+    for path in (ROOT / folder).rglob("*.py")
 )
 TEXTS = sorted(
     [
@@ -21,6 +23,8 @@ TEXTS = sorted(
         *(ROOT / "configs").rglob("*.yaml"),
         *(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__).resolve()),
         ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *(ROOT / "docs").rglob("*.md"),
         ROOT / "Makefile",
     ]
 )

@@ -38,6 +38,7 @@ from landcover_orch.config.paths import (
     inside,
     missing_configs,
     own_configs,
+    schema_line,
     shipped_configs,
 )
 from landcover_orch.config.retraining import AtLeast, Cron, Promotion, Retraining
@@ -94,6 +95,7 @@ __all__ = [
     "names",
     "of_identifier",
     "own_configs",
+    "schema_line",
     "served_datasets",
     "shipped_configs",
     "studies",

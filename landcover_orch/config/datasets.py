@@ -153,8 +153,8 @@ class Limits(Settings):
     max_drift: float = Field(
         default=1.0,
         gt=0,
-        description="most that a band of a tile may lie off the train pixels, in their standard deviations; see "
-        "`patches.drift`",
+        description="most that a band of a tile may lie off the train pixels, in their standard deviations "
+        "(Wasserstein distance)",
     )
     weight_clip: float = Field(default=10.0, ge=1, description="largest class weight, as a multiple of the smallest")
     max_flagged: float = Field(

@@ -66,6 +66,19 @@ def shipped_configs() -> Path:
     return in_clone if in_clone.is_dir() else library / "configs"
 
 
+def schema_line(kind: str) -> str:
+    """First line of a configuration file to write, by which editors know its keys: names the JSON schema of its kind.
+
+    Relative where one's own configurations have the schemas among them, as those of a clone; else absolute.
+
+    Args:
+        kind: 'dataset', 'legend', 'experiment', 'search' or 'launcher'.
+    """
+    name = f"schemas/{kind}.json"
+    path = f"../{name}" if (own_configs() / name).is_file() else str(shipped_configs() / name)
+    return f"# yaml-language-server: $schema={path}\n"
+
+
 def config_folders() -> tuple[Path, ...]:
     """Folders that configurations are searched in: a person's own, then those that come with the project."""
     return tuple(dict.fromkeys((own_configs(), shipped_configs())))

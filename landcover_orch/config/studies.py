@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from landcover_orch.config.files import find, load_dataset, missing, names
-from landcover_orch.config.paths import STUDIES, configs_to_write
+from landcover_orch.config.paths import STUDIES, configs_to_write, schema_line
 from landcover_orch.errors import ConfigError, Problem
 
 
@@ -27,7 +28,8 @@ def add_study(name: str) -> Path:
     target = configs_to_write() / "datasets" / source.name
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.new")
-    partial.write_bytes(source.read_bytes())
+    schema, text = schema_line("dataset"), source.read_text(encoding="utf-8")
+    partial.write_text(re.sub(r"\A# yaml-language-server: .*\n", lambda _: schema, text), encoding="utf-8")
     try:
         os.link(partial, target)  # unlike a rename, it replaces nothing
     except FileExistsError:

@@ -9,7 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from landcover_orch.config import STUDIES, Dataset, configs_to_write, file_label, find, of_identifier
+from landcover_orch.config import STUDIES, Dataset, configs_to_write, file_label, find, of_identifier, schema_line
 from landcover_orch.config.experiments import KEY
 from landcover_orch.config.valid_names import transliterate
 from landcover_orch.config.yamlfile import parse, read_yaml
@@ -82,8 +82,8 @@ def init(name: str, folder: Path) -> tuple[Draft, list[Path]]:
     require_free(name, target)
     result = draft(name, folder)
     contents = {
-        target / "legends" / f"{name}.yaml": result.legend,
-        target / "datasets" / f"{name}.yaml": result.dataset,
+        target / "legends" / f"{name}.yaml": schema_line("legend") + result.legend,
+        target / "datasets" / f"{name}.yaml": schema_line("dataset") + result.dataset,
     }
     paths = write_together(contents, check_text)
     return result, paths
