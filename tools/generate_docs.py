@@ -391,7 +391,7 @@ def commands_page() -> str:
 def errors_page() -> str:
     """The reference page of the error tree."""
     lines = ["# Errors", "", GENERATED, first_paragraph(errors), ""]
-    lines += ["    labels/t12.tif: CRS is EPSG:32633; expected EPSG:25833, its orthophoto's. Fix: ...", ""]
+    lines += ["    WHERE: FOUND; expected EXPECTED. Fix: FIX.", ""]
     lines += ["All problems of one look are in one error (`LandcoverError.problems`). The command line prints their"]
     lines += [
         "sentences and ends with code 1; no traceback is shown.",
