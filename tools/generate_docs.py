@@ -377,7 +377,7 @@ def commands_page() -> str:
         text = (command.help or "").strip()
         lines += [f"## {name}" if " " in name else "", "", re.sub(r"\n(?!\n)", " ", text).replace("\n ", "\n\n")]
         if parameters:
-            lines += ["", "| argument or option | meaning | |", "|---|---|---|", *map(option_row, parameters)]
+            lines += ["", "| argument or option | meaning | needed |", "|---|---|---|", *map(option_row, parameters)]
         if command.epilog:
             lines += ["", command.epilog]
         lines += [""]
