@@ -27,9 +27,9 @@ from landcover_orch import config, errors, legend
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.config.experiments.losses import as_tuple
 from landcover_orch.config.experiments.search import Search, as_axis
-from landcover_orch.config.experiments.settings import named
 from landcover_orch.config.launchers import Launcher
 from landcover_orch.config.yamlfile import PATTERNS, flow_text
+from landcover_orch.settings import named
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = Path("docs/reference")
