@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo materialise test test-long cases zoo test-zoo docs docs-serve check lint format ui doctor check-dataset bench clean
+.PHONY: help install demo materialise test test-fast test-long cases zoo test-zoo docs docs-serve check lint format ui doctor check-dataset bench clean
 
 help:            ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -35,6 +35,10 @@ materialise: $(READY)  ## all that is missing or stale of DATASET=name
 test: export OMP_NUM_THREADS := 1
 test: $(READY)     ## the tests, but for those marked long
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long"
+
+test-fast: export OMP_NUM_THREADS := 1
+test-fast: $(READY) ## for daily work: without servers, trainings and whole lineages
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not long and not slow"
 
 test-long: export OMP_NUM_THREADS := 1
 test-long: export LANDCOVER_RANDOM_EXAMPLES := true

@@ -299,12 +299,18 @@ def conservation_problems(summary: Row) -> list[Problem]:
     return [*area_problems(summary), *lost] if "codes" in summary else []
 
 
+def area_words(summary: Row, kind: str) -> str:
+    """Area of the faults of a kind with its unit; a small one with the digits that it has."""
+    area = summary[f"{kind}_area"]
+    return f"{area:,.1f} {summary['unit_of_area']}" if area >= 1 else f"{area:.2g} {summary['unit_of_area']}"
+
+
 def topology_problems(summary: Row) -> list[Problem]:
     """What the check warns of: gaps between polygons, overlaps, and slivers."""
     return [
         Problem(
             f"tile {summary['tile']}",
-            f"{pluralise(summary[kind], kind[:-1])} ({summary[f'{kind}_area']:,.1f} {summary['unit_of_area']})",
+            f"{pluralise(summary[kind], kind[:-1])} ({area_words(summary, kind)})",
             f"no {kind}",
             "correct the worst polygons that the page lists, at their source",
         )
