@@ -383,7 +383,9 @@ def flipped(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [emptied, flipped, Path.unlink])
+@pytest.mark.parametrize(
+    "damage", [flipped, *(pytest.param(damage, marks=pytest.mark.long) for damage in (emptied, Path.unlink))]
+)
 def test_a_damaged_copy_of_a_model_in_mlflow_is_refused_told_and_written_again(
     project: CaseRun, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
@@ -450,7 +452,7 @@ def test_a_product_whose_folder_is_gone_is_told_by_the_doctor(
     assert "which is gone" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("with_run", [True, False])
+@pytest.mark.parametrize("with_run", [pytest.param(True, marks=pytest.mark.long), False])
 def test_an_alias_on_a_version_that_is_not_this_project_s_is_told_with_what_a_person_can_do(
     project: CaseRun, capsys: pytest.CaptureFixture[str], with_run: bool
 ) -> None:

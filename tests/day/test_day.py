@@ -116,7 +116,7 @@ def read_report(served: Served, browser: Browser) -> None:
         report.get_by_text(re.compile("report .* in Dagster")).click()
     asset.value.get_by_role("button", name="Materialize").first.wait_for()
     browser.picture("asset_of_report", asset.value)
-    assert "/report?partition=" in asset.value.url
+    assert "/report?view=partitions&partition=" in asset.value.url
     report.goto(f"{served.url}/pages/{NAME}/")
     with browser.context.expect_page() as group:
         report.get_by_text("assets in Dagster").click()

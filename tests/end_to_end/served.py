@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -75,6 +76,14 @@ class Served:
             return []
         server = psutil.Process(self.process.pid)
         return [server, *(child for child in server.children(recursive=True) if is_alive(child.pid))]
+
+    def running(self, module: str) -> list[psutil.Process]:
+        """The servers' processes of a module; one that ends meanwhile is none."""
+        found = []
+        for process in self.family():
+            with contextlib.suppress(psutil.Error):
+                found += [process] if module in process.cmdline() else []
+        return found
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of the command line in the same home."""

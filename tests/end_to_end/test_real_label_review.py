@@ -51,6 +51,7 @@ def test_slovenia(home: Path, real_data: Path) -> None:
     assert sum(left_out.values()) + len(listed) == len(polygons) == 88
 
 
+@pytest.mark.long
 def test_planted_errors_in_baker_lake(home: Path) -> None:
     (precision,) = bench_label_review.real("bakerlake-label-review", (1,), home)
     assert precision["planted among them"] == 3

@@ -115,10 +115,10 @@ def test_a_click_edits_while_it_runs_and_the_end(project: Path, home: Path, tmp_
         assert served.ask(BACKFILL_STATUS, {"id": backfill})["partitionBackfillOrError"]["status"] == "REQUESTED"
         assert served.ask(CANCEL, {"id": backfill})["cancelPartitionBackfill"]["__typename"] == "CancelBackfillSuccess"
         assert served.wait_for_run(run, "CANCELED", "FAILURE", "SUCCESS") == "CANCELED"
-        (daemon,) = (p for p in served.family() if "dagster._daemon" in p.cmdline())
+        (daemon,) = served.running("dagster._daemon")
         daemon.kill()
         served.wait_for_line("Dagster's daemon ended with -9, and is started again.")
-        served.wait_for(lambda: any("dagster._daemon" in p.cmdline() for p in served.family()), "another daemon")
+        served.wait_for(lambda: bool(served.running("dagster._daemon")), "another daemon")
         runs = served.ask(RUNS)["runsOrError"]["results"]
         assert {run["repositoryOrigin"]["repositoryLocationName"] for run in runs} == {"landcover_orch"}
         assert "tiny_prepare" in {run["jobName"] for run in runs}

@@ -196,12 +196,15 @@ def _truncated_shape(tile: Tile) -> None:
     [
         (_wrong_layer, "no layer 'POLIGONOS'; the file has T_POLIGONOS, SAR_15_T_USOS"),
         (_column, "no column 'CODE'; there are ID_POLYGON, SIOSE_CODE"),
-        (lambda tile: tile.draw([]), "they lie in no place: the layer is empty"),
-        (lambda tile: tile.draw([None, None]), "they lie in no place: the layer is empty"),
+        (lambda tile: tile.draw([]), "the layer is empty"),
+        (lambda tile: tile.draw([None, None]), "the layer is empty"),
         (lambda tile: tile.draw([box(X + 90, Y, X + 99, Y + 9)]), "no polygon on"),
         (lambda tile: tile.draw([box(X + SIDE, Y - SIDE, X + 99, Y)]), "no polygon on"),
         (lambda tile: tile.draw([Polygon([(X, Y), (X + 9, Y), (X, Y)])]), "no polygon on"),
-        (_swapped, "they lie in (42.5, -3.0, 42.5, -3.0); expected polygons in (-3.0, 42.5, -3.0, 42.5) (EPSG:4326)"),
+        (
+            _swapped,
+            "exchanged: polygons lie in (42.5, -3.0, 42.5, -3.0); expected polygons in (-3.0, 42.5, -3.0, 42.5)",
+        ),
         (_no_crs, "no CRS; expected a coordinate reference system. Fix: state it once with ogr2ogr -a_srs"),
         (_no_place, "a CRS from which no way leads to the orthophoto's"),
         (_cut, "cut short: "),

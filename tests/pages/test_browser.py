@@ -222,7 +222,7 @@ def test_boxes_that_scroll_are_reached_by_the_keyboard(browser: Any, home: Path)
 
 LINKS = {
     REPORT: {
-        "report small in Dagster": "/assets/scored/report?partition=small",
+        "report small in Dagster": "/assets/scored/report?view=partitions&partition=small",
         "registered model in MLflow": "/go/mlflow/models/scored",
     },
     BOARD: {
@@ -261,7 +261,7 @@ def test_a_link_opens_a_tab_with_all_rights_of_a_page_opened_by_hand(browser: An
     with context.expect_page() as opened_tab:
         tab.get_by_text("report small in Dagster").click()
     opened_tab.value.wait_for_load_state()
-    assert opened_tab.value.url == f"{SITE}/assets/scored/report?partition=small"
+    assert opened_tab.value.url == f"{SITE}/assets/scored/report?view=partitions&partition=small"
     assert opened_tab.value.evaluate("localStorage.getItem('a')") == "b"
     assert opened_tab.value.evaluate("window.opener") is None
     context.close()

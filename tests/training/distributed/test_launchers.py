@@ -122,6 +122,7 @@ def _killed(home: Path, victim: Callable[[psutil.Process], bool]) -> int:
     return status
 
 
+@pytest.mark.long
 def test_killed_there_is_failed_here_and_the_next_run_goes_on(prepared: Path, home: Path, tmp_path: Path) -> None:
     _launcher(prepared, TORCHRUN)
     assert _killed(home, lambda process: process.environ().get("RANK") == "1") == 1

@@ -122,6 +122,7 @@ FILES = ("model.safetensors", "history.json", "history.csv", "curves.png", "summ
 LONG = {"model": UNET, "epochs": 30, "precision": "float32"}
 
 
+@pytest.mark.long
 def test_killed_it_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
     uninterrupted, cut = ({"home": str(tmp_path / name), "recipe": LONG} for name in ("whole", "cut"))
     done = fleet.train([{**cut, "kill": [1, 8]}])
