@@ -22,7 +22,7 @@ from landcover_orch.patches import MANIFEST_VERSION, drift, manifest_page, split
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.class_weights import class_weights
 from landcover_orch.patches.footprints import TileFootprints
-from landcover_orch.patches.ground import ground, one_class_warnings
+from landcover_orch.patches.ground import class_fractions, ground, one_class_warnings
 from landcover_orch.patches.leak import dropped, leaks
 from landcover_orch.patches.manifest import FILE, SPLITS, BandStatistics, DatasetManifest, TileEntry
 from landcover_orch.patches.one_class import one_class_problem
@@ -373,8 +373,7 @@ def summarise(manifest: DatasetManifest, sources: Sequence[TileProducts]) -> dic
         "patches_left_out": sum(tile["left_out"] for tile in patches),
         "coverage": float(np.average([tile["coverage"] for tile in patches], weights=sizes)),
         "class_shares": {
-            split: dict(zip(manifest.legend.names, manifest_page.class_fractions(manifest, split), strict=True))
-            for split in SPLITS
+            split: dict(zip(manifest.legend.names, class_fractions(manifest, split), strict=True)) for split in SPLITS
         },
         "class_weights": dict(zip(manifest.legend.names, manifest.class_weights, strict=True)),
         "bands": [band.model_dump() for band in manifest.bands],

@@ -129,17 +129,19 @@ def one_class_warnings(manifest: DatasetManifest) -> list[str]:
 
 def uneven_warnings(manifest: DatasetManifest) -> Iterator[str]:
     """Warnings of validation or test ground of hardly more than one class, where training has others."""
-    train = class_fractions(manifest, "train")
+    train = [fraction or 0.0 for fraction in class_fractions(manifest, "train")]
     for split, use in (("validation", "chosen"), ("test", "judged")):
-        fractions = class_fractions(manifest, split)
-        number = int(fractions.argmax())
+        fractions = [fraction or 0.0 for fraction in class_fractions(manifest, split)]
+        number = fractions.index(max(fractions))
         if train[number] < ONE_CLASS < fractions[number] < 1:
             held, trained = (f"{100 * part[number]:.0f} %" for part in (fractions, train))
             text = f"{split.capitalize()} ground is {held} {manifest.legend.names[number]}, train ground {trained}"
             yield f"{text}: models are hardly to be {use} by it. Fix: name other tiles in `splits`."
 
 
-def class_fractions(manifest: DatasetManifest, split: str) -> Any:
-    """Fraction of each class among a split's labelled pixels; zeros where it has none."""
-    counts = sum((split_pixels(tile, [split]) for tile in manifest.tiles), np.zeros(len(manifest.legend.names)))
-    return counts / max(counts.sum(), 1)
+def class_fractions(manifest: DatasetManifest, split: str) -> list[float | None]:
+    """Fraction of each class in the labelled pixels of a split; None where it has no labelled pixel."""
+    none = np.zeros(len(manifest.legend.names), np.int64)
+    pixels = sum((split_pixels(tile, [split]) for tile in manifest.tiles), none)
+    total = int(pixels.sum())
+    return [float(n / total) if total else None for n in pixels]

@@ -15,7 +15,7 @@ from landcover_orch.grid import Window, crs_label
 from landcover_orch.pages import chart, picture
 from landcover_orch.pages import page as pages
 from landcover_orch.pages.links import asset_link
-from landcover_orch.patches.ground import Ground, ground, hectares, split_pixels
+from landcover_orch.patches.ground import Ground, class_fractions, ground, hectares, split_pixels
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 from landcover_orch.patches.read import PatchReader, open_split
 from landcover_orch.patches.splits import ROLE_NAMES, roles
@@ -47,13 +47,6 @@ class Sample:
     split: str
     tile: str
     picture: picture.RGB
-
-
-def class_fractions(manifest: DatasetManifest, split: str) -> list[float | None]:
-    """Fraction of each class in the labelled pixels of a split; None where it has no labelled pixel."""
-    pixels = np.sum([tile.class_pixels[split] for tile in manifest.tiles], axis=0)
-    total = int(pixels.sum())
-    return [float(n / total) if total else None for n in pixels]
 
 
 def samples(manifest: DatasetManifest, home: Path) -> list[Sample]:

@@ -64,6 +64,16 @@ def test_train_ground_of_one_class_is_a_warning(home: Path) -> None:
     assert warning.startswith("All train ground is forest: a model learns no other class from it.")
 
 
+def test_ground_of_hardly_more_than_one_class_is_a_warning_where_training_has_others(home: Path) -> None:
+    manifest = scene(home, 0, 1).manifest
+    uneven = {"train": (50, 50, 0), "validation": (50, 50, 0), "test": (93, 7, 0)}
+    tile = manifest.tiles[0].model_copy(update={"class_pixels": uneven})
+    (warning,) = one_class_warnings(manifest.model_copy(update={"tiles": (tile,)}))
+    assert warning.startswith("Test ground is 93 % field, train ground 50 %: models are hardly to be judged by it.")
+    alike = tile.model_copy(update={"class_pixels": {**uneven, "train": (90, 10, 0)}})
+    assert one_class_warnings(manifest.model_copy(update={"tiles": (alike,)})) == []
+
+
 def test_the_warning_stands_on_report_and_leaderboard(home: Path) -> None:
     from landcover_orch.evaluation import leaderboard
 
