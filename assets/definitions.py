@@ -71,6 +71,11 @@ def lineage(dataset: Dataset) -> list[dg.AssetsDefinition]:
     return [item for item in items(dataset) if is_asset(item) and isinstance(item, dg.AssetsDefinition)]
 
 
+def checks(dataset: Dataset) -> list[dg.AssetChecksDefinition]:
+    """The asset checks of a dataset."""
+    return [item for item in items(dataset) if isinstance(item, dg.AssetChecksDefinition)]
+
+
 def is_asset(item: object) -> bool:
     """Whether a definition is an asset, and no check."""
     return isinstance(item, dg.AssetSpec | dg.AssetsDefinition) and not isinstance(item, dg.AssetChecksDefinition)

@@ -13,7 +13,7 @@ import dagster as dg
 from assets import chain
 from assets.advance import Log, MaterialisationError, Outcome, advance
 from assets.check_evaluations import evaluate_again
-from assets.definitions import collect, items, lineage
+from assets.definitions import checks, collect, lineage
 from assets.execution import InProcess
 from assets.launch import is_noise, launcher
 from assets.overview import record_state, write_index
@@ -114,6 +114,5 @@ def materialise_alone(
 
 def settle(dagster: dg.DagsterInstance, dataset: Dataset, described: Plan, started: datetime) -> None:
     """Records the state of a dataset by a plan, and evaluates checks again whose last evaluation does not stand."""
-    checks = [item for item in items(dataset) if isinstance(item, dg.AssetChecksDefinition)]
-    evaluate_again(dagster, checks, started)
+    evaluate_again(dagster, checks(dataset), started)
     record_state(dagster, dataset, described)

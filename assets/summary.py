@@ -57,10 +57,9 @@ def check_lines(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[str]
 
 def failed_checks(instance: dg.DagsterInstance, dataset: Dataset) -> Iterator[dg.AssetCheckEvaluation]:
     """The last evaluations of the dataset's checks, as far as they failed."""
-    from assets.definitions import items
+    from assets.definitions import checks
 
-    checks = [item for item in items(dataset) if isinstance(item, dg.AssetChecksDefinition)]
-    keys = [spec.key for item in checks for spec in item.check_specs]
+    keys = [spec.key for check in checks(dataset) for spec in check.check_specs]
     for evaluation, _ in history.last_evaluations(instance, keys):
         if not evaluation.passed:
             yield evaluation

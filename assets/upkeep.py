@@ -57,16 +57,14 @@ def read_decisions() -> Iterator[Finding]:
     from landcover_orch.evaluation.decisions import is_lost, load_decisions
 
     for name in config.served_datasets():
-        what, fix = (
-            f"Decisions of {name}",
-            "restore champion/decisions.jsonl from a backup, or go on without the earlier",
-        )
+        what = f"Decisions of {name}"
         try:
             load_decisions(name, config.home())
         except LandcoverError as error:
             yield Finding(what, f"{error.problems[0].where}: {error.problems[0].found}", error.problems[0].fix)
             continue
         if is_lost(name, config.home()):
+            fix = "restore champion/decisions.jsonl from a backup, or go on without the earlier"
             yield Finding(what, "their file is gone; the last one stands, as the champion's own files have it", fix)
 
 

@@ -116,6 +116,7 @@ def check_artifacts() -> Finding:
 
 
 RESTORE = "restore a backup into a new home: LANDCOVER_HOME=/new/home landcover restore FILE"
+"""Fix of a damaged database, but for the memory of fingerprints."""
 
 
 def check_databases() -> Iterator[Finding]:
@@ -128,8 +129,8 @@ def check_databases() -> Iterator[Finding]:
             continue
         what, size = f"Database {database.name}", format_size(database.path.stat().st_size)
         if problem := databases.fault(database.path):
-            fix = "end what holds it" if "locked" in problem else RESTORE
-            fix = "delete it: it is made anew" if database.path.name == MEMORY and "locked" not in problem else fix
+            replaced = "delete it: it is made anew" if database.path.name == MEMORY else RESTORE
+            fix = "end what holds it" if "locked" in problem else replaced
             yield Finding(what, f"{size}, {problem}", fix)
         elif database.is_outdated:
             found = f"{size}, schema {database.revision} of an earlier {database.owner}"

@@ -17,7 +17,7 @@ from shapely.geometry import box
 
 from assets import chain, overview, partitions, sources, status, summary
 from assets.cli import main
-from assets.definitions import collect, items, lineage
+from assets.definitions import checks, collect, lineage
 from assets.history import last_evaluations
 from assets.materialise import MaterialisationError, materialise
 from landcover_orch import config
@@ -262,8 +262,7 @@ def test_checks_of_a_tile_that_is_gone_are_evaluated_again(
     image.write_bytes(image.read_bytes()[:300])
     with pytest.raises(MaterialisationError):
         materialise(dagster, dataset, PREPARED, log=lambda line: None)
-    checks = [item for item in items(dataset) if isinstance(item, dg.AssetChecksDefinition)]
-    keys = [spec.key for check in checks for spec in check.check_specs]
+    keys = [spec.key for check in checks(dataset) for spec in check.check_specs]
     failed = {evaluation.check_name for evaluation, _ in last_evaluations(dagster, keys) if not evaluation.passed}
     assert "files_fit" in failed
     image.unlink()
