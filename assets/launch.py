@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from assets.client import Client, ServerUnreachableError, running
 from assets.execution import MAX_RETRIES, InProcess, RunRequest
 from landcover_orch import config
 from landcover_orch.config import Dataset
+from landcover_orch.errors import LandcoverError, Problem
 
 NOISE = re.compile(r"\[pipes\]|.*Pipes\w*(Injector|Reader|Client|Session)|Dependencies for step")
 """Lines that Dagster writes about itself as if a step had written them."""
@@ -40,6 +42,10 @@ Log = Callable[[str], object]
 def is_noise(line: str) -> bool:
     """Whether a line of a run is Dagster's own, about how it runs."""
     return bool(NOISE.match(line))
+
+
+class OtherHistoryError(LandcoverError):
+    """The servers of this home write another history than this process reads."""
 
 
 class ServersEndedError(Exception):
@@ -79,9 +85,16 @@ class Launcher:
         return self.in_process(job, request)
 
     def launch(self, client: Client, job: str, request: RunRequest) -> dg.DagsterRun:
-        """Launches a run, and follows it to its end."""
+        """Launches a run, and follows it to its end.
+
+        Raises:
+            OtherHistoryError: the run is not in the history of this process; it was terminated.
+        """
         of_partition = {} if request.partition is None else {"dagster/partition": request.partition}
         run_id = client.launch(job, request.assets, {**of_partition, **request.tags, MAX_RETRIES: "0"})
+        if self.in_process.instance.get_run_by_id(run_id) is None:
+            client.terminate(run_id)
+            raise OtherHistoryError(other_history(client.url))
         try:
             return self.follow(client, run_id)
         except KeyboardInterrupt:
@@ -137,6 +150,16 @@ class Launcher:
         if not self.run(run.run_id).is_finished:
             self.in_process.instance.report_run_canceled(run)
         raise ServersEndedError
+
+
+def other_history(url: str) -> Problem:
+    """What is wrong where servers write another history, as DAGSTER_HOME differs between two shells."""
+    return Problem(
+        f"DAGSTER_HOME={os.environ.get('DAGSTER_HOME', '')}",
+        f"its history has no run that {url} launched",
+        "the history that `landcover ui` writes",
+        "unset DAGSTER_HOME, or set it as where `landcover ui` was started",
+    )
 
 
 def launcher(dataset: Dataset, in_process: InProcess, log: Log) -> Launcher:

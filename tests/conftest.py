@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import hypothesis
 import pytest
@@ -33,6 +34,14 @@ def pytest_runtest_call() -> Iterator[None]:
 
 
 REAL = Path(os.environ.get("LANDCOVER_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """What a test or the project sets in the environment ends with the test: DAGSTER_HOME would outlive its home."""
+    with mock.patch.dict(os.environ):
+        os.environ.pop("DAGSTER_HOME", None)  # of a fixture that tests share
+        yield
 
 
 @pytest.fixture

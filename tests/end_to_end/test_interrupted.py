@@ -30,7 +30,6 @@ def long_training(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest
     """A dataset that is prepared, and whose training does not end before it is interrupted."""
     dataset = tiny.write(configs, tmp_path / "raw")
     tiny.save(configs, "experiments", {**tiny.RECIPE, "epochs": 100_000})
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     with instance.opened() as dagster:
         materialise(dagster, dataset, PREPARE)
 

@@ -48,7 +48,6 @@ def environment(configs: Path, home: Path, raw: Path, monkeypatch: pytest.Monkey
     (configs / "dagster").mkdir()
     text = (REPOSITORY / "configs" / "dagster" / "dagster.yaml").read_text()
     (configs / "dagster" / "dagster.yaml").write_text(text)
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     with instance.opened() as dagster, training_in_process():
         materialise(dagster, dataset)
     return {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "ignore", "NO_COLOR": "1"}

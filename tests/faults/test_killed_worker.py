@@ -33,7 +33,6 @@ def prepared(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monk
     (configs / "dagster").mkdir()
     shipped = Path(__file__).resolve().parents[2] / "configs" / "dagster" / "dagster.yaml"
     (configs / "dagster" / "dagster.yaml").write_text(shipped.read_text())  # with its pools: one training at a time
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     with instance.opened() as dagster:
         materialise(dagster, dataset, PREPARE)
 

@@ -161,7 +161,6 @@ def test_output_that_nobody_reads_ends_a_command_without_a_word(root: Path, comm
 
 def test_the_demo_ends_as_a_command_does(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "landscape").mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     done = _program(code="import runpy; runpy.run_module('assets.demo', run_name='__main__')")
     assert done.returncode == 1
     assert done.stderr.startswith(f"{home / 'landscape'}: something that is no generated landscape; expected")
@@ -247,7 +246,6 @@ def instance(configs: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None
     """Configuration and folder of a Dagster instance of this test."""
     (configs / "dagster").mkdir()
     (configs / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
 
 
 def test_materialise_ends_with_what_a_person_asks_next(

@@ -33,7 +33,6 @@ class Servers(Client):
 @pytest.fixture
 def dataset(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """The tiny dataset, while servers whose reload is awaited no longer than a look takes."""
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     monkeypatch.setattr(launch, "RELOAD_S", 0.1)
     return tiny.write(configs, tmp_path / "raw")
 
@@ -69,6 +68,36 @@ def test_what_servers_do_not_launch_is_executed_here_and_they_are_asked_once(
     assert lines[0] == "  runs are launched through http://127.0.0.1:1, where `landcover ui` serves the home"
     assert any("not launched there, but in this process" in line for line in lines)
     assert servers.asked == 1
+
+
+class OfAnotherHistory(Servers):
+    """Servers whose runs are in another history."""
+
+    def __init__(self, tags: dict[str, str]) -> None:
+        super().__init__(tags)
+        self.terminated: list[str] = []
+
+    def launch(self, *_: object) -> str:
+        """A run that this process cannot see."""
+        return "elsewhere"
+
+    def terminate(self, run_id: str) -> None:
+        """Notes it."""
+        self.terminated.append(run_id)
+
+
+def test_servers_that_write_another_history_are_told_and_their_run_is_terminated(
+    dataset: Dataset, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = OfAnotherHistory(chain.configuration_tags(dataset))
+    monkeypatch.setattr(launch, "running", lambda _: servers)
+    with instance.opened() as dagster, pytest.raises(launch.OtherHistoryError) as caught:
+        materialise(dagster, dataset, {"ground_truth"}, log=lambda line: None)
+    assert servers.terminated == ["elsewhere"]
+    assert str(caught.value).startswith(
+        f"DAGSTER_HOME={home / 'dagster'}: its history has no run that http://127.0.0.1:1"
+    )
+    assert "Fix: unset DAGSTER_HOME" in str(caught.value)
 
 
 def test_a_client_of_nothing_says_so() -> None:

@@ -17,7 +17,6 @@ from tests import tiny
 def test_a_second_command_waits_for_the_first_and_says_for_which(
     configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     dataset = tiny.write(configs, tmp_path / "raw")
     (home / tiny.NAME).mkdir()
     lines: list[str] = []

@@ -30,7 +30,6 @@ from tests.orchestration.weeks import Weeks, versions
 @pytest.fixture
 def project(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
     """Two models that wait for a person: promotion is by hand, and nobody is champion yet."""
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     (configs / "dagster").mkdir()
     shipped = Path(__file__).resolve().parents[2] / "configs" / "dagster" / "dagster.yaml"
     (configs / "dagster" / "dagster.yaml").write_text(shipped.read_text())

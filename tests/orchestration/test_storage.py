@@ -19,7 +19,6 @@ TILES = [f"t{i}" for i in range(5)]
 @pytest.fixture
 def folder(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the instance."""
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     return instance.prepare()
 
 

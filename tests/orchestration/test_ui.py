@@ -35,7 +35,6 @@ def test_a_line_of_a_look_is_printed_once_until_it_changes(capsys: pytest.Captur
 def test_configurations_of_the_working_folder_are_set_for_no_server(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     monkeypatch.delenv("LANDCOVER_CONFIGS", raising=False)
     monkeypatch.chdir(tmp_path)
     assert "LANDCOVER_CONFIGS" not in ui.environment(), "a folder that is not there yet is no problem then"

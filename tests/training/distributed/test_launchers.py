@@ -63,7 +63,6 @@ def prepared(configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.Monk
     (configs / "dagster").mkdir()
     (configs / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     (configs / "launchers").mkdir()
-    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     with instance.opened() as dagster:
         materialise(dagster, dataset, PREPARE)
     return configs
