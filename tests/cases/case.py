@@ -18,6 +18,9 @@ from tests.cases.renamed import RENAMED, rename_keys
 Outcome = dict[str, Any]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+NAME = "ds"
+"""The dataset of each case."""
+
 MAKE = REPOSITORY.parent / "shared" / "cases" / "make.py"
 """What writes the cases where LANDCOVER_CASES names no folder of them; beside the clone, as the real rasters."""
 
@@ -150,7 +153,10 @@ def copy_after(case: Case, folder: Path) -> None:
 
 
 def mirror(source: Path, target: Path) -> None:
-    """Makes `target` equal to `source`; files are overwritten in place: an open database stays valid."""
+    """Makes `target` equal to `source`: files of products are hard links, all else is copied.
+
+    Others are overwritten in place: an open database stays valid.
+    """
     for path in sorted(target.rglob("*"), reverse=True):
         twin = source / path.relative_to(target)
         if path.is_symlink() or not twin.exists() or twin.is_symlink() or twin.is_dir() != path.is_dir():
@@ -161,11 +167,37 @@ def mirror(source: Path, target: Path) -> None:
             twin.symlink_to(path.readlink())
         elif path.is_dir():
             twin.mkdir(parents=True, exist_ok=True)
-        elif not twin.exists() or _stamp(twin) != _stamp(path):
+        elif is_published(path.relative_to(source)):
+            if not twin.exists() or not twin.samefile(path):
+                twin.unlink(missing_ok=True)
+                twin.hardlink_to(path)
+        elif not twin.exists() or stamp(twin) != stamp(path):
             twin.write_bytes(path.read_bytes())
             shutil.copystat(path, twin)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+PUBLISHED = 4
+"""Depth of a product's file in a home: dataset, asset, version, file."""
+
+
+def is_published(path: Path) -> bool:
+    """Whether a file of a home is one of a product, which is never written in place."""
+    return len(path.parts) >= PUBLISHED and path.parts[0] == NAME and not path.parts[2].startswith(".")
+
+
+def stamp(path: Path) -> tuple[int, int]:
+    """Size and time of a file."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns
+
+
+def stamps(home: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of each file of a product in a home."""
+    files = (path for path in home.rglob("*") if path.is_file() and not path.is_symlink())
+    return {path: stamp(path) for path in files if is_published(path.relative_to(home))}
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Gives a path other content; what is linked to its file keeps its own."""
+    path.unlink(missing_ok=True)
+    path.write_bytes(content)

@@ -18,8 +18,8 @@ import yaml
 
 from landcover_orch import config
 from tests.cases import lineage
-from tests.cases.case import Case, Outcome, copy_after, copy_case
-from tests.cases.lineage import LAST, NAME, PREPARED, Attempt
+from tests.cases.case import NAME, Case, Outcome, copy_after, copy_case
+from tests.cases.lineage import LAST, PREPARED, Attempt
 from tests.cases.renamed import renamed_path, set_key
 
 STAGES = ("check", "ground_truth", "dataset_manifest", "model")

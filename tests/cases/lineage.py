@@ -28,9 +28,9 @@ from landcover_orch.planner.graph import in_order
 from landcover_orch.store.products import DATASET_MANIFEST
 from landcover_orch.tiles import catalogue
 from tests import planned
+from tests.cases.case import NAME
 from tests.in_process import training_in_process
 
-NAME = "ds"
 PREPARED, LAST = DATASET_MANIFEST, "everything"
 """The last asset before training, and what stands for all of them."""
 

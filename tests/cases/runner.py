@@ -19,7 +19,7 @@ import dagster as dg
 
 from assets import instance
 from tests.cases import compare, lineage
-from tests.cases.case import REPOSITORY, Case, Outcome, copy_after, copy_case, mirror
+from tests.cases.case import REPOSITORY, Case, Outcome, copy_after, copy_case, mirror, stamps
 from tests.cases.compare import CaseRun
 
 REPLACED = "replaced_while_read"
@@ -95,8 +95,12 @@ class Runner:
                 self._materialise_project(case, folder, snapshot)
             mirror(snapshot, folder / "home")
             copy_case(case, folder)
+            shared = stamps(snapshot)
             with lineage.environment(folder), instance.opened() as dagster:
                 yield CaseRun(case, folder, dagster, self._depth)
+            if stamps(snapshot) != shared:
+                shutil.rmtree(snapshot)
+                raise RuntimeError("a file of a product was written in place: the project that workflows share is gone")
 
     def _materialise_project(self, case: Case, folder: Path, snapshot: Path) -> None:
         """Makes the products of the project, from which the workflows start."""

@@ -15,7 +15,7 @@ from landcover_orch import raster
 from landcover_orch.errors import IncompleteError
 from landcover_orch.store.publish import rebuild_mark
 from tests.cases import lineage
-from tests.cases.case import MAKE, Case, case_names
+from tests.cases.case import MAKE, Case, case_names, overwrite
 from tests.cases.compare import CaseRun
 from tests.cases.lineage import LAST
 from tests.cases.runner import PROJECT, Runner
@@ -50,7 +50,7 @@ def test_no_bit_is_read_as_other_classes_or_weights_and_the_next_run_mends_it(
     for bit in [draw.randrange(8 * len(content)) for _ in range(FLIPS)]:
         damaged = bytearray(content)
         damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(damaged)
+        overwrite(path, bytes(damaged))
         with pytest.raises(IncompleteError, match=rf"{file}: missing or changed.* Fix: materialise again"):
             current(asset, name).file(file)
     assert rebuild_mark(product.path).exists()

@@ -27,9 +27,9 @@ from landcover_orch.store.publish import MANIFEST
 from landcover_orch.tracking.server import client
 from tests import planned
 from tests.cases import lineage
-from tests.cases.case import MAKE, REPOSITORY, Case, case_names
+from tests.cases.case import MAKE, NAME, REPOSITORY, Case, case_names, overwrite
 from tests.cases.compare import CaseRun
-from tests.cases.lineage import LAST, NAME
+from tests.cases.lineage import LAST
 from tests.cases.runner import PROJECT, Runner
 from tests.cases.test_workflows import champion_alias, current, materialised, require_agreement
 
@@ -76,12 +76,12 @@ def test_a_damaged_manifest_is_named_with_its_fix_and_built_again(project: CaseR
     path = product.path / MANIFEST
     match damage:
         case "cut":
-            path.write_bytes(path.read_bytes()[:10])
+            overwrite(path, path.read_bytes()[:10])
         case "added":
             path = product.path / "notes.txt"
             path.write_text("mine")
         case _:
-            path.write_text(path.read_text().replace('"schema": 2', '"schema": 3'))
+            overwrite(path, path.read_bytes().replace(b'"schema": 2', b'"schema": 3'))
     with pytest.raises(IncompleteError) as error:
         current("patches", "a")
     (problem,) = error.value.problems
@@ -193,9 +193,9 @@ def test_every_damaged_product_of_a_dataset_is_named_by_the_doctor_and_built_aga
     flipped = current("ground_truth", "a").path / "classes.tif"
     content = bytearray(flipped.read_bytes())
     content[-9] ^= 4
-    flipped.write_bytes(content)
+    overwrite(flipped, bytes(content))
     cut = current("model", "small").path / "summary.json"
-    cut.write_bytes(cut.read_bytes()[:10])
+    overwrite(cut, cut.read_bytes()[:10])
     assert main(["doctor", "--deep", NAME]) == 1
     printed = capsys.readouterr().out
     for path in (flipped, cut):

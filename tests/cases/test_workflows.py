@@ -26,9 +26,9 @@ from landcover_orch.store import products
 from landcover_orch.store.publish import MANIFEST, Product
 from landcover_orch.tracking.server import client
 from tests.cases import lineage
-from tests.cases.case import MAKE, REPOSITORY, Case, case_names
+from tests.cases.case import MAKE, NAME, REPOSITORY, Case, case_names
 from tests.cases.compare import CaseRun
-from tests.cases.lineage import LAST, NAME, Attempt
+from tests.cases.lineage import LAST, Attempt
 from tests.cases.runner import PROJECT, Runner
 from tests.in_process import train
 
