@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 
 from assets import instance
 from assets.chain import DATASET, UNDER_WAY
 from assets.status import NAMES_SHOWN
+from assets.storage_internals import SqliteEventLogStorage
 from landcover_orch import config, tracking
 from landcover_orch.config.experiments import KEY
 from landcover_orch.errors import ConfigError, Problem, PublishError, pluralise

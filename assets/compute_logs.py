@@ -12,9 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from dagster._core.storage.compute_log_manager import CapturedLogContext
-from dagster._core.storage.local_compute_log_manager import LocalComputeLogManager
-from dagster._serdes import ConfigurableClassData
+from assets.storage_internals import CapturedLogContext, ConfigurableClassData, LocalComputeLogManager
 
 FOLDER = "storage"
 """Where Dagster's own default keeps compute logs, below DAGSTER_HOME."""

@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from assets import (
     ground_truth,
@@ -30,6 +29,7 @@ from assets import (
     search,
     sources,
 )
+from assets.dagster_internals import UnresolvedAssetJobDefinition
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.config.experiments import KEY

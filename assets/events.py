@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import dagster as dg
-from dagster._core.events import (
+
+from assets.dagster_internals import (
+    RUNLESS_JOB_NAME,
+    RUNLESS_RUN_ID,
     AssetObservationData,
-    DagsterEvent,
     DagsterEventBatchMetadata,
     StepMaterializationData,
 )
-from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 
 AssetEvent = dg.AssetMaterialization | dg.AssetObservation
 Event = TypeVar("Event", bound=AssetEvent)
@@ -27,16 +28,16 @@ def report(instance: dg.DagsterInstance, events: Sequence[AssetEvent]) -> None:
         instance.report_dagster_event(described, RUNLESS_RUN_ID, batch_metadata=batch)
 
 
-def happened(kind: dg.DagsterEventType, data: StepMaterializationData | AssetObservationData) -> DagsterEvent:
+def happened(kind: dg.DagsterEventType, data: StepMaterializationData | AssetObservationData) -> dg.DagsterEvent:
     """An event of no run."""
-    return DagsterEvent(kind.value, RUNLESS_JOB_NAME, event_specific_data=data)
+    return dg.DagsterEvent(kind.value, RUNLESS_JOB_NAME, event_specific_data=data)
 
 
 def log(context: dg.AssetExecutionContext, events: Sequence[dg.AssetMaterialization]) -> None:
     """Logs materialisations of a step, as yielding them does."""
     step = context.op_execution_context.get_step_execution_context()
     for event, batch in in_a_batch(events):
-        DagsterEvent.asset_materialization(step, event, batch)
+        dg.DagsterEvent.asset_materialization(step, event, batch)
 
 
 def in_a_batch(events: Sequence[Event]) -> Iterator[tuple[Event, DagsterEventBatchMetadata]]:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Collection
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorState, TickStatus
 
+from assets.dagster_internals import InstigatorState, TickStatus
 from assets.execution import LOCATION
 from landcover_orch import config
 

@@ -13,9 +13,9 @@ from threading import Event, Thread
 from typing import Any
 
 import dagster as dg
-from dagster._core.errors import DagsterPipesExecutionError
 from dagster_pipes import PipesDefaultMessageWriter
 
+from assets.dagster_internals import DagsterPipesExecutionError
 from landcover_orch import config
 from landcover_orch.config.launchers import LOCAL, Launcher
 from landcover_orch.training.fork_server import ForkServer

@@ -9,23 +9,28 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
+import dagster as dg
 import sqlalchemy
-from dagster._core.events import ASSET_EVENTS
-from dagster._core.events.log import EventLogEntry
-from dagster._core.storage.base_storage import DagsterStorage
-from dagster._core.storage.event_log import SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetKeyTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
-from dagster._core.storage.runs import SqliteRunStorage
-from dagster._core.storage.runs.schema import RunsTable
-from dagster._core.storage.schedules import SqliteScheduleStorage
-from dagster._core.storage.schedules.schema import InstigatorsTable, SecondaryIndexMigrationTable
-from dagster._core.storage.sqlite import create_db_conn_string
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
-from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import NullPool
+
+from assets.storage_internals import (
+    ASSET_EVENTS,
+    INDEX_SHARD_NAME,
+    AssetKeyTable,
+    ConfigurableClassData,
+    DagsterSqliteStorage,
+    DagsterStorage,
+    InstigatorsTable,
+    RunsTable,
+    SecondaryIndexMigrationTable,
+    SqlEventLogStorageTable,
+    SqliteEventLogStorage,
+    SqliteRunStorage,
+    SqliteScheduleStorage,
+    create_db_conn_string,
+)
 
 SQLITE = "sqlite:///"
 BUSY_S = 30
@@ -155,7 +160,7 @@ class EventLogStorage(SqliteEventLogStorage):
         PREPARED.clear()
         tables.cache_clear()
 
-    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+    def store_event_batch(self, events: Sequence[dg.EventLogEntry]) -> None:
         """Stores events of one run; those about assets in two transactions, whatever their number."""
         about_assets = [event for event in events if event.dagster_event_type in ASSET_EVENTS]
         for event in events:

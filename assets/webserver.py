@@ -11,17 +11,15 @@ from typing import Any
 
 import dagster as dg
 import uvicorn
-from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.workspace.context import WorkspaceProcessContext
-from dagster._core.workspace.load_target import WorkspaceFileTarget
-from dagster._grpc.client import DagsterGrpcClient
 from dagster_webserver.version import __version__
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from assets import files, instance
+from assets.dagster_internals import DagsterUserCodeUnreachableError
 from assets.guard import Guard
+from assets.storage_internals import DagsterGrpcClient, WorkspaceFileTarget, WorkspaceProcessContext
 from landcover_orch.tracking import public_url
 
 log = logging.getLogger(__name__)
