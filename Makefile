@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo materialise test test-fast test-long cases zoo test-zoo docs docs-serve check lint format ui doctor check-dataset bench clean
+.PHONY: help install demo materialise test test-fast test-long cases zoo test-zoo test-dagster docs docs-serve check lint format ui doctor check-dataset bench clean
 
 help:            ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -58,6 +58,10 @@ $(ZOO_READY): pyproject.toml constraints.txt
 test-zoo: export OMP_NUM_THREADS := 1
 test-zoo: $(ZOO_READY)  ## the tests of the extra zoo
 	$(ZOO)/python -m pytest tests/zoo
+
+test-dagster: export OMP_NUM_THREADS := 1
+test-dagster: $(READY)  ## the orchestration tests on the newest minor version of Dagster, where a later one installs
+	$(BIN)/python -m tools.newest_dagster
 
 # in an environment of its own, without the library: mkdocstrings reads its sources
 $(DOCS_READY): pyproject.toml constraints.txt
