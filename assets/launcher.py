@@ -27,6 +27,9 @@ MESSAGES = "messages.jsonl"
 POLL_S = 0.2
 
 TRAINING = "landcover_orch.training"
+ENDING_S = 300
+"""Seconds that an interrupted training may take to end: it does so behind the step it is in."""
+
 FORK_SERVER = ForkServer()
 """What forks this process's trainings: those behind the first one start without loading torch."""
 
@@ -64,10 +67,11 @@ def client(folder: Path | None = None) -> dg.PipesSubprocessClient:
         folder: where files lie that all nodes see; None: a temporary folder of this machine.
     """
     if folder is None:
-        return dg.PipesSubprocessClient(message_reader=WholeLines())
+        return dg.PipesSubprocessClient(message_reader=WholeLines(), termination_timeout_seconds=ENDING_S)
     return dg.PipesSubprocessClient(
         context_injector=dg.PipesFileContextInjector(str(folder / "context.json")),
         message_reader=WholeLines(folder / MESSAGES),
+        termination_timeout_seconds=ENDING_S,
     )
 
 

@@ -40,4 +40,5 @@ def repository(artifact_uri: str, tracking_uri: str | None = None, registry_uri:
         return MlflowArtifactsRepository(artifact_uri, uri, registry_uri)
     path = unquote(urlsplit(artifact_uri).path).lstrip("/")
     folder = artifact_folder(uri)
-    return LocalArtifactRepository((folder / validate_path_is_safe(path) if path else folder).as_uri())
+    safe = validate_path_is_safe(path) if path else "."  # type: ignore[no-untyped-call]
+    return LocalArtifactRepository((folder / safe).as_uri())

@@ -48,8 +48,8 @@ def run_on_threads(function: Callable[[T], R], items: Sequence[T], on_item_done:
     """Dask's threaded scheduler: results in the items' order, one thread a CPU of this process."""
     import threading
 
-    import dask
-    import dask.threaded
+    from dask.base import compute
+    from dask.delayed import delayed
 
     lock = threading.Lock()
 
@@ -59,8 +59,8 @@ def run_on_threads(function: Callable[[T], R], items: Sequence[T], on_item_done:
             on_item_done(item, result)
         return result
 
-    tasks = [dask.delayed(call, pure=False)(item) for item in items]
-    return list(dask.compute(*tasks, scheduler="threads", num_workers=workers()))
+    tasks = [delayed(call, pure=False)(item) for item in items]
+    return list(compute(*tasks, scheduler="threads", num_workers=workers()))  # type: ignore[no-untyped-call]
 
 
 def run_on_cluster(
@@ -69,11 +69,11 @@ def run_on_cluster(
     """Dask distributed: results in the items' order from the scheduler at an address."""
     from distributed import Client, as_completed
 
-    with Client(address, set_as_default=False) as client:
+    with Client(address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
         futures = client.map(function, items, pure=False)
         position = {future.key: i for i, future in enumerate(futures)}
         results: dict[int, R] = {}
-        for future in as_completed(futures, loop=client.loop):
+        for future in as_completed(futures, loop=client.loop):  # type: ignore[no-untyped-call]
             i = position[future.key]
             results[i] = future.result()
             on_item_done(items[i], results[i])

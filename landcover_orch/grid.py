@@ -117,7 +117,7 @@ def transform_bounds(grid: GeoBox, crs: Any) -> tuple[float, float, float, float
     """
     from pyproj import Transformer
 
-    transformer = Transformer.from_crs(grid.crs.proj, crs, always_xy=True)
+    transformer = Transformer.from_crs(crs_name(grid), crs, always_xy=True)
     left, bottom, right, top = transformer.transform_bounds(*grid.boundingbox)
     return left, bottom, right, top
 

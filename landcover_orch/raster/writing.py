@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from landcover_orch.grid import Window
 from landcover_orch.raster.reading import CACHE_BYTES, YEAR, environment, pixels_of
 
-PLAIN = {
+PLAIN: dict[str, Any] = {
     "driver": "GTiff",
     "dtype": "uint8",
     "count": 1,
@@ -49,13 +49,14 @@ def write_cog(
     meanwhile.
     """
     plain = path.with_suffix(".plain.tif")
-    tags = {f"CLASS_{i}": name for i, name in enumerate(names)}
-    place = {"transform": grid.affine, "crs": None if grid.crs is None else grid.crs.to_wkt()}
+    classes = {f"CLASS_{i}": name for i, name in enumerate(names)}
+    tags: dict[str, Any] = classes if year is None else {**classes, YEAR: str(year)}
+    place: dict[str, Any] = {"transform": grid.affine, "crs": None if grid.crs is None else grid.crs.to_wkt()}
     size = {"height": grid.shape[0], "width": grid.shape[1]}
     with environment(cache):
         with rasterio.open(plain, "w", **PLAIN, **size, **place, nodata=nodata) as target:
             target.set_band_description(1, band)
-            target.update_tags(**tags, **({} if year is None else {YEAR: str(year)}))
+            target.update_tags(**tags)
             if palette:
                 target.write_colormap(1, {value: (*rgb, 255) for value, rgb in palette.items()})
             for window, data in blocks:
@@ -113,7 +114,7 @@ def burn(
         return np.full(tuple(grid.shape), fill, dtype)
     array: NDArray[Any] = rasterio.features.rasterize(
         shapes,
-        out_shape=tuple(grid.shape),
+        out_shape=(grid.shape[0], grid.shape[1]),
         fill=fill,
         transform=grid.affine,
         all_touched=all_touched,

@@ -86,7 +86,7 @@ def photograph(land: Terrain, grid: GeoBox, rng: np.random.Generator) -> NDArray
 
 def sensor_response(band: Floats, rng: np.random.Generator) -> NDArray[np.uint8]:
     """What optics and sensor make of one band: blur, photon noise that grows with light, read noise, rounding."""
-    blurred = ndimage.gaussian_filter(band, 0.6)
+    blurred: Floats = ndimage.gaussian_filter(band, 0.6)
     noise = rng.standard_normal(band.shape, np.float32) * np.sqrt(2.0 + 0.06 * np.maximum(blurred, 0))
     pixels: NDArray[np.uint8] = np.clip(np.rint(blurred + noise), 1, 254).astype(np.uint8)
     return pixels

@@ -57,8 +57,8 @@ def drawn_cells(area: Polygon, fraction: float, rng: np.random.Generator, cell_m
     step = min(cell_m, (right - left) / 4, (top - bottom) / 4)
     x, y = np.meshgrid(np.arange(left, right + step, step), np.arange(bottom, top + step, step))
     points = np.stack([x, y], axis=-1).reshape(-1, 2) + rng.uniform(-0.35, 0.35, (x.size, 2)) * step
-    cells = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(points), extend_to=area))
-    cells = [cell for cell in shapely.intersection(cells, area) if not cell.is_empty]
+    whole = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(points), extend_to=area))
+    cells = [cell for cell in shapely.intersection(whole, area) if not cell.is_empty]
     order = rng.permutation(len(cells))
     held = np.cumsum([cells[i].area for i in order]) / area.area
     return [cells[i] for i in order[: int(np.abs(held - fraction).argmin()) + 1]]

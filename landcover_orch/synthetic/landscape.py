@@ -162,9 +162,9 @@ def write_tile(folder: Path, name: str, window: Window, mosaic: Scene, versions:
         (folder / subfolder).mkdir(parents=True, exist_ok=True)
     rows, cols = window.slices
     write_tiled(folder / f"images/{name}.tif", grid, "uint8", BANDS, [(extent, mosaic.image[:, rows, cols])])
-    bounds = tuple(grid.boundingbox)
+    left, bottom, right, top = grid.boundingbox
     for version in LABELS:
-        labels = labelling.clipped(versions[version], bounds)
+        labels = labelling.clipped(versions[version], (left, bottom, right, top))
         columns = {"id": range(1, len(labels) + 1), "code": [label.code for label in labels]}
         _write_layer(folder / f"labels/{version}/{name}.gpkg", LAYER, columns, [label.shape for label in labels])
         if version == "complete":

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 from shapely import affinity
 from shapely.geometry import LineString, Point, Polygon, box
+from shapely.geometry.base import BaseGeometry
 from shapely.ops import split
 
 CROPS = {"meadow": "110", "wheat": "110", "maize": "110", "bare": "120", "ploughed": "120"}
@@ -93,7 +94,7 @@ def subdivide(shape: Polygon, rng: np.random.Generator) -> list[Polygon]:
 
 def _long_axis(shape: Polygon) -> float:
     """Direction of a polygon's longer side in radians."""
-    corners = np.array(shapely.minimum_rotated_rectangle(shape).exterior.coords)
+    corners = shapely.get_coordinates(shapely.minimum_rotated_rectangle(shape))
     side = max(np.diff(corners[:3], axis=0), key=lambda edge: float(np.hypot(*edge)))
     return float(np.arctan2(side[1], side[0]))
 
@@ -182,13 +183,14 @@ def draw_building(line: LineString, at: float, rng: np.random.Generator) -> Parc
     barn = rng.random() < 0.2
     length, depth = rng.uniform(18, 34) if barn else rng.uniform(9, 15), rng.uniform(7, 13)
     away = rng.choice([-1, 1]) * rng.uniform(11, 26)
-    shape = box(-length / 2, -depth / 2, length / 2, depth / 2)
+    outline: BaseGeometry = box(-length / 2, -depth / 2, length / 2, depth / 2)
     if rng.random() < 0.4:
-        shape = shape.union(box(-length / 2, 0, -length / 6, depth * rng.uniform(0.8, 1.2)))
-    turned = affinity.rotate(shape, angle + rng.normal(0, 0.12), origin=(0, 0), use_radians=True)
+        outline = outline.union(box(-length / 2, 0, -length / 6, depth * rng.uniform(0.8, 1.2)))
+    turned = affinity.rotate(outline, angle + rng.normal(0, 0.12), origin=(0, 0), use_radians=True)
     x, y = point + away * np.array([-np.sin(angle), np.cos(angle)])
     appearance = ROOFS[rng.choice(len(ROOFS), p=(0.34, 0.22, 0.14, 0.18, 0.12))]
-    return Parcel("510", affinity.translate(turned, x, y), appearance, angle, rng.uniform(4, 9))
+    (shape,) = polygons(affinity.translate(turned, x, y))
+    return Parcel("510", shape, appearance, angle, rng.uniform(4, 9))
 
 
 def draw_cars(lines: Iterable[tuple[LineString, str]], rng: np.random.Generator) -> list[Parcel]:

@@ -439,9 +439,9 @@ def serve() -> None:
     """Sets MLflow's model of the script it is loading: `predict` gives probabilities (n, class, y, x) float32."""
     with known_warnings():
         import mlflow.models
-        from mlflow.pyfunc import PythonModel
+        from mlflow.pyfunc.model import PythonModel
 
-    class LandCover(PythonModel):  # type: ignore[misc]
+    class LandCover(PythonModel):
         """Raw pixels (n, band, y, x) in the contract's dtype to probabilities."""
 
         def load_context(self, context: Any) -> None:

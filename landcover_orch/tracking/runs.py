@@ -352,17 +352,15 @@ def runs_of(mlflow_client: Any, experiment: str, start: Start) -> list[Any]:
 
 def log_inputs(mlflow_client: Any, run_id: str, start: Start) -> None:
     """Logs the parameters, the dataset and the configuration of a run."""
-    from mlflow.data.meta_dataset import MetaDataset
-    from mlflow.data.sources import LocalArtifactDatasetSource
-    from mlflow.entities import DatasetInput, InputTag, Param
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 
     parameters = [Param(name, value) for name, value in start.parameters.items()]
     for first in range(0, len(parameters), PARAMETERS_A_CALL):
         mlflow_client.log_batch(run_id, params=parameters[first : first + PARAMETERS_A_CALL])
-    source = LocalArtifactDatasetSource(f"{start.dataset}/{DATASET_MANIFEST}")  # below LANDCOVER_HOME, which may move
-    data = MetaDataset(source, name=start.dataset, digest=start.data_digest)
+    source = json.dumps({"uri": f"{start.dataset}/{DATASET_MANIFEST}"})  # below LANDCOVER_HOME, which may move
+    data = Dataset(start.dataset, start.data_digest, source_type="local", source=source)
     tags = [InputTag("mlflow.data.context", "training")]
-    mlflow_client.log_inputs(run_id, [DatasetInput(data._to_mlflow_entity(), tags)])
+    mlflow_client.log_inputs(run_id, [DatasetInput(data, tags)])
     mlflow_client.log_dict(run_id, start.configuration, "configuration.json")
 
 

@@ -167,7 +167,7 @@ def client(home: Path) -> Any:
 
     from landcover_mlflow import repository
 
-    get_registered_artifact_repositories()[SCHEME] = repository  # where the plugin is not installed, only on the path
+    get_registered_artifact_repositories()[SCHEME] = repository  # type: ignore[assignment]  # where the plugin is not installed, only on the path
     uri = address(home)
     if not uri.startswith(SQLITE):
         require_answer(uri)
@@ -207,7 +207,7 @@ def create_database(uri: str) -> None:
     """Creates MLflow's tables; its experiment `Default`, too, gets a location that names no folder."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    SqlAlchemyStore(uri, f"{SCHEME}:/").engine.dispose()
+    SqlAlchemyStore(uri, f"{SCHEME}:/").engine.dispose()  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -220,7 +220,7 @@ def fluent(home: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(None)
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]
         if previous is not None:
             os.environ["MLFLOW_TRACKING_URI"] = previous
 

@@ -22,7 +22,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.fabric.plugins.environments import LightningEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
@@ -49,7 +49,7 @@ from landcover_orch.training.task import (
 )
 
 
-class Learner(pl.LightningModule):  # type: ignore[misc]
+class Learner(pl.LightningModule):
     """Lightning module: batches, updates, validation counts."""
 
     def __init__(self, task: Task, step: Step, lr: float) -> None:
@@ -81,7 +81,8 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def training_step(self, batch: Batch, _: int) -> None:
         """One update, at the rate and momentum that the schedule has for it."""
-        e, epoch, optimiser = self.task.experiment, self.current_epoch, self.optimizers()
+        e, epoch = self.task.experiment, self.current_epoch
+        optimiser: Any = self.optimizers()  # Lightning's, which counts its steps
         steps_done, steps = epoch * self.task.steps + batch.step, e.epochs * self.task.steps
         optimisation.apply(optimisation.at(e.schedule, steps_done, steps, self.scores), optimiser, self.lr)
         loss = self.step.update(batch, optimiser, dropout_seed(e.seed, epoch, batch.step))
@@ -99,9 +100,9 @@ class Learner(pl.LightningModule):  # type: ignore[misc]
 
     def row(self, epoch: int) -> Row:
         """What the epoch that just ended reached; `epoch` counts from 1, the rate is that of its last step."""
-        lr = float(self.optimizers().param_groups[0]["lr"])
+        lr = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         group = self.task.group
-        losses = (_mean(self.losses, group), _mean(self.validation_losses, group))
+        losses = (mean_loss(self.losses, group), mean_loss(self.validation_losses, group))
         return history.row(epoch, *losses, self.tally.all_gather(group), self.task.classes, lr)
 
 
@@ -111,14 +112,14 @@ def _labelled(batch: Batch) -> Tensor:
     return labelled if batch.polygon is None else labelled + soft_label_mask(batch.label, batch.polygon).sum()
 
 
-def _mean(losses_and_pixels: list[tuple[Tensor, Tensor]], group: ProcessGroup) -> float:
-    """Mean of batches' losses, each by its labelled pixels, both summed over all processes."""
+def mean_loss(losses_and_pixels: list[tuple[Tensor, Tensor]], group: ProcessGroup) -> float:
+    """Mean loss of an epoch: of batches' losses, each by its labelled pixels, both summed over all processes."""
     local = torch.stack([torch.stack(part).double().cpu() for part in zip(*losses_and_pixels, strict=True)])
     losses, pixels = group.sum(local)
     return float((losses * pixels).sum() / pixels.sum().clamp(min=1))
 
 
-class CheckpointCallback(Callback):  # type: ignore[misc]
+class CheckpointCallback(Callback):
     """Checkpointing and early stopping: resumes, and after each epoch writes a checkpoint, reports, may stop."""
 
     def __init__(self, folder: Path, resumed: Checkpoint | None, on_epoch: EpochCallback) -> None:
@@ -245,7 +246,7 @@ def run_trainer(learner: Learner, callback: CheckpointCallback) -> None:
         reload_dataloaders_every_n_epochs=1,
         default_root_dir=callback.folder,
     )
-    trainer.fit_loop.epoch_progress.current.processed = len(callback.rows)
+    trainer.fit_loop.epoch_progress.current.processed = len(callback.rows)  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         # Lightning 2.6 builds torch's tree leaves in a way that torch 2.13 warns of.
         warnings.filterwarnings("ignore", message=r"`isinstance\(treespec, LeafSpec\)`", category=FutureWarning)
@@ -253,14 +254,14 @@ def run_trainer(learner: Learner, callback: CheckpointCallback) -> None:
             trainer.fit(learner)
 
 
-class SummedByStep(DDPStrategy):  # type: ignore[misc]
+class SummedByStep(DDPStrategy):
     """Lightning's strategy of one process a device on any number of nodes; `Step` sums the gradients.
 
     DistributedDataParallel sums them during the last backward pass of an update, in which all processes must take
     part: one that runs out of memory there, or has no patch of a small batch, would leave the others waiting.
     """
 
-    def _setup_model(self, model: torch.nn.Module) -> torch.nn.Module:
+    def _setup_model(self, model: torch.nn.Module) -> torch.nn.Module:  # type: ignore[override]
         return model
 
     def _register_ddp_hooks(self) -> None:

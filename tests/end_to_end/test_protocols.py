@@ -42,6 +42,7 @@ def _report(home: Path, name: str) -> Any:
     return publish.current(home / tiny.NAME / "report", name).json("report.json")
 
 
+@pytest.mark.long
 def test_repetitions_go_through_the_whole_lineage(configs: Path, home: Path, tmp_path: Path) -> None:
     dataset = _write(configs, tmp_path / "raw")
     with dg.DagsterInstance.ephemeral() as dagster:

@@ -63,6 +63,7 @@ def _labelled_test_pixels(home: Path, dataset: str) -> int:
     return sum(sum(tile["class_pixels"]["test"]) for tile in manifest["tiles"])
 
 
+@pytest.mark.long
 def test_baker_lake(home: Path, real_data: Path) -> None:
     _materialised("bakerlake")
     expected = json.loads((real_data / "nrcan-bakerlake" / "expected_rasterized_counts.json").read_text())

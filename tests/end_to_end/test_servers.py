@@ -110,6 +110,7 @@ def _runs_after(port: int, known: set[str]) -> list[dict[str, Any]]:
     return [run for run in reversed(runs) if run["runId"] not in known]
 
 
+@pytest.mark.long
 def test_a_new_tile_is_mapped_and_decided_on_without_a_person(
     servers: tuple[int, subprocess.Popen[str]], home: Path, raw: Path
 ) -> None:

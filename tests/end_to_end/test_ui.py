@@ -126,7 +126,7 @@ def test_a_click_edits_while_it_runs_and_the_end(project: Path, home: Path, tmp_
     assert served.left == []
 
 
-@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize("deleted", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_a_home_that_goes_away_ends_the_servers_and_is_not_made_anew(
     project: Path, home: Path, tmp_path: Path, deleted: bool
 ) -> None:

@@ -92,7 +92,7 @@ def cancel(_worker: subprocess.Popen[str]) -> None:
         dagster.report_run_canceling(run)
 
 
-@pytest.mark.parametrize("stop", [interrupt, cancel])
+@pytest.mark.parametrize("stop", [interrupt, pytest.param(cancel, marks=pytest.mark.long)])
 def test_interrupted_it_stops_with_a_sentence_and_goes_on_later(
     prepared: None, home: Path, stop: Callable[[subprocess.Popen[str]], None]
 ) -> None:

@@ -48,6 +48,7 @@ def year(configs: Path, home: Path, tmp_path: Path, dagster: dg.DagsterInstance)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_year_of_weeks(
     year: Weeks, configs: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

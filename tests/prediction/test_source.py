@@ -96,3 +96,10 @@ def test_a_raster_of_other_bands_and_dtype_is_refused_with_both_reasons(tmp_path
     assert len(caught.value.problems) == 2
     assert "3 bands in the file" in str(caught.value)
     assert "uint16" in str(caught.value)
+
+
+def test_the_same_bands_in_another_order_are_refused() -> None:
+    first, second, *others = CONTRACT.bands
+    with pytest.raises(ContractError, match="Fix: name and order the bands as in training"):
+        CONTRACT.require((second, first, *others), CONTRACT.dtype, CONTRACT.resolution, "a.tif")
+    CONTRACT.require(CONTRACT.bands, CONTRACT.dtype, CONTRACT.resolution, "a.tif")

@@ -10,11 +10,14 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from landcover_orch.config.experiments import Metric
 from landcover_orch.tracking.metrics import epoch_metrics
 from landcover_orch.training import history
+from landcover_orch.training.distributed.process_group import SINGLE_PROCESS
+from landcover_orch.training.fit import mean_loss
 from landcover_orch.training.history import Row, Tally
 
 FIXED = {"accuracy": 0.5, "mean_f1": 0.4}
@@ -56,6 +59,12 @@ def test_metrics_are_functions_of_the_matrix_and_absent_classes_are_none() -> No
     assert (metrics["train/loss"], metrics["validation/loss"]) == (0.5, 0.6)
     assert (metrics["train/lr"], metrics["train/seconds"]) == (0.01, 2.0)
     assert {name.partition("/")[0] for name in metrics} == {"train", "validation"}
+
+
+def test_the_loss_of_an_epoch_counts_each_labelled_pixel_once_and_not_each_batch() -> None:
+    batches = [(torch.tensor(1.0), torch.tensor(100)), (torch.tensor(3.0), torch.tensor(300))]
+    assert mean_loss(batches, SINGLE_PROCESS) == 2.5
+    assert mean_loss([*batches, (torch.tensor(0.0), torch.tensor(0))], SINGLE_PROCESS) == 2.5, "nothing is labelled"
 
 
 def test_every_metric_that_can_choose_is_there_and_scores() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 from landcover_orch.errors import Problem, TrainingError
 
 if TYPE_CHECKING:
-    from lightning.fabric.plugins.environments import ClusterEnvironment
+    from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 LAUNCHED_BY = ("TORCHELASTIC_RUN_ID", "SLURM_STEP_ID")
 """Environment variables of which torchrun or srun sets one in each process that it starts."""
@@ -121,7 +121,8 @@ def detect() -> ProcessGroup:
     if not any(variable in os.environ for variable in LAUNCHED_BY):
         return SINGLE_PROCESS
     # loads Lightning, three seconds of CPU time
-    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():
         return ProcessGroup.of(TorchElasticEnvironment(), int(os.environ["LOCAL_WORLD_SIZE"]))
