@@ -13,6 +13,19 @@ def _square(value: int) -> int:
     return value * value
 
 
+LAST = 8
+LAST_IS_DONE = threading.Event()
+
+
+def _square_first_last(value: int) -> int:
+    """The square; that of 0 comes once all others have come."""
+    if value == 0:
+        assert LAST_IS_DONE.wait(60)
+    if value == LAST:
+        LAST_IS_DONE.set()
+    return value * value
+
+
 def _fail(value: int) -> int:
     if value == 3:
         raise ValueError("three")
@@ -59,14 +72,16 @@ def test_progress_is_logged_each_tenth(caplog: pytest.LogCaptureFixture) -> None
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_a_cluster_gives_the_same_results() -> None:
+def test_a_cluster_gives_the_same_results_in_the_items_order_and_not_in_that_of_completion() -> None:
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
         heard: list[int] = []
         address = cluster.scheduler_address
-        found = compute.run(_square, list(range(9)), done=lambda item, _: heard.append(item), cluster=address)
-        assert found == compute.run(_square, list(range(9)))
-        assert sorted(heard) == list(range(9))
+        items = list(range(LAST + 1))
+        found = compute.run(_square_first_last, items, done=lambda item, _: heard.append(item), cluster=address)
+        assert found == compute.run(_square, items)
+        assert sorted(heard) == items
+        assert heard.index(0) > 1, "the first item was not done first"
         with pytest.raises(ValueError, match="three"):
             compute.run(_fail, [1, 2, 3, 4], cluster=address)

@@ -75,11 +75,16 @@ def test_one_run_of_all_with_the_repetitions_below_it_however_often_it_is_asked_
     assert len(tracking.client(home).search_model_versions(f"name = '{NAME}'")) == 2
 
 
-def test_the_chosen_one_is_challenger(home: Path) -> None:
+def test_the_chosen_one_is_challenger_whichever_is_registered_last(home: Path) -> None:
     product = _train(home)
     name, model = protocol.chosen_of(product, home)
-    challenger = tracking.client(home).get_model_version_by_alias(NAME, "challenger")
-    assert (challenger.tags["landcover.experiment"], challenger.tags[tracking.FINGERPRINT]) == (name, model.fingerprint)
+    for order in (BOTH, BOTH[::-1]):
+        (home / "mlflow.db").unlink()
+        models = {each: protocol.models_of(product, home)[each] for each in order}
+        tracking.register_repetitions(product, models, "quick", {}, classroom.manifest(), home)
+        client = tracking.client(home)
+        challenger = client.get_model_version_by_alias(NAME, "challenger").tags
+        assert (challenger["landcover.experiment"], challenger[tracking.FINGERPRINT]) == (name, model.fingerprint)
 
 
 def test_a_version_of_a_repetition_leads_to_its_product(home: Path) -> None:
