@@ -92,3 +92,10 @@ def test_a_store_without_patches_is_a_store(tmp_path: Path) -> None:
 )
 def test_patches_a_shard(wanted: int, patches: int, patch_bytes: int, expected: int) -> None:
     assert store.shard_size(wanted, patches, patch_bytes) == expected
+
+
+def test_a_single_patch_at_the_origin_without_labels_is_a_patch(tmp_path: Path) -> None:
+    zero = np.zeros(1, np.int64)
+    index = store.Index(zero, zero, np.zeros(1, np.float32), np.zeros((1, 2), np.int64))
+    store.create(tmp_path / "s", store.Layout(1, 2, 4, "uint8", 1), index, {})
+    assert store.read_index(tmp_path / "s").windows(4) == [(0, 0, 4, 4)]

@@ -178,6 +178,17 @@ def test_class_maps_have_reproducible_bytes_names_and_colours(tmp_path: Path) ->
         assert source.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
 
+def test_an_overview_of_classes_holds_classes_that_are_there(tmp_path: Path) -> None:
+    grid = GeoBox((600, 700), Affine(1, 0, X, 0, -1, Y), scenes.CRS)
+    data = np.where(np.indices((600, 700)).sum(axis=0) % 3 == 0, 4, 0).astype(np.uint8)
+    path = tmp_path / "classes.tif"
+    raster.write_cog(path, grid, [(Window(0, 0, 600, 700), data)], band="cover", palette={0: (0, 0, 0), 4: (4, 4, 4)})
+    with rasterio.open(path, overview_level=0) as source:
+        reduced = source.read(1)
+    assert reduced.shape == (300, 350)
+    assert set(np.unique(reduced)) == {0, 4}
+
+
 def test_thumbnails(tmp_path: Path) -> None:
     path = scenes.write_geotiff(
         tmp_path / "a.tif", np.repeat([[[10, 30]]], 50, axis=1).repeat(50, axis=2).astype(np.uint8)
