@@ -98,6 +98,45 @@ def test_old_or_new_at_every_point(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert ("new", "new") in seen
 
 
+@contextmanager
+def watched(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Iterator[list[str]]:
+    """What reaches the disk, in order: `sync` of the folder, and what gets a name, `late` where not all of it was."""
+    calls: list[str] = []
+    synced: set[int] = set()
+    fsync, rename, replace_, exchange = os.fsync, Path.rename, Path.replace, module.exchange
+
+    def sync(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.add(os.fstat(descriptor).st_ino)
+        calls.extend(["sync"] * (os.fstat(descriptor).st_ino == folder.stat().st_ino))
+
+    def named(path: Path, call: Callable[..., Any], *others: Any) -> Any:
+        if path.suffix == ".partial":
+            all_synced = synced.issuperset(each.stat().st_ino for each in (path, *path.rglob("*")))
+            calls.append("product" if all_synced else "late")
+        elif path.suffix == ".link":
+            calls.append("link")
+        return call(path, *others)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", sync)
+        patched.setattr(Path, "rename", lambda path, other: named(path, rename, other))
+        patched.setattr(Path, "replace", lambda path, other: named(path, replace_, other))
+        patched.setattr(module, "exchange", lambda path, other: named(path, exchange, other))
+        yield calls
+
+
+@pytest.mark.parametrize("start", ["nothing", "another recipe", "rebuild"])
+def test_all_of_a_product_is_on_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    prepare(tmp_path / "a", start)
+    (tmp_path / "a").mkdir(exist_ok=True)
+    with watched(monkeypatch, tmp_path / "a") as calls:
+        publish(tmp_path / "a", "t1", NEW, writes("new"))
+    assert calls == (["product", "sync"] if start == "rebuild" else ["product", "sync", "link", "sync"])
+
+
 def prepare(folder: Path, start: str) -> tuple[str, str] | None:
     """The folder that a build finds; gives what is current there."""
     match start:
