@@ -13,7 +13,7 @@ import dagster as dg
 from assets.execution import LOCATION, REPOSITORY
 from landcover_orch.checks.doctor import SERVED
 from landcover_orch.errors import LandcoverError, Problem
-from landcover_orch.store.retention import is_locked
+from landcover_orch.store.locks import is_locked
 from landcover_orch.tracking import host_and_origin
 
 TIMEOUT_S = 300

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import dagster as dg
 
 from landcover_orch import config
 from landcover_orch.errors import ConfigError, Problem
+from landcover_orch.store.locks import locked
 
 EVENTS = 500
 """Events of many tiles that Dagster writes at once (its DAGSTER_EVENT_BATCH_SIZE)."""
@@ -49,7 +49,6 @@ def instance_file() -> Path:
 def opened() -> Iterator[dg.DagsterInstance]:
     """The project's instance, its history kept; one process makes its databases while the others wait."""
     with ExitStack() as stack:
-        with (prepare() / ".opening.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(prepare() / ".opening.lock"):
             instance = stack.enter_context(dg.DagsterInstance.get())
         yield instance

@@ -18,8 +18,9 @@ from landcover_orch.errors import Problem, PublishError, pluralise
 from landcover_orch.planner.retention import dataset_folders, stored
 from landcover_orch.store import databases
 from landcover_orch.store.databases import Database, connected
+from landcover_orch.store.locks import is_locked
 from landcover_orch.store.publish import MANIFEST, SCHEMA
-from landcover_orch.store.retention import is_locked, locks_held
+from landcover_orch.store.retention import locks_held
 from landcover_orch.tracking.locations import Migration
 
 RUNS = "history/runs.db"

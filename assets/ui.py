@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -35,6 +34,7 @@ from landcover_orch.checks.doctor import PORTS, SERVED, is_taken, port_of
 from landcover_orch.config.paths import CONFIGS
 from landcover_orch.config.serving import FAULTS
 from landcover_orch.errors import ConfigError, LandcoverError, Problem
+from landcover_orch.store import locks
 
 HOST = "127.0.0.1"
 PATIENCE_S, START_S, WATCH_S = 15, 180, 1
@@ -378,12 +378,11 @@ def locked(home: Path) -> Iterator[TextIO]:
     Raises:
         ServerError: another one serves it.
     """
-    with (home / SERVED).open("a+") as file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            url = "".join(file.read().split()[-1:])
+            file = stack.enter_context(locks.locked(home / SERVED, patience_s=0))
+        except TimeoutError as error:
+            url = "".join(str(error).split()[-1:])
             fix = f"open {url}, or end it first" if url else "end it first"
             raise ServerError(Problem(str(home), "it is served already", "one `landcover ui` a home", fix)) from None
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from landcover_orch.errors import LandcoverError, Problem, PromotionError
+from landcover_orch.store.locks import locked
 from landcover_orch.store.products import CHAMPION, MODEL, SUMMARY, folder
 from landcover_orch.store.publish import MANIFEST, Product, current, load
 
@@ -172,8 +172,7 @@ def record(dataset: str, decision: Decision, home: Path) -> None:
     path = folder(home, dataset, CHAMPION) / FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     former = decision_of_champion(dataset, home) if is_lost(dataset, home) else None
-    with path.open("a+", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with locked(path) as file:
         file.seek(0)
         text = file.read()
         torn = "\n" if text and not text.endswith("\n") else ""

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import os
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +30,7 @@ from landcover_orch.errors import (
     PublishError,
     TrackingError,
 )
+from landcover_orch.store import locks
 from landcover_orch.store.canonical import canonical, digest
 from landcover_orch.store.costs import Cost, measured
 from landcover_orch.store.fingerprint import file_hash, status
@@ -43,7 +42,6 @@ MANIFEST = "manifest.json"
 RECIPE = "recipe.json"
 JOURNAL = "journal.jsonl"
 LOCK_PATIENCE_S = 30.0
-LOCK_POLL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -588,31 +586,17 @@ def locked(folder: Path, name: str, patience_s: float | None = None) -> Iterator
         BusyError: another process holds it for longer than the patience (default: `LOCK_PATIENCE_S`).
     """
     path = folder / f".{name}.lock"
-    with path.open("a+") as file:
-        _acquire(file.fileno(), path, LOCK_PATIENCE_S if patience_s is None else patience_s)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(locks.locked(path, LOCK_PATIENCE_S if patience_s is None else patience_s))
+        except TimeoutError as error:
+            holder = str(error) or "unknown"
+            fix = f"wait for it, or end process {holder}"
+            raise BusyError(Problem(str(path), f"held by process {holder}", "no other build", fix)) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         yield
-
-
-def _acquire(descriptor: int, path: Path, patience_s: float) -> None:
-    deadline = time.monotonic() + patience_s
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                holder = path.read_text() or "unknown"
-                raise BusyError(
-                    Problem(
-                        str(path),
-                        f"held by process {holder}",
-                        "no other build",
-                        f"wait for it, or end process {holder}",
-                    )
-                ) from None
-        time.sleep(LOCK_POLL_S)
 
 
 def _point(folder: Path, name: str, final: Path) -> None:

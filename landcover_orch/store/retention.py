@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from landcover_orch.errors import BusyError, pluralise
+from landcover_orch.store.locks import is_locked
 from landcover_orch.store.publish import MANIFEST, cost_path, locked, rebuild_mark
 
 PRODUCT = re.compile(r"(?P<name>.+)-(?P<fingerprint>[0-9a-f]{16})")
@@ -176,18 +176,6 @@ def locks_held(folder: Path) -> list[Path]:
 def hidden(folder: Path) -> list[Path]:
     """What lies beside the products of a dataset under names that no reader sees."""
     return sorted((*folder.glob("[!.]*/.*"), *folder.glob("[!.]*/[!.]*/.*")))
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock."""
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
 
 
 def remove(path: Path, *, with_link: bool = False) -> bool:

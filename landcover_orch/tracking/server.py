@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import sqlite3
@@ -19,6 +18,7 @@ from urllib.request import urlopen
 
 from landcover_orch.errors import ConfigError, Problem, TrackingError
 from landcover_orch.pages.links import PAGES
+from landcover_orch.store.locks import locked
 from landcover_orch.tracking.locations import DATABASE, SCHEME, file_locations_problem
 
 log = logging.getLogger(__name__)
@@ -173,8 +173,7 @@ def client(home: Path) -> Any:
         require_answer(uri)
         return MlflowClient(uri, uri)
     home.mkdir(parents=True, exist_ok=True)
-    with (home / ".mlflow.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(home / ".mlflow.lock"):
         # Raises sqlite3.Error where MLflow could not open its database: it would try again for 100 seconds.
         with closing(sqlite3.connect(uri.removeprefix(SQLITE))) as connection:
             has_tables = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from landcover_orch.store.locks import locked
 from tests.cases.case import Case, load_cases, write_cases, written_cases
 
 
@@ -27,8 +27,7 @@ def cases(scratch: Path) -> dict[str, Case]:
     folder = written_cases()
     if folder is None:
         folder = scratch / "cases"
-        with (scratch / "cases.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(scratch / "cases.lock"):
             if not folder.exists():
                 write_cases(folder)
     return {case.name: case for case in load_cases(folder)[0]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from unittest import mock
 import dagster as dg
 
 from assets import instance
+from landcover_orch.store.locks import locked
 from tests.cases import compare, lineage
 from tests.cases.case import REPOSITORY, Case, Outcome, copy_after, copy_case, mirror, stamps
 from tests.cases.compare import CaseRun
@@ -88,8 +88,7 @@ class Runner:
         """A case in the folder of the materialised project, whose home is as it was after its first run."""
         folder, snapshot = self._folder / "workflow", self._folder / "snapshot"
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / "workflow.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(self._folder / "workflow.lock"):
             folder.mkdir(exist_ok=True)
             if not snapshot.exists():
                 self._materialise_project(case, folder, snapshot)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -39,6 +38,7 @@ from assets.storage import EventLogStorage
 from landcover_orch import config, tracking
 from landcover_orch.evaluation import champion
 from landcover_orch.store import databases, publish, retention
+from landcover_orch.store.locks import locked
 from landcover_orch.store.publish import Recipe
 from tests import tiny
 from tests.in_process import training_in_process
@@ -360,8 +360,7 @@ def test_migrate_brings_an_earlier_home_up_once_after_a_backup(
     link = home / tiny.NAME / "land_cover_map" / "t0"
     manifest = link.resolve() / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"schema": 2', '"schema": 1'))
-    with (home / ".ui.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(home / ".ui.lock"):
         assert main(["migrate"]) == 1
     assert "`landcover ui` serves it; expected a home that nobody uses" in capsys.readouterr().err
     outdated = databases.outdated(home, home / "dagster")
