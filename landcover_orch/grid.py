@@ -12,7 +12,6 @@ HECTARE = 10_000.0
 
 if TYPE_CHECKING:  # a bare GPU machine has neither odc-geo nor PROJ; Dagster's definitions do without numpy
     import numpy as np
-    from affine import Affine
     from numpy.typing import NDArray
     from odc.geo.geobox import GeoBox
 
@@ -197,13 +196,20 @@ def reproject(geometry: NDArray[Any], source: Any, target: Any) -> NDArray[Any]:
 
 def upper_left(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
     """Where the origin of `other` lies in `grid`, in pixels (column, row); whole numbers on aligned grids."""
-    return _apply(~grid.affine, other.affine.c, other.affine.f)
+    return _pixel(grid, other, 0, 0)
 
 
 def lower_right(grid: GeoBox, other: GeoBox) -> tuple[float, float]:
     """Where the lower right corner of `other` lies in `grid`, in pixels (column, row)."""
     height, width = other.shape
-    return _apply(~grid.affine, *_apply(other.affine, width, height))
+    return _pixel(grid, other, width, height)
+
+
+def _pixel(grid: GeoBox, other: GeoBox, col: int, row: int) -> tuple[float, float]:
+    """Where a pixel of `other` lies in `grid`."""
+    x, y = other.pix2wld(col, row)  # type: ignore[no-untyped-call]
+    right, down = grid.wld2pix(x, y)  # type: ignore[no-untyped-call]
+    return float(right), float(down)
 
 
 def corner_distance(grid: GeoBox, other: GeoBox) -> float:
@@ -214,29 +220,8 @@ def corner_distance(grid: GeoBox, other: GeoBox) -> float:
 
 
 def window_grid(grid: GeoBox, window: Window) -> GeoBox:
-    """The grid of a window of a grid: odc-geo's `grid[roi]`, also beyond its edges and with any version of affine."""
-    return _translated(grid, (window.height, window.width), window.col, window.row)
-
-
-def translate_pix(grid: GeoBox, right: float, down: float) -> GeoBox:
-    """The grid that lies some of its pixels further right and down, of the same shape: odc-geo's `translate_pix`."""
-    return _translated(grid, (int(grid.shape[0]), int(grid.shape[1])), right, down)
-
-
-def _translated(grid: GeoBox, shape: tuple[int, int], col: float, row: float) -> GeoBox:
-    from affine import Affine
-    from odc.geo.geobox import GeoBox
-
-    x, y = _apply(grid.affine, col, row)
-    a, b, _, d, e, _ = grid.affine[:6]
-    return GeoBox(shape, Affine(a, b, x, d, e, y), grid.crs)
-
-
-def _apply(affine: Affine, col: float, row: float) -> tuple[float, float]:
-    """The point that an affine maps (column, row) to; spelt out, for its operators change between versions."""
-    x = affine.a * col + affine.b * row + affine.c
-    y = affine.d * col + affine.e * row + affine.f
-    return float(x), float(y)
+    """The grid of a window of a grid, also beyond its edges."""
+    return grid.translate_pix(window.col, window.row).crop((window.height, window.width))
 
 
 def ground_blocks(grid: GeoBox, window: Window, size: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

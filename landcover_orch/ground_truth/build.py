@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from landcover_orch import raster
 from landcover_orch.config import Dataset
-from landcover_orch.grid import Window, blocks, resolution, translate_pix, unit_of_area
+from landcover_orch.grid import Window, blocks, resolution, unit_of_area
 from landcover_orch.ground_truth import VERSION, areas, borders
 from landcover_orch.labels import components, composites, compositions, corrections, polygons, rasterise, rasters
 from landcover_orch.labels.codes import Coding, Strip, coding, tally, to_classes
@@ -152,7 +152,7 @@ def read_labels(
         bare = (np.full((w.height, w.width), codes.unlabelled, np.uint16) for w in windows)
         return LabelStrips(bare, None, image.grid, (0.0, 0.0))
     right, down = tile.shift
-    label_grid = translate_pix(image.grid, -right, -down) if any(tile.shift) else image.grid
+    label_grid = image.grid.translate_pix(-right, -down) if any(tile.shift) else image.grid
     if dataset.labels.kind == "vector":
         outlines, corrected = read_polygons(dataset, legend, tile, tile.label, image.grid, label_grid, codes)
         strips = rasterise.strips(outlines, label_grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)

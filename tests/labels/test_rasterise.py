@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from landcover_orch.grid import Window, blocks, translate_pix
+from landcover_orch.grid import Window, blocks
 from landcover_orch.labels.polygons import Polygons
 from landcover_orch.labels.rasterise import bounds_in_pixels, clipped, in_pixels, intersecting, strips, translated
 
@@ -98,7 +98,7 @@ def test_boxes_hold_what_lies_in_them_on_any_grid(affine: Affine) -> None:
 def test_what_is_translated_to_another_grid_lies_on_the_same_pixels() -> None:
     rng = np.random.default_rng(3)
     shapes = shapely.buffer(shapely.points(rng.uniform((500_000, 4_699_990), (500_015, 4_700_000), (9, 2))), 2.0)
-    label_grid = translate_pix(GRID, -6.5, 4)
+    label_grid = GRID.translate_pix(-6.5, 4)
     there = translated(shapes, label_grid, GRID)
     np.testing.assert_allclose(shapely.get_coordinates(there) - shapely.get_coordinates(shapes), [(3.25, 2)] * 297)
     assert shapely.equals_exact(in_pixels(there, GRID), in_pixels(shapes, label_grid), 1e-5).all()

@@ -9,7 +9,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry import box
 
 from landcover_orch.config import Splits, SplitSpec
-from landcover_orch.grid import Window, translate_pix
+from landcover_orch.grid import Window
 from landcover_orch.patches.splits import TRAIN, roles
 from landcover_orch.review.train_fraction import train_fractions
 from tests.scenes import CRS, ORIGIN, transform
@@ -39,7 +39,7 @@ def test_moved_labels_count_where_they_are_burnt() -> None:
     shape = shapely.box(X + 10, Y - 30, X + 25, Y - 15)
     there = train_fractions(splits, "a", GRID, np.array([shape], object), GRID)
     translated = np.array([shapely.affinity.translate(shape, 7, 0)], object)
-    assert train_fractions(splits, "a", GRID, translated, translate_pix(GRID, 7, 0)) == pytest.approx(there)
+    assert train_fractions(splits, "a", GRID, translated, GRID.translate_pix(7, 0)) == pytest.approx(there)
 
 
 def test_a_polygon_beside_the_tile_has_none() -> None:
