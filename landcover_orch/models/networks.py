@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from safetensors import SafetensorError
@@ -20,30 +21,15 @@ from landcover_orch.models.operators import declare_operators
 # Here, since training and prediction import this module before lightning and transformers look for torchvision.
 declare_operators()
 
-FAMILIES = {
-    "deeplabv3": "deeplabv3",
-    "enet": "enet",
-    "fcn": "fcn",
-    "hypercolumn": "hypercolumn",
-    "k_means": "k_means",
-    "patch_classifier": "patch_classifier",
-    "pixel_classifier": "pixel_classifier",
-    "pspnet": "pspnet",
-    "random_forest": "random_forest",
-    "resnet_fcn": "resnet_fcn",
-    "resunet": "resunet",
-    "segnet": "segnet",
-    "swin_unet": "swin_unet",
-    "unet": "unet",
-    "zoo": "zoo",
-}
-"""Name -> module of `landcover_orch.models` whose `build(settings, bands, classes)` makes it."""
+
+def family(settings: Model) -> ModuleType:
+    """Module of a model's family: that of `landcover_orch.models` which is called as the settings are named."""
+    return importlib.import_module(f"landcover_orch.models.{settings.name}")
 
 
 def build(settings: Model, bands: int, classes: int) -> nn.Module:
     """An untrained network: normalised float (n, band, y, x) in, logits (n, class, y, x) out; sizes need not divide."""
-    family = importlib.import_module(f"landcover_orch.models.{FAMILIES[settings.name]}")
-    network: nn.Module = family.build(settings, bands, classes)
+    network: nn.Module = family(settings).build(settings, bands, classes)
     return network
 
 

@@ -8,6 +8,7 @@ that do not count: those of 255, and those of a class whose weight is 0. Where n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -61,10 +62,12 @@ class Objective(nn.Module):
         ratios = None if batch_masses is None else self.masses(label, polygon) / batch_masses.where(batch_masses > 0, 1)
         total = logits.new_zeros((), dtype=torch.float32)
         for i, term in enumerate(self.terms):
-            if isinstance(term, losses.Proportions):
-                value = term.weight * proportions(logits, label, *self._declared(polygon))
-            else:
-                value = term.weight * term_value(term, logits, label, getattr(self, f"weights_{i}"))
+            match term:
+                case losses.Proportions():
+                    value = proportions(logits, label, *self._declared(polygon))
+                case _:
+                    value = term_value(term, logits, label, getattr(self, f"weights_{i}"))
+            value = term.weight * value
             total = total + (value if ratios is None else value * ratios[i])
         return total
 
@@ -72,11 +75,12 @@ class Objective(nn.Module):
         """(term,) Divisors of the losses: the summed weights of the pixels that count; of micro-batches they add up."""
         masses = []
         for i, term in enumerate(self.terms):
-            if isinstance(term, losses.Proportions):
-                masses.append(soft_label_mask(label, self._declared(polygon)[0]).float().sum())
-            else:
-                weights = getattr(self, f"weights_{i}")
-                masses.append(_pixel_weights(_target(label, weights), weights).sum())
+            match term:
+                case losses.Proportions():
+                    masses.append(soft_label_mask(label, self._declared(polygon)[0]).float().sum())
+                case _:
+                    weights = getattr(self, f"weights_{i}")
+                    masses.append(_pixel_weights(_target(label, weights), weights).sum())
         return torch.stack(masses)
 
     def _declared(self, polygon: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -85,11 +89,22 @@ class Objective(nn.Module):
         return polygon, self.fractions
 
 
-def term_value(term: Loss, logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
+def term_value(term: losses.LabelLoss, logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
     """Value of one loss (without its factor) of a batch; shapes as for `Objective`, weights one a class."""
     target = _target(label, weights)
-    if isinstance(term, losses.Jaccard | losses.Dice):
-        return overlap_loss(logits, target, weights, twice=isinstance(term, losses.Dice))
+    match term:
+        case losses.CrossEntropy() | losses.Focal() | losses.GeneralisedCrossEntropy():
+            return mean_pixel_loss(term, logits, target, weights)
+        case losses.Jaccard():
+            return overlap_loss(logits, target, weights, twice=False)
+        case losses.Dice():
+            return overlap_loss(logits, target, weights, twice=True)
+        case _:
+            assert_never(term)
+
+
+def mean_pixel_loss(term: losses.PixelLoss, logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean of a pixel-wise loss over the pixels that count, each by the weight of its class."""
     logs = F.log_softmax(logits.float(), dim=1)
     each = F.nll_loss(logs, target, ignore_index=IGNORE, reduction="none")
     weight = _pixel_weights(target, weights)
@@ -154,17 +169,21 @@ def _pixel_weights(target: Tensor, weights: Tensor | None) -> Tensor:
     return F.pad(weights, (0, IGNORE + 1 - len(weights)))[target]
 
 
-def pixel_loss(term: Loss, each: Tensor) -> Tensor:
+def pixel_loss(term: losses.PixelLoss, each: Tensor) -> Tensor:
     """Pixel-wise loss from -log p, which is 0 where the pixel does not count; there all of these are 0.
 
     Focal: -(1 - p)^gamma log p (Lin et al. 2017, arXiv:1708.02002, without alpha: class weights do that).
     Generalised cross-entropy: (1 - p^q) / q (Zhang and Sabuncu 2018, arXiv:1805.07836).
     """
-    if isinstance(term, losses.Focal):
-        return each * (-torch.expm1(-each)).clamp(min=LEAST) ** term.gamma
-    if isinstance(term, losses.GeneralisedCrossEntropy):
-        return -torch.expm1(-term.q * each) / term.q
-    return each
+    match term:
+        case losses.CrossEntropy():
+            return each
+        case losses.Focal():
+            return each * (-torch.expm1(-each)).clamp(min=LEAST) ** term.gamma
+        case losses.GeneralisedCrossEntropy():
+            return -torch.expm1(-term.q * each) / term.q
+        case _:
+            assert_never(term)
 
 
 def uniform_cross_entropy(logs: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:

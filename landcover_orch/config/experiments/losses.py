@@ -82,11 +82,16 @@ class Proportions(LossSettings):
     class_weights: None = Field(default=None, description="none: the declared fractions weigh the classes")
 
 
-Loss = Annotated[
-    CrossEntropy | Focal | Jaccard | Dice | GeneralisedCrossEntropy | Proportions,
-    Field(discriminator="name"),
-    BeforeValidator(named),
-]
+PixelLoss = CrossEntropy | Focal | GeneralisedCrossEntropy
+"""Pixel-wise losses: means over pixels, of a function of the labelled class's probability."""
+
+OverlapLoss = Jaccard | Dice
+"""Overlap losses: ratios over all pixels of a batch, class by class."""
+
+LabelLoss = PixelLoss | OverlapLoss
+"""Losses of labelled pixels."""
+
+Loss = Annotated[LabelLoss | Proportions, Field(discriminator="name"), BeforeValidator(named)]
 
 
 def as_tuple(value: object) -> object:
