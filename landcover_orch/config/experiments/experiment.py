@@ -26,6 +26,7 @@ from landcover_orch.config.experiments.optimisation import (
 )
 from landcover_orch.config.experiments.prediction import Prediction
 from landcover_orch.config.experiments.protocol import Protocol
+from landcover_orch.config.experiments.sampling import Sampling
 from landcover_orch.errors import pluralise
 from landcover_orch.settings import Settings
 
@@ -83,8 +84,9 @@ class Experiment(Settings):
     optimiser: Optimiser = Field(default=Adam(), description="how weights move")
     schedule: Schedule = Field(default=Constant(), description="learning rate over the run")
     augmentation: Augmentation = Field(default=Augmentation(), description="how training patches vary")
-    sampling: Literal["uniform", "by_class"] = Field(
-        default="uniform", description="by_class: a class first, then a patch by how much of it the patch holds"
+    sampling: Sampling = Field(
+        default="uniform",
+        description="by_class: a class first, then a patch by how much of it the patch holds; or a sampler of your own",
     )
     cache: Literal["none", "disk", "memory"] = Field(
         default="none", description="where decoded patches are cached between epochs"
