@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from landcover_orch import custom
+from landcover_orch import config, custom
 from landcover_orch.config.experiments import losses
 from landcover_orch.config.experiments.sampling import CustomSampling
 from landcover_orch.errors import CodeError
@@ -19,7 +19,7 @@ from landcover_orch.training import product as training
 from landcover_orch.training import throughput
 from landcover_orch.training.losses import Objective, term_value
 from landcover_orch.training.sampling import custom_draws, order
-from tests import custom_code
+from tests import custom_code, tiny
 from tests.training import classroom
 
 LOSS = {"name": "custom", "build": "field_maps.losses:SquaredError"}
@@ -53,19 +53,37 @@ def test_it_trains_and_the_model_holds_its_code(code: Path, home: Path) -> None:
 def test_code_that_is_edited_while_it_trains_counts_for_the_next_training(code: Path, home: Path) -> None:
     """The recipe is of the text before; the edit comes after it was read, and before anything is imported."""
     manifest = classroom.published(home)
-    tripled = custom_code.BLOCKS.replace("GAIN = 1.0", "GAIN = 3.0")
+    other = {"blocks": custom_code.BLOCKS.replace("GAIN = 1.0", "GAIN = 3.0")}
+    broken = dict.fromkeys(("networks", "losses", "sampling"), "raise RuntimeError")
 
     def edit(line: str) -> None:
-        custom_code.write(code, blocks=tripled)
+        custom_code.write(code, **other, **broken)
 
     with classroom.in_memory():
         before = training.train(manifest, _experiment(), home, progress=edit)
+        custom_code.write(code, **other)
         assert "GAIN = 1.0" in before.file("code/field_maps/blocks.py").read_text()
         after = training.train(manifest, _experiment(), home)
         custom_code.write(code)
         assert training.train(manifest, _experiment(), home).path == before.path
     assert "GAIN = 3.0" in after.file("code/field_maps/blocks.py").read_text()
     assert before.json("history.json") != after.json("history.json")
+
+
+def test_an_ensemble_holds_the_code_of_its_members(code: Path, home: Path, configs: Path) -> None:
+    manifest = classroom.published(home)
+    plain = {"device": "cpu", "epochs": 1, "batch_size": 8}
+    both = {"name": "both", "model": {"name": "ensemble", "members": ["mine", "plain"]}, "device": "cpu"}
+    for content in ({"name": "mine", **plain, **custom_code.PARTS}, {"name": "plain", **plain, "model": "unet"}, both):
+        tiny.save(configs, "experiments", content)
+    with classroom.in_memory():
+        ensemble = training.train(manifest, config.load_experiment("both"), home)
+    custom_code.write(code, networks="raise RuntimeError")
+    fingerprint = ensemble.recipe.inputs["member mine"]
+    assert f"code/{fingerprint}/field_maps/networks.py" in ensemble.files
+    module, contract = networks.load(ensemble.path)
+    assert [member.model.name for member in contract.members] == ["custom", "unet"]
+    assert module(torch.zeros(1, 2, 16, 16)).shape == (1, 3, 16, 16)
 
 
 def test_the_recipe_is_of_the_packages_that_it_names_alone(code: Path) -> None:
@@ -123,8 +141,9 @@ def test_a_loss_is_what_its_formula_says(code: Path) -> None:
     objective = Objective([losses.CustomLoss.model_validate(LOSS)], code=code)
     label = torch.tensor([[[0, 1]]], dtype=torch.uint8)
     assert float(objective(PAIR, label)) == pytest.approx((2 * 0.5**2 + 2 * 0.25**2) / 2)
-    both = Objective([losses.CustomLoss.model_validate(LOSS), losses.CrossEntropy()], code=code)
-    expected = objective(PAIR, label) + term_value(losses.CrossEntropy(), PAIR, label)
+    tenfold = losses.CustomLoss.model_validate({**LOSS, "arguments": {"factor": 10}})
+    both = Objective([losses.CrossEntropy(), losses.CustomLoss.model_validate(LOSS), tenfold], code=code)
+    expected = 11 * objective(PAIR, label) + term_value(losses.CrossEntropy(), PAIR, label)
     assert float(both(PAIR, label)) == pytest.approx(float(expected))
 
 
@@ -178,17 +197,19 @@ def test_a_sampler_gives_the_patches_of_each_epoch(code: Path) -> None:
 
 
 def test_a_sampler_draws_by_seed_and_epoch(code: Path) -> None:
-    custom_code.write(
-        code, sampling="def make():\n    return lambda count, draws, epoch, random: random.integers(epoch, 90, draws)\n"
+    sampler = (
+        "def make(used=0):\n    return lambda count, draws, epoch, random: random.integers(used * epoch, 90, draws)\n"
     )
-    settings, count = CustomSampling(build="field_maps.sampling:make"), np.ones((99, 3), np.int64)
+    custom_code.write(code, sampling=sampler)
+    count = np.ones((99, 3), np.int64)
 
-    def drawn(seed: int, epoch: int) -> list[int]:
+    def drawn(seed: int, epoch: int, **arguments: int) -> list[int]:
+        settings = CustomSampling(build="field_maps.sampling:make", arguments=arguments)
         return custom_draws(settings, code, count, 40, seed, epoch).tolist()
 
     assert drawn(0, 0) == drawn(0, 0)
     assert len({tuple(drawn(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
-    assert min(drawn(3, 80)) >= 80
+    assert min(drawn(3, 80, used=1)) >= 80
 
 
 @pytest.mark.parametrize(
