@@ -48,8 +48,7 @@ def run(
         launcher: what starts them.
         module: name of the module, and its arguments; trainings on this machine are forked.
     """
-    folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.own_configs())}
-    environment = {**launcher.environment, **folders, "LANDCOVER_PARENT": str(os.getpid())}
+    environment = {**launcher.environment, **config.folder_variables(), "LANDCOVER_PARENT": str(os.getpid())}
     if launcher == LOCAL:
         forked = module[0] == TRAINING
         alone = FORK_SERVER.command(module[1:]) if forked else LOCAL.command(sys.executable, module)

@@ -42,8 +42,7 @@ def search_asset(dataset: Dataset) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult[Any]:
         name = context.partition_key
-        folders = {"LANDCOVER_HOME": str(config.home()), "LANDCOVER_CONFIGS": str(config.own_configs())}
-        env = {**folders, "LANDCOVER_PARENT": str(os.getpid())}  # the child ends with this process
+        env = {**config.folder_variables(), "LANDCOVER_PARENT": str(os.getpid())}  # the child ends with this process
         pipes.run(command=command(dataset, name), context=context, env=env)
         with sentences():
             product = publish.current(config.home() / dataset.name / SEARCH, name)

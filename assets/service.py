@@ -11,7 +11,9 @@ from pathlib import Path
 
 from landcover_orch import config
 from landcover_orch.checks.doctor import PORTS, port_of
+from landcover_orch.config import CODE
 from landcover_orch.config.serving import DATASETS
+from landcover_orch.custom import SWITCH
 from landcover_orch.errors import ConfigError, LandcoverError, Problem
 
 SERVICE, WEEKLY, TIMER = "landcover.service", "landcover-weekly.service", "landcover-weekly.timer"
@@ -19,6 +21,8 @@ SETTINGS = (
     DATASETS,
     "LANDCOVER_URL",
     "LANDCOVER_LAUNCHER",
+    CODE,
+    SWITCH,
     *PORTS,
     "LANDCOVER_DAGSTER_UI",
     "LANDCOVER_MLFLOW_UI",

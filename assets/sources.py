@@ -10,7 +10,7 @@ import dagster as dg
 
 from assets import events, partitions
 from assets.results import VERSION_TAG, embedded_picture, facts, table
-from landcover_orch import config
+from landcover_orch import config, custom
 from landcover_orch.config import Dataset
 from landcover_orch.errors import CatalogueError, LandcoverError, Problem, pluralise
 from landcover_orch.labels.fingerprints import tile_fingerprints
@@ -64,7 +64,9 @@ def observations(dataset: Dataset, tiles: Sequence[Tile], seconds: float = float
     memory = config.home() / MEMORY
     for name in config.experiments_of(dataset):
         with suppress(LandcoverError):
-            yield partitions.key(dataset, EXPERIMENT), name, digest(config.with_members(name))
+            members = config.with_members(name)
+            code = custom.inputs(custom.packages([member.model_dump() for member in members]))
+            yield partitions.key(dataset, EXPERIMENT), name, digest([*members, code] if code else members)
     deadline = time.monotonic() + seconds
     for tile in tiles:
         try:

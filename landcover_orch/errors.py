@@ -90,6 +90,10 @@ class RecipeError(TrainingError):
     """A training that cannot go on: by its recipe the loss is no number any more, or memory is too small for it."""
 
 
+class CodeError(LandcoverError, ImportError):
+    """Code of a person's own that is switched off, cannot be imported, or does not build what it must."""
+
+
 class PromotionError(LandcoverError, ValueError):
     """No model can become champion, or the one that was named cannot."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
@@ -51,6 +52,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("LANDCOVER_HOME", str(folder))
     return folder
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A LANDCOVER_CODE of this test, empty and switched on; what was imported of it is forgotten behind the test."""
+    from landcover_orch.custom import IMPORTER
+
+    folder = tmp_path / "code"
+    folder.mkdir()
+    monkeypatch.setenv("LANDCOVER_CODE", str(folder))
+    monkeypatch.setenv("LANDCOVER_CUSTOM", "true")
+    with mock.patch.object(IMPORTER, "packages", {}):
+        yield folder
+        packages = {*IMPORTER.packages}
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
 
 
 @pytest.fixture

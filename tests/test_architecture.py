@@ -17,6 +17,7 @@ LAYERS = (
     ("config",),
     ("metrics",),
     ("store",),
+    ("custom",),
     ("raster",),
     ("synthetic",),
     ("tiles",),

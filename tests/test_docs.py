@@ -51,7 +51,7 @@ FILES = {
 }
 """Endings of files, which are no keys."""
 
-FREE = {"codes", "environment", "matrix", "overrides", "predefined", "space"}
+FREE = {"arguments", "codes", "environment", "matrix", "overrides", "predefined", "space"}
 """Keys whose own keys are a person's."""
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

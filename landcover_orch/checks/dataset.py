@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, assert_never
 
 from landcover_orch import compute
 from landcover_orch.checks.consistency import check_consistency
@@ -50,14 +50,17 @@ def check_tile(dataset: Dataset, legend: Legend, tile: Tile, *, deep: bool = Fal
     image = rasters.check_image(log, dataset, tile, deep=deep)
     if tile.label is None:
         return log.report()
-    if dataset.labels.kind == "vector":
-        vectors.check(log, dataset, tile, tile.label, image.grid if image else None)
-        if tile.corrections:
-            vectors.check_corrections(log, dataset, tile.corrections.path)
-    elif dataset.labels.kind == "components":
-        log.catch(partial(components.check, log, dataset, tile, tile.label, image))
-    else:
-        log.catch(partial(label_rasters.check, log, dataset, tile.label, image, deep=deep))
+    match dataset.labels.kind:
+        case "vector":
+            vectors.check(log, dataset, tile, tile.label, image.grid if image else None)
+            if tile.corrections:
+                vectors.check_corrections(log, dataset, tile.corrections.path)
+        case "components":
+            log.catch(partial(components.check, log, dataset, tile, tile.label, image))
+        case "raster" | "rgb":
+            log.catch(partial(label_rasters.check, log, dataset, tile.label, image, deep=deep))
+        case _:
+            assert_never(dataset.labels.kind)
     return log.report()
 
 
@@ -91,8 +94,15 @@ def check_configuration(dataset: Dataset, legend: Legend, tiles: Sequence[Tile])
 
 def check_codes(log: IssueLog, dataset: Dataset, legend: Legend) -> None:
     """Writes down codes of the legend that labels of this kind cannot hold."""
-    shapes = {"raster": (r"\d+|\d*\*", "whole numbers"), "rgb": (r"#[0-9a-fA-F]{6}", "colours #rrggbb")}
-    shape, expected = shapes.get(dataset.labels.kind, (r"(?s:.*)", "text"))
+    match dataset.labels.kind:
+        case "raster":
+            shape, expected = r"\d+|\d*\*", "whole numbers"
+        case "rgb":
+            shape, expected = r"#[0-9a-fA-F]{6}", "colours #rrggbb"
+        case "vector" | "components":
+            return  # any text
+        case _:
+            assert_never(dataset.labels.kind)
     invalid = sorted(code for code in legend.codes if not re.fullmatch(shape, code))
     if invalid:
         log.problem(

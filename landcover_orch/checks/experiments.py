@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from landcover_orch import config
+from landcover_orch.checks.custom_code import custom_code_problems
 from landcover_orch.config import file_label
 from landcover_orch.config.datasets import Dataset
 from landcover_orch.config.experiments import Experiment
-from landcover_orch.config.files import experiments_of, load_experiment, load_experiments, load_search, with_members
+from landcover_orch.config.files import (
+    experiments_of,
+    load_experiment,
+    load_experiments,
+    load_legend,
+    load_search,
+    with_members,
+)
 from landcover_orch.errors import ConfigError, Problem, TrainingError, did_you_mean, one_of
 from landcover_orch.models import weights
 
@@ -16,11 +24,13 @@ from landcover_orch.models import weights
 def experiment_problems(dataset: Dataset) -> list[Problem]:
     """Problems of a dataset's experiments and searches: files missing, parts that do not go together."""
     problems: list[Problem] = []
+    members: dict[str, Experiment] = {}
     for name in (*dataset.experiments, *dataset.baselines):
         try:
             for experiment in load_experiments(name):
                 for member in with_members(experiment):
                     require_weights(member)
+                    members[member.name] = member
         except (ConfigError, TrainingError) as error:
             problems.extend(error.problems)
     for name in dataset.searches:
@@ -28,7 +38,16 @@ def experiment_problems(dataset: Dataset) -> list[Problem]:
             load_search(name)
         except ConfigError as error:
             problems.extend(error.problems)
-    return problems or [*label_review_problems(dataset)]
+    return problems or [*code_problems(dataset, [*members.values()]), *label_review_problems(dataset)]
+
+
+def code_problems(dataset: Dataset, experiments: Sequence[Experiment]) -> list[Problem]:
+    """Problems of the custom code of some experiments, on images and classes as the dataset has them."""
+    try:
+        classes = len(load_legend(dataset.legend).classes)
+    except ConfigError:
+        return []  # said where the legend is checked
+    return custom_code_problems(experiments, len(dataset.bands), classes, dataset.patches.size)
 
 
 def require_weights(experiment: Experiment) -> None:

@@ -28,12 +28,15 @@ from landcover_orch.config.files import (
 )
 from landcover_orch.config.labels import Component, Labels, Values
 from landcover_orch.config.paths import (
+    CODE,
     STUDIES,
+    code_folder,
     config_folders,
     configs_to_write,
     dagster_home,
     expand,
     file_label,
+    folder_variables,
     home,
     inside,
     missing_configs,
@@ -48,6 +51,7 @@ from landcover_orch.config.studies import add_study, studies
 from landcover_orch.config.valid_names import identifier
 
 __all__ = [
+    "CODE",
     "SPLIT_NAMES",
     "STUDIES",
     "AtLeast",
@@ -69,6 +73,7 @@ __all__ = [
     "Tiles",
     "Values",
     "add_study",
+    "code_folder",
     "config_folders",
     "configs_to_write",
     "dagster_home",
@@ -79,6 +84,7 @@ __all__ = [
     "fault",
     "file_label",
     "find",
+    "folder_variables",
     "has_data",
     "home",
     "identifier",

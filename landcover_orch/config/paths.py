@@ -14,6 +14,9 @@ STUDIES = "studies"
 CONFIGS = "LANDCOVER_CONFIGS"
 """Environment variable: folder of a person's own configurations."""
 
+CODE = "LANDCOVER_CODE"
+"""Environment variable: folder of the packages that configurations name as custom code."""
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
@@ -30,6 +33,16 @@ def dagster_home() -> Path:
 def own_configs() -> Path:
     """Folder of a person's own configurations: LANDCOVER_CONFIGS, or `configs` in the working folder."""
     return Path(os.environ.get(CONFIGS, "configs")).expanduser().resolve()
+
+
+def code_folder() -> Path:
+    """Folder of the packages of custom code: LANDCOVER_CODE, or `code` in the folder of one's own configurations."""
+    return Path(os.environ.get(CODE) or own_configs() / "code").expanduser().resolve()
+
+
+def folder_variables() -> dict[str, str]:
+    """Environment variables that name the folders by absolute paths, for processes with another working folder."""
+    return {"LANDCOVER_HOME": str(home()), CONFIGS: str(own_configs()), CODE: str(code_folder())}
 
 
 def missing_configs() -> Problem | None:

@@ -61,6 +61,7 @@ PATTERNS = {
     r"^(file|none|EPSG:\d+)$": "file, none or EPSG:n",
     r"^[A-Za-z0-9_-]+$": "letters a to z, digits, '_' and '-'",
     r"^#[0-9a-fA-F]{6}$": "a colour as '#1b7837', in quotes",
+    r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$": "package.module:name",
 }
 """Regular expressions of fields in words."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,21 +153,39 @@ def read_labels(
         return LabelStrips(bare, None, image.grid, (0.0, 0.0))
     right, down = tile.shift
     label_grid = image.grid.translate_pix(-right, -down) if any(tile.shift) else image.grid
-    if dataset.labels.kind == "vector":
-        outlines, corrected = read_polygons(dataset, legend, tile, tile.label, image.grid, label_grid, codes)
-        strips = rasterise.strips(outlines, label_grid, windows, all_touched=legend.all_touched, fill=codes.unlabelled)
-        return LabelStrips(strips, outlines, label_grid, tile.shift, corrected)
-    unlabelled = np.uint16(codes.unlabelled)
-    if dataset.labels.kind == "components":
-        components.require_alignment(dataset, tile, tile.label, image)
-        parts = components.Components(tile.components, legend, codes)
-        strips = _shifted(parts.strips, windows, image, tile.shift, unlabelled)
-        return LabelStrips(strips, None, label_grid, tile.shift, components=parts)
-    source = imagery.placed(dataset, raster.inspect(tile.label), image)
+    read: rasters.Read[np.uint16]
+    parts: components.Components | None = None
+    match dataset.labels.kind:
+        case "vector":
+            outlines, corrected = read_polygons(dataset, legend, tile, tile.label, image.grid, label_grid, codes)
+            touched = legend.all_touched
+            strips = rasterise.strips(outlines, label_grid, windows, all_touched=touched, fill=codes.unlabelled)
+            return LabelStrips(strips, outlines, label_grid, tile.shift, corrected)
+        case "components":
+            components.require_alignment(dataset, tile, tile.label, image)
+            parts = components.Components(tile.components, legend, codes)
+            read = parts.strips
+        case "raster":
+            source = label_raster(dataset, tile.label, image)
+            read = partial(rasters.strips, source, legend=legend, coding=codes)
+        case "rgb":
+            source = label_raster(dataset, tile.label, image)
+            read = partial(rasters.colour_strips, source, legend=legend, coding=codes)
+        case _:
+            assert_never(dataset.labels.kind)
+    strips = _shifted(read, windows, image, tile.shift, np.uint16(codes.unlabelled))
+    return LabelStrips(strips, None, label_grid, tile.shift, components=parts)
+
+
+def label_raster(dataset: Dataset, path: Path, image: raster.Raster) -> raster.Raster:
+    """A label raster of codes or colours, which must lie on its orthophoto's grid.
+
+    Raises:
+        LabelError: it lies on another one.
+    """
+    source = imagery.placed(dataset, raster.inspect(path), image)
     rasters.require_grid(source, image.grid)
-    read = rasters.strips if dataset.labels.kind == "raster" else rasters.colour_strips
-    strips = _shifted(lambda boxes: read(source, boxes, legend, codes), windows, image, tile.shift, unlabelled)
-    return LabelStrips(strips, None, label_grid, tile.shift)
+    return source
 
 
 def _shifted(
@@ -198,9 +216,13 @@ def read_polygons(
     features = polygons.read(path, tile.layer, column, label_grid, name=labels.id)
 
     def encode(features: Features) -> Polygons:
-        if labels.composite:
-            return compositions.decided(features, path, labels, legend, codes)
-        return polygons.coded(features, legend, codes)
+        match labels.content:
+            case "code":
+                return polygons.coded(features, legend, codes)
+            case "siose" | "largest" | "values":
+                return compositions.decided(features, path, labels, legend, codes)
+            case _:
+                assert_never(labels.content)
 
     corrected = corrections.corrected(features, tile.corrections, labels, grid, label_grid, encode)
     return (corrected.after if corrected else encode(features)), corrected

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import pyogrio
@@ -35,6 +35,7 @@ def decided(features: Features, path: Path, labels: Labels, legend: Legend, codi
     """The polygons of a file with the decision on each, in the file's order.
 
     Raises:
+        ValueError: labels of content `code`, which hold no covers.
         SioseError: labels that are not SIOSE's, all of them.
         UnknownCodeError: covers that the legend lacks, all of them with counts.
         LabelError: polygons without rows in the table, or whose percentages do not sum to 100; or the legend gives a
@@ -42,11 +43,18 @@ def decided(features: Features, path: Path, labels: Labels, legend: Legend, codi
     """
     composites.require_predefined(legend)
     where = features.where
-    if labels.content == "values":
-        where = f"{path}, layer {labels.values.layer}, column {labels.values.cover}"
-        covers = covers_from_table(path, labels.values, features, legend)
-    else:
-        covers = covers_from_labels(features, legend, largest_only=labels.content == "largest")
+    match labels.content:
+        case "values":
+            where = f"{path}, layer {labels.values.layer}, column {labels.values.cover}"
+            covers = covers_from_table(path, labels.values, features, legend)
+        case "siose":
+            covers = covers_from_labels(features, legend, largest_only=False)
+        case "largest":
+            covers = covers_from_labels(features, legend, largest_only=True)
+        case "code":
+            raise ValueError(f"{where}: labels of content 'code' hold no covers")
+        case _:
+            assert_never(labels.content)
     counts = Counter(cover for parts in covers for cover, _ in parts)
     missing = set(composites.unknown(counts, legend))
     if missing:

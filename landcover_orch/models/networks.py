@@ -5,57 +5,85 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from landcover_orch import config, custom
 from landcover_orch.config.experiments import Model
-from landcover_orch.config.experiments.models import Ensemble
-from landcover_orch.errors import ContractError, Problem
+from landcover_orch.config.experiments.models import CustomNetwork, Ensemble
+from landcover_orch.errors import CodeError, ContractError, Problem
 from landcover_orch.models.contract import WEIGHTS, Contract, load_contract
 from landcover_orch.models.operators import declare_operators
 
 # Here, since training and prediction import this module before lightning and transformers look for torchvision.
 declare_operators()
 
-FAMILIES = {
-    "deeplabv3": "deeplabv3",
-    "enet": "enet",
-    "fcn": "fcn",
-    "hypercolumn": "hypercolumn",
-    "k_means": "k_means",
-    "patch_classifier": "patch_classifier",
-    "pixel_classifier": "pixel_classifier",
-    "pspnet": "pspnet",
-    "random_forest": "random_forest",
-    "resnet_fcn": "resnet_fcn",
-    "resunet": "resunet",
-    "segnet": "segnet",
-    "swin_unet": "swin_unet",
-    "unet": "unet",
-    "zoo": "zoo",
-}
-"""Name -> module of `landcover_orch.models` whose `build(settings, bands, classes)` makes it."""
+
+def family(settings: Model) -> ModuleType:
+    """Module of a model's family: that of `landcover_orch.models` which is called as the settings are named."""
+    return importlib.import_module(f"landcover_orch.models.{settings.name}")
 
 
-def build(settings: Model, bands: int, classes: int) -> nn.Module:
-    """An untrained network: normalised float (n, band, y, x) in, logits (n, class, y, x) out; sizes need not divide."""
-    family = importlib.import_module(f"landcover_orch.models.{FAMILIES[settings.name]}")
-    network: nn.Module = family.build(settings, bands, classes)
+def build(settings: Model, bands: int, classes: int, code: Path | None = None, *, trusted: bool = False) -> nn.Module:
+    """An untrained network: normalised float (n, band, y, x) in, logits (n, class, y, x) out; sizes need not divide.
+
+    Args:
+        settings: which network, and how large.
+        bands: of the images.
+        classes: of the logits.
+        code: folder of custom code; None: that of the configurations.
+        trusted: whether custom code runs without being switched on.
+
+    Raises:
+        CodeError: custom code is switched off, cannot be imported, or builds no torch module.
+    """
+    if isinstance(settings, CustomNetwork):
+        return custom_network(settings, bands, classes, code or config.code_folder(), trusted=trusted)
+    network: nn.Module = family(settings).build(settings, bands, classes)
     return network
 
 
-def untrained(contract: Contract) -> nn.Module:
-    """The network of a contract before its weights: of an ensemble the networks of all members."""
-    bands, classes = len(contract.bands), len(contract.legend.classes)
+def custom_network(settings: CustomNetwork, bands: int, classes: int, code: Path, *, trusted: bool) -> nn.Module:
+    """Custom network: what `build(bands=..., classes=..., **arguments)` gives; its logits are held to their shape."""
+    network = custom.create(settings, code, trusted=trusted, bands=bands, classes=classes)
+    where = f"`build: {settings.build}`"
+    if not isinstance(network, nn.Module):
+        fix = f"return a torch.nn.Module from {settings.attribute}"
+        raise CodeError(Problem(where, f"gives a {type(network).__name__}", "a torch module", fix))
+
+    def require_logits(module: nn.Module, images: tuple[Tensor], logits: object) -> None:
+        expected = (len(images[0]), classes, *images[0].shape[2:])
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        if shape != expected:
+            text = f"{shape} of images {tuple(images[0].shape)}"
+            fix = "give each pixel of the input a logit for each class"
+            raise CodeError(Problem(where, text, f"logits (n, class, y, x) {expected}", fix))
+
+    network.register_forward_hook(require_logits)
+    return network
+
+
+def untrained(contract: Contract, folder: Path, *, trusted: bool = False) -> nn.Module:
+    """The network of a contract before its weights: of an ensemble the networks of all members.
+
+    Args:
+        contract: of the model.
+        folder: of the model, with its custom code where it has some; that of a member is below its fingerprint.
+        trusted: whether custom code runs without being switched on.
+    """
+    bands, classes, code = len(contract.bands), len(contract.legend.classes), folder / custom.FOLDER
     if not isinstance(contract.model, Ensemble):
-        return build(contract.model, bands, classes)
+        return build(contract.model, bands, classes, code, trusted=trusted)
     from landcover_orch.models import ensemble
 
     shared = contract.mean, contract.std
-    members = (build(member.model, bands, classes) for member in contract.members)
+    members = (
+        build(member.model, bands, classes, code / member.fingerprint, trusted=trusted) for member in contract.members
+    )
     statistics = ((member.mean or contract.mean, member.std or contract.std) for member in contract.members)
     networks = [
         ensemble.with_input_statistics(network, each, shared) for network, each in zip(members, statistics, strict=True)
@@ -99,7 +127,7 @@ class Normalised(nn.Module):
 
 def save(folder: Path, module: Normalised, contract: Contract) -> None:
     """Writes model.safetensors (the network's weights) and contract.json into a folder."""
-    state = {name: value.detach().cpu().contiguous() for name, value in module.network.state_dict().items()}
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in module.network.state_dict().items()}
     save_file(state, folder / WEIGHTS)
     contract.with_checksum(folder / WEIGHTS).save(folder)
 
@@ -114,16 +142,22 @@ def require_checksum(folder: Path, contract: Contract) -> None:
         raise ContractError(Problem(str(weights), "damaged, or those of another contract.json", "its checksum", fix))
 
 
-def load(folder: Path, device: str | torch.device = "cpu") -> tuple[Normalised, Contract]:
+def load(folder: Path, device: str | torch.device = "cpu", *, trusted: bool = False) -> tuple[Normalised, Contract]:
     """Loads the trained model of a folder, in evaluation mode on a device, and its contract less the checksum.
+
+    Args:
+        folder: of the model.
+        device: where it goes.
+        trusted: whether custom code that the model brings runs without being switched on.
 
     Raises:
         ContractError: the weights are missing, damaged, or not those of the contract's network.
+        CodeError: its network is custom code that is switched off, or cannot be imported.
     """
     stored = load_contract(folder)
     require_checksum(folder, stored)
     contract = stored.model_copy(update={"checksum": None})
-    network = untrained(contract)
+    network = untrained(contract, folder, trusted=trusted)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, RuntimeError, SafetensorError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from landcover_orch.config.experiments import Model
 from landcover_orch.errors import Problem, TrainingError
-from landcover_orch.models.networks import FAMILIES
+from landcover_orch.models.networks import family
 from landcover_orch.models.weights import named_by
 
 COUNTER = ".num_batches_tracked"
@@ -34,9 +33,7 @@ def load_pretrained(network: nn.Module, settings: Model, folder: Path) -> None:
         TrainingError: there is no such file, or it does not fit the network.
     """
     if named_by(settings) is not None:
-        importlib.import_module(f"landcover_orch.models.{FAMILIES[settings.name]}").pretrained(
-            network, settings, folder
-        )
+        family(settings).pretrained(network, settings, folder)
 
 
 def read(path: Path) -> dict[str, Tensor]:

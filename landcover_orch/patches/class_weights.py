@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import assert_never
 
 import numpy as np
 
@@ -39,12 +40,15 @@ def class_weights(
     if not occurs.any():
         return tuple(learnt.astype(float).tolist())
     number = np.where(occurs, number, 1.0)
-    if settings.name == "inverse":
-        weights = 1 / number
-    elif settings.name == "median":
-        weights = np.median(number[occurs]) / number
-    else:
-        weights = number[occurs].sum() / (number * int(learnt.sum()))
+    match settings.name:
+        case "inverse":
+            weights = 1 / number
+        case "median":
+            weights = np.median(number[occurs]) / number
+        case "balanced":
+            weights = number[occurs].sum() / (number * int(learnt.sum()))
+        case _:
+            assert_never(settings.name)
     if settings.clip is not None:
         weights = np.minimum(weights, settings.clip * weights[occurs].min())
     if settings.name == "inverse":

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from landcover_orch import raster
+from landcover_orch import custom, raster
 from landcover_orch.config import Dataset
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.grid import Window
@@ -107,7 +107,7 @@ def predict(
         ContractError: the model was not made for this raster; nothing is computed.
     """
     if isinstance(model, Product):
-        for file in (CONTRACT, WEIGHTS):
+        for file in (CONTRACT, WEIGHTS, *(name for name in model.files if name.startswith(f"{custom.FOLDER}/"))):
             model.verify(file)
     image.require(load_contract(model.path))
     recipe = Recipe(

@@ -10,13 +10,13 @@ tile.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.config.experiments import Smoothing
-from landcover_orch.config.experiments.prediction import ICM, Annealing
+from landcover_orch.config.experiments.prediction import ICM, Annealing, GraphCut
 from landcover_orch.grid import splitmix64
 from landcover_orch.legend import IGNORE
 from landcover_orch.prediction.graph_cut import expansion
@@ -40,19 +40,29 @@ Origin = tuple[int, int]
 
 def smooth(field: Field, prior: Smoothing, origin: Origin) -> Classes:
     """The labelling (y, x) a solver finds from the field's best classes; 255 where there is no data."""
-    if isinstance(prior, ICM):
-        return icm(field, field.best, origin, prior.sweeps)
-    if isinstance(prior, Annealing):
-        return icm(field, annealed(field, field.best, origin, prior), origin, SETTLING)
-    return expansion(field, field.best, prior.sweeps)
+    match prior:
+        case ICM():
+            return icm(field, field.best, origin, prior.sweeps)
+        case Annealing():
+            return icm(field, annealed(field, field.best, origin, prior), origin, SETTLING)
+        case GraphCut():
+            return expansion(field, field.best, prior.sweeps)
+        case _:
+            assert_never(prior)
 
 
 def reach(prior: Smoothing) -> int | None:
     """Pixels beyond which nothing changes a pixel's class; None where there is no such distance (graph cut)."""
     a_sweep = {4: 2, 8: 4}[prior.neighbours]
-    if isinstance(prior, ICM):
-        return a_sweep * prior.sweeps
-    return a_sweep * (prior.sweeps + SETTLING) if isinstance(prior, Annealing) else None
+    match prior:
+        case ICM():
+            return a_sweep * prior.sweeps
+        case Annealing():
+            return a_sweep * (prior.sweeps + SETTLING)
+        case GraphCut():
+            return None
+        case _:
+            assert_never(prior)
 
 
 def icm(field: Field, labels: Classes, origin: Origin, sweeps: int) -> Classes:

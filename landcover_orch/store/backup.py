@@ -128,8 +128,13 @@ def _write(
     for name, path in members.items():
         if not path.is_symlink():
             yield _add(tar, path, f"{HOME}/{name}")
-    for path in sorted(configs.glob("*/*.yaml")):
+    for path in _own_files(configs):
         yield _add(tar, path, f"{CONFIGS}/{path.relative_to(configs).as_posix()}")
+
+
+def _own_files(configs: Path) -> list[Path]:
+    """Configurations below a folder, and the custom code that lies among them."""
+    return sorted([*configs.glob("*/*.yaml"), *(configs / "code").rglob("*.py")])
 
 
 def _everything(home: Path) -> dict[str, Path]:
@@ -285,7 +290,7 @@ def _extract(source: Path, staged: Path) -> int:
 def _restore_configs(source: Path, configs: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Copies configurations that are not there; gives those, and the ones that are there with another content."""
     written, differing = [], []
-    for path in sorted(source.glob("*/*.yaml")):
+    for path in _own_files(source):
         name = path.relative_to(source).as_posix()
         target = configs / name
         if not target.exists():

@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from landcover_orch import custom
 from landcover_orch.errors import BusyError, Problem, TrackingError
 from landcover_orch.models.contract import CONTRACT, WEIGHTS, Contract, load_contract
 from landcover_orch.patches import folds
@@ -225,12 +226,14 @@ def export(trained: Path, target: Path) -> None:
 
 
 def _parts(trained: Path, scratch: Path) -> dict[str, Any]:
-    """Parts of an MLflow model: a script, weights and contract, the library, its signature and requirements."""
+    """Parts of an MLflow model: script, weights, contract and custom code, the library, signature and requirements."""
     library = Path(__file__).parent.parent
     folder = scratch / "trained"
     folder.mkdir()
     for file in (WEIGHTS, CONTRACT):
         shutil.copy(trained / file, folder)
+    if (trained / custom.FOLDER).is_dir():
+        shutil.copytree(trained / custom.FOLDER, folder / custom.FOLDER)
     contract = load_contract(trained)
     code = scratch / library.name
     shutil.copytree(library, code, ignore=shutil.ignore_patterns("__pycache__"))
@@ -240,13 +243,19 @@ def _parts(trained: Path, scratch: Path) -> dict[str, Any]:
         "code_paths": [str(code)],
         "signature": signature(contract),
         "input_example": input_example(contract),
-        "pip_requirements": requirements(contract),
+        "pip_requirements": requirements(contract, custom.distributions(trained / custom.FOLDER)),
     }
 
 
-def requirements(contract: Contract) -> list[str]:
-    """Requirements of a model's families, pinned to public versions: a local one, as torch's `+cpu`, is on no index."""
+def requirements(contract: Contract, of_code: Collection[str] = ()) -> list[str]:
+    """Requirements of a model's families, pinned to public versions: a local one, as torch's `+cpu`, is on no index.
+
+    Args:
+        contract: of the model.
+        of_code: distributions that its custom code imports.
+    """
     names = (*REQUIREMENTS, *(part for name in contract.families for part in FAMILY_REQUIREMENTS.get(name, ())))
+    names = (*names, *sorted({*of_code} - {*names}))
     return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
 
 
@@ -447,7 +456,8 @@ def serve() -> None:
         def load_context(self, context: Any) -> None:
             from landcover_orch.models import networks
 
-            self.model, self.contract = networks.load(Path(context.artifacts["trained"]))
+            # MLflow has run the model's script by now: the custom code beside it needs no switch.
+            self.model, self.contract = networks.load(Path(context.artifacts["trained"]), trusted=True)
 
         def predict(
             self,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from landcover_orch import custom
 from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Classical, Experiment
 from landcover_orch.config.experiments.models import Ensemble
@@ -56,6 +58,7 @@ def train_into(
     for line in throughput.lines(measured, experiment.cache):
         progress(line)
     write_files(stage, setup.contract(manifest, experiment, members), manifest, experiment, model, epochs, measured)
+    copy_members_code(stage, members)
     log.finish(stage.path, training_metrics(measured, epochs.micro_batches))
     for name in (checkpoint.FILE, JOURNAL):
         (stage.path / name).unlink(missing_ok=True)
@@ -69,6 +72,7 @@ def learn(
     on_epoch: ResumableEpochCallback,
     progress: Progress = lambda line: None,
     members: Mapping[str, Product] = setup.NO_MEMBERS,
+    code: Path | None = None,
 ) -> tuple[Task, Normalised, TrainingHistory]:
     """Fits a model: the task, the model with its best weights, and all epochs; only the checkpoint is written.
 
@@ -80,6 +84,7 @@ def learn(
         on_epoch: called with each epoch; first with those before an interruption, since a kill may have come before.
         progress: takes lines of the log.
         members: of an ensemble.
+        code: folder of custom code; None: that of the stage.
 
     Raises:
         TrainingError: as for `train`, or what `on_epoch` raises, which ends the training.
@@ -88,9 +93,10 @@ def learn(
     def on_new_epoch(row: Row, seconds: float) -> None:
         on_epoch(row, seconds, False)
 
-    task = setup.task(manifest, experiment, home)
+    code = code or stage.path / custom.FOLDER
+    task = setup.task(manifest, experiment, home, code)
     progress(f"{task.device}{'' if isinstance(experiment.model, Classical | Ensemble) else task.group.description()}")
-    model = setup.model(manifest, experiment, home, members)
+    model = setup.model(manifest, experiment, home, members, code)
     resumed = checkpoint.load(stage.path)
     for row, seconds in zip(resumed.history, resumed.seconds, strict=True) if resumed else ():
         on_epoch(row, seconds, True)
@@ -100,7 +106,9 @@ def learn(
         return task, model, classical.fit(task, model, on_new_epoch)
     if isinstance(experiment.model, Ensemble):
         return task, model, ensemble.score(task, model, on_new_epoch)
-    task.group.broadcast_text(canonical({"stage": str(stage.path), "manifest": manifest, "experiment": experiment}))
+    task.group.broadcast_text(
+        canonical({"stage": str(stage.path), "code": str(code), "manifest": manifest, "experiment": experiment})
+    )
     return task, model, fit_network(task, model, stage, on_new_epoch, progress)
 
 
@@ -129,8 +137,10 @@ def follow(home: Path) -> None:
         training = json.loads(message)
         manifest = DatasetManifest.model_validate(training["manifest"])
         experiment = Experiment.model_validate(training["experiment"])
-        task, model = setup.task(manifest, experiment, home), setup.model(manifest, experiment, home)
-        fit_network(task, model, Stage(Path(training["stage"])), lambda row, seconds: None, lambda line: None)
+        stage, code = Stage(Path(training["stage"])), Path(training["code"])
+        task = setup.task(manifest, experiment, home, code)
+        model = setup.model(manifest, experiment, home, code=code)
+        fit_network(task, model, stage, lambda row, seconds: None, lambda line: None)
 
 
 def learning_rate(task: Task, model: Normalised, stage: Stage, progress: Progress) -> float:
@@ -188,6 +198,15 @@ def write_files(
     if contract.informed:
         facts["validation_known_to"] = list(contract.informed)
     stage.write_json(SUMMARY, facts)
+
+
+def copy_members_code(stage: Stage, members: Mapping[str, Product]) -> None:
+    """Copies the custom code of an ensemble's members, each below its fingerprint: versions may differ."""
+    for member in members.values():
+        if (member.path / custom.FOLDER).is_dir():
+            shutil.copytree(
+                member.path / custom.FOLDER, stage.path / custom.FOLDER / member.fingerprint, dirs_exist_ok=True
+            )
 
 
 def summary(

@@ -7,7 +7,9 @@ that do not count: those of 255, and those of a class whose weight is 0. Where n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -15,11 +17,18 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from landcover_orch import config, custom
 from landcover_orch.config.experiments import Loss, losses
+from landcover_orch.errors import CodeError, Problem
 from landcover_orch.legend import IGNORE
 
 LEAST = 1e-7
 """Smallest 1 - p of focal loss: below it a power has no finite slope."""
+
+
+CustomFunction = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""A custom loss: logits (n, class, y, x) float32, label (n, y, x) int64 with 255 where a pixel does not count, and the
+classes' weights (class,), or None -> the mean over the pixels that count, a number."""
 
 
 class Objective(nn.Module):
@@ -30,13 +39,24 @@ class Objective(nn.Module):
         terms: Sequence[Loss],
         weights: Sequence[tuple[float, ...] | None] = (),
         fractions: NDArray[np.float32] | None = None,
+        code: Path | None = None,
     ) -> None:
         """Of each term its settings, and its class weights (None, or none at all: 1 each).
 
-        `fractions` (row, class) are those of polygons, for proportions.
+        `fractions` (row, class) are those of polygons, for proportions; `code` is the folder of custom code, by default
+        that of the configurations.
+
+        Raises:
+            CodeError: a custom loss is switched off, or cannot be built.
         """
         super().__init__()
         self.terms = tuple(terms)
+        self.custom: dict[int, CustomFunction] = {
+            i: custom.create(term, code or config.code_folder())
+            for i, term in enumerate(self.terms)
+            if isinstance(term, losses.CustomLoss)
+        }
+        self.custom_modules = nn.ModuleList(each for each in self.custom.values() if isinstance(each, nn.Module))
         self.fractions: Tensor | None
         self.register_buffer("fractions", None if fractions is None else torch.from_numpy(fractions), persistent=False)
         for i, values in enumerate(weights or [None] * len(self.terms)):
@@ -50,7 +70,7 @@ class Objective(nn.Module):
         Cross-entropy, focal and generalised cross-entropy are means over pixels, proportions over the polygons of each
         patch by their pixels, so the micro-batches' parts add up to the loss of the batch. Jaccard and Dice are ratios
         over the pixels of a batch: there the micro-batches' losses are averaged, each by its labelled pixels, which is
-        not the same.
+        not the same. A custom loss is taken to be a mean over pixels.
 
         Args:
             logits: (n, class, y, x).
@@ -61,10 +81,14 @@ class Objective(nn.Module):
         ratios = None if batch_masses is None else self.masses(label, polygon) / batch_masses.where(batch_masses > 0, 1)
         total = logits.new_zeros((), dtype=torch.float32)
         for i, term in enumerate(self.terms):
-            if isinstance(term, losses.Proportions):
-                value = term.weight * proportions(logits, label, *self._declared(polygon))
-            else:
-                value = term.weight * term_value(term, logits, label, getattr(self, f"weights_{i}"))
+            match term:
+                case losses.Proportions():
+                    value = proportions(logits, label, *self._declared(polygon))
+                case losses.CustomLoss():
+                    value = custom_value(term, self.custom[i], logits, label, getattr(self, f"weights_{i}"))
+                case _:
+                    value = term_value(term, logits, label, getattr(self, f"weights_{i}"))
+            value = term.weight * value
             total = total + (value if ratios is None else value * ratios[i])
         return total
 
@@ -72,11 +96,12 @@ class Objective(nn.Module):
         """(term,) Divisors of the losses: the summed weights of the pixels that count; of micro-batches they add up."""
         masses = []
         for i, term in enumerate(self.terms):
-            if isinstance(term, losses.Proportions):
-                masses.append(soft_label_mask(label, self._declared(polygon)[0]).float().sum())
-            else:
-                weights = getattr(self, f"weights_{i}")
-                masses.append(_pixel_weights(_target(label, weights), weights).sum())
+            match term:
+                case losses.Proportions():
+                    masses.append(soft_label_mask(label, self._declared(polygon)[0]).float().sum())
+                case _:
+                    weights = getattr(self, f"weights_{i}")
+                    masses.append(_pixel_weights(_target(label, weights), weights).sum())
         return torch.stack(masses)
 
     def _declared(self, polygon: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -85,11 +110,22 @@ class Objective(nn.Module):
         return polygon, self.fractions
 
 
-def term_value(term: Loss, logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
+def term_value(term: losses.LabelLoss, logits: Tensor, label: Tensor, weights: Tensor | None = None) -> Tensor:
     """Value of one loss (without its factor) of a batch; shapes as for `Objective`, weights one a class."""
     target = _target(label, weights)
-    if isinstance(term, losses.Jaccard | losses.Dice):
-        return overlap_loss(logits, target, weights, twice=isinstance(term, losses.Dice))
+    match term:
+        case losses.CrossEntropy() | losses.Focal() | losses.GeneralisedCrossEntropy():
+            return mean_pixel_loss(term, logits, target, weights)
+        case losses.Jaccard():
+            return overlap_loss(logits, target, weights, twice=False)
+        case losses.Dice():
+            return overlap_loss(logits, target, weights, twice=True)
+        case _:
+            assert_never(term)
+
+
+def mean_pixel_loss(term: losses.PixelLoss, logits: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:
+    """Mean of a pixel-wise loss over the pixels that count, each by the weight of its class."""
     logs = F.log_softmax(logits.float(), dim=1)
     each = F.nll_loss(logs, target, ignore_index=IGNORE, reduction="none")
     weight = _pixel_weights(target, weights)
@@ -98,6 +134,25 @@ def term_value(term: Loss, logits: Tensor, label: Tensor, weights: Tensor | None
         total = torch.lerp(total, uniform_cross_entropy(logs, target, weights), term.label_smoothing)
     mass = weight.sum()
     return total / mass.where(mass > 0, 1)
+
+
+def custom_value(
+    term: losses.CustomLoss, function: CustomFunction, logits: Tensor, label: Tensor, weights: Tensor | None
+) -> Tensor:
+    """Value of a custom loss of a batch, without its factor; 0 without a call where no pixel counts.
+
+    Raises:
+        CodeError: it is no number.
+    """
+    target = _target(label, weights)
+    if not bool((target != IGNORE).any()):
+        return (logits.float() * 0).sum()
+    value = function(logits.float(), target, weights)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        text = f"gives a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else f"gives {value!r}"[:80]
+        fix = "return the mean over the pixels that count"
+        raise CodeError(Problem(f"`build: {term.build}`", text, "a tensor of one number", fix))
+    return value.float().reshape(())
 
 
 def proportions(logits: Tensor, label: Tensor, polygon: Tensor, fractions: Tensor) -> Tensor:
@@ -154,17 +209,21 @@ def _pixel_weights(target: Tensor, weights: Tensor | None) -> Tensor:
     return F.pad(weights, (0, IGNORE + 1 - len(weights)))[target]
 
 
-def pixel_loss(term: Loss, each: Tensor) -> Tensor:
+def pixel_loss(term: losses.PixelLoss, each: Tensor) -> Tensor:
     """Pixel-wise loss from -log p, which is 0 where the pixel does not count; there all of these are 0.
 
     Focal: -(1 - p)^gamma log p (Lin et al. 2017, arXiv:1708.02002, without alpha: class weights do that).
     Generalised cross-entropy: (1 - p^q) / q (Zhang and Sabuncu 2018, arXiv:1805.07836).
     """
-    if isinstance(term, losses.Focal):
-        return each * (-torch.expm1(-each)).clamp(min=LEAST) ** term.gamma
-    if isinstance(term, losses.GeneralisedCrossEntropy):
-        return -torch.expm1(-term.q * each) / term.q
-    return each
+    match term:
+        case losses.CrossEntropy():
+            return each
+        case losses.Focal():
+            return each * (-torch.expm1(-each)).clamp(min=LEAST) ** term.gamma
+        case losses.GeneralisedCrossEntropy():
+            return -torch.expm1(-term.q * each) / term.q
+        case _:
+            assert_never(term)
 
 
 def uniform_cross_entropy(logs: Tensor, target: Tensor, weights: Tensor | None) -> Tensor:

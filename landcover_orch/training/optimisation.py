@@ -8,24 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, assert_never
 
 import torch
 from torch import nn
 
-from landcover_orch.config.experiments import Optimiser, Schedule
+from landcover_orch.config.experiments import Optimiser, Schedule, optimisation
 from landcover_orch.config.experiments.optimisation import Constant, OneCycle, Plateau, Polynomial
 
-OPTIMISERS: dict[str, type[torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "adamax": torch.optim.Adamax,
-    "rmsprop": torch.optim.RMSprop,
-    "adagrad": torch.optim.Adagrad,
-    "adadelta": torch.optim.Adadelta,
-}
-"""Name -> torch's optimiser, with the settings of the same names."""
+
+def optimiser_class(settings: Optimiser) -> type[torch.optim.Optimizer]:
+    """Torch's optimiser of some settings; its arguments have the settings' names."""
+    match settings:
+        case optimisation.SGD():
+            return torch.optim.SGD
+        case optimisation.Adam():
+            return torch.optim.Adam
+        case optimisation.AdamW():
+            return torch.optim.AdamW
+        case optimisation.Adamax():
+            return torch.optim.Adamax
+        case optimisation.RMSprop():
+            return torch.optim.RMSprop
+        case optimisation.Adagrad():
+            return torch.optim.Adagrad
+        case optimisation.Adadelta():
+            return torch.optim.Adadelta
+        case _:
+            assert_never(settings)
 
 
 def build_optimiser(settings: Optimiser, module: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -33,7 +43,7 @@ def build_optimiser(settings: Optimiser, module: nn.Module, lr: float) -> torch.
     arguments: dict[str, Any] = settings.model_dump(exclude={"name", "lr"})
     if arguments.get("momentum") == 0:
         arguments.pop("nesterov", None)  # torch refuses Nesterov's look-ahead without momentum
-    return OPTIMISERS[settings.name](module.parameters(), lr=lr, **arguments)  # type: ignore[call-arg]
+    return optimiser_class(settings)(module.parameters(), lr=lr, **arguments)  # type: ignore[call-arg]
 
 
 class Point(NamedTuple):
@@ -52,11 +62,17 @@ def at(settings: Schedule, step: int, steps: int, scores: Sequence[float] = ()) 
         steps: how many the whole run takes at most.
         scores: of each epoch so far, the larger the better; `plateau` depends on them.
     """
-    if isinstance(settings, OneCycle):
-        return one_cycle(settings, step / steps)
-    if isinstance(settings, Plateau):
-        return Point(plateau(settings, scores))
-    return Point(warmup_then_decay(settings, step, steps))
+    match settings:
+        case Constant():
+            return Point(warmup(settings, step))
+        case OneCycle():
+            return one_cycle(settings, step / steps)
+        case Plateau():
+            return Point(plateau(settings, scores))
+        case Polynomial():
+            return Point(warmup(settings, step) * polynomial(settings, step, steps))
+        case _:
+            assert_never(settings)
 
 
 def one_cycle(settings: OneCycle, progress: float) -> Point:
@@ -93,13 +109,15 @@ def plateau(settings: Plateau, scores: Sequence[float]) -> float:
     return factor
 
 
-def warmup_then_decay(settings: Constant | Polynomial, step: int, steps: int) -> float:
-    """Warm-up: 1/(w+1), 2/(w+1), ... in its w steps; then 1, or (1 - progress)^power over the steps that are left."""
-    if step < settings.warmup:
-        return (step + 1) / (settings.warmup + 1)
-    if isinstance(settings, Constant):
-        return 1.0
-    return float((1 - (step - settings.warmup) / max(steps - settings.warmup, 1)) ** settings.power)
+def warmup(settings: Constant | Polynomial, step: int) -> float:
+    """Warm-up: 1/(w+1), 2/(w+1), ... in its w steps; then 1."""
+    return min(step + 1, settings.warmup + 1) / (settings.warmup + 1)
+
+
+def polynomial(settings: Polynomial, step: int, steps: int) -> float:
+    """Polynomial decay: (1 - progress)^power over the steps behind the warm-up; 1 in it."""
+    progress = max(step - settings.warmup, 0) / max(steps - settings.warmup, 1)
+    return float((1 - progress) ** settings.power)
 
 
 def apply(point: Point, optimiser: torch.optim.Optimizer, lr: float) -> None:

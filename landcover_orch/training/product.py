@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from landcover_orch import config
+from landcover_orch import config, custom
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.config.experiments.experiment import unused
+from landcover_orch.custom import Package
 from landcover_orch.models import weights
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
@@ -34,23 +36,31 @@ def recipe(
     experiment: Experiment,
     home: Path | None = None,
     of_members: Mapping[str, str] = NO_FINGERPRINTS,
+    code: Mapping[str, Package] | None = None,
 ) -> Recipe:
     """Build recipe of a model: the manifest's digest, and all of the experiment that training depends on.
 
     Pretrained weights count by their bytes; they lie below `home` (default: LANDCOVER_HOME). An ensemble's members
-    count by their fingerprints.
+    count by their fingerprints, custom code by the text of its packages (`code`; default: as it lies there now).
 
     Raises:
         ConfigError: the path of the weights leaves their folder.
+        CodeError: custom code is switched off, or is not there.
         TrainingError: the experiment names weights that are not there.
     """
-    excluded = {"name", "description", "prediction", "protocol", "cache", "launcher", *unused(experiment)}
-    configuration = experiment.model_dump(mode="json", exclude=excluded)
-    inputs, home = {"manifest": manifest.digest}, home or config.home()
+    configuration, home = trained_settings(experiment), home or config.home()
+    inputs = {"manifest": manifest.digest}
+    inputs |= custom.inputs(custom.packages(configuration) if code is None else code)
     if file := weights.named_by(experiment.model):
         inputs["weights"] = fingerprint(weights.find(file, home / weights.FOLDER), home / MEMORY)
     inputs |= {f"member {name}": member for name, member in of_members.items()}
     return Recipe(MODEL, VERSION, inputs, configuration)
+
+
+def trained_settings(experiment: Experiment) -> dict[str, Any]:
+    """Plain settings of all of an experiment that training depends on."""
+    excluded = {"name", "description", "prediction", "protocol", "cache", "launcher", *unused(experiment)}
+    return experiment.model_dump(mode="json", exclude=excluded)
 
 
 def train(
@@ -79,6 +89,7 @@ def train(
 
     Raises:
         TrainingError: a split is empty, nothing is labelled, or device or weights asked for are not there.
+        CodeError: custom code is switched off, is not there, cannot be imported, or builds no network.
         ContractError: members of an ensemble do not fit the dataset; all of them are named.
     """
     manifest = load_manifest(folds.training_manifest(manifest_product, experiment, home).path)
@@ -87,11 +98,15 @@ def train(
         return train(manifest_product, member_experiment, home, tracker=tracker, progress=progress)
 
     averaged = members.members(manifest, members.member_experiments(manifest, experiment), experiment, home, member)
-    build_recipe = recipe(manifest, experiment, home, {name: product.fingerprint for name, product in averaged.items()})
+    code = custom.packages(trained_settings(experiment))
+    of_members = {name: product.fingerprint for name, product in averaged.items()}
+    build_recipe = recipe(manifest, experiment, home, of_members, code)
 
     def build_model(stage: Stage) -> None:
         from landcover_orch.training.build import train_into  # loads torch, which a plan does without
 
+        for package in code.values():
+            package.write(stage.path / custom.FOLDER)  # this text is trained with, and travels with the model
         start = replace(Start.of(manifest, experiment.name, build_recipe, stage.path / JOURNAL), parent=parent)
         with tracker(start) as log:
             train_into(stage, manifest, experiment, home, log, progress, averaged)

@@ -1,23 +1,75 @@
-"""Patch sampling: which patches each step of an epoch takes, all of them shuffled, or drawn by class."""
+"""Patch sampling: which patches each step of an epoch takes: all of them shuffled, drawn by class, or by own code."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landcover_orch import config, custom
 from landcover_orch.config.experiments import Experiment
+from landcover_orch.config.experiments.sampling import CustomSampling
+from landcover_orch.errors import CodeError, Problem
 from landcover_orch.training.loader import PatchSource, in_order, shuffled
 
-BY_CLASS = 3
-"""Separates this stream of random numbers from the others of one (seed, epoch)."""
+BY_CLASS, CUSTOM = 3, 4
+"""Separate these streams of random numbers from the others of one (seed, epoch)."""
 
 
-def order(source: PatchSource, experiment: Experiment, epoch: int, steps: int | None = None) -> list[NDArray[np.int64]]:
-    """Patch indices of each step of an epoch, as the experiment samples; `steps` stands for its `steps_per_epoch`."""
+def order(
+    source: PatchSource, experiment: Experiment, epoch: int, steps: int | None = None, *, code: Path | None = None
+) -> list[NDArray[np.int64]]:
+    """Patch indices of each step of an epoch, as the experiment samples.
+
+    Args:
+        source: the patches.
+        experiment: how they are sampled.
+        epoch: from 0.
+        steps: stands for its `steps_per_epoch`.
+        code: folder of custom code; None: that of the configurations.
+
+    Raises:
+        CodeError: a custom sampler is switched off, cannot be built, or does not give indices of patches.
+    """
     e, steps = experiment, steps or experiment.steps_per_epoch
-    if e.sampling == "by_class":
-        return by_class(source.class_count(), e.batch_size, steps, e.seed, epoch)
-    return shuffled(len(source), e.batch_size, steps, e.seed, epoch)
+    match e.sampling:
+        case "uniform":
+            return shuffled(len(source), e.batch_size, steps, e.seed, epoch)
+        case "by_class":
+            return by_class(source.class_count(), e.batch_size, steps, e.seed, epoch)
+        case CustomSampling():
+            draws = len(source) if steps is None else steps * e.batch_size
+            folder = code or config.code_folder()
+            return in_order(custom_draws(e.sampling, folder, source.class_count(), draws, e.seed, epoch), e.batch_size)
+        case _:
+            assert_never(e.sampling)
+
+
+def custom_draws(
+    settings: CustomSampling, folder: Path, count: NDArray[np.int64], draws: int, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """Draws of a custom sampler: patch indices (draws,) that `build(**arguments)(count, draws, epoch, random)` gives.
+
+    Args:
+        settings: the sampler.
+        folder: of its code.
+        count: labelled pixels (patch, class).
+        draws: how many patches an epoch takes.
+        seed: of the experiment; with the epoch it seeds `random`, a generator of NumPy's.
+        epoch: from 0.
+
+    Raises:
+        CodeError: the sampler cannot be built, or gives something else.
+    """
+    sampler = custom.create(settings, folder)
+    patch = np.asarray(sampler(count, draws, epoch, np.random.default_rng([seed, epoch, CUSTOM])))
+    if patch.shape != (draws,) or patch.dtype.kind not in "iu" or patch.min() < 0 or patch.max() >= len(count):
+        text = f"gives {patch.dtype} {patch.shape}" + (f" from {patch.min()} to {patch.max()}" if patch.size else "")
+        expected = f"{draws} indices of patches, whole numbers from 0 to {len(count) - 1}"
+        raise CodeError(Problem(f"`build: {settings.build}`", text, expected, "return one index a draw"))
+    return patch.astype(np.int64)
 
 
 def by_class(

@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import torch
 
+from landcover_orch import config
 from landcover_orch.config.experiments import Classical, Experiment
 from landcover_orch.config.experiments.models import Ensemble
 from landcover_orch.errors import Problem, TrainingError
@@ -26,8 +27,10 @@ from landcover_orch.training.task import Task
 NO_MEMBERS: Mapping[str, Product] = MappingProxyType({})
 
 
-def task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
+def task(manifest: DatasetManifest, experiment: Experiment, home: Path, code: Path | None = None) -> Task:
     """The training task: the train split, the split that chooses the checkpoint, and their statistics.
+
+    Custom code is that of the folder `code`; by default that of the configurations.
 
     Raises:
         TrainingError: a split is empty, nothing is labelled, or the device asked for is not there.
@@ -45,6 +48,7 @@ def task(manifest: DatasetManifest, experiment: Experiment, home: Path) -> Task:
         bands=bands(manifest),
         class_pixels=pixels(manifest, "train"),
         device=classical.DEVICE if isinstance(experiment.model, Classical) else device.choose(experiment),
+        code=code or config.code_folder(),
     )
 
 
@@ -65,18 +69,25 @@ def bands(manifest: DatasetManifest) -> Bands:
 
 
 def model(
-    manifest: DatasetManifest, experiment: Experiment, home: Path, members: Mapping[str, Product] = NO_MEMBERS
+    manifest: DatasetManifest,
+    experiment: Experiment,
+    home: Path,
+    members: Mapping[str, Product] = NO_MEMBERS,
+    code: Path | None = None,
 ) -> Normalised:
     """The initialised model before its first step, drawn from the experiment's seed; of an ensemble all members.
 
+    Custom code is that of the folder `code`; by default that of the configurations.
+
     Raises:
         TrainingError: pretrained weights do not fit.
+        CodeError: custom code is switched off, cannot be imported, or builds no network.
     """
     if isinstance(experiment.model, Ensemble):
         return ensemble.assemble(members, experiment.model, *_statistics(manifest))
     with torch.random.fork_rng():
         torch.manual_seed(experiment.seed)
-        network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes))
+        network = build(experiment.model, len(manifest.bands), len(manifest.legend.classes), code)
     pretrained.load_pretrained(network, experiment.model, home / weights.FOLDER)
     return Normalised(network, *_statistics(manifest))
 

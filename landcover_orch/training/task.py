@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from landcover_orch import config
 from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment, losses
 from landcover_orch.errors import Problem, TrainingError, pluralise
@@ -38,6 +40,8 @@ class Task:
     class_pixels: tuple[int, ...]
     device: Device
     group: ProcessGroup = field(default_factory=init_process_group)
+    code: Path = field(default_factory=config.code_folder)
+    """Folder of custom code."""
 
     @property
     def proportions(self) -> bool:
@@ -92,7 +96,7 @@ def objective(task: Task) -> Objective:
         for i, term in enumerate(e.loss)
     ]
     polygons = task.polygons(task.train)
-    return Objective(e.loss, weights, None if polygons is None else polygons.fractions())
+    return Objective(e.loss, weights, None if polygons is None else polygons.fractions(), task.code)
 
 
 def step(task: Task, model: Normalised, log_line: LogLine, micro_batches: int | None = None) -> Step:
@@ -123,7 +127,7 @@ def step(task: Task, model: Normalised, log_line: LogLine, micro_batches: int | 
 def train_batches(task: Task, epoch: int, steps: int | None = None) -> Batches:
     """The batches of an epoch, or that many full ones; varied here on a CPU, by `varied` on a GPU."""
     e, pinned = task.experiment, task.device.kind == "cuda"
-    order = sampling.order(task.train, e, epoch, steps)
+    order = sampling.order(task.train, e, epoch, steps, code=task.code)
     vary = None if pinned else host_variation(task, epoch, [len(step) for step in order])
     polygons = task.polygons(task.train)
     return Batches(task.train, order, vary, rows=task.rows, pinned=pinned, polygons=polygons)

@@ -24,7 +24,7 @@ def table(task: Task, seconds: Sequence[float]) -> Table:
 
     A step is reading, augmentation, transfer, forward, backward and update, with validation in the epoch's time.
     """
-    order = sampling.order(task.train, task.experiment, 0)
+    order = sampling.order(task.train, task.experiment, 0, code=task.code)
     images = sum(len(step) for step in order)
     return {
         "read": rate(iter(Batches(task.train, order))),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from landcover_orch import tracking
-from landcover_orch.config.experiments import Classical, Model, models
+from landcover_orch.config.experiments import Model, models
 from landcover_orch.legend import LandClass, Legend
 from landcover_orch.models import networks
 from landcover_orch.models.contract import Contract
-from landcover_orch.models.networks import FAMILIES
 from landcover_orch.tracking.server import known_warnings
+from tests.unions import names
 
 TRUNK = {"depth": 18, "width": 8}
 ROWS: dict[str, tuple[dict[str, Any], int]] = {
@@ -102,10 +102,7 @@ def normalised(row: str) -> networks.Normalised:
 
 
 def test_every_network_has_a_row() -> None:
-    classical = {kind.model_fields["name"].default for kind in get_args(Classical)}
-    networks = {kind.model_fields["name"].default for kind in get_args(models.Network)}
-    assert set(FAMILIES) - ELSEWHERE == (networks | classical) - ELSEWHERE
-    assert {plain["name"] for plain, _ in ROWS.values()} == networks - ELSEWHERE
+    assert {plain["name"] for plain, _ in ROWS.values()} == {*names(models.Network)} - ELSEWHERE
 
 
 @every_row

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from landcover_orch.config.experiments import ClassWeights
 from landcover_orch.errors import TrainingError
 from landcover_orch.patches.class_weights import class_weights
+from tests.unions import names
 
 CHALLENGE = {
     "no_data": (0, 0.0),
@@ -60,7 +61,7 @@ def test_weights_are_clipped_unless_told_otherwise_and_absent_classes_do_not_cou
 
 @given(
     st.lists(st.integers(0, 10**12), min_size=1, max_size=12),
-    st.sampled_from(["inverse", "median", "balanced"]),
+    st.sampled_from(names(ClassWeights.model_fields["name"].annotation)),
     st.floats(1, 1000),
 )
 def test_rarer_classes_never_weigh_less_and_none_exceeds_the_clip(pixels: list[int], name: str, clip: float) -> None:

@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from landcover_orch import raster
-from landcover_orch.errors import ContractError, RasterError
+from landcover_orch import custom, raster
+from landcover_orch.config.experiments.models import CustomNetwork
+from landcover_orch.errors import ContractError, IncompleteError, RasterError
 from landcover_orch.grid import Window, windows
+from landcover_orch.models import networks
 from landcover_orch.prediction.blend import STEPS, UNIT, profile
 from landcover_orch.prediction.build import predict
 from landcover_orch.prediction.source import ImageSource
 from landcover_orch.store import publish
-from landcover_orch.store.publish import Product
-from tests.prediction.untrained import LEGEND, experiment, model, module, noise, source
+from landcover_orch.store.publish import Product, Recipe, Stage
+from tests import custom_code
+from tests.prediction.untrained import CONTRACT, LEGEND, experiment, model, module, noise, source
 
 SMALL = 40_000
 """A memory budget so small that every band is one block wide."""
@@ -136,6 +139,25 @@ def test_a_raster_that_does_not_fit_is_refused_before_anything_is_written(tmp_pa
     with pytest.raises(ContractError, match=r"resolution 2\.0; expected 1\.0, as in training"):
         predict(model(tmp_path), image, tmp_path / "out", "a", experiment())
     assert not (tmp_path / "out").exists()
+
+
+def test_code_of_a_model_that_was_changed_is_not_run(code: Path, tmp_path: Path) -> None:
+    """Its network predicts by the text that its product was published with, or not at all."""
+    custom_code.write(code)
+    settings = CustomNetwork.model_validate(custom_code.MODEL)
+    contract = CONTRACT.model_copy(update={"model": settings})
+
+    def write(stage: Stage) -> None:
+        custom.read(settings, code).write(stage.path / custom.FOLDER)
+        networks.save(stage.path, module(contract), contract)
+
+    model = publish.publish(tmp_path / "model", "model", Recipe("model", 1, {}, {}), write)
+    image = source(tmp_path / "a.tif", noise((20, 24)))
+    predict(model, image, tmp_path / "maps", "a", experiment())
+    file = model.path / "code/field_maps/blocks.py"
+    file.write_text(file.read_text().replace("GAIN = 1.0", "GAIN = 9.0"))
+    with pytest.raises(IncompleteError, match=r"blocks\.py: missing or changed"):
+        predict(model, image, tmp_path / "maps", "b", experiment())
 
 
 def test_a_damaged_raster_is_an_error_that_names_it(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from landcover_orch.config.experiments import Smoothing
 from landcover_orch.config.experiments.prediction import ICM, Annealing, GraphCut
 from landcover_orch.legend import IGNORE
 from landcover_orch.prediction.potts import STEPS_A_NAT, field
 from landcover_orch.prediction.smoothing import annealed, icm, noise, reach, smooth
 from tests.prediction.fields import PRIORS, SEEDS, least_energy, lone_pixel, random_field
+from tests.unions import members
 
-SOLVERS = (ICM, Annealing, GraphCut)
+SOLVERS = members(Smoothing)
 
 
 @settings(deadline=None, max_examples=20)

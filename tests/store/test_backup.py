@@ -77,8 +77,10 @@ def test_what_an_interrupted_restore_left_is_replaced_and_own_configurations_sta
     (target.parent / ".home.restored" / "home").mkdir(parents=True)
     (target.parent / ".home.restored" / "home" / "half").touch()
     members = {"home/a": "x", "configs/datasets/mine.yaml": "as it was", "configs/legends/new.yaml": "new"}
+    members["configs/code/mine/networks.py"] = "new"
     result = backup.restore(archive(tmp_path / "a.tar", members, {"home/link": "a"}), target, configs)
-    assert (result.files, result.configs, result.differing) == (4, ("legends/new.yaml",), ("datasets/mine.yaml",))
+    assert (result.files, result.differing) == (5, ("datasets/mine.yaml",))
+    assert result.configs == ("code/mine/networks.py", "legends/new.yaml")
     assert sorted(path.name for path in target.iterdir()) == ["a", "link"]
     assert [path.name for path in target.parent.iterdir()] == ["home"]
     assert (configs / "datasets" / "mine.yaml").read_text() == "changed since"
@@ -96,3 +98,16 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
         backup.back_up(Path("/proc/a.tar"), home, home / "dagster", tmp_path / "configs")
     with pytest.raises(PublishError, match="expected a home to back up"):
         backup.back_up(tmp_path / "a.tar", tmp_path / "none", home, tmp_path / "configs")
+
+
+def test_code_among_the_configurations_comes_back_with_them(target: Path, tmp_path: Path) -> None:
+    """Text alone: what an interpreter or an editor left beside it is made anew."""
+    home, configs = tmp_path / "first", tmp_path / "configs"
+    home.mkdir()
+    for name in ("datasets/mine.yaml", "code/mine/networks.py", "code/single.py", "code/mine/__pycache__/n.pyc"):
+        (configs / name).parent.mkdir(parents=True, exist_ok=True)
+        (configs / name).write_text(name)
+    backup.back_up(tmp_path / "a.tar", home, home / "dagster", configs)
+    result = backup.restore(tmp_path / "a.tar", target, tmp_path / "elsewhere")
+    assert result.configs == ("code/mine/networks.py", "code/single.py", "datasets/mine.yaml")
+    assert (tmp_path / "elsewhere/code/mine/networks.py").read_text() == "code/mine/networks.py"

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from landcover_orch.config.experiments import Optimiser
 from landcover_orch.training import optimisation
+from tests.unions import names
 
 
 def _stepped(settings: dict[str, Any], steps: int = 1) -> float:
@@ -42,7 +43,7 @@ def test_the_first_step(settings: dict[str, Any], expected: float) -> None:
     assert _stepped(settings) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", optimisation.OPTIMISERS)
+@pytest.mark.parametrize("name", names(Optimiser))
 def test_every_setting_reaches_torch(name: str) -> None:
     chosen = TypeAdapter(Optimiser).validate_python({"name": name})
     made = optimisation.build_optimiser(chosen, torch.nn.Linear(2, 2), 0.25)

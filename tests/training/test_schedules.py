@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from landcover_orch.config.experiments import Schedule
 from landcover_orch.training.optimisation import Point, apply, at
+from tests.unions import names
 
 EPOCH, EPOCHS = 1120, 70
 
@@ -83,7 +84,7 @@ def test_a_plateau_agrees_with_torchs() -> None:
 
 
 @given(
-    st.sampled_from(["constant", "one_cycle", "plateau", "polynomial"]),
+    st.sampled_from(names(Schedule)),
     st.integers(1, 500),
     st.data(),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, assert_never
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,8 @@ from landcover_orch.config.experiments.optimisation import (
     Adadelta,
     Adagrad,
     Adam,
+    Adamax,
+    AdamW,
     Constant,
     OneCycle,
     Optimiser,
@@ -24,6 +26,7 @@ from landcover_orch.config.experiments.optimisation import (
 )
 from landcover_orch.config.experiments.prediction import Prediction
 from landcover_orch.config.experiments.protocol import Protocol
+from landcover_orch.config.experiments.sampling import Sampling
 from landcover_orch.errors import pluralise
 from landcover_orch.settings import Settings
 
@@ -81,8 +84,9 @@ class Experiment(Settings):
     optimiser: Optimiser = Field(default=Adam(), description="how weights move")
     schedule: Schedule = Field(default=Constant(), description="learning rate over the run")
     augmentation: Augmentation = Field(default=Augmentation(), description="how training patches vary")
-    sampling: Literal["uniform", "by_class"] = Field(
-        default="uniform", description="by_class: a class first, then a patch by how much of it the patch holds"
+    sampling: Sampling = Field(
+        default="uniform",
+        description="by_class: a class first, then a patch by how much of it the patch holds; or a sampler of your own",
     )
     cache: Literal["none", "disk", "memory"] = Field(
         default="none", description="where decoded patches are cached between epochs"
@@ -163,39 +167,39 @@ def member_problems(experiment: Experiment) -> list[str]:
 
 def schedule_problems(experiment: Experiment) -> list[str]:
     """Problems of the learning rate schedule: momentum, patience or warm-up that do not fit."""
-    problems = []
-    if (
-        isinstance(experiment.schedule, OneCycle)
-        and experiment.schedule.momentum
-        and not has_momentum(experiment.optimiser)
-    ):
-        problems.append(
-            f"one_cycle turns momentum, and {experiment.optimiser.name} has none: set `schedule.momentum: null`,"
-            " or another optimiser"
-        )
-    if (
-        isinstance(experiment.schedule, Plateau)
-        and experiment.patience
-        and experiment.schedule.patience >= experiment.patience
-    ):
-        problems.append(
-            f"training stops after {pluralise(experiment.patience, 'epoch', 'epochs')} without improvement, before the "
-            f"plateau's {experiment.schedule.patience} lower the rate: raise `patience`, or lower `schedule.patience`"
-        )
-    steps = experiment.epochs * experiment.steps_per_epoch if experiment.steps_per_epoch else None
-    if isinstance(experiment.schedule, Constant | Polynomial) and steps and experiment.schedule.warmup >= steps:
-        problems.append(
-            f"a warm-up of {pluralise(experiment.schedule.warmup, 'step')} does not end within the run's {steps}:"
-            " lower `warmup`"
-        )
-    return problems
+    match experiment.schedule:
+        case OneCycle() as schedule:
+            if schedule.momentum and not has_momentum(experiment.optimiser):
+                kind, fix = experiment.optimiser.name, "set `schedule.momentum: null`, or another optimiser"
+                return [f"one_cycle turns momentum, and {kind} has none: {fix}"]
+        case Plateau() as schedule:
+            if experiment.patience and schedule.patience >= experiment.patience:
+                epochs = pluralise(experiment.patience, "epoch", "epochs")
+                return [
+                    f"training stops after {epochs} without improvement, before the plateau's {schedule.patience} lower"
+                    " the rate: raise `patience`, or lower `schedule.patience`"
+                ]
+        case Constant() | Polynomial() as schedule:
+            steps = experiment.epochs * (experiment.steps_per_epoch or 0)
+            if steps and schedule.warmup >= steps:
+                warmup = pluralise(schedule.warmup, "step")
+                return [f"a warm-up of {warmup} does not end within the run's {steps}: lower `warmup`"]
+        case _:
+            assert_never(experiment.schedule)
+    return []
 
 
 def has_momentum(optimiser: Optimiser) -> bool:
     """Whether an optimiser has momentum that a schedule can cycle."""
-    if isinstance(optimiser, SGD | RMSprop):
-        return optimiser.momentum > 0
-    return not isinstance(optimiser, Adagrad | Adadelta)
+    match optimiser:
+        case SGD() | RMSprop():
+            return optimiser.momentum > 0
+        case Adam() | AdamW() | Adamax():
+            return True
+        case Adagrad() | Adadelta():
+            return False
+        case _:
+            assert_never(optimiser)
 
 
 def batch_problems(experiment: Experiment) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
+from landcover_orch.config.experiments.custom import Custom
 from landcover_orch.settings import Settings, named
 
 
@@ -82,11 +83,20 @@ class Proportions(LossSettings):
     class_weights: None = Field(default=None, description="none: the declared fractions weigh the classes")
 
 
-Loss = Annotated[
-    CrossEntropy | Focal | Jaccard | Dice | GeneralisedCrossEntropy | Proportions,
-    Field(discriminator="name"),
-    BeforeValidator(named),
-]
+class CustomLoss(Custom, HardLabelLoss):
+    """A loss of your own: `build(**arguments)` gives what is called with logits, label and class weights."""
+
+
+PixelLoss = CrossEntropy | Focal | GeneralisedCrossEntropy
+"""Pixel-wise losses: means over pixels, of a function of the labelled class's probability."""
+
+OverlapLoss = Jaccard | Dice
+"""Overlap losses: ratios over all pixels of a batch, class by class."""
+
+LabelLoss = PixelLoss | OverlapLoss
+"""Losses of labelled pixels."""
+
+Loss = Annotated[LabelLoss | Proportions | CustomLoss, Field(discriminator="name"), BeforeValidator(named)]
 
 
 def as_tuple(value: object) -> object:

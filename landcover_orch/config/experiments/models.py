@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from landcover_orch.config.experiments.custom import Custom
 from landcover_orch.errors import pluralise
 from landcover_orch.settings import Settings, named
 
@@ -178,6 +179,10 @@ class Zoo(Settings):
     )
 
 
+class CustomNetwork(Custom):
+    """A network of your own: `build(bands=..., classes=..., **arguments)` gives a torch module."""
+
+
 class RandomForest(Settings):
     """Decision trees over bands and simple texture of single pixels: no deep learning."""
 
@@ -243,6 +248,7 @@ Network = (
     | FCN
     | SwinUNet
     | Zoo
+    | CustomNetwork
 )
 """Networks: models that learn by gradients."""
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from landcover_orch import custom
 from landcover_orch.config import file_label
 from landcover_orch.config.experiments import Experiment, Metric
 from landcover_orch.config.experiments.search import Choices, Search, variant
+from landcover_orch.custom import Package
 from landcover_orch.errors import ConfigError, LandcoverError, Problem, RecipeError
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import DatasetManifest
@@ -53,13 +55,24 @@ class Stopped(Exception):  # noqa: N818 - no error
     """The pruner stops a trial."""
 
 
-def recipe(manifest: DatasetManifest, search: Search, base: Experiment, home: Path) -> Recipe:
-    """Build recipe of a search: the manifest's digest, the search, and the experiment that it varies.
+def packages(search: Search, base: Experiment) -> dict[str, Package]:
+    """Packages of custom code of a search: those that its experiment, its changes and its choices name."""
+    return custom.packages([product.trained_settings(base), search.model_dump(mode="json")])
+
+
+def recipe(
+    manifest: DatasetManifest,
+    search: Search,
+    base: Experiment,
+    home: Path,
+    code: Mapping[str, Package] | None = None,
+) -> Recipe:
+    """Build recipe of a search: the manifest's digest, the search, the experiment that it varies, and custom code.
 
     Raises:
-        ConfigError, TrainingError: as for the build recipe of a training.
+        ConfigError, TrainingError, CodeError: as for the build recipe of a training.
     """
-    inputs = product.recipe(manifest, base, home).inputs
+    inputs = product.recipe(manifest, base, home, code=packages(search, base) if code is None else code).inputs
     configuration = {"search": search.model_dump(mode="json"), "recipe": base.model_dump(mode="json")}
     return Recipe(asset=SEARCH, version=VERSION, inputs=inputs, configuration=configuration)
 
@@ -92,9 +105,12 @@ def run(
         TrainingError: as for any training: data, weights or a device are missing.
     """
     manifest = load_manifest(manifest_product.path)
-    build_recipe = recipe(manifest, search, base, home)
+    code = packages(search, base)
+    build_recipe = recipe(manifest, search, base, home, code)
 
     def build(stage: Stage) -> None:
+        for package in code.values():
+            package.write(stage.path / custom.FOLDER)
         start = Start.of(manifest, search.name, build_recipe, stage.path / JOURNAL)
         with tracker(start) as log:
             study = Study(manifest_product, manifest, search, base, home, stage, start, log, tracker, progress)
@@ -219,7 +235,8 @@ class Study:
                 on_epoch(row, seconds)
 
         training_manifest = load_manifest(folds.training_manifest(self.manifest_product, experiment, self.home).path)
-        learn(stage, training_manifest, experiment, self.home, on_any_epoch, self.progress)
+        code = self.stage.path / custom.FOLDER
+        learn(stage, training_manifest, experiment, self.home, on_any_epoch, self.progress, code=code)
         _save(stage, OVER, asdict(repetition))
         (stage.path / checkpoint.FILE).unlink(missing_ok=True)
 

@@ -27,6 +27,7 @@ from landcover_orch.training.search import page as search_page
 from landcover_orch.training.search import study as search_study
 from landcover_orch.training.search.trials import Repetition, State, Trial, best, draw
 from landcover_orch.training.step import Step
+from tests import custom_code
 from tests.training import classroom
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,6 +57,25 @@ def table(product: Product) -> list[dict[str, str]]:
     """The trials without what was measured."""
     with product.file("trials.csv").open(encoding="utf-8") as file:
         return [{name: cell for name, cell in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_code_of_every_choice_counts_and_no_edit_meanwhile_reaches_a_trial(code: Path, home: Path) -> None:
+    choices = ["field_maps.networks:Plain", "other.networks:Plain"]
+    custom_code.write(code)
+    other = {"blocks": custom_code.BLOCKS, "networks": custom_code.NETWORK.replace("field_maps", "other")}
+    custom_code.write(code, package="other", **other)
+
+    def edit(line: str) -> None:
+        for package in ("field_maps", "other"):
+            custom_code.write(code, package=package, networks="raise RuntimeError")
+
+    settings = search(space={"model.build": choices})
+    with classroom.in_memory():
+        base = classroom.experiment(model=custom_code.MODEL, epochs=1)
+        product = search_study.run(classroom.published(home), settings, base, home, progress=edit)
+    assert [(row["model.build"], row["state"]) for row in table(product)] == [(name, "complete") for name in choices]
+    assert {"code field_maps", "code other"} < {*product.recipe.inputs}
+    assert {"code/field_maps/networks.py", "code/other/networks.py"} < {*product.files}
 
 
 # What a space may say
