@@ -14,6 +14,7 @@ from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
 from landcover_orch.evaluation.decisions import Decision, champion_words, present_decision
+from landcover_orch.metrics.catalogue import HEADLINE
 from landcover_orch.overview.listing import ASSETS, Listed, listing
 from landcover_orch.pages import page
 from landcover_orch.pages.links import Link, training_run_link
@@ -240,6 +241,7 @@ def index_page(home: Path, name: str, state: State, left_behind: Sequence[str] =
         picture=picture,
         legend=shown.manifest.json("dataset.json")["legend"]["classes"] if shown.manifest else [],
         ranking=[row for row in shown.scores.get("leaderboard", []) if not row["failed"]],
+        headline=HEADLINE,
         reported=reported,
         version=registered_version(home, name),
         assets=ASSETS,
