@@ -15,12 +15,13 @@ from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
 from landcover_orch.evaluation.decisions import Decision, champion_words, present_decision
 from landcover_orch.metrics.catalogue import HEADLINE
-from landcover_orch.overview.listing import ASSETS, Listed, listing
+from landcover_orch.overview.listing import Listed, listing
 from landcover_orch.pages import page
 from landcover_orch.pages.links import Link, training_run_link
 from landcover_orch.pages.verdict import NOT_SCORED, software
 from landcover_orch.store import publish, retention
 from landcover_orch.store.products import (
+    ASSETS,
     CHAMPION,
     DATASET_MANIFEST,
     LEADERBOARD,
@@ -244,7 +245,7 @@ def index_page(home: Path, name: str, state: State, left_behind: Sequence[str] =
         headline=HEADLINE,
         reported=reported,
         version=registered_version(home, name),
-        assets=ASSETS,
+        titles={name: asset.title for name, asset in ASSETS.items()},
         training_run=lambda entry: training_run_link(name, entry.name, entry.fingerprint),
         software=software(),
         now=datetime.now(UTC),
