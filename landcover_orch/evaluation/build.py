@@ -65,6 +65,9 @@ PICTURED = 4
 UNFOLDED = 12
 """Rows up to which the table of tiles is shown unfolded."""
 
+METRIC_NAMES = [metric.name for metric in SHOWN]
+"""In a report's build recipe: a metric that is added makes reports stale."""
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -93,7 +96,7 @@ class Subject:
             "chosen": self.chosen.name,
             "legend": self.manifest.legend,
             "minor": self.minor,
-            "metrics": [metric.name for metric in SHOWN],
+            "metrics": METRIC_NAMES,
             "software": software(),
             "years": [
                 y for t, y in zip(self.manifest.tiles, self.manifest.years(), strict=True) if t.label_fingerprint
@@ -466,7 +469,7 @@ def current_reports(dataset: Dataset, home: Path) -> dict[str, Product]:
             models = {key: model.fingerprint for key, model in current_models(home, dataset.name, name).items()}
         except IncompleteError:
             continue
-        if product.recipe.version != VERSION:
+        if (product.recipe.version, product.recipe.configuration.get("metrics")) != (VERSION, METRIC_NAMES):
             continue  # what reads it expects the present contents
         content = product.json(REPORT_JSON)
         if (content["data_digest"], content.get("models")) == (data_digest, models):

@@ -7,10 +7,12 @@ import html
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from landcover_orch.evaluation import build
 from landcover_orch.evaluation.build import resource_usage
 from landcover_orch.legend import IGNORE
 from landcover_orch.metrics.catalogue import CLASS_METRICS, METRICS
@@ -99,6 +101,24 @@ def test_every_metric_is_on_the_page_and_in_every_file(report: Product) -> None:
             assert columns <= {*next(csv.reader(rows))}
     assert all(f"<th>{metric.class_title}</th>" in page for metric in CLASS_METRICS)
     assert f"Without such pixels, and in no mean: {NAMES[2]}." in page
+
+
+@pytest.mark.parametrize("change", [{"VERSION": 13}, {"METRIC_NAMES": ["accuracy"]}], ids=str)
+def test_reports_of_earlier_code_are_not_current(
+    scene: Scored, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """The leaderboard reads metrics that they do not have."""
+    monkeypatch.setattr(build, "load_current", lambda home, dataset: scene.manifest)
+    monkeypatch.setattr(build, "experiments_of", lambda dataset: ["small"])
+    monkeypatch.setattr(build, "current_models", lambda home, dataset, name: {"small": scene.model})
+    with monkeypatch.context() as earlier:
+        for name, value in change.items():
+            earlier.setattr(build, name, value)
+        scene.report()
+        assert build.current_reports(scene.manifest.dataset, scene.home).keys() == {"small"}
+    assert build.current_reports(scene.manifest.dataset, scene.home) == {}
+    scene.report()
+    assert build.current_reports(scene.manifest.dataset, scene.home).keys() == {"small"}
 
 
 def test_proportions_are_compared_tile_by_tile(scene: Scored, report: Product) -> None:
