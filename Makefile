@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PYTHONUNBUFFERED := 1
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: help install demo materialise test test-fast test-long cases zoo test-zoo test-dagster docs docs-serve check lint format ui doctor check-dataset bench clean
+.PHONY: help install demo materialise test test-fast test-long cases zoo test-zoo test-dagster docs docs-serve check versions lint format ui doctor check-dataset bench clean
 
 help:            ## what can be done here
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
@@ -78,6 +78,9 @@ docs: $(READY) $(DOCS_READY)  ## the documentation in site/, after its generated
 docs-serve: $(READY) $(DOCS_READY)  ## the documentation on http://127.0.0.1:8000, built anew at each change
 	$(BIN)/python -m tools.generate_docs
 	$(DOCS)/mkdocs serve
+
+versions: $(READY) ## records the sources that each code version stands for, once VERSION was raised where bytes changed
+	$(BIN)/python -m tools.record_versions
 
 lint: $(READY)
 	$(BIN)/ruff check .

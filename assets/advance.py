@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from assets import chain, history, processes, sources
+from assets import chain, history, processes
 from assets.execution import CANCELLED, RunRequest
 from assets.failures import run_messages
 from assets.graph import asset_graph
+from assets.lineage import sources
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError, Problem, did_you_mean, one_of

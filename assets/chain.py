@@ -10,8 +10,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets import history, partitions, processes, sources
+from assets import history, partitions, processes
 from assets.graph import asset_graph, stages
+from assets.lineage import sources
 from assets.partitions import RANGE_END, RANGE_START, TILES
 from assets.results import check_result, table
 from landcover_orch import config, notifications

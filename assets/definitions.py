@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import pkgutil
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import dagster as dg
 
-from assets import (
-    ground_truth,
-    jobs,
-    label_changes,
-    label_quality,
-    label_review,
-    launcher,
-    model,
-    partitions,
-    patches,
-    prediction,
-    proportions,
-    report,
-    search,
-    sources,
-)
+from assets import jobs, launcher, partitions
 from assets.dagster_internals import UnresolvedAssetJobDefinition
+from assets.graph import in_order
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.config.experiments import KEY
@@ -38,20 +27,11 @@ from landcover_orch.errors import ConfigError, LandcoverError, Problem
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import ORTHOPHOTO
 
-ASSET_MODULES = (
-    sources,
-    ground_truth,
-    patches,
-    label_quality,
-    model,
-    prediction,
-    report,
-    proportions,
-    label_review,
-    label_changes,
-    search,
-)
-
+MODULES = [
+    importlib.import_module(f"assets.lineage.{module.name}")
+    for module in pkgutil.iter_modules([str(Path(__file__).with_name("lineage"))])
+]
+"""Modules of the lineage: all that lie in `assets/lineage`."""
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +42,8 @@ FAULT_S = 60
 
 
 def items(dataset: Dataset) -> list[Any]:
-    """Assets and checks of a dataset."""
-    return [item for module in ASSET_MODULES for item in module.definitions(dataset)]
+    """Assets and checks of a dataset, each asset after those that it is made of."""
+    return in_order([item for module in MODULES for item in module.definitions(dataset)])
 
 
 def lineage(dataset: Dataset) -> list[dg.AssetsDefinition]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from graphlib import TopologicalSorter
 from typing import Any
 
 import dagster as dg
@@ -11,11 +12,12 @@ import dagster as dg
 from landcover_orch import config, planner
 from landcover_orch.config import Dataset
 from landcover_orch.planner import Build
+from landcover_orch.planner.graph import Placement, stage_order
 from landcover_orch.store import products
 
 BUILDER, STANDS, OPTIONAL, STAGE = (f"landcover/{name}" for name in ("builder", "stands", "optional", "stage"))
 """Metadata and tag of an asset: the function that builds it, the product that stands, what it is made without where
-that failed, and the stage it runs in."""
+that failed, and the stage that it runs in, where that is not its own."""
 
 Builder = Callable[[Dataset], Build]
 
@@ -32,26 +34,60 @@ def planned(builder: Builder, stands: str | None = None, optional: str | None = 
     return {BUILDER: dg.MetadataValue.python_artifact(builder), **{key: name for key, name in named.items() if name}}
 
 
+def planned_specs(assets: Iterable[dg.AssetsDefinition]) -> list[dg.AssetSpec]:
+    """Specifications of the assets that are planned; those that run when asked to alone are none."""
+    return [spec for asset in assets for spec in asset.specs if BUILDER in spec.metadata]
+
+
+def stage_of(spec: dg.AssetSpec) -> str:
+    """The stage that an asset runs in: its tag `STAGE`; without one it is a stage of its own, which has its name."""
+    return spec.tags.get(STAGE, spec.key.path[-1])
+
+
 def stages(assets: Iterable[dg.AssetsDefinition]) -> dict[str, list[dg.AssetKey]]:
-    """Stage -> keys of its assets, of those that are planned."""
-    by_stage: dict[str, list[dg.AssetKey]] = {}
-    for asset in assets:
-        for spec in asset.specs:
-            if BUILDER in spec.metadata:
-                by_stage.setdefault(spec.tags[STAGE], []).append(spec.key)
-    return by_stage
+    """Stage -> keys of its planned assets, each stage after those that it waits for.
+
+    Raises:
+        ConfigError: a stage that no run can build at once (see `planner.graph.stage_order`).
+    """
+    specs = planned_specs(assets)
+    order = stage_order({spec.key.path[-1]: placement(spec) for spec in specs})
+    return {stage: [spec.key for spec in specs if stage_of(spec) == stage] for stage in order}
+
+
+def placement(spec: dg.AssetSpec) -> Placement:
+    """Where an asset stands in the lineage."""
+    upstream = tuple(dep.asset_key.path[-1] for dep in spec.deps)
+    return Placement(stage_of(spec), partition_name(spec.partitions_def), upstream)
+
+
+def in_order(items: Sequence[Any]) -> list[Any]:
+    """Topological order of assets and their checks: each after the assets that it is made of, or is about."""
+    specs = {key: spec for item in items for key, spec in specs_of(item).items()}
+    graph = {key: [dep.asset_key for dep in spec.deps if dep.asset_key in specs] for key, spec in specs.items()}
+    position = {key: i for i, key in enumerate(TopologicalSorter(graph).static_order())}
+    return sorted(items, key=lambda item: position[subject(item)])
+
+
+def specs_of(item: Any) -> dict[dg.AssetKey, dg.AssetSpec]:
+    """Specifications of the assets that a definition holds, by key; none of a check."""
+    if isinstance(item, dg.AssetSpec):
+        return {item.key: item}
+    return {} if isinstance(item, dg.AssetChecksDefinition) else {spec.key: spec for spec in item.specs}
+
+
+def subject(item: Any) -> dg.AssetKey:
+    """The asset that a definition is, or checks."""
+    if isinstance(item, dg.AssetChecksDefinition):
+        return next(iter(item.check_specs)).asset_key
+    return next(iter(specs_of(item)))
 
 
 def asset_graph(
     dataset: Dataset, assets: Iterable[dg.AssetsDefinition], instance: dg.DagsterInstance
 ) -> list[planner.Asset]:
     """The planned assets of a dataset; those that run when asked to alone are none."""
-    return [
-        described(dataset, asset, spec, instance)
-        for asset in assets
-        for spec in asset.specs
-        if BUILDER in spec.metadata
-    ]
+    return [described(dataset, asset, spec, instance) for asset in assets for spec in planned_specs([asset])]
 
 
 def described(
@@ -67,7 +103,7 @@ def described(
     name = spec.key.path[-1]
     return planner.Asset(
         name=name,
-        stage=spec.tags[STAGE],
+        stage=stage_of(spec),
         dependencies=tuple(dependency(dep, str(spec.metadata.get(OPTIONAL))) for dep in spec.deps),
         partitions=tuple(names),
         partitioning=partition_name(partitioning),

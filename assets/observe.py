@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from assets import instance, instigators, overview, sources
+from assets import instance, instigators, overview
+from assets.lineage import sources
 from landcover_orch import config
 from landcover_orch.errors import LandcoverError
 from landcover_orch.planner.retention import left_behind

@@ -14,7 +14,7 @@ from landcover_orch.errors import LandcoverError, Problem, pluralise
 from landcover_orch.pages import links
 from landcover_orch.pages.facts import name_scores, ordered, rounded, with_units
 from landcover_orch.planner import Build
-from landcover_orch.store.products import CHAMPION, MODEL, PAGE, PREVIEW, REPORT, SUMMARY
+from landcover_orch.store.products import ASSETS, PAGE, PREVIEW, SUMMARY
 from landcover_orch.store.publish import Product
 
 VERSION_TAG = "dagster/data_version"
@@ -27,9 +27,6 @@ PICTURES = {
     "matrix.png": "confusion matrix",
 }
 """Pictures that are shown of a product, in this order."""
-
-SPLITS = {MODEL: "validation", REPORT: "test", CHAMPION: "test"}
-"""Asset -> the split that its scores are measured on."""
 
 Event = dg.MaterializeResult[Any]
 
@@ -168,8 +165,8 @@ def metadata(product: Product) -> dict[str, Any]:
     }
     if product.file(PAGE).is_file():
         shown["page"] = page(product)
-    summary, split = product.json(SUMMARY), SPLITS.get(product.recipe.asset)
-    named = ordered(name_scores(summary, split) if split else summary)
+    summary, asset = product.json(SUMMARY), ASSETS.get(product.recipe.asset)
+    named = ordered(name_scores(summary, asset.scored_on) if asset and asset.scored_on else summary)
     shown |= facts(with_units(named, named.pop("unit_of_area", "")))
     shown["size (MB)"] = rounded(product.bytes / 1e6)
     if product.cost.wall_s is not None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import dagster as dg
 
-from assets import chain, sources
+from assets import chain
 from assets.definitions import lineage
+from assets.lineage import sources
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError

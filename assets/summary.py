@@ -15,11 +15,10 @@ from assets.client import running
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError, pluralise
+from landcover_orch.metrics.catalogue import HEADLINE, RANKED_BY
 from landcover_orch.pages.page import format_ratio
 from landcover_orch.store.costs import format_duration
 from landcover_orch.store.products import PAGE, REPORT, SUMMARY, folder
-
-METRICS = ("accuracy", "mean_iou", "mean_f1")
 
 
 def lines(instance: dg.DagsterInstance, dataset: Dataset, outcome: Outcome, seconds: float) -> Iterator[str]:
@@ -79,8 +78,8 @@ def score_lines(dataset: Dataset) -> Iterator[str]:
     baselines = {name for file in dataset.baselines for name in config.experiment_names(file)}
     width = max(map(len, reports))
     yield f"Scores on the test ground, {tile_words(test_tiles(dataset))}, the best first:"
-    for name, scores in sorted(reports.items(), key=lambda item: -(item[1]["mean_iou"] or 0)):
-        shown = "  ".join(f"{metric} {format_ratio(scores[metric])}" for metric in METRICS)
+    for name, scores in sorted(reports.items(), key=lambda item: -(item[1][RANKED_BY] or 0)):
+        shown = "  ".join(f"{metric.name} {format_ratio(scores[metric.name])}" for metric in HEADLINE)
         yield f"  {name:<{width}}  {shown}{'  (baseline)' if name in baselines else ''}".rstrip()
         yield f"  {'':<{width}}  {relative(folder(config.home(), dataset.name, REPORT) / name / PAGE)}"
 

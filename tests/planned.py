@@ -8,10 +8,23 @@ import dagster as dg
 
 from assets.definitions import lineage
 from assets.graph import asset_graph
+from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.planner import Plan, State, plan
 
-PREPARE = ("ground_truth", "patches", "dataset_manifest")
+
+def upstream(asset: str) -> tuple[str, ...]:
+    """The assets that an asset is made of, by the lineage of a dataset, in their order."""
+    specs = {spec.key.path[-1]: spec for known in lineage(config.load_dataset("demo")) for spec in known.specs}
+    pending, names = [asset], set[str]()
+    while pending:
+        names_upstream = {dep.asset_key.path[-1] for dep in specs[pending.pop()].deps} & specs.keys()
+        pending += names_upstream - names
+        names |= names_upstream
+    return tuple(name for name in specs if name in names)
+
+
+PREPARE = upstream("model")
 """What training needs."""
 
 

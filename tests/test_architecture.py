@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / "landcover_orch"
 LAYERS = (
     ("errors", "interrupts", "grid", "settings", "legend", "compute", "notifications"),
+    ("metrics",),
     ("pages",),
     ("config",),
-    ("metrics",),
     ("store",),
     ("custom",),
     ("raster",),

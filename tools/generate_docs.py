@@ -22,7 +22,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticUndefined, core_schema
 
 from assets import cli, definitions
-from assets.graph import STAGE
+from assets.graph import BUILDER, stage_of
 from landcover_orch import config, errors, legend
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.config.experiments.losses import as_tuple
@@ -30,6 +30,7 @@ from landcover_orch.config.experiments.search import Search, as_axis
 from landcover_orch.config.launchers import Launcher
 from landcover_orch.config.yamlfile import PATTERNS, flow_text
 from landcover_orch.settings import named
+from landcover_orch.store.products import ASSETS
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = Path("docs/reference")
@@ -299,7 +300,8 @@ def partition_text(spec: dg.AssetSpec) -> str:
         return "none"
     if isinstance(partitions, dg.DynamicPartitionsDefinition):
         return "tile"
-    return "search" if spec.key.path[-1] == "search" else "experiment"
+    known = ASSETS.get(spec.key.path[-1])
+    return known.levels[0] if known else "experiment"
 
 
 def assets_page() -> str:
@@ -312,8 +314,8 @@ def assets_page() -> str:
     lines += ["| asset | partitioned by | stage | depends on |", "|---|---|---|---|"]
     for name, spec in specs.items():
         depends = ", ".join(dict.fromkeys(f"`{dep.asset_key.path[-1]}`" for dep in spec.deps))
-        stage = spec.tags.get(STAGE, "when asked to" if spec.deps else "observed")
-        lines.append(f"| [`{name}`](#{anchor(name)}) | {partition_text(spec)} | {stage} | {depends or 'none'} |")
+        run = stage_of(spec) if BUILDER in spec.metadata else "when asked to" if spec.deps else "observed"
+        lines.append(f"| [`{name}`](#{anchor(name)}) | {partition_text(spec)} | {run} | {depends or 'none'} |")
     for name, spec in specs.items():
         lines += ["", f"## {name}", "", spec.description or ""]
         checks = [part for part in shown[name] if isinstance(part, dg.AssetCheckSpec)]

@@ -1,4 +1,4 @@
 """Scores of a map against ground truth: matrices, metrics, figures, pages, leaderboard."""
 
-VERSION = 13
+VERSION = 14
 """Raised when the same inputs and configuration would give other bytes."""

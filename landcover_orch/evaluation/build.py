@@ -18,13 +18,21 @@ from landcover_orch.config.experiments import Classical, Experiment
 from landcover_orch.errors import IncompleteError
 from landcover_orch.evaluation import VERSION, by_polygon, views
 from landcover_orch.evaluation.choices import choices
-from landcover_orch.evaluation.evaluate import tiles_to_predict
+from landcover_orch.evaluation.evaluate import Evaluation, tiles_to_predict
 from landcover_orch.evaluation.figures import View
 from landcover_orch.evaluation.repetition import TEST_SPLIT, Repetition, Score, Scores, score_repetitions
-from landcover_orch.evaluation.tables import CORNER, class_rows, csv_text, defined_classes, summary, words
+from landcover_orch.evaluation.tables import (
+    CORNER,
+    absent_classes,
+    class_rows,
+    csv_text,
+    defined_classes,
+    summary,
+)
 from landcover_orch.grid import unit_of_length
-from landcover_orch.metrics import confusion
-from landcover_orch.metrics.confusion import Value
+from landcover_orch.metrics import catalogue, confusion
+from landcover_orch.metrics.catalogue import CLASS_METRICS, RANKED_BY, SHOWN
+from landcover_orch.metrics.metric import Value
 from landcover_orch.metrics.spread import Spread, spreads
 from landcover_orch.models.contract import load_contract
 from landcover_orch.pages import page, picture
@@ -57,7 +65,8 @@ PICTURED = 4
 UNFOLDED = 12
 """Rows up to which the table of tiles is shown unfolded."""
 
-HEADLINE = ("accuracy", "mean_iou", "mean_f1", "mean_precision", "mean_recall", "kappa", "mcc")
+METRIC_NAMES = [metric.name for metric in SHOWN]
+"""In a report's build recipe: a metric that is added makes reports stale."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,7 @@ class Subject:
             "chosen": self.chosen.name,
             "legend": self.manifest.legend,
             "minor": self.minor,
+            "metrics": METRIC_NAMES,
             "software": software(),
             "years": [
                 y for t, y in zip(self.manifest.tiles, self.manifest.years(), strict=True) if t.label_fingerprint
@@ -97,7 +107,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """Row of a repetition, seed or fold in a report: its matrix (actual, predicted) and its headline metrics."""
+    """Row of a repetition, seed or fold in a report: its matrix (actual, predicted), its metrics, classes of means."""
 
     name: str
     seed: int
@@ -105,6 +115,7 @@ class ScoreRow:
     base_experiments: tuple[str, ...]
     matrix: list[list[int]]
     metrics: dict[str, Value]
+    means_over: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -116,11 +127,21 @@ class Report:
     polygons: Sequence[by_polygon.PolygonRow]
 
     def row(self, score: Score) -> ScoreRow:
-        """Matrix and headline metrics of a score."""
+        """Matrix and metrics of a score."""
         evaluation = score.evaluation
-        metrics = summary(evaluation.classes, evaluation.tiles.values(), self.subject.minor)
-        matrix = evaluation.pooled.tolist()
-        return ScoreRow(score.name, score.seed, score.fold, score.base_experiments, matrix, metrics)
+        return ScoreRow(
+            score.name,
+            score.seed,
+            score.fold,
+            score.base_experiments,
+            evaluation.pooled.tolist(),
+            self.metrics(evaluation),
+            defined_classes(evaluation.classes, evaluation.pooled),
+        )
+
+    def metrics(self, evaluation: Evaluation) -> dict[str, Value]:
+        """All metrics of an evaluation, flat."""
+        return summary(evaluation.classes, evaluation.pooled, evaluation.stacked_counts, self.subject.minor)
 
     @cached_property
     def rows(self) -> list[ScoreRow]:
@@ -152,7 +173,7 @@ class Report:
             "test_digest": manifest.test_digest,
             "scored_on": self.scores.split,
             "chosen": subject.chosen.name,
-            "chosen_by": f"validation {words(subject.experiment.metric)}",
+            "chosen_by": f"validation {catalogue.title(subject.experiment.metric)}",
             "classes": list(classes),
             "axes": ["actual", "predicted"],
             "matrix": pooled.tolist(),
@@ -160,8 +181,9 @@ class Report:
             "normalised_by_predicted": confusion.normalised(pooled, "predicted"),
             "metrics": self.row(self.scores.chosen).metrics,
             "means_over": defined_classes(classes, pooled),
+            "without_pixels": absent_classes(classes, pooled),
             "per_class": self.class_rows(),
-            "tiles": self.tiles(),
+            "tiles": self.tiles,
             "repetitions": [asdict(row) for row in self.rows],
             "spread": {name: asdict(spread) for name, spread in self.spread.items()},
             "out_of_fold": self.out_of_fold() if self.scores.seed_groups else None,
@@ -192,8 +214,9 @@ class Report:
                 row[f"{name}_hectares"] = total_area(areas)
         return rows
 
+    @cached_property
     def tiles(self) -> dict[str, dict[str, Any]]:
-        """Tile -> its years, matrix, headline metrics, and the hectares that are scored."""
+        """Tile -> its years, matrix, metrics, and the hectares that are scored."""
         evaluation, entries = self.scores.chosen.evaluation, self.entries
         return {
             name: {
@@ -201,7 +224,7 @@ class Report:
                 "label_year": entries[name].label_year,
                 "hectares": hectares(entries[name], int(matrix.sum())),
                 "matrix": matrix.tolist(),
-                "metrics": summary(evaluation.classes, [matrix], self.subject.minor),
+                "metrics": self.metrics(evaluation.of(name)),
             }
             for name, matrix in evaluation.tiles.items()
         }
@@ -266,11 +289,11 @@ class Report:
         """Names of the scored tiles, the lowest mean IoU first, then the lowest accuracy; of equals by name."""
 
         def order(item: tuple[str, Any]) -> tuple[float, float, str]:
-            scores = confusion.summary(item[1])
-            return scores["mean_iou"] or 0.0, scores["accuracy"] or 0.0, item[0]
+            metrics = item[1]["metrics"]
+            return metrics[RANKED_BY] or 0.0, metrics["accuracy"] or 0.0, item[0]
 
-        matrices = self.scores.chosen.evaluation.tiles
-        return [name for name, _ in sorted(((n, m) for n, m in matrices.items() if m.sum()), key=order)]
+        tiles = {name: tile for name, tile in self.tiles.items() if tile["metrics"]["pixels"]}
+        return [name for name, _ in sorted(tiles.items(), key=order)]
 
     def worst(self, entries: Sequence[TileEntry]) -> list[TileEntry]:
         """The tiles that are drawn: all of a few, else the worst, which come first."""
@@ -286,7 +309,7 @@ class Report:
         number, of = ranked.index(entry.name) + 1, len(ranked)
         place = {1: "", 2: "2nd ", 3: "3rd "}.get(number, f"{number}th ")
         rank = "the best" if number == of else f"the {place}worst"
-        score = confusion.summary(self.scores.chosen.evaluation.tiles[entry.name])["mean_iou"]
+        score = self.tiles[entry.name]["metrics"][RANKED_BY]
         return f"Tile {entry.name}{year}: {rank} of {of}, mean IoU {page.format_ratio(score)}"
 
     def figures(self) -> dict[str, tuple[str, bytes]]:
@@ -296,11 +319,12 @@ class Report:
         legend, pooled = self.subject.manifest.legend, self.scores.chosen.evaluation.pooled
         drawn = {
             "matrix.png": ("Confusion matrix", figures.matrices(pooled, legend.names)),
-            "classes.png": ("Precision, recall, F1 and IoU of each class", figures.class_bars(pooled, legend)),
+            "classes.png": (f"{class_titles()} of each class", figures.class_bars(pooled, legend)),
         }
         if len(self.rows) > 1:
-            metrics = [*HEADLINE, *(f"iou {name}" for name in legend.names)]
-            values = {words(name): [row.metrics[name] for row in self.rows] for name in metrics}
+            bounded = [metric.name for metric in SHOWN if not metric.smaller_is_better]  # the plot ends at 1
+            metrics = [*bounded, *(f"iou {name}" for name in legend.names)]
+            values = {catalogue.title(name): [row.metrics[name] for row in self.rows] for name in metrics}
             drawn["repetitions.png"] = "What each repetition scored", dots.dots(values)
         if self.polygons:
             drawn[by_polygon.FIGURE] = by_polygon.CAPTION, by_polygon.picture(self.polygons, legend)
@@ -338,8 +362,8 @@ class Report:
             model=model,
             learnt=model.json(SUMMARY) if SUMMARY in model.files else {},
             report=self.content,
-            headline=HEADLINE,
-            words=words,
+            shown=SHOWN,
+            class_metrics=CLASS_METRICS,
             evaluation=scores.chosen.evaluation,
             test_split=scores.split == TEST_SPLIT,
             minor=subject.minor,
@@ -388,6 +412,13 @@ def build(
     return publish.publish(home / manifest.dataset.name / REPORT, experiment.name, subject.recipe(), write)
 
 
+def class_titles() -> str:
+    """Titles of the metrics of a class: 'Recall, precision, F1 and IoU'."""
+    *titles, last = (metric.class_title for metric in CLASS_METRICS)
+    text = f"{', '.join(titles)} and {last}"
+    return text[0].upper() + text[1:]
+
+
 def total_area(areas: Sequence[float | None]) -> float | None:
     """Sum of areas; None where one is unknown, or there is none."""
     known = [area for area in areas if area is not None]
@@ -426,7 +457,7 @@ def total_cost(costs: Sequence[Cost]) -> Cost:
 
 
 def current_reports(dataset: Dataset, home: Path) -> dict[str, Product]:
-    """Experiment -> its report, of those made of the present manifest and the present models.
+    """Experiment -> its report, of those made of the present manifest and models by the present code.
 
     Raises:
         IncompleteError: there is no manifest.
@@ -438,6 +469,8 @@ def current_reports(dataset: Dataset, home: Path) -> dict[str, Product]:
             models = {key: model.fingerprint for key, model in current_models(home, dataset.name, name).items()}
         except IncompleteError:
             continue
+        if (product.recipe.version, product.recipe.configuration.get("metrics")) != (VERSION, METRIC_NAMES):
+            continue  # what reads it expects the present contents
         content = product.json(REPORT_JSON)
         if (content["data_digest"], content.get("models")) == (data_digest, models):
             reports[name] = product

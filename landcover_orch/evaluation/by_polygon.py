@@ -17,6 +17,7 @@ from landcover_orch.grid import Window, blocks
 from landcover_orch.ground_truth.build import COMPOSITION, POLYGONS
 from landcover_orch.labels import fractions
 from landcover_orch.legend import Legend
+from landcover_orch.metrics.metric import mean
 from landcover_orch.metrics.proportions import FLOOR
 from landcover_orch.pages.chart import as_png, canvas, literal
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
@@ -135,18 +136,19 @@ def mean_errors(polygons: Sequence[PolygonRow], legend: Legend) -> dict[str, Any
     """Mean errors of polygons: polygons, pixels, kl, kl_by_pixels, error (of each class) and mean_error.
 
     kl is the mean over polygons with equal weights; kl_by_pixels weighs each by its pixels. error is the mean absolute
-    error over polygons, mean_error its mean over classes. None where there is no polygon.
+    error over polygons, mean_error its mean over the classes that a polygon declares. None where there is no polygon.
     """
     kl, pixels = np.array([p.kl for p in polygons], float), np.array([p.pixels for p in polygons], float)
     errors = {name: [polygon.error(name) for polygon in polygons] for name in legend.names}
     error = {name: float(np.mean(values)) if values else None for name, values in errors.items()}
+    declared = [name for name in legend.names if any(polygon.declared[name] for polygon in polygons)]
     return {
         "polygons": len(polygons),
         "pixels": int(pixels.sum()),
         "kl": float(kl.mean()) if polygons else None,
         "kl_by_pixels": float((kl * pixels).sum() / pixels.sum()) if polygons else None,
         "error": error,
-        "mean_error": float(np.mean([*error.values()])) if polygons else None,
+        "mean_error": mean([error[name] for name in declared]),
     }
 
 

@@ -14,7 +14,7 @@ from landcover_orch.config import Dataset, Promotion
 from landcover_orch.errors import ConfigError, IncompleteError, LandcoverError, Problem, PromotionError, pluralise
 from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.decisions import Champion, Decision, attributed, load_decisions, record
-from landcover_orch.metrics import confusion
+from landcover_orch.metrics import catalogue
 from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.metrics.learning import has_learnt, not_learnt
 from landcover_orch.models.contract import load_contract
@@ -64,14 +64,13 @@ def candidates(
 def scored(manifest: DatasetManifest, trained: Product, matrix: Matrix, home: Path) -> Champion:
     """A model with its mean IoU by a confusion matrix (actual, predicted)."""
     contract = load_contract(trained.path)
-    mean_iou = confusion.summary(matrix, confusion.occurring(matrix))["mean_iou"]
     return Champion(
         experiment=contract.experiment,
         model=trained.path.relative_to(home).as_posix(),
         fingerprint=trained.fingerprint,
         data_digest=contract.data_digest,
         test_digest=manifest.test_digest,
-        mean_iou=mean_iou or 0.0,
+        mean_iou=catalogue.ranking_score(matrix),
     )
 
 

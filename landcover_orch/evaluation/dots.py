@@ -8,7 +8,7 @@ from statistics import fmean
 from matplotlib.axes import Axes
 
 from landcover_orch.evaluation.figures import DASH, QUIET, grid_only
-from landcover_orch.metrics.confusion import Value
+from landcover_orch.metrics.metric import Value
 from landcover_orch.metrics.spread import spread
 from landcover_orch.pages.chart import as_png, canvas, literal
 

@@ -1,9 +1,9 @@
-"""Evaluation of maps against ground truth: a confusion matrix a tile, every labelled test pixel counted once."""
+"""Evaluation of maps against ground truth: what metrics count, tile by tile, every labelled test pixel once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from landcover_orch import compute, raster
 from landcover_orch.errors import GridError, IncompleteError, Problem
 from landcover_orch.grid import Window, blocks
 from landcover_orch.legend import IGNORE
-from landcover_orch.metrics import confusion
+from landcover_orch.metrics import catalogue, confusion
+from landcover_orch.metrics.catalogue import MapCounts
 from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.patches.splits import TEST, roles
@@ -31,6 +32,8 @@ class Evaluation:
 
     classes: tuple[str, ...]
     tiles: dict[str, Matrix]
+    counts: Mapping[str, MapCounts] = field(default_factory=dict)
+    """Tile -> what each map metric counts; without it map metrics are undefined."""
 
     @cached_property
     def pooled(self) -> Matrix:
@@ -39,13 +42,32 @@ class Evaluation:
         pooled: Matrix = np.sum([empty, *self.tiles.values()], axis=0)
         return pooled
 
+    @cached_property
+    def stacked_counts(self) -> MapCounts:
+        """Counts of each map metric (tile, ...): tiles are its pictures."""
+        rows = [*self.counts.values()]
+        return {metric: np.stack([row[metric] for row in rows]) for metric in (rows[0] if rows else ())}
+
+    def of(self, tile: str) -> Evaluation:
+        """The evaluation of one tile."""
+        counts = {tile: self.counts[tile]} if tile in self.counts else {}
+        return Evaluation(self.classes, {tile: self.tiles[tile]}, counts)
+
     def __add__(self, other: Evaluation) -> Evaluation:
         """Sum of two evaluations, tile by tile."""
-        tiles = {*self.tiles, *other.tiles}
-        empty = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        names = sorted({*self.tiles, *other.tiles})
+        matrices = {name: [e.tiles[name] for e in (self, other) if name in e.tiles] for name in names}
+        counts = {name: [e.counts[name] for e in (self, other) if name in e.counts] for name in names}
         return Evaluation(
-            self.classes, {name: self.tiles.get(name, empty) + other.tiles.get(name, empty) for name in sorted(tiles)}
+            self.classes,
+            {name: np.sum(parts, axis=0) for name, parts in matrices.items()},
+            {name: total(parts) for name, parts in counts.items() if parts},
         )
+
+
+def total(parts: Sequence[MapCounts]) -> MapCounts:
+    """Sum of what map metrics count in parts of a picture."""
+    return {name: np.sum([part[name] for part in parts], axis=0) for name in parts[0]}
 
 
 def tiles_to_predict(*manifests: DatasetManifest) -> list[TileEntry]:
@@ -85,8 +107,9 @@ def evaluate(manifest: DatasetManifest, predictions: Mapping[str, Product], home
                 "materialise `prediction`",
             )
         )
-    matrices = {entry.name: tile_matrix(manifest, entry, predictions[entry.name], home) for entry in entries}
-    return Evaluation(manifest.legend.names, matrices)
+    counted = {entry.name: tile_counts(manifest, entry, predictions[entry.name], home) for entry in entries}
+    matrices = {name: matrix for name, (matrix, _) in counted.items()}
+    return Evaluation(manifest.legend.names, matrices, {name: counts for name, (_, counts) in counted.items()})
 
 
 def compared_rasters(entry: TileEntry, product: Product, home: Path) -> tuple[raster.Raster, raster.Raster]:
@@ -108,19 +131,20 @@ def compared_rasters(entry: TileEntry, product: Product, home: Path) -> tuple[ra
     return actual, predicted
 
 
-def tile_matrix(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> Matrix:
-    """Confusion matrix (actual, predicted) of a tile, counted block by block.
+def tile_counts(manifest: DatasetManifest, entry: TileEntry, product: Product, home: Path) -> tuple[Matrix, MapCounts]:
+    """Confusion matrix (actual, predicted) of a tile and what map metrics count, added block by block.
 
     Raises:
         GridError: the map does not lie on its labels' grid, or has no class where a label has one.
     """
     actual, predicted = compared_rasters(entry, product, home)
+    classes = len(manifest.legend.classes)
 
-    def count(block: Window) -> Matrix:
-        with raster.reader(actual, nodata="none") as truth, raster.reader(predicted, nodata="none") as classes:
-            labels = scored_labels(manifest, entry, block, truth.read(block)[0])
-            return confusion.count(labels, classes.read(block)[0], len(manifest.legend.classes))
+    def count(block: Window) -> tuple[Matrix, MapCounts]:
+        with raster.reader(actual, nodata="none") as truth, raster.reader(predicted, nodata="none") as mapped:
+            labels, predictions = scored_labels(manifest, entry, block, truth.read(block)[0]), mapped.read(block)[0]
+        return confusion.count(labels, predictions, classes), catalogue.map_counts(labels, predictions, classes)
 
-    matrices = compute.run(count, blocks(entry.shape, BLOCK, BLOCK), label=f"evaluation of {entry.name}")
-    matrix: Matrix = np.sum(matrices, axis=0)
-    return matrix
+    counted = compute.run(count, blocks(entry.shape, BLOCK, BLOCK), label=f"evaluation of {entry.name}")
+    matrix: Matrix = np.sum([matrix for matrix, _ in counted], axis=0)
+    return matrix, total([counts for _, counts in counted])

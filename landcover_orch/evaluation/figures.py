@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from landcover_orch.legend import IGNORE, Legend
 from landcover_orch.metrics import confusion
-from landcover_orch.metrics.confusion import Matrix, Value
+from landcover_orch.metrics.catalogue import CLASS_METRICS
+from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.pages import picture
 from landcover_orch.pages.chart import as_png, canvas, literal
 
 INK, QUIET = "#1d2733", "#5b6878"
-MEASURES = {"precision": "#2b6ca3", "recall": "#58a4b0", "F1": "#e0a458", "IoU": "#8c4a6b"}
+BARS = ("#2b6ca3", "#58a4b0", "#e0a458", "#8c4a6b")
+"""Colours of the metrics of a class, over and over."""
+
 RIGHT, WRONG = "#e1e1e1", "#d7191c"
 DASH = "\u2013"
 """Stands where a measure is undefined."""
@@ -104,18 +107,15 @@ def short_count(count: int) -> str:
 
 
 def class_bars(matrix: Matrix, legend: Legend) -> bytes:
-    """Grouped bar chart of precision, recall, F1 and IoU of each class; a dash where a class has none."""
-    measures: dict[str, list[Value]] = {
-        "precision": confusion.precision(matrix),
-        "recall": confusion.recall(matrix),
-        "F1": confusion.f1(matrix),
-        "IoU": confusion.iou(matrix),
-    }
+    """Grouped bar chart of every metric of a class, class by class; a dash where a class has none."""
+    step = 0.8 / len(CLASS_METRICS)
     figure = canvas(9.5, 0.72 * len(legend.names) + 1.3)
     axes = figure.add_subplot()
-    for i, (name, values) in enumerate(measures.items()):
-        positions = np.arange(len(values)) + (i - 1.5) * 0.2
-        axes.barh(positions, [v or 0 for v in values], 0.18, color=MEASURES[name], label=name)
+    for i, metric in enumerate(CLASS_METRICS):
+        values = metric.function(matrix)
+        positions = np.arange(len(values)) + (i - (len(CLASS_METRICS) - 1) / 2) * step
+        bars = [value or 0 for value in values]
+        axes.barh(positions, bars, 0.9 * step, color=BARS[i % len(BARS)], label=metric.class_title)
         for position, value in zip(positions, values, strict=True):
             text = DASH if value is None else f"{value:.2f}"
             axes.text((value or 0) + 0.008, position, text, va="center", fontsize=7.5, color=QUIET)
@@ -124,7 +124,7 @@ def class_bars(matrix: Matrix, legend: Legend) -> bytes:
     axes.set_xlim(0, 1.06)
     axes.set_xticks(np.linspace(0, 1, 6))
     grid_only(axes)
-    axes.legend(ncols=4, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(ncols=len(CLASS_METRICS), frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return as_png(figure)
 
 

@@ -9,18 +9,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from landcover_orch.config.experiments.repetitions import base_of
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.evaluation import VERSION
-from landcover_orch.evaluation.build import HEADLINE
 from landcover_orch.evaluation.choices import COLUMNS, Choice
 from landcover_orch.evaluation.decisions import Decision, champion_words
 from landcover_orch.evaluation.repetition import TEST_SPLIT
-from landcover_orch.evaluation.tables import csv_text, means_excluding
-from landcover_orch.metrics import confusion
-from landcover_orch.metrics.confusion import Counts, Value
+from landcover_orch.evaluation.tables import csv_text, defined_classes, summary
+from landcover_orch.metrics.catalogue import CLASS_METRICS, HEADLINE, RANKED_BY, SHOWN
+from landcover_orch.metrics.metric import Counts, Value
 from landcover_orch.metrics.spread import Spread, spread
 from landcover_orch.pages import page
 from landcover_orch.pages.links import asset_link, registered_model_link
@@ -33,9 +30,6 @@ from landcover_orch.store.products import LEADERBOARD, PAGE, REPORT_JSON, SUMMAR
 from landcover_orch.store.publish import Product, Recipe, Stage
 
 TABLE, COMPETITION, FIGURE = "leaderboard.csv", "competition.csv", "leaderboard.png"
-MEASURES = ("mean_iou", *(name for name in HEADLINE if name != "mean_iou"))
-
-Measures = dict[str, Value]
 Models = Mapping[str, Mapping[str, Product]]
 """Experiment -> repetition -> model."""
 
@@ -63,12 +57,15 @@ class TrainingSummary:
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """An experiment or baseline on the leaderboard; `measures` are spreads over its repetitions."""
+    """An experiment or baseline on the leaderboard.
+
+    `metrics` are spreads over its repetitions; `mean_over` says over how many classes a mean is, the least of them.
+    """
 
     experiment: str
     repetitions: int
-    measures: Mapping[str, Spread]
-    classes_found: int
+    metrics: Mapping[str, Spread]
+    mean_over: Mapping[str, int]
     choices: Mapping[str, Choice]
     baseline: bool = False
     above_baseline: Value = None
@@ -76,12 +73,12 @@ class LeaderboardRow:
     gain: Gain = Gain()
     training: TrainingSummary = TrainingSummary()
     failed: str | None = None
-    """Why its training failed; such a row has no measures, and stands below all others."""
+    """Why its training failed; such a row has no metrics, and stands below all others."""
 
     @property
     def mean_iou(self) -> Value:
         """Mean over repetitions of the mean IoU."""
-        return self.measures["mean_iou"].mean
+        return self.metrics[RANKED_BY].mean
 
     @property
     def rank(self) -> tuple[bool, float, str]:
@@ -90,16 +87,16 @@ class LeaderboardRow:
 
     def columns(self) -> dict[str, Any]:
         """Columns of leaderboard.csv."""
-        measures: Measures = {}
-        for name, over in self.measures.items():
-            measures |= {name: over.mean, f"{name}_sd": over.sd}
+        metrics: dict[str, Value] = {}
+        for name, over in self.metrics.items():
+            metrics |= {name: over.mean, f"{name}_sd": over.sd}
         return {
             "experiment": self.experiment,
             "baseline": self.baseline,
             "above_baseline": self.above_baseline,
             "repetitions": self.repetitions,
-            **measures,
-            "classes_found": self.classes_found,
+            **metrics,
+            **{f"{name}_classes": number for name, number in self.mean_over.items()},
             "out_of_fold_mean_iou": self.out_of_fold_mean_iou,
             **asdict(self.gain),
             **dict.fromkeys(COLUMNS),
@@ -141,7 +138,8 @@ def build(
     """Publishes the leaderboard: index.html, leaderboard.csv and summary.json, best mean IoU first.
 
     An experiment is its repetitions' mean, with their standard deviation. Two dummy classifiers always stand on it as
-    baselines. All means over classes are over those that occur among the test pixels: the same for every row. Times
+    baselines. Metrics are those that the reports computed. All means over classes are over those that occur among the
+    test pixels: the same for every row. Times
     and images a second are those of the models as they were built; all else follows from the experiment.
 
     Args:
@@ -173,7 +171,7 @@ def build(
     def write(stage: Stage) -> None:
         rows = champion_first(rank(manifest, contents, models, baselines), decision)
         rows += [
-            replace(experiment_row(name, {}, manifest, {}, baseline=name in baselines), failed=failed[name])
+            replace(experiment_row(name, [], manifest, {}, baseline=name in baselines), failed=failed[name])
             for name in sorted(failed)
         ]
         _write(stage, manifest, rows, contents, decision, competition=competition)
@@ -231,18 +229,17 @@ def rank(
     manifest: DatasetManifest, contents: Mapping[str, Any], models: Models, baselines: Collection[str]
 ) -> list[LeaderboardRow]:
     """Ranked rows of all experiments and baselines, each but these with its lead over the best baseline."""
-    measured = {name: repetition_measures(content, manifest) for name, content in contents.items()}
-    values = {name: measures["mean_iou"] for group in measured.values() for name, measures in group.items()}
+    values = {row["name"]: row["metrics"][RANKED_BY] for content in contents.values() for row in content["repetitions"]}
     rows = [
-        experiment_row(name, {name: measure(matrix, manifest)}, manifest, {"model": prediction}, baseline=True)
+        experiment_row(name, [score(matrix, manifest)], manifest, {"model": prediction}, baseline=True)
         for name, (prediction, matrix) in dummy_classifiers(manifest).items()
     ]
     for name, content in contents.items():
-        row = experiment_row(name, measured[name], manifest, content["choices"], baseline=name in baselines)
+        repetitions, chosen = content["repetitions"], content["choices"]
+        row = experiment_row(name, repetitions, manifest, chosen, baseline=name in baselines)
         seeds = content["out_of_fold"]["seeds"] if content["out_of_fold"] else []
-        out_of_fold = [measure(np.array(seed["matrix"], np.int64), manifest)["mean_iou"] for seed in seeds]
         training = training_summary(content, models[name])
-        mean = spread(out_of_fold).mean
+        mean = spread(seed["metrics"][RANKED_BY] for seed in seeds).mean
         rows.append(replace(row, out_of_fold_mean_iou=mean, gain=gain(content, values), training=training))
     best = best_baseline(rows)
     if best is not None and best.mean_iou is not None:
@@ -257,38 +254,30 @@ def champion_first(rows: Sequence[LeaderboardRow], decision: Decision | None) ->
     return sorted(rows, key=lambda row: (row.rank[:2], row.experiment != elected))
 
 
-def repetition_measures(content: Any, manifest: DatasetManifest) -> dict[str, Measures]:
-    """Repetition -> measures."""
-    return {row["name"]: measure(np.array(row["matrix"], np.int64), manifest) for row in content["repetitions"]}
-
-
-def measure(matrix: Counts, manifest: DatasetManifest) -> Measures:
-    """Metrics of a matrix (actual, predicted), means over the classes that occur in it as actual."""
-    among = confusion.occurring(matrix)
-    precise = [value for value, occurs in zip(confusion.precision(matrix), among, strict=True) if occurs]
-    return {
-        **confusion.summary(matrix, among),
-        **means_excluding(manifest.legend.names, matrix, manifest.dataset.minor, among),
-        "classes_found": sum(value is not None for value in precise),
-    }
+def score(matrix: Counts, manifest: DatasetManifest) -> dict[str, Any]:
+    """Metrics of a matrix (actual, predicted) as a report has them of a repetition, without those of maps."""
+    names = manifest.legend.names
+    metrics = summary(names, matrix, minor=manifest.dataset.minor)
+    return {"metrics": metrics, "means_over": defined_classes(names, matrix)}
 
 
 def experiment_row(
     name: str,
-    measured: Mapping[str, Measures],
+    repetitions: Sequence[Mapping[str, Any]],
     manifest: DatasetManifest,
     choices: Mapping[str, Choice],
     *,
     baseline: bool,
 ) -> LeaderboardRow:
-    """Row of an experiment: means and standard deviations over its repetitions."""
-    minor = ", ".join(manifest.dataset.minor)
-    names = [*MEASURES, *([f"{mean} without {minor}" for mean in ("mean_iou", "mean_f1")] if minor else [])]
+    """Row of an experiment: means and standard deviations over its repetitions, as its report has them."""
+    minor, means = ", ".join(manifest.dataset.minor), [metric.name for metric in CLASS_METRICS]
+    names = [metric.name for metric in SHOWN]
+    names += [f"{metric.name} without {minor}" for metric in HEADLINE if minor and metric.name in means]
     return LeaderboardRow(
         experiment=name,
-        repetitions=len(measured),
-        measures={measure: spread(measures[measure] for measures in measured.values()) for measure in names},
-        classes_found=int(min((measures["classes_found"] or 0 for measures in measured.values()), default=0)),
+        repetitions=len(repetitions),
+        metrics={metric: spread(row["metrics"][metric] for row in repetitions) for metric in names},
+        mean_over={mean: min((len(row["means_over"][mean]) for row in repetitions), default=0) for mean in means},
         choices=choices,
         baseline=baseline,
     )
@@ -344,14 +333,14 @@ def rank_competition(rows: Sequence[LeaderboardRow]) -> list[CompetitionRow]:
 
     def order(row: LeaderboardRow) -> tuple[float, float, str]:
         seconds = row.training.training_s if row.training.training_s is not None else float("inf")
-        return -(row.measures["accuracy"].mean or 0.0), seconds, row.experiment
+        return -(row.metrics["accuracy"].mean or 0.0), seconds, row.experiment
 
     return [
         CompetitionRow(
             rank=number,
             experiment=row.experiment,
-            accuracy=row.measures["accuracy"].mean,
-            accuracy_sd=row.measures["accuracy"].sd,
+            accuracy=row.metrics["accuracy"].mean,
+            accuracy_sd=row.metrics["accuracy"].sd,
             training_s=row.training.training_s,
             stride_factor=round(float(row.choices["patch_stride"] or 0) / float(row.choices["patch_size"] or 1), 3),
             **{key: row.choices[key] for key in ("optimiser", "learning_rate", "epochs", "augmentation")},
@@ -371,15 +360,15 @@ def _write(
     competition: bool,
 ) -> None:
     reported = [row for row in rows if row.experiment in contents]
-    summary = summarise(manifest, rows, contents, decision)
-    header, lines = [*experiment_row("", {}, manifest, {}, baseline=False).columns()], [row.columns() for row in rows]
+    facts = summarise(manifest, rows, contents, decision)
+    header, lines = [*experiment_row("", [], manifest, {}, baseline=False).columns()], [row.columns() for row in rows]
     (stage.path / TABLE).write_text(csv_text(header, ([line[name] for name in header] for line in lines)), "utf-8")
     ranked = [asdict(row) for row in rank_competition(reported)] if competition else []
     if competition:
         entries = [*ranked[0]] if ranked else ["rank", "experiment"]
         (stage.path / COMPETITION).write_text(csv_text(entries, (row.values() for row in ranked)), "utf-8")
-    stage.write_json(SUMMARY, {**summary, "leaderboard": lines, **({"competition": ranked} if competition else {})})
-    figure = mean_iou_figure(manifest, rows, contents)
+    stage.write_json(SUMMARY, {**facts, "leaderboard": lines, **({"competition": ranked} if competition else {})})
+    figure = mean_iou_figure(rows, contents)
     if figure:
         (stage.path / FIGURE).write_bytes(figure)
     known = {name: {row.choices.get(name) for row in reported} - {None} for name in COLUMNS}
@@ -390,15 +379,17 @@ def _write(
             *([registered_model_link(manifest.dataset.name)] if contents else []),
         ],
         title=f"{manifest.dataset.name} · leaderboard",
-        verdict=summary["verdict"],
-        warnings=summary["warnings"],
+        verdict=facts["verdict"],
+        warnings=facts["warnings"],
         software=software(),
         rows=lines,
         reported=[*contents],
         competition=ranked,
         manifest=manifest,
         ground=scored_ground(manifest),
-        summary=summary,
+        summary=facts,
+        metrics=SHOWN,
+        class_names=[metric.name for metric in CLASS_METRICS],
         decision=decision,
         figure=figure,
         minor=manifest.dataset.minor,
@@ -408,18 +399,13 @@ def _write(
     (stage.path / PAGE).write_text(html, encoding="utf-8")
 
 
-def mean_iou_figure(
-    manifest: DatasetManifest, rows: Sequence[LeaderboardRow], contents: Mapping[str, Any]
-) -> bytes | None:
+def mean_iou_figure(rows: Sequence[LeaderboardRow], contents: Mapping[str, Any]) -> bytes | None:
     """Dot plot of each experiment's mean IoU, baselines as lines; None where no experiment was reported. PNG."""
     from landcover_orch.evaluation import dots
 
     lines = {row.experiment: row.mean_iou for row in rows if row.baseline and row.mean_iou is not None}
     names = [row.experiment for row in rows if row.experiment in contents and not row.baseline]
-    shown = {
-        name: [measures["mean_iou"] for measures in repetition_measures(contents[name], manifest).values()]
-        for name in names
-    }
+    shown = {name: [row["metrics"][RANKED_BY] for row in contents[name]["repetitions"]] for name in names}
     return dots.dots(shown, baselines=lines) if shown else None
 
 
@@ -444,6 +430,7 @@ def summarise(
         "below_the_baseline": [row.experiment for row in rows if (row.above_baseline or 0) < 0],
         "scored_on": next((content["scored_on"] for content in contents.values()), TEST_SPLIT),
         "means_over": [name for name, count in zip(manifest.legend.names, pixels, strict=True) if count],
+        "without_pixels": [name for name, count in zip(manifest.legend.names, pixels, strict=True) if not count],
     }
 
 
@@ -468,7 +455,7 @@ def best_verdict(
 
 def scored(row: LeaderboardRow) -> Scored:
     """Name and scores of a row."""
-    return Scored(row.experiment, row.mean_iou, row.measures["accuracy"].mean, row.baseline)
+    return Scored(row.experiment, row.mean_iou, row.metrics["accuracy"].mean, row.baseline)
 
 
 def decision_words(decision: Decision | None, contents: Mapping[str, Any]) -> str:

@@ -19,8 +19,9 @@ from landcover_orch import compute, raster
 from landcover_orch.errors import GridError, IncompleteError, Problem, pluralise
 from landcover_orch.evaluation.evaluate import BLOCK, compared_rasters, evaluate, scored_labels, tiles_to_predict
 from landcover_orch.grid import Window, blocks
-from landcover_orch.metrics import confusion
-from landcover_orch.metrics.confusion import Matrix, Value
+from landcover_orch.metrics import catalogue, confusion
+from landcover_orch.metrics.confusion import Matrix
+from landcover_orch.metrics.metric import Value
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
 from landcover_orch.store.publish import Product
 
@@ -138,7 +139,7 @@ def block_matrices(
 ) -> dict[str, Matrix]:
     """Confusion matrices (actual, predicted) of a tile's blocks that have labelled test pixels, by name.
 
-    The tile is read as `evaluate.tile_matrix` reads it, whatever the side of the blocks.
+    The tile is read as `evaluate.tile_counts` reads it, whatever the side of the blocks.
 
     Raises:
         GridError: the map does not lie on its labels' grid, or has no class where a label has one.
@@ -185,7 +186,7 @@ def compare(champion: Units, challenger: Units) -> Comparison:
     if not names:
         return Comparison(None, None, None, 0, champion.unit)
     pair = [np.stack([model.matrices[name] for name in names]) for model in (champion, challenger)]
-    before, after = (mean_iou(matrices.sum(axis=0)) for matrices in pair)
+    before, after = (catalogue.ranking_score(matrices.sum(axis=0)) for matrices in pair)
     low, high = interval(*pair) if len(names) >= UNITS_ENOUGH else (None, None)
     return Comparison(after - before, low, high, len(names), champion.unit)
 
@@ -208,11 +209,6 @@ def require_same(champion: Units, challenger: Units) -> None:
     ]
     if problems:
         raise GridError(*problems)
-
-
-def mean_iou(matrix: Matrix) -> float:
-    """Mean IoU over the classes that occur as actual: the score of a champion."""
-    return confusion.summary(matrix, confusion.occurring(matrix))["mean_iou"] or 0.0
 
 
 def interval(champion: Matrix, challenger: Matrix) -> tuple[float, float]:

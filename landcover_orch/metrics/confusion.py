@@ -6,22 +6,16 @@ means leave it out and say over which classes they were taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import compress
-
 import numpy as np
 from numpy.typing import NDArray
 
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.legend import IGNORE
+from landcover_orch.metrics.metric import ClassMetric, Counts, MatrixMetric, Metric, Value
 
 Matrix = NDArray[np.int64]
 """Pixel counts (actual, predicted), shape (classes, classes)."""
 
-Counts = NDArray[np.int64 | np.float64]
-"""Pixel counts as metrics take them: an expected matrix holds fractions."""
-
-Value = float | None
 BLOCK = 2**20
 
 
@@ -95,12 +89,6 @@ def iou(matrix: Counts) -> list[Value]:
     return _ratios(np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix))
 
 
-def mean(values: Sequence[Value]) -> Value:
-    """Mean over the classes that have a value; None where none has."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
 def kappa(matrix: Counts) -> Value:
     """Cohen's kappa: (po - pe) / (1 - pe); None where it is undefined (no pixels, or pe = 1)."""
     total = float(matrix.sum())
@@ -131,27 +119,18 @@ def normalised(matrix: Counts, axis: str) -> list[list[Value]]:
     return [_ratios(part, total) for part, total in zip(matrix, totals, strict=True)]
 
 
-def occurring(matrix: Counts) -> list[bool]:
-    """Which classes occur as actual: the same for all maps of the same pixels."""
-    occurs: list[bool] = (matrix.sum(axis=1) > 0).tolist()
-    return occurs
-
-
-def summary(matrix: Counts, among: Sequence[bool] | None = None) -> dict[str, Value]:
-    """The headline metrics: accuracy, mean recall, precision, F1 and IoU, kappa, MCC.
-
-    Args:
-        matrix: (actual, predicted).
-        among: the classes that means are taken over; None: those that occur as actual, the same for all maps of the
-            same pixels. A class that is predicted and does not occur lowers the precision of others, and no mean.
-    """
-    chosen = occurring(matrix) if among is None else among
-    return {
-        "accuracy": accuracy(matrix),
-        "mean_recall": mean([*compress(recall(matrix), chosen)]),
-        "mean_precision": mean([*compress(precision(matrix), chosen)]),
-        "mean_f1": mean([*compress(f1(matrix), chosen)]),
-        "mean_iou": mean([*compress(iou(matrix), chosen)]),
-        "kappa": kappa(matrix),
-        "mcc": mcc(matrix),
-    }
+METRICS: tuple[Metric, ...] = (
+    MatrixMetric(name="accuracy", title="accuracy", headline=True, function=accuracy),
+    ClassMetric(name="mean_recall", title="mean recall", class_name="recall", class_title="recall", function=recall),
+    ClassMetric(
+        name="mean_precision",
+        title="mean precision",
+        class_name="precision",
+        class_title="precision",
+        function=precision,
+    ),
+    ClassMetric(name="mean_f1", title="mean F1", class_name="f1", class_title="F1", headline=True, function=f1),
+    ClassMetric(name="mean_iou", title="mean IoU", class_name="iou", class_title="IoU", headline=True, function=iou),
+    MatrixMetric(name="kappa", title="Cohen's \u03ba", function=kappa),
+    MatrixMetric(name="mcc", title="MCC", function=mcc),
+)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.legend import IGNORE
+from landcover_orch.metrics import confusion
+from landcover_orch.metrics.metric import MapMetric, Metric, Value
 
 FLOOR = 1e-7
 """Added to every fraction, so that a class that only one of two has does not make the divergence infinite."""
@@ -14,22 +15,19 @@ Counts = NDArray[np.int64]
 """Pixels of each class, a picture a row: (picture, class)."""
 
 
-def counts(classes: NDArray[np.uint8], label: NDArray[np.uint8], number: int) -> Counts:
-    """Class histogram of each picture (picture, class), where there is a label.
+def class_counts(labels: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
+    """Class histograms (2, class) of labels and map, both (y, x), where there is a label."""
+    matrix = confusion.count(labels, predicted, classes)
+    return np.stack([matrix.sum(axis=1), matrix.sum(axis=0)])
+
+
+def divergence(counts: NDArray[np.int64]) -> Value:
+    """Mean KL divergence over pictures (see `divergences`); those without labels are left out, None of none.
 
     Args:
-        classes: (picture, y, x), each below `number` where there is a label.
-        label: (picture, y, x), 255 where nothing is labelled.
-        number: of classes.
+        counts: pixels (picture, 2, class), actual and predicted.
     """
-    picture, row, column = np.nonzero(label != IGNORE)
-    joint = picture * number + classes[picture, row, column]
-    return np.bincount(joint, minlength=len(label) * number).reshape(len(label), number)
-
-
-def divergence(actual: Counts, predicted: Counts) -> float | None:
-    """Mean KL divergence over pictures (see `divergences`); those without labels are left out, None of none."""
-    each = divergences(actual, predicted)
+    each = divergences(counts[:, 0], counts[:, 1])
     known = each[~np.isnan(each)]
     return float(known.mean()) if len(known) else None
 
@@ -44,3 +42,14 @@ def divergences(actual: Counts, predicted: Counts) -> NDArray[np.float64]:
     y, p = (part / np.maximum(part.sum(axis=1, keepdims=True), 1) + FLOOR for part in (actual, predicted))
     each = (y * np.log(y / p)).sum(axis=1)
     return np.where(actual.sum(axis=1) > 0, each, np.nan)
+
+
+METRICS: tuple[Metric, ...] = (
+    MapMetric(
+        name="kl_proportions",
+        title="KL of proportions",
+        smaller_is_better=True,
+        count=class_counts,
+        function=divergence,
+    ),
+)

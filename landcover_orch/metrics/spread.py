@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from landcover_orch.metrics.confusion import Value
+from landcover_orch.metrics.metric import Value
 
 
 @dataclass(frozen=True)
@@ -36,5 +36,5 @@ def spread(values: Iterable[Value]) -> Spread:
 
 
 def spreads(rows: Sequence[Mapping[str, Value]]) -> dict[str, Spread]:
-    """Sample statistics of each metric over the rows, a repetition each."""
-    return {name: spread(row[name] for row in rows) for name in rows[0]} if rows else {}
+    """Sample statistics of each metric of the first row over all rows, a repetition each."""
+    return {name: spread(row.get(name) for row in rows) for name in rows[0]} if rows else {}

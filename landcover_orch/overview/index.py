@@ -14,12 +14,14 @@ from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import LandcoverError
 from landcover_orch.evaluation.decisions import Decision, champion_words, present_decision
-from landcover_orch.overview.listing import ASSETS, Listed, listing
+from landcover_orch.metrics.catalogue import HEADLINE
+from landcover_orch.overview.listing import Listed, listing
 from landcover_orch.pages import page
 from landcover_orch.pages.links import Link, training_run_link
 from landcover_orch.pages.verdict import NOT_SCORED, software
 from landcover_orch.store import publish, retention
 from landcover_orch.store.products import (
+    ASSETS,
     CHAMPION,
     DATASET_MANIFEST,
     LEADERBOARD,
@@ -240,9 +242,10 @@ def index_page(home: Path, name: str, state: State, left_behind: Sequence[str] =
         picture=picture,
         legend=shown.manifest.json("dataset.json")["legend"]["classes"] if shown.manifest else [],
         ranking=[row for row in shown.scores.get("leaderboard", []) if not row["failed"]],
+        headline=HEADLINE,
         reported=reported,
         version=registered_version(home, name),
-        assets=ASSETS,
+        titles={name: asset.title for name, asset in ASSETS.items()},
         training_run=lambda entry: training_run_link(name, entry.name, entry.fingerprint),
         software=software(),
         now=datetime.now(UTC),

@@ -9,42 +9,7 @@ from pathlib import Path
 
 from landcover_orch.errors import LandcoverError
 from landcover_orch.store import publish
-from landcover_orch.store.products import (
-    CHAMPION,
-    DATASET_MANIFEST,
-    GROUND_TRUTH,
-    LABEL_CHANGES,
-    LABEL_QUALITY,
-    LABEL_REVIEW,
-    LAND_COVER_MAP,
-    LEADERBOARD,
-    MODEL,
-    PAGE,
-    PATCHES,
-    PREDICTION,
-    PROPORTIONS,
-    REPORT,
-    SEARCH,
-)
-
-ASSETS = {
-    LEADERBOARD: "Every experiment in one table",
-    REPORT: "Scores of each experiment",
-    DATASET_MANIFEST: "Tiles, splits, classes and bands",
-    LAND_COVER_MAP: "Maps of every tile by the champion",
-    PROPORTIONS: "Class proportions of the maps",
-    LABEL_REVIEW: "Polygons whose label the maps contradict",
-    LABEL_CHANGES: "Polygons that newer orthophotos show changed",
-    LABEL_QUALITY: "Examination of each tile's labels",
-    CHAMPION: "The model that maps are made by, and why",
-    MODEL: "Trained models",
-    SEARCH: "Searches for hyperparameters",
-    PREDICTION: "Maps of the test tiles by each experiment",
-    GROUND_TRUTH: "Class rasters of the labels",
-    PATCHES: "Training arrays",
-    "drift": "How far each tile lies from what was trained on",
-}
-"""Asset -> what it is, in the order of the index page; other folders of products follow by name."""
+from landcover_orch.store.products import ASSETS, PAGE
 
 
 @dataclass(frozen=True)

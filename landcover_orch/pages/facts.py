@@ -6,11 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from landcover_orch.metrics.catalogue import CLASS_METRICS, SHOWN
+
+ORDER = [metric.name for metric in SHOWN]
+"""Scores in the order of pages."""
+
 SCORE = re.compile(
-    r"accuracy|kappa|mcc|majority_share|mean_\w+|weighted_\w+|kl_\w+|(mean )?(iou|f1|precision|recall) .+"
+    rf"({'|'.join(ORDER)})( without .+)?|majority_share|({'|'.join(metric.class_name for metric in CLASS_METRICS)}) .+"
 )
-CHOSEN_BY = ("mean_iou", "accuracy", "mean_f1", "kappa")
-"""Scores that come first."""
+"""Names of scores: metrics, also without minor classes or of one class, and the accuracy of the most frequent class."""
 
 FRACTIONS = ("share", "labelled", "coverage")
 TINY = 1e-12
@@ -36,9 +40,9 @@ def ordered(summary: Mapping[str, Any]) -> dict[str, Any]:
 def rank(name: str) -> int:
     """Place of a name in a list of facts."""
     metric = name.partition(" ")[2] if name.partition(" ")[0] in SPLITS else name
-    if metric in CHOSEN_BY:
-        return CHOSEN_BY.index(metric)
-    return len(CHOSEN_BY) + (0 if SCORE.fullmatch(metric) else 1)
+    if metric in ORDER:
+        return ORDER.index(metric)
+    return len(ORDER) + (0 if SCORE.fullmatch(metric) else 1)
 
 
 def with_units(values: Mapping[str, Any], unit_of_area: str) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from landcover_orch.metrics.confusion import Counts, summary
+from landcover_orch.metrics.catalogue import summary
+from landcover_orch.metrics.metric import Counts
 from landcover_orch.pages.verdict import CONSTANT, Scored, verdict
 from landcover_orch.patches.ground import scored_ground
 from landcover_orch.patches.manifest import DatasetManifest

@@ -15,13 +15,11 @@ from landcover_orch.errors import CatalogueError, IncompleteError, Problem, Rast
 from landcover_orch.patches import WATCH_VERSION, drift, manifest, statistics
 from landcover_orch.patches.dataset import PART_ROWS, of_digest
 from landcover_orch.store.fingerprint import MEMORY
-from landcover_orch.store.products import DATASET_MANIFEST, MANIFEST_NAME, SUMMARY
+from landcover_orch.store.products import DATASET_MANIFEST, DRIFT, MANIFEST_NAME, SUMMARY
 from landcover_orch.store.publish import Product, Recipe, Stage, current, publish
 from landcover_orch.tiles import imagery
 from landcover_orch.tiles.catalogue import image_fingerprint
 from landcover_orch.tiles.tile import Tile
-
-ASSET = "drift"
 
 
 def trained_on(dataset: str, digest: str, home: Path) -> Product:
@@ -55,7 +53,7 @@ def build(dataset: Dataset, tile: Tile, trained: Product, home: Path) -> Product
         fix = "train on the present bands: materialise `dataset_manifest` and `model` again"
         raise CatalogueError(Problem(f"dataset {dataset.name}", f"bands {', '.join(dataset.bands)}", expected, fix))
     recipe = Recipe(
-        asset=ASSET,
+        asset=DRIFT,
         version=WATCH_VERSION,
         inputs={"image": image, "trained": trained.files[drift.TRAINED]["sha256"]},
         configuration={"imagery": dataset.imagery, "limit": dataset.limits.max_drift},
@@ -68,7 +66,7 @@ def build(dataset: Dataset, tile: Tile, trained: Product, home: Path) -> Product
     def present() -> Recipe:
         return replace(recipe, inputs={**recipe.inputs, "image": image_fingerprint(tile, home / MEMORY)})
 
-    return publish(home / dataset.name / ASSET, tile.name, recipe, write, present=present)
+    return publish(home / dataset.name / DRIFT, tile.name, recipe, write, present=present)
 
 
 def known_row(

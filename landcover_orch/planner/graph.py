@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import NamedTuple
 
+from landcover_orch.errors import ConfigError, Problem
 from landcover_orch.store.publish import Product
 
 Partition = str | None
@@ -17,6 +19,9 @@ Built = Product | Mapping[tuple[str, ...], Product]
 
 Build = Callable[[Partition], Built]
 """Builds a partition through `store.publish`: under `store.publish.dry_run` it says what it would build."""
+
+
+REPLACE = "give one of these assets another tag `STAGE`, or none"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,47 @@ class Asset:
         """Whether one failed partition stops it; of all partitions it takes what is there."""
         single = upstream.partitioning is None or upstream.partitioning == self.partitioning
         return not dependency.optional and (single or dependency.partitions is not None)
+
+
+class Placement(NamedTuple):
+    """Where an asset stands in the lineage: its stage, its partitions definition by name, what it is made of."""
+
+    stage: str
+    partitioning: str | None
+    dependencies: tuple[str, ...]
+
+
+def stage_order(assets: Mapping[str, Placement]) -> list[str]:
+    """Topological order of stages, by the assets' dependencies.
+
+    Args:
+        assets: name -> its placement; what is no asset here is no dependency.
+
+    Raises:
+        ConfigError: a stage whose assets have unlike partitions, or that waits for another one that waits for it: its
+            runs would build some of its assets again and again.
+    """
+    members: dict[str, list[str]] = {}
+    for name, asset in assets.items():
+        members.setdefault(asset.stage, []).append(name)
+    graph = {
+        stage: {assets[d].stage for name in names for d in assets[name].dependencies if d in assets} - {stage}
+        for stage, names in members.items()
+    }
+    problems = [
+        Problem(f"stage {stage}", f"unlike partitions of {', '.join(names)}", "assets of the same partitions", REPLACE)
+        for stage, names in members.items()
+        if len({assets[name].partitioning for name in names}) > 1
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    try:
+        return [*TopologicalSorter(graph).static_order()]
+    except CycleError as error:
+        circle = error.args[1]
+        names = ", ".join(name for stage in dict.fromkeys(circle) for name in members[stage])
+        problem = Problem(f"stages of {names}", " -> ".join(circle), "stages that wait for earlier ones alone", REPLACE)
+        raise ConfigError(problem) from None
 
 
 def in_order(assets: Sequence[Asset]) -> list[Asset]:

@@ -14,22 +14,11 @@ from landcover_orch.config import Dataset
 from landcover_orch.config.experiments.repetitions import base_of
 from landcover_orch.errors import IncompleteError, LandcoverError
 from landcover_orch.evaluation.decisions import load_decisions
-from landcover_orch.patches import drift_watch
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.planner import retraining
 from landcover_orch.store import retention
 from landcover_orch.store.costs import format_size
-from landcover_orch.store.products import (
-    CHAMPION,
-    DATASET_MANIFEST,
-    GROUND_TRUTH,
-    LABEL_QUALITY,
-    LAND_COVER_MAP,
-    MODEL,
-    PATCHES,
-    PREDICTION,
-    REPORT,
-)
+from landcover_orch.store.products import ASSETS, CHAMPION, DATASET_MANIFEST, MODEL, Level
 from landcover_orch.store.retention import Removable, StoredProduct
 from landcover_orch.tiles import catalogue as catalogues
 from landcover_orch.tiles.issues import some
@@ -42,13 +31,7 @@ class Unlisted(NamedTuple):
     name: str
 
 
-ASSETS = (GROUND_TRUTH, PATCHES, DATASET_MANIFEST, MODEL, LAND_COVER_MAP)
-"""Folders that tell the products of a dataset from whatever else lies in a home."""
-
 GONE = {"experiment": "its experiment is not listed", "tile": "its tile was renamed or removed"}
-
-TILE_ASSETS = (GROUND_TRUTH, LABEL_QUALITY, PATCHES, LAND_COVER_MAP, drift_watch.ASSET)
-"""Folders whose products are of a tile each."""
 
 
 def removable(
@@ -87,7 +70,7 @@ def removable(
 
 
 def dataset_folders(home: Path) -> list[Path]:
-    """The folders of a home that hold products of datasets."""
+    """The folders of a home that hold products of datasets, which the folders of assets tell from whatever else."""
     folders = {path.parent for asset in ASSETS for path in home.glob(f"[!.]*/{asset}")}
     return sorted(folder for folder in folders if not folder.is_symlink())
 
@@ -127,18 +110,10 @@ def users(dataset: str, home: Path) -> list[str]:
     return [name for name, references in foreign.items() if not references.isdisjoint(identities)]
 
 
-def experiment_of(product: StoredProduct, folder: Path) -> str | None:
-    """The experiment that a product of a model, a report or a prediction is of; None of other assets."""
-    asset, *rest = product.path.relative_to(folder).parts
-    if asset in (MODEL, REPORT):
-        return base_of(product.name)
-    return base_of(rest[0]) if asset == PREDICTION and len(rest) > 1 else None
-
-
-def tile_of(product: StoredProduct, folder: Path) -> str | None:
-    """The tile that a product is of; None of assets that are of no single tile."""
-    asset, *rest = product.path.relative_to(folder).parts
-    return product.name if asset in TILE_ASSETS or (asset == PREDICTION and len(rest) > 1) else None
+def owner(product: StoredProduct, folder: Path, level: Level) -> str | None:
+    """The experiment or the tile that a product is of; None of assets that are of no single one."""
+    asset, *between = product.path.relative_to(folder).parent.parts
+    return ASSETS[asset].owner(level, [*between, product.name]) if asset in ASSETS else None
 
 
 @dataclass(frozen=True)
@@ -163,9 +138,9 @@ class Listed:
 
     def lacks(self, product: StoredProduct, folder: Path) -> Unlisted | None:
         """The experiment or the tile that a product is of, where the dataset does not have it; None where it has."""
-        experiment, tile = experiment_of(product, folder), tile_of(product, folder)
-        if experiment is not None and experiment not in self.experiments:
-            return Unlisted("experiment", experiment)
+        experiment, tile = owner(product, folder, "experiment"), owner(product, folder, "tile")
+        if experiment is not None and base_of(experiment) not in self.experiments:
+            return Unlisted("experiment", base_of(experiment))
         return Unlisted("tile", tile) if tile is not None and tile not in self.tiles else None
 
     def lacking(self, products: Iterable[StoredProduct], folder: Path) -> dict[StoredProduct, Unlisted]:

@@ -16,7 +16,7 @@ from landcover_orch.errors import IncompleteError, pluralise
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.planner.plan import Plan, State, Step
-from landcover_orch.store.products import DATASET_MANIFEST, MODEL, SUMMARY, folder, published_products
+from landcover_orch.store.products import DATASET_MANIFEST, DRIFT, MODEL, SUMMARY, folder, published_products
 
 FILE = "retraining.json"
 NEVER = Retraining(when="never")
@@ -259,9 +259,7 @@ def new_pixels(manifest: DatasetManifest, dataset: str, digest: str, home: Path)
 
 def largest_drift(dataset: str, tiles: Sequence[str], home: Path) -> tuple[str, float] | None:
     """The mapped tile, of these, that lies farthest off what the champion was trained on, in standard deviations."""
-    from landcover_orch.patches.drift_watch import ASSET
-
-    drifts = folder(home, dataset, ASSET)
+    drifts = folder(home, dataset, DRIFT)
     rows = {name: product.json(SUMMARY)["largest"] for name, product in published_products(drifts, tiles).items()}
     known = {name: float(value) for name, value in rows.items() if value is not None}
     return max(known.items(), key=lambda item: item[1]) if known else None

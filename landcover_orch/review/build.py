@@ -20,7 +20,6 @@ from pyproj import CRS
 from landcover_orch.config import Splits
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import IncompleteError, Problem
-from landcover_orch.evaluation import VERSION
 from landcover_orch.evaluation.repetition import Repetition, require_matching_versions
 from landcover_orch.evaluation.tables import csv_text
 from landcover_orch.grid import crs_label, reproject
@@ -28,7 +27,7 @@ from landcover_orch.pages import page, picture
 from landcover_orch.pages.links import asset_link, registered_model_link
 from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.raster import inspect
-from landcover_orch.review import geopackage, train_fraction
+from landcover_orch.review import VERSION, geopackage, train_fraction
 from landcover_orch.review.comparison import Comparison, Subject, compare
 from landcover_orch.review.evidence import MapLayer
 from landcover_orch.review.ranking import COLUMNS, flagged_rows, rows
@@ -55,12 +54,13 @@ UNFOLDED = 12
 class ReviewList:
     """Name and ranking of a list: by area for `label_changes`, and then with the train fraction of each polygon.
 
-    `trained_splits` are those that the maps' model was trained with, None where they are not known; `tiles_left_out`
-    says why.
+    `version` is the code version in its recipe. `trained_splits` are those that the maps' model was trained with, None
+    where they are not known; `tiles_left_out` says why.
     """
 
     name: str
     title: str
+    version: int
     by_area: bool = False
     trained_splits: Splits | None = None
     tiles_left_out: Mapping[str, str] = field(default_factory=dict)
@@ -104,7 +104,8 @@ def label_review(
     subject = Subject(
         manifest, named, map_layers, home, len({repetition.experiment.seed for repetition in repetitions})
     )
-    kind = ReviewList(LABEL_REVIEW, f"Suspicious polygons of {manifest.dataset.name}, by {experiment.name}")
+    title = f"Suspicious polygons of {manifest.dataset.name}, by {experiment.name}"
+    kind = ReviewList(LABEL_REVIEW, title, VERSION)
     return publish_list(subject, kind, named_maps(repetitions), experiment.name)
 
 
@@ -134,7 +135,7 @@ def publish_list(subject: Subject, kind: ReviewList, maps: Mapping[str, Product]
     labels = {f"labels {e.name}": e.label_fingerprint for e in subject.entries}
     recipe = Recipe(
         asset=kind.name,
-        version=VERSION,
+        version=kind.version,
         inputs={"manifest": manifest.digest, **labels, **{f"map {key}": p.fingerprint for key, p in maps.items()}},
         configuration={
             "legend": manifest.legend,

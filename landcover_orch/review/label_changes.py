@@ -20,6 +20,7 @@ from landcover_orch.evaluation.repetition import Repetition, require_matching_ve
 from landcover_orch.patches import manifest as manifests
 from landcover_orch.patches.dataset import of_digest
 from landcover_orch.patches.manifest import DatasetManifest, TileEntry
+from landcover_orch.review import VERSION
 from landcover_orch.review.build import ReviewList, map_layer, named_maps, publish_list
 from landcover_orch.review.comparison import Subject
 from landcover_orch.store.products import CLASS_MAP, LABEL_CHANGES, PAGE, SUMMARY, current_maps, published_products
@@ -73,7 +74,8 @@ def build(
             map_layers[tile] = [map_layer(product, manifest), *unseen]
         trained_splits = Splits(test=SplitSpec(tiles=tuple(newer)))  # nothing on them is of the train split
     used = {key: product for key, product in named_maps(folds).items() if key.rpartition(" ")[2] in newer}
-    kind = ReviewList(LABEL_CHANGES, f"Change candidates of {manifest.dataset.name}", True, trained_splits, left_out)
+    title = f"Change candidates of {manifest.dataset.name}"
+    kind = ReviewList(LABEL_CHANGES, title, VERSION, True, trained_splits, left_out)
     subject = Subject(manifest, {tile.name: tile for tile in tiles}, map_layers, home)
     return publish_list(subject, kind, {**newer, **used}, LABEL_CHANGES)
 

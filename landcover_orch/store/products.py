@@ -5,8 +5,10 @@ A product lies in `home/<dataset>/<asset>/<name>-<fingerprint>/`; the link `<nam
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from landcover_orch.errors import IncompleteError
 from landcover_orch.store import publish
@@ -29,6 +31,53 @@ LAND_COVER_MAP = "land_cover_map"
 PROPORTIONS = "proportions"
 LABEL_REVIEW = "label_review"
 LABEL_CHANGES = "label_changes"
+DRIFT = "drift"
+"""Not an asset: how far each tile lies from what was trained on."""
+
+Level = Literal["tile", "experiment", "search"]
+
+
+@dataclass(frozen=True)
+class AssetProducts:
+    """What is known of an asset's products without Dagster.
+
+    `title` says what they are. `levels` says what the folders below the asset's are of, the last what a product is of;
+    empty where there is one product. `scored_on` is the split that the scores of its summary are measured on.
+    """
+
+    title: str
+    levels: tuple[Level, ...] = ()
+    scored_on: Literal["validation", "test"] | None = None
+
+    def owner(self, level: Level, names: Sequence[str]) -> str | None:
+        """The tile, experiment or search that a product is of.
+
+        Args:
+            level: which of them.
+            names: of the folders below the asset's, and last the product's; of another depth, it is of none.
+        """
+        matches = level in self.levels and len(names) == len(self.levels)
+        return names[self.levels.index(level)] if matches else None
+
+
+ASSETS: Mapping[str, AssetProducts] = {
+    LEADERBOARD: AssetProducts("Every experiment in one table"),
+    REPORT: AssetProducts("Scores of each experiment", ("experiment",), "test"),
+    DATASET_MANIFEST: AssetProducts("Tiles, splits, classes and bands"),
+    LAND_COVER_MAP: AssetProducts("Maps of every tile by the champion", ("tile",)),
+    PROPORTIONS: AssetProducts("Class proportions of the maps"),
+    LABEL_REVIEW: AssetProducts("Polygons whose label the maps contradict"),
+    LABEL_CHANGES: AssetProducts("Polygons that newer orthophotos show changed"),
+    LABEL_QUALITY: AssetProducts("Examination of each tile's labels", ("tile",)),
+    CHAMPION: AssetProducts("The model that maps are made by, and why", scored_on="test"),
+    MODEL: AssetProducts("Trained models", ("experiment",), "validation"),
+    SEARCH: AssetProducts("Searches for hyperparameters", ("search",)),
+    PREDICTION: AssetProducts("Maps of the test tiles by each experiment", ("experiment", "tile")),
+    GROUND_TRUTH: AssetProducts("Class rasters of the labels", ("tile",)),
+    PATCHES: AssetProducts("Training arrays", ("tile",)),
+    DRIFT: AssetProducts("How far each tile lies from what was trained on", ("tile",)),
+}
+"""Asset -> its products, in the order of the index page. One that is not partitioned needs no entry."""
 
 MANIFEST_NAME = "dataset"
 """Name of the manifest of a whole dataset; those of folds have names of their own."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landcover_orch.metrics import confusion, proportions
-from landcover_orch.metrics.confusion import Value
+from landcover_orch.metrics import catalogue, confusion
+from landcover_orch.metrics.metric import Value
 from landcover_orch.pages.chart import as_png, canvas
 
 if TYPE_CHECKING:
@@ -20,33 +20,31 @@ if TYPE_CHECKING:
 
 
 class Tally:
-    """Validation counts: the confusion matrix over all patches, and each patch's pixels of each class, actual and
-    predicted."""
+    """Validation counts: the confusion matrix over all patches, and what map metrics count in each."""
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
         self.matrix = np.zeros((classes, classes), np.int64)
-        self._actual = [np.zeros((0, classes), np.int64)]
-        self._predicted = [np.zeros((0, classes), np.int64)]
+        nothing = np.zeros((0, 0), np.uint8)
+        self._counts = {name: [c[None][:0]] for name, c in catalogue.map_counts(nothing, nothing, classes).items()}
 
     def add(self, label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
         """Counts the patches of a batch, both (n, y, x)."""
         self.matrix += confusion.count(label, predicted, self.classes)
-        self._actual.append(proportions.counts(label, label, self.classes))
-        self._predicted.append(proportions.counts(predicted, label, self.classes))
+        for patch in zip(label, predicted, strict=True):
+            for name, counts in catalogue.map_counts(*patch, self.classes).items():
+                self._counts[name].append(counts[None])
 
     def all_gather(self, group: ProcessGroup) -> Tally:
         """The counts of all processes."""
         total = Tally(self.classes)
         total.matrix = group.all_gather_rows(self.matrix[None]).sum(axis=0)
-        local = (np.concatenate(counts) for counts in (self._actual, self._predicted))
-        total._actual, total._predicted = ([group.all_gather_rows(counts)] for counts in local)
+        total._counts = {name: [group.all_gather_rows(np.concatenate(c))] for name, c in self._counts.items()}
         return total
 
     def metrics(self) -> dict[str, Value]:
-        """The report's headline metrics, and the mean divergence of a patch's class proportions."""
-        divergence = proportions.divergence(np.concatenate(self._actual), np.concatenate(self._predicted))
-        return {**confusion.summary(self.matrix), "kl_proportions": divergence}
+        """Name -> value of every metric; the patches are the pictures of map metrics."""
+        return catalogue.summary(self.matrix, {name: np.concatenate(c) for name, c in self._counts.items()})
 
 
 @dataclass(frozen=True)
@@ -78,10 +76,6 @@ class TrainingHistory:
     micro_batches: int = 1
 
 
-SMALLER = ("kl_proportions",)
-"""Metrics of which the smaller value is the better one."""
-
-
 def row(
     epoch: int, loss: float | None, validation_loss: float, tally: Tally, names: Sequence[str], lr: float | None
 ) -> Row:
@@ -104,7 +98,7 @@ def score(entry: Row, metric: str) -> float:
     value = entry.validation_loss if metric == "loss" else entry.metrics[metric]
     if value is None:
         return float("-inf")
-    return -value if metric in ("loss", *SMALLER) else value
+    return -value if catalogue.smaller_is_better(metric) else value
 
 
 def best(history: Sequence[Row], metric: str) -> Row:
@@ -148,7 +142,7 @@ Curve = tuple[str, list[Value], dict[str, Any]]
 def panels(history: Sequence[Row], colours: Sequence[str]) -> dict[str, list[Curve]]:
     """Learning curves by the title of their panel: name, values and line style of each."""
     names = list(history[0].iou)
-    means = ("accuracy", "mean_f1", "mean_iou")
+    means = [metric.name for metric in catalogue.METRICS if metric.headline]
     return {
         "loss": [
             ("train", [_nan(entry.loss) for entry in history], {}),

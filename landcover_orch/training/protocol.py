@@ -12,7 +12,7 @@ from typing import Any
 from landcover_orch.config import Dataset, experiments_of, load_experiment
 from landcover_orch.config.experiments import Experiment
 from landcover_orch.errors import LandcoverError
-from landcover_orch.metrics.confusion import Value
+from landcover_orch.metrics.metric import Value
 from landcover_orch.metrics.spread import spreads
 from landcover_orch.models.contract import CONTRACT, load_contract
 from landcover_orch.pages.chart import as_png, canvas

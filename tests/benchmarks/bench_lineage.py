@@ -31,8 +31,8 @@ def main() -> dict[str, float]:
 
 def _measure(folder: Path, dataset: Dataset) -> dict[str, float]:
     from assets import instance
+    from assets.lineage.patches import damage
     from assets.materialise import materialise
-    from assets.patches import damage
     from landcover_orch import config
     from landcover_orch.checks.dataset import check
     from landcover_orch.ground_truth import build as truth

@@ -23,7 +23,7 @@ from landcover_orch.config.experiments import Experiment, losses
 from landcover_orch.grid import blocks
 from landcover_orch.ground_truth import build as truth
 from landcover_orch.legend import Legend
-from landcover_orch.metrics import confusion
+from landcover_orch.metrics import catalogue, confusion
 from landcover_orch.patches import dataset as manifests
 from landcover_orch.patches import write
 from landcover_orch.patches.manifest import load
@@ -124,7 +124,7 @@ def _score(ground: Product, experiment: Experiment, actual: Path, home: Path) ->
     (window,) = blocks(labels.shape, *labels.shape)
     with raster.reader(labels, nodata="none") as a, raster.reader(classes, nodata="none") as b:
         matrix = confusion.count(a.read(window)[0], b.read(window)[0], len(manifest.legend.classes))
-    return float(confusion.summary(matrix)["mean_iou"] or 0)
+    return catalogue.ranking_score(matrix)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from unittest import mock
 
 import dagster as dg
 
-from assets import definitions, instance, partitions, sources
+from assets import definitions, instance, partitions
 from assets.cli import main
 from assets.graph import asset_graph
+from assets.lineage import sources
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.checks.dataset import check_dataset

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import yaml
 
-from assets import sources
+from assets.lineage import sources
 from assets.materialise import materialise
 from landcover_orch import config, raster
 from landcover_orch.grid import Window

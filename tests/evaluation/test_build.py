@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from landcover_orch.evaluation import build
 from landcover_orch.evaluation.build import resource_usage
 from landcover_orch.legend import IGNORE
+from landcover_orch.metrics.catalogue import CLASS_METRICS, METRICS
+from landcover_orch.metrics.proportions import divergence
 from landcover_orch.store.publish import Product
+from landcover_orch.tracking.metrics import report_metrics
 from tests.evaluation.scored import Scored, scored
 
 NAMES = ("field", "<script>alert(1)</script>", "a & b, c")
@@ -77,6 +83,50 @@ def test_an_absent_class_has_no_value_and_means_say_so(report: Product) -> None:
     assert content["means_over"]["mean_iou"] == list(NAMES[:2])
     assert content["metrics"]["mean_iou"] == pytest.approx(np.mean([float(row["iou"]) for row in rows[:2]]))
     assert "2 of 3" in report.file("index.html").read_text()
+
+
+def test_every_metric_is_on_the_page_and_in_every_file(report: Product) -> None:
+    content, page = report.json("report.json"), html.unescape(report.file("index.html").read_text(encoding="utf-8"))
+    names = {metric.name for metric in METRICS}
+    summary = report.json("summary.json")
+    assert names <= summary.keys()
+    assert {f"test/{name}" for name in names} <= report_metrics(summary).keys()
+    assert all(names <= tile["metrics"].keys() for tile in content["tiles"].values())
+    for metric in METRICS:
+        value = f"{content['metrics'][metric.name]:.3f}"
+        assert f'<div class="card"><b>{value}</b>{metric.title}</div>' in page
+        assert page.count(f'<th scope="col">{metric.title}</th>') == 1
+    for file, columns in (("repetitions.csv", names), ("metrics.csv", {m.class_name for m in CLASS_METRICS})):
+        with report.file(file).open(newline="", encoding="utf-8") as rows:
+            assert columns <= {*next(csv.reader(rows))}
+    assert all(f"<th>{metric.class_title}</th>" in page for metric in CLASS_METRICS)
+    assert f"Without such pixels, and in no mean: {NAMES[2]}." in page
+
+
+@pytest.mark.parametrize("change", [{"VERSION": 13}, {"METRIC_NAMES": ["accuracy"]}], ids=str)
+def test_reports_of_earlier_code_are_not_current(
+    scene: Scored, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
+) -> None:
+    """The leaderboard reads metrics that they do not have."""
+    monkeypatch.setattr(build, "load_current", lambda home, dataset: scene.manifest)
+    monkeypatch.setattr(build, "experiments_of", lambda dataset: ["small"])
+    monkeypatch.setattr(build, "current_models", lambda home, dataset, name: {"small": scene.model})
+    with monkeypatch.context() as earlier:
+        for name, value in change.items():
+            earlier.setattr(build, name, value)
+        scene.report()
+        assert build.current_reports(scene.manifest.dataset, scene.home).keys() == {"small"}
+    assert build.current_reports(scene.manifest.dataset, scene.home) == {}
+    scene.report()
+    assert build.current_reports(scene.manifest.dataset, scene.home).keys() == {"small"}
+
+
+def test_proportions_are_compared_tile_by_tile(scene: Scored, report: Product) -> None:
+    tiles = report.json("report.json")["tiles"]
+    counts = {name: np.array(tile["matrix"]) for name, tile in tiles.items()}
+    each = [divergence(np.stack([m.sum(axis=1), m.sum(axis=0)])[None]) for m in counts.values()]
+    assert [tile["metrics"]["kl_proportions"] for tile in tiles.values()] == each
+    assert report.json("summary.json")["kl_proportions"] == pytest.approx(np.mean(np.array(each, float)))
 
 
 def test_the_page_stands_alone_and_escapes_names(report: Product) -> None:

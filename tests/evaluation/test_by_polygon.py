@@ -114,6 +114,17 @@ def test_simple_and_composite_polygons_apart(tmp_path: Path, home: Path) -> None
     }
 
 
+def test_the_mean_error_is_over_the_classes_that_a_polygon_declares() -> None:
+    """The map has a tenth of a class that the labels never have: half of the error, and no class of the mean."""
+    marks = legend().model_copy(update={"classes": legend().classes[:2]})
+    forest, rest = marks.names
+    row = by_polygon.PolygonRow(
+        "a", 1, "Q", "simple", "simple", 10, 0.1, {forest: 1.0, rest: 0.0}, {forest: 0.7, rest: 0.1}
+    )
+    assert by_polygon.mean_errors([row], marks)["mean_error"] == pytest.approx(0.3)
+    assert by_polygon.mean_errors([row], marks)["error"] == pytest.approx({forest: 0.3, rest: 0.1})
+
+
 def test_only_test_pixels_count(tmp_path: Path, home: Path) -> None:
     scene = mapped(tmp_path, home)
     halved = scene.manifest.dataset.model_copy(update={"splits": Splits(test=SplitSpec(blocks=0.5), block=5)})

@@ -13,7 +13,7 @@ from landcover_orch.evaluation import evaluate as module
 from landcover_orch.evaluation.evaluate import evaluate, tiles_to_predict
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE
-from landcover_orch.metrics import confusion
+from landcover_orch.metrics import catalogue
 from landcover_orch.patches.splits import TEST, roles
 from tests.evaluation.scored import Classes, scored
 
@@ -62,7 +62,8 @@ def test_a_perfect_map_scores_one(home: Path) -> None:
     truth = {"a": _truth((40, 50), 1)}
     scene = scored(home, truth, {"a": np.where(truth["a"] == IGNORE, 0, truth["a"]).astype(np.uint8)})
     evaluation = evaluate(scene.manifest, scene.predictions, home)
-    assert set(confusion.summary(evaluation.pooled).values()) == {1.0}
+    metrics = catalogue.summary(evaluation.pooled, evaluation.stacked_counts)
+    assert metrics == {metric.name: float(not metric.smaller_is_better) for metric in catalogue.METRICS}
 
 
 def test_only_tiles_with_labelled_test_pixels_are_predicted(home: Path) -> None:

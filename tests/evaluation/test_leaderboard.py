@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from landcover_orch.errors import GridError
 from landcover_orch.evaluation import leaderboard
 from landcover_orch.evaluation.choices import COLUMNS, choices
 from landcover_orch.evaluation.decisions import Champion, Decision
+from landcover_orch.metrics.catalogue import METRICS
 from landcover_orch.pages.verdict import software
 from landcover_orch.store import publish
 from landcover_orch.store.publish import Product, Recipe
@@ -56,7 +58,11 @@ def report(
         "chosen": next(iter(matrices)),
         "choices": choices(EXPERIMENT, scene.manifest.dataset.patches),
         "repetitions": [
-            {"name": key, "base_experiments": base_experiments.get(key, ()), "matrix": matrix.tolist()}
+            {
+                "name": key,
+                "base_experiments": base_experiments.get(key, ()),
+                **leaderboard.score(matrix, scene.manifest),
+            }
             for key, matrix in matrices.items()
         ],
         "out_of_fold": None,
@@ -111,7 +117,8 @@ def test_baselines_that_look_at_no_pixel_have_their_known_scores(scene: Scored) 
     constant, drawn = by_name["most frequent class"], by_name["training proportions"]
     assert (constant["accuracy"], constant["mean_iou"]) == (pytest.approx(0.6), pytest.approx(0.6 / 3))
     assert (constant["kappa"], constant["mcc"]) == (pytest.approx(0), pytest.approx(0, abs=1e-6))
-    assert (constant["mean_precision"], constant["classes_found"]) == (pytest.approx(0.6), 1)
+    assert (constant["mean_precision"], constant["mean_precision_classes"]) == (pytest.approx(0.6), 1)
+    assert (constant["mean_iou_classes"], constant["kl_proportions"]) == (3, None)
     # train fractions 0.6, 0.3, 0.1 are those of the test pixels
     assert drawn["accuracy"] == pytest.approx(0.6**2 + 0.3**2 + 0.1**2)
     assert drawn["mean_iou"] == pytest.approx(np.mean([p / (2 - p) for p in (0.6, 0.3, 0.1)]))
@@ -146,7 +153,23 @@ def test_all_means_are_over_the_classes_of_the_test_pixels(scene: Scored) -> Non
     snow = rows(product)["snow"]
     assert snow["mean_iou"] == pytest.approx(0.8), "errors in a class that does not occur are no fourth IoU of 0"
     assert snow["mean_precision"] == 1
-    assert "snow" not in product.json("summary.json")["means_over"]
+    assert product.json("summary.json")["without_pixels"] == ["snow"]
+    page = product.file("index.html").read_text(encoding="utf-8")
+    assert "(field, forest, water), the same for every row; snow has none, and is in no mean." in page
+
+
+def test_it_shows_the_metrics_that_reports_computed(scene: Scored) -> None:
+    """Whatever a report says: a metric of maps, which no matrix gives, and every other one."""
+    measured = leaderboard.score(matrix(0.8), scene.manifest)
+    measured["metrics"] |= {"kl_proportions": 0.125, "mean_iou": 0.75}
+    repetitions = [{"name": "a", "base_experiments": (), **measured}]
+    product = board(scene, {"a": report(scene, "a", matrix(0.8), repetitions=repetitions)})
+    row, page = rows(product)["a"], html.unescape(product.file("index.html").read_text(encoding="utf-8"))
+    assert (row["kl_proportions"], row["mean_iou"]) == (0.125, 0.75)
+    assert all(f"<th>{metric.title}</th>" in page for metric in METRICS)
+    assert "<td>0.125</td>" in page
+    with product.file("leaderboard.csv").open(newline="", encoding="utf-8") as file:
+        assert {metric.name for metric in METRICS} <= {*next(csv.reader(file))}
 
 
 def test_it_takes_real_reports(scene: Scored) -> None:
@@ -184,7 +207,7 @@ def test_reports_of_another_manifest_and_repetitions_trained_on_one_are_refused_
 
 def test_folds_are_trained_on_manifests_of_their_own(scene: Scored) -> None:
     repetitions = {"f.fold-1": matrix(0.5), "f.fold-2": matrix(0.7)}
-    seeds = [{"name": "f", "matrix": matrix(0.8).tolist()}]
+    seeds = [{"name": "f", **leaderboard.score(matrix(0.8), scene.manifest)}]
     trained_on = dict.fromkeys(repetitions, "fold's")
     folded = report(scene, "f", repetitions, trained_on=trained_on, out_of_fold={"seeds": seeds})
     row = rows(board(scene, {"f": folded}))["f"]

@@ -21,7 +21,7 @@ from landcover_orch.evaluation.evaluate import evaluate
 from landcover_orch.evaluation.paired import Comparison, Units, block_side, block_slices, compare, mean_ious, units
 from landcover_orch.grid import Window, blocks
 from landcover_orch.legend import IGNORE
-from landcover_orch.metrics import confusion
+from landcover_orch.metrics import catalogue
 from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.patches.splits import TEST, roles
 from tests.evaluation.scored import EXPERIMENT, Classes, Scored, scored
@@ -41,7 +41,7 @@ def _units(*accuracies: float) -> Units:
 
 
 def _mean_iou(matrix: Any) -> float:
-    value = confusion.summary(matrix, confusion.occurring(matrix))["mean_iou"]
+    value = catalogue.summary(matrix)["mean_iou"]
     assert value is not None
     return value
 

@@ -15,10 +15,11 @@ import pytest
 import yaml
 from shapely.geometry import box
 
-from assets import chain, overview, partitions, sources, status, summary
+from assets import chain, overview, partitions, status, summary
 from assets.cli import main
 from assets.definitions import checks, collect, lineage
 from assets.history import last_evaluations
+from assets.lineage import sources
 from assets.materialise import MaterialisationError, materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from shapely.geometry import box
 
-from assets import sources
+from assets.lineage import sources
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
+from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 import dagster as dg
@@ -15,8 +17,11 @@ from assets import chain, definitions
 from assets.cli import main
 from assets.definitions import collect, defs, lineage
 from assets.execution import MAX_RETRIES
-from assets.graph import BUILDER, STAGE, stages
+from assets.graph import BUILDER, STAGE, placement, planned, planned_specs, stage_of, stages, subject
 from landcover_orch import config
+from landcover_orch.errors import ConfigError
+from landcover_orch.planner.graph import stage_order
+from landcover_orch.store import products
 from landcover_orch.store.canonical import digest
 from tests import tiny
 
@@ -38,7 +43,7 @@ def test_a_plan_imports_no_torch(configs: Path, home: Path, tmp_path: Path) -> N
     tiny.write(configs, tmp_path / "raw")
     code = (
         "import sys, dagster as dg\n"
-        "from assets import sources\nfrom landcover_orch import config\nfrom tests.planned import described\n"
+        "from assets.lineage import sources\nfrom landcover_orch import config\nfrom tests.planned import described\n"
         "dataset = config.load_dataset('tiny')\n"
         "with dg.DagsterInstance.ephemeral() as instance:\n"
         "    sources.observe(instance, dataset)\n"
@@ -113,6 +118,67 @@ def test_each_stage_has_a_job_of_its_assets() -> None:
     for stage, keys in by_stage.items():
         assert set(defs.resolve_job_def(f"demo_{stage}").asset_layer.executable_asset_keys) == {*keys}
     assert defs.resolve_job_def("demo_everything").name == "demo_everything"
+
+
+def test_an_asset_in_another_stage_is_refused_where_its_runs_would_repeat() -> None:
+    """What is allowed elsewhere only makes a run longer, or splits one."""
+    specs = planned_specs(lineage(config.load_dataset("demo-label-changes")))
+    allowed = set()
+    for spec, stage in product(specs, {stage_of(spec) for spec in specs}):
+        replaced = spec.replace_attributes(tags={**spec.tags, STAGE: stage})
+        with suppress(ConfigError):
+            stage_order({s.key.path[-1]: placement(replaced if s is spec else s) for s in specs})
+            allowed |= {(spec.key.path[-1], stage)} - {(spec.key.path[-1], stage_of(spec))}
+    assert allowed == {
+        ("label_quality", "map"),
+        ("model", "evaluate"),
+        ("prediction", "train"),
+        ("leaderboard", "summarise"),
+    }
+
+
+def test_an_asset_without_a_stage_is_a_stage_of_its_own() -> None:
+    @dg.asset(key=["demo", "areas"], deps=[["demo", "champion"]], metadata=planned(lambda dataset: NotImplemented))
+    def areas() -> None: ...
+
+    by_stage = stages([*lineage(config.load_dataset("demo")), areas])
+    assert by_stage["areas"] == [areas.key]
+    assert list(by_stage).index("areas") > list(by_stage).index("elect")
+
+
+def test_the_library_knows_the_products_of_every_asset() -> None:
+    """Its table against Dagster's graph: what each product of a partitioned asset is of."""
+    specs = {spec.key.path[-1]: spec for dataset in DATASETS for known in lineage(dataset) for spec in known.specs}
+    levels = {name: asset.levels[:1] for name, asset in products.ASSETS.items() if name != products.DRIFT}
+    assert levels.keys() <= specs.keys()
+    kinds = {name: partition_kind(spec) for name, spec in specs.items()}
+    assert {name: levels.get(name, ()) for name in specs} == {name: (k,) if k else () for name, k in kinds.items()}
+
+
+def partition_kind(spec: dg.AssetSpec) -> str | None:
+    """What an asset is partitioned by, as the library calls it."""
+    if isinstance(spec.partitions_def, dg.DynamicPartitionsDefinition):
+        return "tile"
+    if spec.partitions_def is None:
+        return None
+    dataset = config.load_dataset(spec.key.path[0])
+    names = spec.partitions_def.get_partition_keys()
+    return {config.experiments_of(dataset): "experiment", tuple(dataset.searches): "search"}[tuple(names)]
+
+
+def test_every_module_of_the_lineage_is_loaded() -> None:
+    folder = Path(definitions.__file__).with_name("lineage")
+    names = {module.__name__ for module in definitions.MODULES}
+    assert names == {f"assets.lineage.{path.stem}" for path in folder.glob("[!_]*.py")}
+
+
+def test_assets_and_checks_stand_behind_what_they_are_made_of() -> None:
+    entries = definitions.items(config.load_dataset("demo-label-review"))
+    names = [subject(item).path[-1] for item in entries]
+    chain_of = ["ground_truth", "patches", "dataset_manifest", "model", "prediction", "report", "champion"]
+    assert [name for name in dict.fromkeys(names) if name in chain_of] == chain_of
+    assert names.index("label_review") > names.index("prediction")
+    assert names.count("dataset_manifest") == 5, "with its checks"
 
 
 def test_automation_is_off_where_no_block_asks_for_it(everything: dg.Definitions) -> None:

@@ -8,8 +8,8 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from assets import patches, prediction, sources
 from assets.definitions import collect
+from assets.lineage import patches, prediction, sources
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset

@@ -11,8 +11,8 @@ import pandas as pd  # type: ignore[import-untyped]
 import pytest
 import yaml
 
-from assets import label_changes
 from assets.definitions import collect
+from assets.lineage import label_changes
 from assets.materialise import materialise
 from landcover_orch import config, raster
 from landcover_orch.config import Dataset

@@ -8,8 +8,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets import label_review
 from assets.definitions import collect
+from assets.lineage import label_review
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.checks.experiments import experiment_problems

@@ -7,8 +7,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from assets import search
 from assets.definitions import collect
+from assets.lineage import search
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.checks.experiments import experiment_problems

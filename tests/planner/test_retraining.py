@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import yaml
 
-from assets import sources
 from assets.definitions import lineage
 from assets.graph import asset_graph
+from assets.lineage import sources
 from assets.materialise import materialise
 from landcover_orch import config
 from landcover_orch.config import Dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self, assert_never
+from typing import TYPE_CHECKING, Annotated, Literal, Self, assert_never
 
 from pydantic import Field, model_validator
 
@@ -28,23 +28,17 @@ from landcover_orch.config.experiments.prediction import Prediction
 from landcover_orch.config.experiments.protocol import Protocol
 from landcover_orch.config.experiments.sampling import Sampling
 from landcover_orch.errors import pluralise
+from landcover_orch.metrics.catalogue import METRICS, RANKED_BY
 from landcover_orch.settings import Settings
 
 KEY = r"^[A-Za-z0-9_-]+$"
 """Characters of a name: it becomes a Dagster key, a partition and a folder."""
 
-Metric = Literal[
-    "loss",
-    "accuracy",
-    "mean_recall",
-    "mean_precision",
-    "mean_f1",
-    "mean_iou",
-    "kappa",
-    "mcc",
-    "kl_proportions",
-]
-"""Metrics that can choose a checkpoint: the loss, a headline metric of the report, KL of class proportions."""
+if TYPE_CHECKING:
+    Metric = str
+else:
+    Metric = Literal["loss", *(metric.name for metric in METRICS)]
+"""Metrics that can choose a checkpoint: the loss, and every metric of the catalogue."""
 
 Unit = Annotated[float, Field(ge=0, le=1)]
 
@@ -102,7 +96,7 @@ class Experiment(Settings):
     )
     clip_gradients: float | None = Field(default=None, gt=0, description="largest norm of a step's gradient")
     patience: int | None = Field(default=None, ge=1, description="epochs without a better `metric` before stopping")
-    metric: Metric = Field(default="mean_iou", description="validation metric that chooses the checkpoint")
+    metric: Metric = Field(default=RANKED_BY, description="validation metric that chooses the checkpoint")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="arithmetic; auto: bfloat16 where the device has it"
     )

@@ -18,6 +18,7 @@ from landcover_orch.errors import Problem, pluralise
 from landcover_orch.grid import in_metres, resolution, unit_of_area
 from landcover_orch.ground_truth import build as truth
 from landcover_orch.ground_truth.areas import area_problems
+from landcover_orch.ground_truth.quality import VERSION
 from landcover_orch.ground_truth.quality import figures as pictures
 from landcover_orch.ground_truth.quality import shift as shifts
 from landcover_orch.ground_truth.quality import topology as topologies
@@ -36,9 +37,6 @@ from landcover_orch.tiles import imagery
 from landcover_orch.tiles.tile import Tile
 
 SURFACE = "surface.npy"
-VERSION = 5
-"""Raised when the same inputs would give other bytes."""
-
 SCAN = 4096
 """Longer side of the reduced class raster in which label borders are searched for."""
 

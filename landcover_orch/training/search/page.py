@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from landcover_orch.config.experiments import Experiment, Metric
 from landcover_orch.config.experiments.search import Axis, Choices, Search, variant
+from landcover_orch.metrics.catalogue import smaller_is_better, title
 from landcover_orch.pages import page
 from landcover_orch.pages.chart import as_png, canvas
 from landcover_orch.pages.links import asset_link
@@ -22,7 +23,7 @@ from landcover_orch.patches.manifest import DatasetManifest
 from landcover_orch.store.canonical import canonical
 from landcover_orch.store.products import PAGE, SEARCH, SUMMARY
 from landcover_orch.store.publish import Stage
-from landcover_orch.training.search.trials import Trial, best, smaller_is_better
+from landcover_orch.training.search.trials import Trial, best
 
 BEST, TABLE = "best.yaml", "trials.csv"
 COLOURS = {"complete": "#2b6ca3", "pruned": "#9aa7b4", "failed": "#c0392b"}
@@ -170,8 +171,7 @@ def history(trials: Sequence[Trial], metric: Metric) -> Figure:
 
 def _metric_title(metric: Metric) -> str:
     """'mean IoU (validation)'; with a note where smaller is better."""
-    title = metric.replace("_", " ").replace("iou", "IoU").replace("f1", "F1").replace("kl ", "KL of ")
-    return f"validation {title}" + (", the smaller the better" if smaller_is_better(metric) else "")
+    return f"validation {title(metric)}" + (", the smaller the better" if smaller_is_better(metric) else "")
 
 
 def panels(search: Search, trials: Sequence[Trial], metric: Metric) -> Figure:

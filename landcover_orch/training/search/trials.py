@@ -18,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from landcover_orch.config.experiments import Metric
 from landcover_orch.config.experiments.search import Axis, Choices, Search, combinations
+from landcover_orch.metrics.catalogue import smaller_is_better
 from landcover_orch.store.canonical import digest
 from landcover_orch.training import history
 from landcover_orch.training.history import Row
@@ -91,11 +92,6 @@ class Trial:
         """Standard deviation (n - 1) over the repetitions of a complete trial; None of a single one."""
         known = [value for value in each_reached(self.repetitions, metric) if value is not None]
         return statistics.stdev(known) if self.value is not None and len(known) > 1 else None
-
-
-def smaller_is_better(metric: Metric) -> bool:
-    """Whether trials are better the smaller their value."""
-    return metric in ("loss", *history.SMALLER)
 
 
 def reached(rows: Sequence[Row], metric: Metric) -> float | None:

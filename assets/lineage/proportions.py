@@ -4,8 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions, patches
+from assets import partitions
 from assets.graph import STAGE, planned
+from assets.lineage import patches
 from assets.results import result, sentences
 from landcover_orch import config, evaluation
 from landcover_orch.config import Dataset

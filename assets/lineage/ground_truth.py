@@ -5,8 +5,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions, sources
+from assets import partitions
 from assets.graph import STAGE, planned
+from assets.lineage import sources
 from assets.results import Event, table, tile_results
 from landcover_orch import config, ground_truth
 from landcover_orch.config import Dataset

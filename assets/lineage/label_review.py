@@ -4,10 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from assets import partitions, patches, prediction
+from assets import partitions
 from assets.graph import STAGE, planned
+from assets.lineage import patches, prediction
 from assets.results import check_result, result, sentences, table
-from landcover_orch import config, evaluation
+from landcover_orch import config, review
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
 from landcover_orch.planner import Build
@@ -53,7 +54,7 @@ def label_review_asset(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"geopackage", "html"},
         owners=["team:mapping"],
-        code_version=f"{evaluation.VERSION}-{dataset.label_review}",
+        code_version=f"{review.VERSION}-{dataset.label_review}",
         metadata=planned(label_review_builder),
         tags={STAGE: "review"},
     )

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets import partitions, sources
+from assets import partitions
 from assets.graph import STAGE, planned
+from assets.lineage import sources
 from assets.results import Event, check_result, result, sentences, table, tile_results
 from landcover_orch import config, patches
 from landcover_orch.config import Dataset

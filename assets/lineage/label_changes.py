@@ -4,10 +4,11 @@ from typing import Any, cast
 
 import dagster as dg
 
-from assets import partitions, prediction
+from assets import partitions
 from assets.graph import STAGE, planned
+from assets.lineage import prediction
 from assets.results import check_result, result, sentences, table
-from landcover_orch import config, evaluation
+from landcover_orch import config, review
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
 from landcover_orch.planner import Build
@@ -56,7 +57,7 @@ def label_changes_asset(dataset: Dataset) -> dg.AssetsDefinition:
         group_name=partitions.identifier(dataset),
         kinds={"geopackage", "html"},
         owners=["team:mapping"],
-        code_version=f"{evaluation.VERSION}-{digest([dataset.years, folds])}",
+        code_version=f"{review.VERSION}-{digest([dataset.years, folds])}",
         metadata=planned(label_changes_builder),
         tags={STAGE: "summarise"},
     )

@@ -6,7 +6,8 @@ from typing import Any
 
 import dagster as dg
 
-from assets import model, partitions
+from assets import partitions
+from assets.lineage import model
 from assets.results import picture, result, sentences
 from landcover_orch import config, training
 from landcover_orch.config import Dataset

@@ -5,8 +5,9 @@ from typing import Any, cast
 
 import dagster as dg
 
-from assets import partitions, patches, sources
+from assets import partitions
 from assets.graph import STAGE, planned
+from assets.lineage import patches, sources
 from assets.results import Event, check_result, picture, sentences, table, tile_results
 from landcover_orch import config, prediction
 from landcover_orch.config import Dataset

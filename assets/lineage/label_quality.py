@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets import partitions, sources
+from assets import partitions
 from assets.graph import STAGE, planned
+from assets.lineage import sources
 from assets.results import Event, embedded_picture, facts, table, tile_results
 from landcover_orch import config
 from landcover_orch.config import Dataset
 from landcover_orch.errors import Problem
+from landcover_orch.ground_truth.quality import VERSION
 from landcover_orch.planner import Build
 from landcover_orch.store.canonical import digest
 from landcover_orch.store.products import (
@@ -28,7 +30,6 @@ from landcover_orch.tiles import catalogue
 if TYPE_CHECKING:
     from landcover_orch.ground_truth.quality.build import Cut
 
-VERSION = 1
 Problems = Callable[[dict[str, Any]], list[Problem]]
 
 
