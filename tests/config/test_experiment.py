@@ -25,6 +25,9 @@ LOSSES, OPTIMISERS, SCHEDULES = (names(union) for union in (Loss, Optimiser, Sch
 OF_LABELS = names(LabelLoss)
 """The losses that need nothing but labels."""
 
+CUSTOM = {"custom": {"name": "custom", "build": "my_package.models:make"}}
+"""What must say more than its name."""
+
 AUGMENTATIONS: list[dict[str, Any]] = [
     {},
     {"flips": False, "right_angles": False, "brightness": 0, "contrast": 0},
@@ -47,8 +50,8 @@ def test_any_network_loss_optimiser_schedule_and_augmentation_go_together(networ
     every = itertools.product(LOSSES, OPTIMISERS, SCHEDULES, AUGMENTATIONS)
     for loss, optimiser, schedule, augmentation in every:
         experiment = _read(
-            model=network,
-            loss=loss,
+            model=CUSTOM.get(network, network),
+            loss=CUSTOM.get(loss, loss),
             optimiser=optimiser,
             schedule=_schedule(schedule, optimiser),
             augmentation=augmentation,

@@ -53,8 +53,8 @@ ROWS: dict[str, tuple[dict[str, Any], int]] = {
 }
 """What is tested -> settings, small, and the parameters they have with 3 bands and 3 classes."""
 
-ELSEWHERE = {"zoo"}
-"""Families that need an environment of their own; their tests are there."""
+ELSEWHERE = {"zoo", "custom"}
+"""Families that need an environment, or code, of their own; their tests have it."""
 
 CLASSES, SIZE = 3, 32
 MOST_STEPS = 150
