@@ -122,7 +122,7 @@ def test_every_configuration_it_names_exists(page: Path) -> None:
 
 
 def test_every_picture_is_shown() -> None:
-    shown = set(re.findall(r"pictures/([\w-]+\.png)\)", all_text()))
+    shown = set(re.findall(r"pictures/([\w-]+\.(?:png|svg))\)", all_text()))
     assert sorted(path.name for path in (ROOT / "docs/pictures").iterdir()) == sorted(shown)
 
 

@@ -31,6 +31,7 @@ from landcover_orch.config.launchers import Launcher
 from landcover_orch.config.yamlfile import PATTERNS, flow_text
 from landcover_orch.settings import named
 from landcover_orch.store.products import ASSETS
+from tools.lineage_picture import svg
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = Path("docs/reference")
@@ -328,6 +329,17 @@ def assets_page() -> str:
     return "\n".join([*lines, "", *job_lines()]) + "\n"
 
 
+def lineage_svg() -> str:
+    """The picture of the asset graph."""
+    parts = [part for shown in shown_items().values() for part in shown if isinstance(part, dg.AssetSpec)]
+    specs = {spec.key.path[-1]: spec for spec in parts}
+    graph = {name: list(dict.fromkeys(dep.asset_key.path[-1] for dep in spec.deps)) for name, spec in specs.items()}
+    counted = {name: partition_text(spec) for name, spec in specs.items()}
+    notes = {name: "one" if text == "none" else f"each {text}" for name, text in counted.items()}
+    kinds = {name: "asked" if spec.deps else "observed" for name, spec in specs.items()}
+    return svg(graph, notes, kinds | {name: "made" for name, spec in specs.items() if BUILDER in spec.metadata})
+
+
 def job_lines() -> list[str]:
     """Checks that only some datasets have, and the jobs and sensors of one."""
     collected = definitions.collect([config.load_dataset(SHOWN[0])])
@@ -439,6 +451,7 @@ def outputs() -> dict[Path, str]:
         REFERENCE / "assets.md": assets_page,
         REFERENCE / "commands.md": commands_page,
         REFERENCE / "errors.md": errors_page,
+        Path("docs/pictures/lineage.svg"): lineage_svg,
     }
     made = {path: make() for path, make in texts.items()}
     for kind in KINDS:
