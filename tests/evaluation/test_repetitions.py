@@ -18,6 +18,7 @@ from landcover_orch.evaluation.build import build
 from landcover_orch.evaluation.repetition import score_repetitions
 from landcover_orch.grid import Window
 from landcover_orch.legend import IGNORE
+from landcover_orch.metrics.proportions import divergence
 from landcover_orch.patches import folds
 from landcover_orch.patches.manifest import SPLITS, DatasetManifest, TileEntry
 from landcover_orch.patches.splits import roles
@@ -208,6 +209,9 @@ def test_without_a_test_side_the_report_is_out_of_fold(home: Path) -> None:
     assert content["metrics"]["pixels"] == sum(int((labels != IGNORE).sum()) for labels in truth.values())
     assert content["matrix"] == content["out_of_fold"]["matrix"]
     assert [row["name"] for row in content["repetitions"]] == ["folds"]
+    matrices = {name: np.array(tile["matrix"]) for name, tile in content["tiles"].items()}
+    each = {name: divergence(np.stack([m.sum(axis=1), m.sum(axis=0)])[None]) for name, m in matrices.items()}
+    assert {name: tile["metrics"]["kl_proportions"] for name, tile in content["tiles"].items()} == each
     page = report.file("index.html").read_text(encoding="utf-8")
     assert "This dataset has no test split" in page
     assert "The next fold (after the last the first) chose each checkpoint" in page
