@@ -53,6 +53,7 @@ class Pairs:
 
     @classmethod
     def of(cls, field: Field) -> Pairs:
+        """The pairs of a field."""
         width, parts = field.shape[1], []
         for (down, right), weight in field.weights.items():
             first = np.flatnonzero(weight).astype(np.int32)

@@ -62,8 +62,10 @@ class AllReduce(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
+        """The sum."""
         return init_process_group().sum(values.clone())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """The sum of the gradients."""
         return init_process_group().sum(gradient.clone())
