@@ -182,7 +182,8 @@ PUBLISHED = 4
 
 def is_published(path: Path) -> bool:
     """Whether a file of a home is one of a product, which is never written in place."""
-    return len(path.parts) >= PUBLISHED and path.parts[0] == NAME and not path.parts[2].startswith(".")
+    hidden = any(part.startswith(".") for part in path.parts)  # locks and costs beside it
+    return len(path.parts) >= PUBLISHED and path.parts[0] == NAME and not hidden
 
 
 def stamp(path: Path) -> tuple[int, int]:

@@ -97,9 +97,10 @@ class Runner:
             shared = stamps(snapshot)
             with lineage.environment(folder), instance.opened() as dagster:
                 yield CaseRun(case, folder, dagster, self._depth)
-            if stamps(snapshot) != shared:
+            changed = {str(path.relative_to(snapshot)) for path, _ in stamps(snapshot).items() ^ shared.items()}
+            if changed:
                 shutil.rmtree(snapshot)
-                raise RuntimeError("a file of a product was written in place: the project that workflows share is gone")
+                raise RuntimeError(f"written in place, where workflows share them: {sorted(changed)}")
 
     def _materialise_project(self, case: Case, folder: Path, snapshot: Path) -> None:
         """Makes the products of the project, from which the workflows start."""
