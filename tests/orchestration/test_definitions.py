@@ -198,6 +198,7 @@ def test_a_block_switches_sensor_and_schedule_on(configs: Path, home: Path, tmp_
     (schedule,) = repository.schedule_defs
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert sensor.minimum_interval_seconds == chain.TICK_S
+    assert schedule.job_name == "tiny_train"
     assert (schedule.cron_schedule, schedule.execution_timezone) == ("0 3 * * 0", "Europe/Madrid")
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
 
