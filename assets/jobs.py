@@ -14,7 +14,7 @@ from landcover_orch import config
 from landcover_orch.config import Cron, Dataset
 from landcover_orch.errors import pluralise
 from landcover_orch.planner import retraining
-from landcover_orch.store.products import ORTHOPHOTO
+from landcover_orch.store.products import MODEL, ORTHOPHOTO
 
 NO_RETRIES = {MAX_RETRIES: "0"}
 """Tags of every job: an instance whose dagster.yaml retries runs starts none of them anew."""
@@ -30,7 +30,7 @@ def definitions(
         everything_job(dataset, assets, load),
         chain.watch_sensor(dataset, assets, list(jobs.values())),
         chain.up_to_date_check(dataset, assets),
-        *retraining_schedules(dataset),
+        *retraining_schedules(dataset, assets),
     ]
 
 
@@ -83,15 +83,16 @@ def everything_job(
     return job
 
 
-def retraining_schedules(dataset: Dataset) -> list[dg.ScheduleDefinition]:
+def retraining_schedules(dataset: Dataset, assets: Sequence[dg.AssetsDefinition]) -> list[dg.ScheduleDefinition]:
     """The schedule of a dataset with `retraining.when.cron`: records that a training is due, and starts nothing."""
     when = dataset.retraining.when if dataset.retraining else None
     if not isinstance(when, Cron):
         return []
+    training = next(stage for stage, keys in stages(assets).items() if partitions.key(dataset, MODEL) in keys)
 
     @dg.schedule(
         name=f"{partitions.identifier(dataset)}_retrain",
-        job_name=chain.job_name(dataset, "train"),
+        job_name=chain.job_name(dataset, training),
         cron_schedule=when.cron,
         execution_timezone=when.timezone,
         default_status=dg.DefaultScheduleStatus.RUNNING,
