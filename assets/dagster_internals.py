@@ -6,7 +6,6 @@ it moved. Why each is needed:
 - events of many tiles in one batch: `report_runless_asset_event` writes one at a time;
 - runs with an origin: `execute_in_process` records none, and the timeline leaves such runs out;
 - the guarded webserver on a code server's socket: `dagster-webserver` takes no middleware;
-- ticks and states of schedules whose dataset was taken out: the public instance has no call that ends them.
 """
 
 from dagster._core.definitions.job_base import InMemoryJob
@@ -20,7 +19,6 @@ from dagster._core.events import (
 from dagster._core.execution.api import execute_run
 from dagster._core.instance.utils import RUNLESS_JOB_NAME, RUNLESS_RUN_ID
 from dagster._core.remote_origin import ManagedGrpcPythonEnvCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.scheduler.instigation import InstigatorState, TickStatus
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 __all__ = [
@@ -31,13 +29,11 @@ __all__ = [
     "DagsterPipesExecutionError",
     "DagsterUserCodeUnreachableError",
     "InMemoryJob",
-    "InstigatorState",
     "LoadableTargetOrigin",
     "ManagedGrpcPythonEnvCodeLocationOrigin",
     "RemoteJobOrigin",
     "RemoteRepositoryOrigin",
     "StepMaterializationData",
-    "TickStatus",
     "UnresolvedAssetJobDefinition",
     "execute_run",
 ]

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from assets.dagster_internals import InstigatorState, TickStatus
 from assets.execution import LOCATION
+from assets.storage_internals import InstigatorState, TickStatus
 from landcover_orch import config
 
 REASON = "its definition is gone: the dataset or its schedule was taken out of the configurations"

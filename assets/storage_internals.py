@@ -1,6 +1,10 @@
-"""Private API of Dagster's SQLite storage, compute logs and workspace, apart as loading it takes half a second."""
+"""Private API of Dagster's SQLite storage, compute logs, ticks and workspace, apart as loading it takes half a second.
+
+Ticks and states of schedules whose dataset was taken out: the public instance has no call that ends them.
+"""
 
 from dagster._core.events import ASSET_EVENTS
+from dagster._core.scheduler.instigation import InstigatorState, TickStatus
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.compute_log_manager import CapturedLogContext
 from dagster._core.storage.event_log import SqliteEventLogStorage
@@ -27,6 +31,7 @@ __all__ = [
     "DagsterGrpcClient",
     "DagsterSqliteStorage",
     "DagsterStorage",
+    "InstigatorState",
     "InstigatorsTable",
     "LocalComputeLogManager",
     "RunsTable",
@@ -35,6 +40,7 @@ __all__ = [
     "SqliteEventLogStorage",
     "SqliteRunStorage",
     "SqliteScheduleStorage",
+    "TickStatus",
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
     "create_db_conn_string",

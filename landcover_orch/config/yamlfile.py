@@ -87,7 +87,7 @@ def _read(path: Path, *_: int) -> Any:
     """Content of a file, remembered while its times, inode and size stay the same: a plan reads each many times."""
     try:
         text = path.read_text(encoding="utf-8")
-        check_events(yaml.parse(text, Loader=yaml.SafeLoader), path)
+        check_events(yaml.parse(text, Loader=yaml.CSafeLoader), path)
         return yaml.load(text, Loader=CoreLoader)  # noqa: S506 - a safe loader
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         text, expected = " ".join(str(error).split()), "a YAML file in UTF-8"
@@ -101,7 +101,7 @@ def flow_text(value: object) -> str:
     return text.strip().removesuffix("...").strip()
 
 
-class CoreLoader(yaml.SafeLoader):
+class CoreLoader(yaml.CSafeLoader):
     """Safe loader by the core schema of YAML 1.2, as editors read it; keys are texts, and none is written twice.
 
     YAML 1.1 reads no and off as false, 0377 as 255, 1:30 as 90, 22978945_15 as a number, 2020-05-01 as a date. Here all
@@ -276,7 +276,7 @@ def written_text(path: Path | None, location: Sequence[object]) -> str | None:
     """
     if path is None:
         return None
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     key: str | None = None
     for part in location:
         if isinstance(node, yaml.MappingNode):

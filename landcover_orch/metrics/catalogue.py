@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import assert_never
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from landcover_orch.metrics import confusion, proportions
 from landcover_orch.metrics.metric import ClassMetric, Counts, MapMetric, MatrixMetric, Metric, Value
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 METRICS: tuple[Metric, ...] = (*confusion.METRICS, *proportions.METRICS)
 
@@ -29,7 +30,7 @@ SHOWN = tuple(sorted(METRICS, key=lambda metric: (metric.name != RANKED_BY, not 
 
 HEADLINE = tuple(metric for metric in SHOWN if metric.headline)
 
-MapCounts = Mapping[str, NDArray[np.int64]]
+MapCounts: TypeAlias = "Mapping[str, NDArray[np.int64]]"
 """Name of a map metric -> its counts."""
 
 NO_COUNTS: MapCounts = MappingProxyType({})

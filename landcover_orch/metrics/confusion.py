@@ -6,14 +6,18 @@ means leave it out and say over which classes they were taken.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from typing import TYPE_CHECKING, TypeAlias
 
 from landcover_orch.errors import GridError, Problem
 from landcover_orch.legend import IGNORE
 from landcover_orch.metrics.metric import ClassMetric, Counts, MatrixMetric, Metric, Value
 
-Matrix = NDArray[np.int64]
+if TYPE_CHECKING:  # configurations know the names of metrics without loading NumPy
+    import numpy as np
+    from numpy.typing import NDArray
+
+Matrix: TypeAlias = "NDArray[np.int64]"
 """Pixel counts (actual, predicted), shape (classes, classes)."""
 
 BLOCK = 2**20
@@ -27,6 +31,8 @@ def count(actual: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int)
     Raises:
         GridError: shapes differ, or a labelled pixel has a value that is no class.
     """
+    import numpy as np
+
     if actual.shape != predicted.shape:
         raise GridError(
             Problem(
@@ -66,27 +72,27 @@ def _ratios(part: Counts, total: Counts) -> list[Value]:
 def accuracy(matrix: Counts) -> Value:
     """Overall accuracy: correct pixels over all pixels; None for an empty matrix."""
     total = matrix.sum()
-    return float(np.trace(matrix) / total) if total else None
+    return float(matrix.trace() / total) if total else None
 
 
 def recall(matrix: Counts) -> list[Value]:
     """Recall, producer's accuracy, a class: correct over actual; None for a class that does not occur."""
-    return _ratios(np.diag(matrix), matrix.sum(axis=1))
+    return _ratios(matrix.diagonal(), matrix.sum(axis=1))
 
 
 def precision(matrix: Counts) -> list[Value]:
     """Precision, user's accuracy, a class: correct over predicted; None for a class that is never predicted."""
-    return _ratios(np.diag(matrix), matrix.sum(axis=0))
+    return _ratios(matrix.diagonal(), matrix.sum(axis=0))
 
 
 def f1(matrix: Counts) -> list[Value]:
     """F1, the harmonic mean of precision and recall, a class: 2 hits / (actual + predicted)."""
-    return _ratios(2 * np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1))
+    return _ratios(2 * matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1))
 
 
 def iou(matrix: Counts) -> list[Value]:
     """Intersection over union (Jaccard index) a class: hits / (actual + predicted - hits)."""
-    return _ratios(np.diag(matrix), matrix.sum(axis=0) + matrix.sum(axis=1) - np.diag(matrix))
+    return _ratios(matrix.diagonal(), matrix.sum(axis=0) + matrix.sum(axis=1) - matrix.diagonal())
 
 
 def kappa(matrix: Counts) -> Value:
@@ -95,7 +101,7 @@ def kappa(matrix: Counts) -> Value:
     if not total:
         return None
     expected = float((matrix.sum(axis=0) / total) @ (matrix.sum(axis=1) / total))
-    return float((np.trace(matrix) / total - expected) / (1 - expected)) if expected < 1 else None
+    return float((matrix.trace() / total - expected) / (1 - expected)) if expected < 1 else None
 
 
 def mcc(matrix: Counts) -> Value:
@@ -109,11 +115,13 @@ def mcc(matrix: Counts) -> Value:
     fractions = matrix / total
     predicted, actual = fractions.sum(axis=0), fractions.sum(axis=1)
     spread = (1 - predicted @ predicted) * (1 - actual @ actual)
-    return float((np.trace(fractions) - predicted @ actual) / np.sqrt(spread)) if spread > 0 else 0.0
+    return float((fractions.trace() - predicted @ actual) / math.sqrt(spread)) if spread > 0 else 0.0
 
 
 def normalised(matrix: Counts, axis: str) -> list[list[Value]]:
     """Normalised confusion matrix: fractions of each `actual` row or `predicted` column; None where it is empty."""
+    import numpy as np
+
     totals = matrix.sum(axis=1, keepdims=True) if axis == "actual" else matrix.sum(axis=0, keepdims=True)
     totals = np.broadcast_to(totals, matrix.shape)
     return [_ratios(part, total) for part, total in zip(matrix, totals, strict=True)]

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Counts = NDArray[np.int64 | np.float64]
+Counts: TypeAlias = "NDArray[np.int64 | np.float64]"
 """Pixel counts as metrics take them: an expected matrix holds fractions."""
 
 Value = float | None
@@ -70,5 +72,7 @@ Metric = MatrixMetric | ClassMetric | MapMetric
 
 def mean(values: Sequence[Value]) -> Value:
     """Mean of the values that are defined; None where none is."""
+    import numpy as np
+
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None

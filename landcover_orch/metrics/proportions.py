@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from landcover_orch.metrics import confusion
 from landcover_orch.metrics.metric import MapMetric, Metric, Value
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 FLOOR = 1e-7
 """Added to every fraction, so that a class that only one of two has does not make the divergence infinite."""
 
-Counts = NDArray[np.int64]
+Counts: TypeAlias = "NDArray[np.int64]"
 """Pixels of each class, a picture a row: (picture, class)."""
 
 
 def class_counts(labels: NDArray[np.uint8], predicted: NDArray[np.uint8], classes: int) -> NDArray[np.int64]:
     """Class histograms (2, class) of labels and map, both (y, x), where there is a label."""
+    import numpy as np
+
     matrix = confusion.count(labels, predicted, classes)
     return np.stack([matrix.sum(axis=1), matrix.sum(axis=0)])
 
@@ -27,6 +32,8 @@ def divergence(counts: NDArray[np.int64]) -> Value:
     Args:
         counts: pixels (picture, 2, class), actual and predicted.
     """
+    import numpy as np
+
     each = divergences(counts[:, 0], counts[:, 1])
     known = each[~np.isnan(each)]
     return float(known.mean()) if len(known) else None
@@ -39,6 +46,8 @@ def divergences(actual: Counts, predicted: Counts) -> NDArray[np.float64]:
     Sentinel-2 challenge on land-cover proportions. NaN for a picture without labels; one of which nothing is
     predicted has fractions of 0.
     """
+    import numpy as np
+
     y, p = (part / np.maximum(part.sum(axis=1, keepdims=True), 1) + FLOOR for part in (actual, predicted))
     each = (y * np.log(y / p)).sum(axis=1)
     return np.where(actual.sum(axis=1) > 0, each, np.nan)
