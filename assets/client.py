@@ -6,15 +6,16 @@ import json
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
-
-from assets.execution import LOCATION, REPOSITORY
+from assets.location import LOCATION, REPOSITORY
 from landcover_orch.checks.doctor import SERVED
 from landcover_orch.errors import LandcoverError, Problem
 from landcover_orch.store.locks import is_locked
 from landcover_orch.tracking import host_and_origin
+
+if TYPE_CHECKING:  # the supervisor of servers does without
+    import dagster as dg
 
 TIMEOUT_S = 300
 

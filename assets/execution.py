@@ -25,13 +25,7 @@ from assets.dagster_internals import (
     RemoteRepositoryOrigin,
     execute_run,
 )
-
-LOCATION, MODULE = "landcover_orch", "assets.definitions"
-"""Code location, as workspace.yaml names it, and the module that it loads."""
-
-REPOSITORY = "__repository__"
-"""Dagster's name of the repository that a module of `Definitions` is."""
-
+from assets.location import LOCATION, MODULE, REPOSITORY
 
 MAX_RETRIES = "dagster/max_retries"
 """Tag by which Dagster's daemon starts no run anew by itself: a person runs it again, or a sensor that is on."""

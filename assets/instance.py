@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-
-import dagster as dg
+from typing import TYPE_CHECKING
 
 from landcover_orch import config
 from landcover_orch.errors import ConfigError, Problem
 from landcover_orch.store.locks import locked
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 EVENTS = 500
 """Events of many tiles that Dagster writes at once (its DAGSTER_EVENT_BATCH_SIZE)."""
@@ -48,7 +50,22 @@ def instance_file() -> Path:
 @contextmanager
 def opened() -> Iterator[dg.DagsterInstance]:
     """The project's instance, its history kept; one process makes its databases while the others wait."""
+    import dagster as dg
+
     with ExitStack() as stack:
         with locked(prepare() / ".opening.lock"):
             instance = stack.enter_context(dg.DagsterInstance.get())
         yield instance
+
+
+def main() -> int:
+    """Makes the databases of Dagster and MLflow where they are not there."""
+    from landcover_orch import tracking
+
+    with opened():
+        tracking.client(config.home())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 import dagster as dg
 
-from assets.execution import LOCATION
+from assets.location import LOCATION
 from assets.storage_internals import InstigatorState, TickStatus
 from landcover_orch import config
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -49,11 +48,6 @@ def end_departed(dagster: dg.DagsterInstance) -> None:
         print(f"{name}: ended, its definition is gone", flush=True)
     for text in left_behind(config.home()):
         print(text, flush=True)
-
-
-def start(environment: dict[str, str] | None = None, stdout: int | None = None) -> subprocess.Popen[bytes]:
-    """Starts the observation of all in a process of its own."""
-    return subprocess.Popen([sys.executable, "-m", "assets.observe"], env=environment, stdout=stdout)
 
 
 if __name__ == "__main__":

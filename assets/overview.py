@@ -8,7 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from assets import history, partitions
-from assets.execution import LOCATION
+from assets.location import LOCATION
 from landcover_orch import config
 from landcover_orch.overview.index import State, write_pages
 from landcover_orch.pages.links import Link, registered_model_link

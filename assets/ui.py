@@ -22,12 +22,9 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import BinaryIO, TextIO
 
-import dagster as dg
-
-from assets import instance, observe
+from assets import instance
 from assets.client import Client
-from assets.execution import LOCATION, MODULE
-from assets.processes import PROCESS
+from assets.location import LOCATION, MODULE
 from assets.reload import Reloader
 from landcover_orch import config, tracking
 from landcover_orch.checks.doctor import PORTS, SERVED, is_taken, port_of
@@ -185,7 +182,10 @@ def end_with_runs(servers: Servers) -> None:
 
 def runs_of_servers() -> list[str]:
     """Ids of the runs that are under way; without those of other commands, which go on."""
+    import dagster as dg
+
     from assets.chain import UNDER_WAY
+    from assets.processes import PROCESS
 
     with instance.opened() as dagster:
         runs = dagster.get_runs(dg.RunsFilter(statuses=UNDER_WAY))
@@ -196,6 +196,8 @@ def run_lines(runs: Sequence[str]) -> Iterator[str]:
     """What became of runs when the servers ended, a line each."""
     if not runs:
         return
+    import dagster as dg
+
     with instance.opened() as dagster:
         for run in dagster.get_runs(dg.RunsFilter(run_ids=list(runs))):
             title = f"Run {run.run_id[:8]} ({run.job_name})"
@@ -224,9 +226,7 @@ def require_home(home: Path, lock: TextIO) -> None:
 
 def serve(servers: Servers, home: Path, lock: TextIO, code_socket: Path, dagster_port: int, mlflow_port: int) -> None:
     """Starts the servers one behind the other, and watches them and the configurations until one ends."""
-    with instance.opened():
-        pass  # its databases are there before two servers would both create them
-    tracking.client(home)
+    make_databases(home, servers.environment)
     observer = Observer(servers.environment)
     observation = observer.start()
     workspace = write_workspace(home, code_socket)
@@ -264,6 +264,21 @@ def serve(servers: Servers, home: Path, lock: TextIO, code_socket: Path, dagster
         time.sleep(WATCH_S)
 
 
+def make_databases(home: Path, environment: dict[str, str]) -> None:
+    """Makes the databases of Dagster and MLflow, which two servers would both create.
+
+    In a process that ends: it loads both, whose memory what looks after the servers would hold for days.
+
+    Raises:
+        ServerError: they cannot be opened.
+    """
+    command = [sys.executable, "-W", "ignore", "-m", "assets.instance"]
+    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        text = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
+        raise ServerError(Problem(str(home), text, "databases that can be opened", "see `landcover doctor`"))
+
+
 @dataclass
 class Observer:
     """Looks at the files of the datasets; what the last look printed, too, is not printed again."""
@@ -273,7 +288,8 @@ class Observer:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Starts a look in a process of its own."""
-        process = observe.start(environment=self.environment, stdout=subprocess.PIPE)
+        command = [sys.executable, "-m", "assets.observe"]
+        process = subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE)
         Thread(target=self.follow, args=(process,), daemon=True).start()
         return process
 

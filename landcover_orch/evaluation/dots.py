@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING
 
 from landcover_orch.evaluation.figures import DASH, QUIET, grid_only
 from landcover_orch.metrics.metric import Value
 from landcover_orch.metrics.spread import spread
 from landcover_orch.pages.chart import as_png, canvas, literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 DOT, MEAN = "#58a4b0", "#1d2733"
 BASELINE = "#7d611c"

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from landcover_orch.legend import IGNORE, Legend
@@ -19,6 +15,10 @@ from landcover_orch.metrics.catalogue import CLASS_METRICS
 from landcover_orch.metrics.confusion import Matrix
 from landcover_orch.pages import picture
 from landcover_orch.pages.chart import as_png, canvas, literal
+
+if TYPE_CHECKING:  # the planner of all builds imports this, and draws nothing
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, QUIET = "#1d2733", "#5b6878"
 BARS = ("#2b6ca3", "#58a4b0", "#e0a458", "#8c4a6b")
@@ -154,6 +154,8 @@ def maps(view: View, legend: Legend) -> bytes:
         "errors on the scored pixels": picture.errors(view.scored, view.predicted),
         "confidence (dark: unsure)": np.repeat(shade[..., None], 3, axis=2),
     }
+    from matplotlib.patches import Patch
+
     height, width = view.labels.shape
     side = 4.0
     figure = canvas(3 * side, 2 * (side * min(height / width, 1.6) + 0.35) + 0.6)
@@ -170,6 +172,8 @@ def maps(view: View, legend: Legend) -> bytes:
 
 def palette_png(figure: Figure) -> bytes:
     """PNG of 256 colours, for photographs: a third of the bytes, which a page of many tiles needs."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]

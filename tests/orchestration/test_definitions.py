@@ -36,6 +36,12 @@ def test_loading_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_looks_after_the_servers_for_days_holds_neither_dagster_nor_mlflow() -> None:
+    code = "import sys, assets.ui; print([m for m in ('dagster', 'mlflow', 'pandas', 'rasterio') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_a_plan_imports_no_torch(configs: Path, home: Path, tmp_path: Path) -> None:
     tiny.write(configs, tmp_path / "raw")
     code = (
@@ -45,7 +51,7 @@ def test_a_plan_imports_no_torch(configs: Path, home: Path, tmp_path: Path) -> N
         "with dg.DagsterInstance.ephemeral() as instance:\n"
         "    sources.observe(instance, dataset)\n"
         "    steps = described(instance, dataset).steps\n"
-        "print(len(steps) >= 19, [m for m in ('torch', 'lightning', 'mlflow') if m in sys.modules])"
+        "print(len(steps) >= 19, [m for m in ('torch', 'lightning', 'mlflow', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True []"

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.image import imread
 
 from landcover_orch.evaluation.figures import INK, QUIET, despine
 from landcover_orch.evaluation.proportions.table import UnitRow
 from landcover_orch.legend import Legend
 from landcover_orch.pages import picture
 from landcover_orch.pages.chart import as_png, canvas, literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST = 2000
 """Units that are drawn as dots; beyond, every so many-th."""
@@ -39,6 +41,8 @@ def proportions(rows: Sequence[UnitRow], legend: Legend, exclude_classes: Sequen
 
 def reduced(data: bytes) -> bytes:
     """Preview: a PNG as small as Dagster takes it."""
+    from matplotlib.image import imread
+
     pixels = imread(io.BytesIO(data))[..., :3]
     return picture.small_png(np.round(pixels * 255).astype(np.uint8))
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
 
 from landcover_orch.grid import Window, starts
 from landcover_orch.legend import IGNORE
@@ -176,6 +175,8 @@ def measure(blocks: Iterable[tuple[NDArray[Any], NDArray[np.bool_], Classes]]) -
 
     None where no block holds a border between two classes. The cross-power spectra of the blocks are summed.
     """
+    from scipy import fft  # here, as the planner of all builds imports this
+
     power: NDArray[np.complexfloating[Any, Any]] | None = None
     shape = (0, 0)
     for image, valid, classes in blocks:
@@ -203,6 +204,8 @@ def hann_window(shape: tuple[int, int]) -> Plane:
 
 def windowed_spectrum(edges: Plane) -> NDArray[np.complexfloating[Any, Any]]:
     """Fourier transform of edges less their mean, under a Hann window."""
+    from scipy import fft
+
     height, width = edges.shape
     spectrum: NDArray[Any] = fft.rfft2((edges - edges.mean()) * hann_window((height, width)))
     return spectrum
@@ -216,6 +219,8 @@ def common(surfaces: Sequence[Plane]) -> Shift | None:
     adaptive correlation filters"): mean and spread are those of what lies more than `PEAK` pixels from the peak, which
     is as wide as borders wander. None of fewer than `FEWEST` tiles.
     """
+    from scipy import ndimage
+
     if len(surfaces) < FEWEST:
         return None
     standardised = []
