@@ -61,7 +61,7 @@ def test_definitions_plan_and_looks_at_the_files_import_none_of_it(dataset: Data
     custom_code.write(configs / "code", **{Path(file).stem: RAISING for file in custom_code.FILES})
     code = (
         "import sys, dagster as dg\n"
-        "from assets import definitions, sources\nfrom landcover_orch import config\n"
+        "from assets import definitions\nfrom assets.lineage import sources\nfrom landcover_orch import config\n"
         "from tests.planned import described\n"
         "dataset = config.load_dataset('tiny')\n"
         "assert definitions.defs\n"
@@ -75,7 +75,7 @@ def test_definitions_plan_and_looks_at_the_files_import_none_of_it(dataset: Data
 
 
 def test_an_edit_is_another_version_of_the_experiment_for_dagster(dataset: Dataset, configs: Path) -> None:
-    from assets import sources
+    from assets.lineage import sources
 
     def version() -> str:
         return next(version for key, name, version in sources.observations(dataset, []) if name == "mine")

@@ -63,7 +63,7 @@ class Materialising:
         os.killpg(self.process.pid, signal.SIGINT)
         with self.output as output:
             rest = output.read()
-        assert self.process.wait(60) == 130
+        assert self.process.wait(60) == 130, rest
         assert "Traceback" not in rest, rest
         assert rest.endswith("Interrupted. The same command goes on where this one ended.\n")
         return rest
