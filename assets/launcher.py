@@ -27,7 +27,7 @@ MESSAGES = "messages.jsonl"
 POLL_S = 0.2
 
 TRAINING = "landcover_orch.training"
-ENDING_S = 300
+ENDING_S = 120
 """Seconds that an interrupted training may take to end: it does so behind the step it is in."""
 
 FORK_SERVER = ForkServer()

@@ -20,7 +20,6 @@ ROUND = {
     "landcover_orch.prediction.files",
     "landcover_orch.prediction.gaps",
     "landcover_orch.training.__main__",
-    "landcover_orch.training.distributed.process",
     "landcover_orch.training.fork_server",
     "landcover_orch.training.registration",
     "landcover_orch.training.search.__main__",

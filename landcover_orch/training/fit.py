@@ -34,6 +34,7 @@ from landcover_orch.legend import IGNORE
 from landcover_orch.models.networks import Normalised
 from landcover_orch.training import checkpoint, history, optimisation
 from landcover_orch.training.checkpoint import Checkpoint
+from landcover_orch.training.distributed.process import require_not_asked
 from landcover_orch.training.distributed.process_group import ProcessGroup
 from landcover_orch.training.history import Row, Tally, TrainingHistory
 from landcover_orch.training.loader import Batch, Batches, in_order
@@ -81,6 +82,7 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> None:
         """One update, at the rate and momentum that the schedule has for it."""
+        require_not_asked()
         e, epoch = self.task.experiment, self.current_epoch
         optimiser: Any = self.optimizers()  # Lightning's, which counts its steps
         steps_done, steps = epoch * self.task.steps + batch.step, e.epochs * self.task.steps

@@ -54,6 +54,16 @@ def end_with_parent(parent: int | None = None, number: signal.Signals = signal.S
         os.kill(os.getpid(), number)
 
 
+ASKED: list[int] = []
+"""Status with which this process was asked to end."""
+
+
+def require_not_asked() -> None:
+    """Raises SystemExit where this process was asked to end, and goes on: what the signal raised was swallowed."""
+    if ASKED:
+        raise SystemExit(ASKED[0])
+
+
 def end_when_asked() -> None:
     """Graceful shutdown: SIGTERM and SIGINT raise SystemExit; the next training resumes from the checkpoint.
 
@@ -66,6 +76,7 @@ def end_when_asked() -> None:
     def exit_with_status(number: int, frame: FrameType | None) -> None:
         if not asked.is_set():
             asked.set()
+            ASKED[:] = [128 + number]
             raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
