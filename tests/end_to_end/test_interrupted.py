@@ -76,6 +76,7 @@ def test_an_interrupted_materialise_says_how_to_go_on() -> None:
     run.interrupt()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("long_training")
 def test_what_the_servers_launched_ends_with_its_command_and_outlives_them(tmp_path: Path) -> None:
     with Served(tmp_path) as served:
