@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from landcover_orch import config
-from landcover_orch.errors import ConfigError, Problem
+from landcover_orch.errors import ConfigError, LandcoverError, Problem
 from landcover_orch.store.locks import locked
 
 if TYPE_CHECKING:
@@ -58,14 +58,16 @@ def opened() -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def main() -> int:
-    """Makes the databases of Dagster and MLflow where they are not there."""
+def main() -> None:
+    """Makes the databases of Dagster and MLflow where they are not there; says what is wrong with them."""
     from landcover_orch import tracking
 
-    with opened():
-        tracking.client(config.home())
-    return 0
+    try:
+        with opened():
+            tracking.client(config.home())
+    except LandcoverError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main()

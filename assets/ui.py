@@ -226,7 +226,7 @@ def require_home(home: Path, lock: TextIO) -> None:
 
 def serve(servers: Servers, home: Path, lock: TextIO, code_socket: Path, dagster_port: int, mlflow_port: int) -> None:
     """Starts the servers one behind the other, and watches them and the configurations until one ends."""
-    make_databases(home, servers.environment)
+    make_databases(servers.environment)
     observer = Observer(servers.environment)
     observation = observer.start()
     workspace = write_workspace(home, code_socket)
@@ -264,19 +264,17 @@ def serve(servers: Servers, home: Path, lock: TextIO, code_socket: Path, dagster
         time.sleep(WATCH_S)
 
 
-def make_databases(home: Path, environment: dict[str, str]) -> None:
+def make_databases(environment: dict[str, str]) -> None:
     """Makes the databases of Dagster and MLflow, which two servers would both create.
 
     In a process that ends: it loads both, whose memory what looks after the servers would hold for days.
 
     Raises:
-        ServerError: they cannot be opened.
+        SystemExit: they cannot be opened; that process has said why.
     """
-    command = [sys.executable, "-W", "ignore", "-m", "assets.instance"]
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run([sys.executable, "-W", "ignore", "-m", "assets.instance"], env=environment, check=False)
     if done.returncode:
-        text = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
-        raise ServerError(Problem(str(home), text, "databases that can be opened", "see `landcover doctor`"))
+        raise SystemExit(done.returncode)
 
 
 @dataclass

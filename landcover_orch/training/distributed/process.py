@@ -9,7 +9,6 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 from types import FrameType
 
 from landcover_orch.interrupts import resend_lost
@@ -55,7 +54,7 @@ def end_with_parent(parent: int | None = None, number: signal.Signals = signal.S
 
 
 ASKED: list[int] = []
-"""Status with which this process was asked to end."""
+"""The status with which this process was asked to end, where it was."""
 
 
 def require_not_asked() -> None:
@@ -70,13 +69,12 @@ def end_when_asked() -> None:
     A terminal's Ctrl-C comes again from those who pass it on: but for the first one they are ignored, also where
     Lightning has put this handler back behind the training.
     """
-    asked = threading.Event()
-    resend_lost(asked.clear)
+    ASKED.clear()
+    resend_lost(ASKED.clear)
 
     def exit_with_status(number: int, frame: FrameType | None) -> None:
-        if not asked.is_set():
-            asked.set()
-            ASKED[:] = [128 + number]
+        if not ASKED:
+            ASKED.append(128 + number)
             raise SystemExit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
